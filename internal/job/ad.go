@@ -1,0 +1,52 @@
+package job
+
+import "skua/policy/classad"
+
+// CurrentAd gives the job's ad with the attributes that change while it lives, under HTCondor's names
+// (JobStatus, NumJobStarts, RemoteHost, ...). This is what policies, constraints and users see.
+func (j *Job) CurrentAd() *classad.Ad {
+	ad := classad.NewAd()
+	ad.SetParent(j.Ad)
+	ad.SetInt("ClusterId", int64(j.ID.Cluster))
+	ad.SetInt("ProcId", int64(j.ID.Proc))
+	ad.SetString("Owner", j.Owner)
+	ad.SetString("User", string(j.User))
+	ad.SetInt("JobStatus", int64(j.State))
+	ad.SetInt("QDate", j.Submitted.Unix())
+	ad.SetInt("EnteredCurrentStatus", j.Entered.Unix())
+	ad.SetInt("NumJobStarts", int64(j.Starts))
+	ad.SetInt("NumEvictions", int64(j.Evictions))
+	ad.SetInt("NumCkpts", int64(len(j.Images)))
+	ad.SetReal("RemoteUserCpu", j.Usage.UserCPU.Seconds())
+	ad.SetReal("RemoteSysCpu", j.Usage.SysCPU.Seconds())
+	ad.SetReal("RemoteWallClockTime", j.Usage.Wall.Seconds())
+	if !j.Started.IsZero() {
+		ad.SetInt("JobStartDate", j.Started.Unix())
+	}
+	if !j.Ended.IsZero() {
+		ad.SetInt("CompletionDate", j.Ended.Unix())
+	}
+	if j.Claim != nil {
+		ad.SetString("RemoteHost", j.Claim.Slot)
+	}
+	if j.State == Held {
+		ad.SetString("HoldReason", j.HoldReason)
+		ad.SetInt("HoldReasonCode", int64(j.HoldCode))
+	}
+	if j.LastReason != "" {
+		ad.SetString("LastVacateReason", j.LastReason)
+	}
+	if r := j.Result; r != nil {
+		ad.SetBool("ExitBySignal", r.Signal != 0)
+		if r.Signal != 0 {
+			ad.SetInt("ExitSignal", int64(r.Signal))
+		} else {
+			ad.SetInt("ExitCode", int64(r.ExitCode))
+		}
+	}
+	if len(j.Images) > 0 {
+		ad.SetString("CheckpointMethod", string(j.Images[0].Kind))
+		ad.SetInt("LastCkptTime", j.Images[0].At.Unix())
+	}
+	return ad
+}

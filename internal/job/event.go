@@ -1,0 +1,249 @@
+package job
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"skua/internal/blob"
+	"skua/policy/classad"
+)
+
+// Version is the version of the event records that this build writes.
+//
+//   - 1: first release
+const Version = 1
+
+// Event is one record of the queue log. Replaying all events in order of Seq gives the queue; there
+// is no other truth.
+type Event struct {
+	Seq  uint64    // position in the log, from 1 without gaps; 0 before it is committed
+	At   time.Time // when the matchmaker decided it
+	Body Body      // what happened
+}
+
+// Body is what an event says. The concrete types are the ones of this file.
+type Body interface {
+	Kind() string // stable name in the log
+	Jobs() []ID   // the jobs that the event is about; none for events about the whole queue
+}
+
+// The events of a job's life.
+type (
+	// Submitted adds a cluster. Procs hold what differs from the cluster's ad.
+	Submitted struct {
+		Cluster int           `json:"cluster"`
+		User    UserID        `json:"user"`
+		Owner   string        `json:"owner"` // the user's name, as people know it
+		Request string        `json:"request"`
+		Ad      *classad.Ad   `json:"ad"`
+		Procs   []*classad.Ad `json:"procs"`
+		Inputs  [][]File      `json:"inputs"` // per proc, or one list for all
+	}
+	// Offered promises the job to a slot. From here on a lower epoch is dead.
+	Offered struct {
+		Job     ID      `json:"job"`
+		Claim   ClaimID `json:"claim"`
+		Epoch   Epoch   `json:"epoch"`
+		Agent   AgentID `json:"agent"`
+		Slot    string  `json:"slot"`    // "slot1@desk7"
+		Machine string  `json:"machine"` // "desk7"
+	}
+	// Declined ends an offer that was refused or not answered in time.
+	Declined struct {
+		Job    ID     `json:"job"`
+		Epoch  Epoch  `json:"epoch"`
+		Reason string `json:"reason"`
+	}
+	// Started says that the agent accepted and was granted the claim.
+	Started struct {
+		Job   ID    `json:"job"`
+		Epoch Epoch `json:"epoch"`
+	}
+	// Paused says that the job was frozen where it runs, and stayed so.
+	Paused struct {
+		Job    ID     `json:"job"`
+		Epoch  Epoch  `json:"epoch"`
+		Reason string `json:"reason"`
+	}
+	// Continued ends a pause.
+	Continued struct {
+		Job   ID    `json:"job"`
+		Epoch Epoch `json:"epoch"`
+	}
+	// Checkpointed says that an image is safely stored.
+	Checkpointed struct {
+		Job   ID    `json:"job"`
+		Epoch Epoch `json:"epoch"`
+		Image Image `json:"image"`
+	}
+	// ImageDropped says that the job could not be restored from an image, which is not used again.
+	ImageDropped struct {
+		Job    ID          `json:"job"`
+		Epoch  Epoch       `json:"epoch"`
+		Digest blob.Digest `json:"digest"`
+		Reason string      `json:"reason"`
+	}
+	// Lapsed says that the lease ran out unrenewed. The same epoch may revive until a new offer.
+	Lapsed struct {
+		Job   ID    `json:"job"`
+		Epoch Epoch `json:"epoch"`
+	}
+	// Revived says that the holder of a lapsed claim was heard of again before any new offer.
+	Revived struct {
+		Job   ID    `json:"job"`
+		Epoch Epoch `json:"epoch"`
+	}
+	// Evicted says that the agent gave the claim back before the job ended.
+	Evicted struct {
+		Job    ID     `json:"job"`
+		Epoch  Epoch  `json:"epoch"`
+		Reason string `json:"reason"`
+		Usage  Usage  `json:"usage"`
+	}
+	// Ended records the one result of the job.
+	Ended struct {
+		Job    ID     `json:"job"`
+		Epoch  Epoch  `json:"epoch"`
+		Result Result `json:"result"`
+	}
+	// HeldBack parks a job until it is released. Agents and users can cause it.
+	HeldBack struct {
+		Job    ID     `json:"job"`
+		Reason string `json:"reason"`
+		Code   int    `json:"code"` // HTCondor's HoldReasonCode
+		Usage  Usage  `json:"usage"`
+	}
+	// Released lets a held job run again.
+	Released struct {
+		Job    ID     `json:"job"`
+		Reason string `json:"reason"`
+	}
+	// Withdrawn removes a job for good.
+	Withdrawn struct {
+		Job    ID     `json:"job"`
+		Reason string `json:"reason"`
+	}
+	// Delivered says that the submit side has the outputs, so that they need not be kept.
+	Delivered struct {
+		Job ID `json:"job"`
+	}
+	// LeaderEpoch is the first event of every new leader; it fences out the one before.
+	LeaderEpoch struct {
+		Leader string `json:"leader"`
+	}
+)
+
+// HTCondor's hold reason codes, as far as Skua uses them.
+const (
+	HoldByUser         = 1
+	HoldStartFailed    = 6  // FailedToCreateProcess
+	HoldTransferOutput = 12 // UploadFileError
+	HoldTransferInput  = 13 // DownloadFileError
+	HoldNoSharedFS     = 14
+)
+
+// Kind implements [Body].
+func (*Submitted) Kind() string    { return "submitted" }
+func (*Offered) Kind() string      { return "offered" }
+func (*Declined) Kind() string     { return "declined" }
+func (*Started) Kind() string      { return "started" }
+func (*Paused) Kind() string       { return "paused" }
+func (*Continued) Kind() string    { return "continued" }
+func (*Checkpointed) Kind() string { return "checkpointed" }
+func (*ImageDropped) Kind() string { return "image-dropped" }
+func (*Lapsed) Kind() string       { return "lapsed" }
+func (*Revived) Kind() string      { return "revived" }
+func (*Evicted) Kind() string      { return "evicted" }
+func (*Ended) Kind() string        { return "ended" }
+func (*HeldBack) Kind() string     { return "held" }
+func (*Released) Kind() string     { return "released" }
+func (*Withdrawn) Kind() string    { return "withdrawn" }
+func (*Delivered) Kind() string    { return "delivered" }
+func (*LeaderEpoch) Kind() string  { return "leader" }
+
+// Jobs implements [Body].
+func (b *Submitted) Jobs() []ID {
+	ids := make([]ID, len(b.Procs))
+	for i := range b.Procs {
+		ids[i] = ID{b.Cluster, i}
+	}
+	return ids
+}
+func (b *Offered) Jobs() []ID      { return []ID{b.Job} }
+func (b *Declined) Jobs() []ID     { return []ID{b.Job} }
+func (b *Started) Jobs() []ID      { return []ID{b.Job} }
+func (b *Paused) Jobs() []ID       { return []ID{b.Job} }
+func (b *Continued) Jobs() []ID    { return []ID{b.Job} }
+func (b *Checkpointed) Jobs() []ID { return []ID{b.Job} }
+func (b *ImageDropped) Jobs() []ID { return []ID{b.Job} }
+func (b *Lapsed) Jobs() []ID       { return []ID{b.Job} }
+func (b *Revived) Jobs() []ID      { return []ID{b.Job} }
+func (b *Evicted) Jobs() []ID      { return []ID{b.Job} }
+func (b *Ended) Jobs() []ID        { return []ID{b.Job} }
+func (b *HeldBack) Jobs() []ID     { return []ID{b.Job} }
+func (b *Released) Jobs() []ID     { return []ID{b.Job} }
+func (b *Withdrawn) Jobs() []ID    { return []ID{b.Job} }
+func (b *Delivered) Jobs() []ID    { return []ID{b.Job} }
+func (*LeaderEpoch) Jobs() []ID    { return nil }
+
+// newBody makes an empty body of each kind for decoding.
+var newBody = map[string]func() Body{
+	"submitted":     func() Body { return new(Submitted) },
+	"offered":       func() Body { return new(Offered) },
+	"declined":      func() Body { return new(Declined) },
+	"started":       func() Body { return new(Started) },
+	"paused":        func() Body { return new(Paused) },
+	"continued":     func() Body { return new(Continued) },
+	"checkpointed":  func() Body { return new(Checkpointed) },
+	"image-dropped": func() Body { return new(ImageDropped) },
+	"lapsed":        func() Body { return new(Lapsed) },
+	"revived":       func() Body { return new(Revived) },
+	"evicted":       func() Body { return new(Evicted) },
+	"ended":         func() Body { return new(Ended) },
+	"held":          func() Body { return new(HeldBack) },
+	"released":      func() Body { return new(Released) },
+	"withdrawn":     func() Body { return new(Withdrawn) },
+	"delivered":     func() Body { return new(Delivered) },
+	"leader":        func() Body { return new(LeaderEpoch) },
+}
+
+// record is the form of an event in the log and on the wire.
+type record struct {
+	V    int             `json:"v"`
+	Seq  uint64          `json:"seq,omitempty"`
+	At   time.Time       `json:"at"`
+	Kind string          `json:"kind"`
+	Body json.RawMessage `json:"body"`
+}
+
+// MarshalJSON writes the event in the format of [Version].
+func (e Event) MarshalJSON() ([]byte, error) {
+	body, err := json.Marshal(e.Body)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s event: %w", e.Body.Kind(), err)
+	}
+	return json.Marshal(record{Version, e.Seq, e.At, e.Body.Kind(), body})
+}
+
+// UnmarshalJSON reads an event of this or an older version. An unknown kind or a newer version is an
+// error: a queue that skipped an event would be a different queue.
+func (e *Event) UnmarshalJSON(data []byte) error {
+	var r record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return fmt.Errorf("decode event: %w", err)
+	}
+	if r.V < 1 || r.V > Version {
+		return fmt.Errorf("event of version %d: this build reads up to %d", r.V, Version)
+	}
+	fresh, ok := newBody[r.Kind]
+	if !ok {
+		return fmt.Errorf("event of unknown kind %q", r.Kind)
+	}
+	body := fresh()
+	if err := json.Unmarshal(r.Body, body); err != nil {
+		return fmt.Errorf("decode %s event: %w", r.Kind, err)
+	}
+	*e = Event{Seq: r.Seq, At: r.At, Body: body}
+	return nil
+}

@@ -1,0 +1,64 @@
+package job
+
+import (
+	"time"
+
+	"skua/internal/blob"
+)
+
+// File is one file of a job as the file service knows it. A file of up to [MaxInline] bytes may
+// travel inside the message instead.
+type File struct {
+	Name   string      `json:"name"` // path relative to the scratch directory, with forward slashes
+	Digest blob.Digest `json:"digest,omitempty"`
+	Size   int64       `json:"size"`
+	Mode   uint32      `json:"mode,omitempty"`   // permission bits
+	Inline []byte      `json:"inline,omitempty"` // the content itself; Digest is then empty
+}
+
+// MaxInline is the size in bytes up to which an input travels inside the job.
+const MaxInline = 16 << 10
+
+// ImageKind says how a checkpoint was made.
+type ImageKind string
+
+// The kinds of checkpoint.
+const (
+	CRIUImage ImageKind = "criu"  // the process tree and its scratch directory, by CRIU
+	FileImage ImageKind = "files" // files that the job saved itself
+)
+
+// Image is a checkpoint that is safely stored: from it the job goes on.
+type Image struct {
+	Kind   ImageKind   `json:"kind"`
+	Digest blob.Digest `json:"digest"` // of the sealed manifest
+	Bytes  int64       `json:"bytes"`  // size of its chunks as stored
+	At     time.Time   `json:"at"`     // when the job was frozen for it
+	Agent  AgentID     `json:"agent"`  // where it was made
+}
+
+// Usage is what a job consumed.
+type Usage struct {
+	UserCPU time.Duration `json:"user_cpu"`
+	SysCPU  time.Duration `json:"sys_cpu"`
+	Wall    time.Duration `json:"wall"`              // time claimed, frozen time included
+	MaxRSS  int64         `json:"max_rss,omitempty"` // bytes
+}
+
+// Add sums times and keeps the larger peak.
+func (u Usage) Add(v Usage) Usage {
+	return Usage{
+		UserCPU: u.UserCPU + v.UserCPU,
+		SysCPU:  u.SysCPU + v.SysCPU,
+		Wall:    u.Wall + v.Wall,
+		MaxRSS:  max(u.MaxRSS, v.MaxRSS),
+	}
+}
+
+// Result is how a job ended. Exactly one result is recorded for each completed job.
+type Result struct {
+	ExitCode int    `json:"exit_code"`
+	Signal   int    `json:"signal,omitempty"` // the signal that ended it; ExitCode is then meaningless
+	Usage    Usage  `json:"usage"`            // of the last run
+	Outputs  []File `json:"outputs,omitempty"`
+}

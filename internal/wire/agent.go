@@ -1,0 +1,153 @@
+package wire
+
+import (
+	"time"
+
+	"skua/internal/blob"
+	"skua/internal/job"
+	"skua/policy/classad"
+)
+
+// Ad is all that an agent says of its machine: one ad for each slot. It is sent on change and every
+// [AdInterval]; what is not heard of for three heartbeats is forgotten.
+type Ad struct {
+	V       int           `json:"v"`
+	Machine string        `json:"machine"`
+	Slots   []*classad.Ad `json:"slots"`         // each with Name, Machine, State, Activity, ...
+	Bye     bool          `json:"bye,omitempty"` // the agent stops: forget the machine at once
+}
+
+// Heartbeat says that a machine is there.
+type Heartbeat struct {
+	V int `json:"v"`
+}
+
+// How often an agent is heard of.
+const (
+	AdInterval        = 300 * time.Second
+	HeartbeatInterval = 60 * time.Second
+	MissedHeartbeats  = 3
+)
+
+// Offer asks an agent to run a job in a slot. The agent answers with Accept, which may refuse;
+// silence is a refusal.
+type Offer struct {
+	V      int         `json:"v"`
+	Slot   string      `json:"slot"`
+	Job    job.ID      `json:"job"`
+	Claim  job.ClaimID `json:"claim"`
+	Epoch  job.Epoch   `json:"epoch"`
+	User   job.UserID  `json:"user"`
+	Ad     *classad.Ad `json:"ad"` // the job's whole ad
+	Inputs []job.File  `json:"inputs"`
+	Images []job.Image `json:"images,omitempty"` // to go on from, newest first
+	Key    []byte      `json:"key"`              // seals this job's images
+	Read   string      `json:"read"`             // capability for the inputs and images
+	Write  string      `json:"write"`            // capability for outputs and images of this epoch
+	Terms  Terms       `json:"terms"`
+}
+
+// Terms are the durations of [job.Terms] that the matchmaker decides.
+type Terms struct {
+	Lease time.Duration `json:"lease"`
+	Renew time.Duration `json:"renew"`
+	Offer time.Duration `json:"offer"`
+}
+
+// ClaimRef names the claim that a message is about.
+type ClaimRef struct {
+	Job   job.ID      `json:"job"`
+	Claim job.ClaimID `json:"claim"`
+	Epoch job.Epoch   `json:"epoch"`
+}
+
+// Accept answers an offer.
+type Accept struct {
+	V int `json:"v"`
+	ClaimRef
+	Refused string `json:"refused,omitempty"` // why not, in plain words; empty means accepted
+}
+
+// Renew asks for the lease to be renewed and says how the job is.
+type Renew struct {
+	V int `json:"v"`
+	ClaimRef
+	Paused string    `json:"paused,omitempty"` // why the job is frozen; empty when it runs
+	Usage  job.Usage `json:"usage"`
+}
+
+// Grant answers Accept and Renew.
+type Grant struct {
+	V     int    `json:"v"`
+	Gone  bool   `json:"gone,omitempty"` // the claim is dead: kill the job
+	Read  string `json:"read,omitempty"` // fresh capabilities
+	Write string `json:"write,omitempty"`
+}
+
+// Outcome is how a claim came to its end.
+type Outcome string
+
+// The outcomes of a claim.
+const (
+	Exited  Outcome = "exited"  // the job ended by itself
+	Evicted Outcome = "evicted" // the machine is needed, or failed: the job goes on elsewhere
+	Hold    Outcome = "hold"    // the job cannot run as it is; a person must look
+)
+
+// Done reports how a claim ended. It is resent until it is acknowledged.
+type Done struct {
+	V int `json:"v"`
+	ClaimRef
+	Outcome Outcome     `json:"outcome"`
+	Result  *job.Result `json:"result,omitempty"` // when exited
+	Reason  string      `json:"reason,omitempty"` // when evicted or held, in plain words
+	Code    int         `json:"code,omitempty"`   // when held: HoldReasonCode
+	Usage   job.Usage   `json:"usage"`
+}
+
+// Checkpoint reports an image that is safely stored, or one that could not be used.
+type Checkpoint struct {
+	V int `json:"v"`
+	ClaimRef
+	Image   *job.Image  `json:"image,omitempty"`
+	Dropped blob.Digest `json:"dropped,omitempty"` // an image that could not be restored
+	Reason  string      `json:"reason,omitempty"`  // why
+}
+
+// Ack answers Done and Checkpoint. Stale means that the claim had been superseded and nothing counted.
+type Ack struct {
+	V     int      `json:"v"`
+	Stale bool     `json:"stale,omitempty"`
+	Fail  *Failure `json:"fail,omitempty"` // not now: ask again
+}
+
+// Control tells an agent to do something about a claim.
+type Control struct {
+	V int `json:"v"`
+	ClaimRef
+	Do ControlVerb `json:"do"`
+}
+
+// ControlVerb is what a [Control] asks for.
+type ControlVerb string
+
+// The control verbs.
+const (
+	KillClaim   ControlVerb = "kill"   // the job was removed or held: end it at once
+	VacateClaim ControlVerb = "vacate" // checkpoint and leave
+)
+
+// Enrol asks to join the pool.
+type Enrol struct {
+	V      int    `json:"v"`
+	Secret string `json:"secret"` // of the join token
+	Name   string `json:"name"`   // the machine's or user's name
+}
+
+// Enrolled answers Enrol.
+type Enrolled struct {
+	V      int      `json:"v"`
+	ID     string   `json:"id,omitempty"` // agent or user id
+	Domain string   `json:"domain,omitempty"`
+	Fail   *Failure `json:"fail,omitempty"`
+}
