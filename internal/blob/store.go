@@ -1,0 +1,290 @@
+package blob
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// StoreConfig is what a Store is made of.
+type StoreConfig struct {
+	Dir    string // required; made when missing
+	NoSync bool   // true leaves it to the system when data reaches the disk; right for a cache only
+}
+
+// Store is a directory of blobs. Its layout is
+//
+//	data/3f/3f9a...           a blob, its modification time being its last use
+//	data/3f/3f9a....u7k2q     an empty file: holder u7k2q has proved to have this content
+//	partial/3f9a....u7k2q     the beginning of an upload by u7k2q
+//	partial/put+123           a Put under way
+//
+// Its methods may be called concurrently, also by several processes as far as whole blobs are
+// concerned; uploads of one blob by one holder exclude each other within one Store.
+type Store struct {
+	dir    string
+	noSync bool
+
+	mu      sync.Mutex      // guards uploads; held while a blob is touched, marked or removed for age
+	uploads map[string]bool // names in partial/ that an Upload is writing
+}
+
+// Info is what a Store knows of a blob without reading it.
+type Info struct {
+	Digest Digest
+	Size   int64     // bytes
+	Used   time.Time // when it was last put or touched
+}
+
+// OpenStore opens the store in cfg.Dir, and makes it when there is none.
+func OpenStore(cfg StoreConfig) (*Store, error) {
+	if cfg.Dir == "" {
+		return nil, errors.New("open blob store: no directory given")
+	}
+	s := &Store{dir: cfg.Dir, noSync: cfg.NoSync, uploads: map[string]bool{}}
+	if err := os.MkdirAll(s.partialDir(), 0o700); err != nil {
+		return nil, fmt.Errorf("open blob store: %w", err)
+	}
+	// All fan-out directories are made now: made on demand, each would cost its first blob two more
+	// directory syncs.
+	for i := range 256 {
+		if err := os.MkdirAll(filepath.Join(s.dir, "data", fmt.Sprintf("%02x", i)), 0o700); err != nil {
+			return nil, fmt.Errorf("open blob store: %w", err)
+		}
+	}
+	if err := s.syncDir(filepath.Join(s.dir, "data")); err != nil {
+		return nil, fmt.Errorf("open blob store: %w", err)
+	}
+	return s, nil
+}
+
+// Put stores what r yields under d. It reads r to its end; when that hashes to something else, nothing
+// is stored and the error is [ErrMismatch].
+func (s *Store) Put(d Digest, r io.Reader) (size int64, err error) {
+	if err := d.check(); err != nil {
+		return 0, err
+	}
+	f, err := os.CreateTemp(s.partialDir(), "put+*")
+	if err != nil {
+		return 0, fmt.Errorf("put blob %s: %w", d.Short(), err)
+	}
+	defer os.Remove(f.Name()) // after a rename there is nothing of that name
+	h := sha256.New()
+	size, err = io.Copy(io.MultiWriter(f, h), r)
+	if err != nil {
+		f.Close()
+		return 0, fmt.Errorf("put blob %s: %w", d.Short(), err)
+	}
+	if got := Digest(hex.EncodeToString(h.Sum(nil))); got != d {
+		f.Close()
+		return 0, mismatch(d, got)
+	}
+	if err := s.adopt(f, d, ""); err != nil {
+		return 0, fmt.Errorf("put blob %s: %w", d.Short(), err)
+	}
+	return size, nil
+}
+
+// PutBytes stores data and returns its digest.
+func (s *Store) PutBytes(data []byte) (Digest, error) {
+	d := Sum(data)
+	if s.Has(d) {
+		return d, s.Touch(d)
+	}
+	_, err := s.Put(d, bytes.NewReader(data))
+	return d, err
+}
+
+// Open opens a blob for reading. The caller closes it. What is read is not verified again: see
+// [Store.Copy] for that.
+func (s *Store) Open(d Digest) (*os.File, error) {
+	if err := d.check(); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(s.path(d))
+	if err != nil {
+		return nil, notFound("open", d, err)
+	}
+	return f, nil
+}
+
+// Copy writes a blob to w and verifies it on the way. A blob that turns out damaged is removed, and the
+// error is [ErrMismatch]; what w has received by then is worthless.
+func (s *Store) Copy(w io.Writer, d Digest) (int64, error) {
+	f, err := s.Open(d)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(io.MultiWriter(w, h), f)
+	if err != nil {
+		return n, fmt.Errorf("copy blob %s: %w", d.Short(), err)
+	}
+	if got := Digest(hex.EncodeToString(h.Sum(nil))); got != d {
+		f.Close() // Windows removes no open file
+		return n, errors.Join(mismatch(d, got), s.Remove(d))
+	}
+	return n, nil
+}
+
+// Read returns a verified blob of at most limit bytes.
+func (s *Store) Read(d Digest, limit int64) ([]byte, error) {
+	size, err := s.Size(d)
+	if err != nil {
+		return nil, err
+	}
+	if size > limit {
+		return nil, fmt.Errorf("read blob %s: %w: %d bytes, at most %d expected", d.Short(), ErrTooLarge, size, limit)
+	}
+	data, err := os.ReadFile(s.path(d))
+	if err != nil {
+		return nil, notFound("read", d, err)
+	}
+	if got := Sum(data); got != d {
+		return nil, errors.Join(mismatch(d, got), s.Remove(d))
+	}
+	return data, nil
+}
+
+// Has reports whether the whole blob is here.
+func (s *Store) Has(d Digest) bool {
+	_, err := s.Size(d)
+	return err == nil
+}
+
+// Size returns a blob's size in bytes.
+func (s *Store) Size(d Digest) (int64, error) {
+	if err := d.check(); err != nil {
+		return 0, err
+	}
+	fi, err := os.Stat(s.path(d))
+	if err != nil {
+		return 0, notFound("look up", d, err)
+	}
+	return fi.Size(), nil
+}
+
+// Touch records that a blob has been used now, which keeps it from [Store.Sweep] for a while.
+func (s *Store) Touch(d Digest) error {
+	if err := d.check(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if err := os.Chtimes(s.path(d), now, now); err != nil {
+		return notFound("touch", d, err)
+	}
+	return nil
+}
+
+// Remove deletes a blob. It is no error when there is none.
+func (s *Store) Remove(d Digest) error {
+	if err := d.check(); err != nil {
+		return err
+	}
+	if err := os.Remove(s.path(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove blob %s: %w", d.Short(), err)
+	}
+	return nil
+}
+
+// All yields every blob, in the order of digests. It may miss what is put meanwhile.
+func (s *Store) All() iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
+		for i := range 256 {
+			names, err := os.ReadDir(s.fanout(i))
+			if err != nil {
+				yield(Info{}, fmt.Errorf("list blobs: %w", err))
+				return
+			}
+			for _, e := range names {
+				d := Digest(e.Name())
+				if !d.Valid() {
+					continue
+				}
+				fi, err := e.Info()
+				if errors.Is(err, fs.ErrNotExist) {
+					continue // removed since
+				}
+				if err != nil {
+					yield(Info{}, fmt.Errorf("list blobs: %w", err))
+					return
+				}
+				if !yield(Info{Digest: d, Size: fi.Size(), Used: fi.ModTime()}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Free returns how many bytes the file system of the store has left for us.
+func (s *Store) Free() (int64, error) { return freeBytes(s.dir) }
+
+// adopt makes the verified temporary file f the blob d, held by holder unless that is empty, and makes
+// both durable. It closes f.
+func (s *Store) adopt(f *os.File, d Digest, holder string) error {
+	var err error
+	if !s.noSync {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.install(f.Name(), d, holder); err != nil {
+		return err
+	}
+	return s.syncDir(filepath.Dir(s.path(d)))
+}
+
+func (s *Store) install(tmp string, d Digest, holder string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now() // the last write to a resumed upload may be old
+	if err := os.Chtimes(tmp, now, now); err != nil {
+		return err
+	}
+	if holder != "" {
+		if err := s.mark(d, holder); err != nil {
+			return err
+		}
+	}
+	return os.Rename(tmp, s.path(d))
+}
+
+func (s *Store) syncDir(dir string) error {
+	if s.noSync {
+		return nil
+	}
+	return syncDir(dir)
+}
+
+func (s *Store) partialDir() string { return filepath.Join(s.dir, "partial") }
+
+func (s *Store) fanout(i int) string { return filepath.Join(s.dir, "data", fmt.Sprintf("%02x", i)) }
+
+// path is where blob d is or would be; d has been checked.
+func (s *Store) path(d Digest) string {
+	return filepath.Join(s.dir, "data", string(d[:2]), string(d))
+}
+
+func notFound(op string, d Digest, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s blob %s: %w", op, d.Short(), ErrNotFound)
+	}
+	return fmt.Errorf("%s blob %s: %w", op, d.Short(), err)
+}
