@@ -1,0 +1,153 @@
+package classad
+
+// An Expr is a parsed expression. It never changes and may be shared.
+type Expr struct {
+	root node
+}
+
+// node is a vertex of the syntax tree. Children are evaluated through evaluator.eval, which keeps
+// the limits.
+type node interface {
+	eval(ev *evaluator, sc *scope) Value
+	print(p *printer)
+	position() int // of its first byte in the source, or of the operator
+}
+
+type at int32
+
+func (a at) position() int { return int(a) }
+
+type literal struct {
+	at
+	v Value
+}
+
+// attrRef is name, .name (absolute) or base.name.
+type attrRef struct {
+	at
+	base     node // nil for a bare name
+	absolute bool
+	name     string // as spelled
+	key      atom
+	special  special
+}
+
+type paren struct {
+	at
+	x node
+}
+
+type unary struct {
+	at
+	op op
+	x  node
+}
+
+type binary struct {
+	at
+	op   op
+	x, y node
+}
+
+// ternary is cond ? yes : no, or, if yes is nil, cond ?: no.
+type ternary struct {
+	at
+	cond, yes, no node
+}
+
+type subscript struct {
+	at
+	x, index node
+}
+
+type call struct {
+	at
+	name string
+	fn   *builtin // nil: there is no such function, which is an error when it is called
+	args []node
+}
+
+type listNode struct {
+	at
+	elems []node
+}
+
+type adNode struct {
+	at
+	ad *Ad
+}
+
+// special marks the names that mean something where no attribute has them.
+type special uint8
+
+const (
+	ordinary special = iota
+	specialMy
+	specialParent
+	specialRoot
+	specialTarget
+	specialLeft
+	specialRight
+	specialTime
+)
+
+var specials = map[atom]special{
+	atomOf("my"): specialMy, atomOf("self"): specialMy,
+	atomOf("parent"):   specialParent,
+	atomOf("toplevel"): specialRoot, atomOf("root"): specialRoot,
+	atomOf("target"): specialTarget, atomOf("other"): specialTarget,
+	atomOf("left"): specialLeft, atomOf("right"): specialRight,
+	atomOf("currenttime"): specialTime,
+}
+
+func newRef(pos int, base node, absolute bool, name string) *attrRef {
+	key := atomOf(name)
+	return &attrRef{at: at(pos), base: base, absolute: absolute, name: name, key: key, special: specials[key]}
+}
+
+func literalExpr(v Value) *Expr { return &Expr{root: &literal{v: v}} }
+
+// op is an operator.
+type op uint8
+
+const (
+	opNone op = iota
+	opOr
+	opAnd
+	opBitOr
+	opBitXor
+	opBitAnd
+	opEq
+	opNe
+	opIs
+	opIsnt
+	opLt
+	opLe
+	opGt
+	opGe
+	opShl
+	opShr
+	opUshr
+	opAdd
+	opSub
+	opMul
+	opDiv
+	opMod
+	opNot
+	opCompl
+)
+
+// operators gives the text of each operator and how tightly it binds as a binary one.
+var operators = [...]struct {
+	text, old string
+	prec      int
+}{
+	opOr: {"||", "||", 1}, opAnd: {"&&", "&&", 2},
+	opBitOr: {"|", "|", 3}, opBitXor: {"^", "^", 4}, opBitAnd: {"&", "&", 5},
+	opEq: {"==", "==", 6}, opNe: {"!=", "!=", 6}, opIs: {"is", "=?=", 6}, opIsnt: {"isnt", "=!=", 6},
+	opLt: {"<", "<", 7}, opLe: {"<=", "<=", 7}, opGt: {">", ">", 7}, opGe: {">=", ">=", 7},
+	opShl: {"<<", "<<", 8}, opShr: {">>", ">>", 8}, opUshr: {">>>", ">>>", 8},
+	opAdd: {"+", "+", 9}, opSub: {"-", "-", 9},
+	opMul: {"*", "*", 10}, opDiv: {"/", "/", 10}, opMod: {"%", "%", 10},
+	opNot: {"!", "!", 0}, opCompl: {"~", "~", 0},
+}

@@ -1,0 +1,24 @@
+package classad
+
+// Bounds of what is accepted and done. Ads come from strangers.
+const (
+	// maxSource is the size in bytes of a text that is parsed.
+	maxSource = 8 << 20
+	// maxHeight is the height of a syntax tree. A chain of n equal operators is n high.
+	maxHeight = 5000
+	// maxAttrs is the number of attributes of an ad that is parsed.
+	maxAttrs = 100_000
+
+	// maxSteps is the number of tree nodes that one evaluation may visit. Functions that work on
+	// much data pay for it in steps.
+	maxSteps = 1_000_000
+	// maxStackDepth is the depth of nested evaluation, over all expressions involved.
+	maxStackDepth = 20_000
+	// maxReferences is the depth of attributes that lead to attributes. It is HTCondor's, and how
+	// circles are found.
+	maxReferences = 400
+	// maxString is the length in bytes of a string that a function makes.
+	maxString = 1 << 20
+	// maxList is the number of elements of a list that a function makes.
+	maxList = 100_000
+)
