@@ -1,0 +1,265 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	displaysMost = 64 // watched at once
+
+	// A display that cannot be reached is tried again after retryFirst, and then after longer and
+	// longer up to retryLast. The arrival of a socket ends the waiting.
+	retryFirst = 50 * time.Millisecond
+	retryLast  = time.Minute
+
+	pollEvery = 250 * time.Millisecond // servers that cannot push
+
+	socketsHoldOff = 100 * time.Millisecond // sockets made without end wake the agent this seldom
+)
+
+// watchDisplays watches the configured displays, or those whose sockets it finds, until ctx ends.
+func (w *Watcher) watchDisplays(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+
+	changed := make(chan struct{}, 1) // sockets came or went
+	wg.Go(func() { w.watchSockets(ctx, changed) })
+
+	running := make(map[int]*display)
+	ended := make(chan int)
+	for {
+		wanted := w.displays
+		if wanted == nil {
+			wanted = findDisplays(w.cfg.X11)
+		}
+		for _, n := range wanted {
+			if d := running[n]; d != nil {
+				d.poke()
+				continue
+			}
+			d := newDisplay(w, n)
+			running[n] = d
+			wg.Go(func() {
+				d.run(ctx)
+				select {
+				case ended <- n:
+				case <-ctx.Done():
+				}
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case n := <-ended:
+			delete(running, n)
+		}
+	}
+}
+
+// watchSockets tells changed when the sockets of X servers come or go. While their directory does
+// not exist it is looked for now and then.
+func (w *Watcher) watchSockets(ctx context.Context, changed chan<- struct{}) {
+	for ctx.Err() == nil {
+		err := w.followSockets(ctx, changed)
+		w.log.Debug("directory of X servers not watched", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryLast):
+		}
+	}
+}
+
+func (w *Watcher) followSockets(ctx context.Context, changed chan<- struct{}) error {
+	q, err := newInotify()
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	defer context.AfterFunc(ctx, func() { q.Close() })()
+	if _, err := q.add(w.cfg.X11, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONLYDIR); err != nil {
+		return err
+	}
+	select {
+	case changed <- struct{}{}: // what came before the watch
+	default:
+	}
+	for {
+		events, err := q.read()
+		if err != nil {
+			return err
+		}
+		for ev := range events {
+			if ev.mask&unix.IN_IGNORED != 0 {
+				return fmt.Errorf("%s: %w", w.cfg.X11, os.ErrNotExist)
+			}
+		}
+		select {
+		case changed <- struct{}{}:
+		default: // it has not looked yet since the last time
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(socketsHoldOff):
+		}
+	}
+}
+
+// display watches one X server, over its deaths and returns.
+type display struct {
+	w      *Watcher
+	n      int
+	found  bool // not configured: it is forgotten when its socket is gone
+	src    *source
+	poked  chan struct{} // has a value when a new attempt is worth while
+	noSync bool          // tests: the server cannot push
+}
+
+func newDisplay(w *Watcher, n int) *display {
+	return &display{
+		w: w, n: n, found: w.displays == nil, poked: make(chan struct{}, 1),
+		src: w.addSource(":"+strconv.Itoa(n), true),
+	}
+}
+
+func (d *display) poke() {
+	select {
+	case d.poked <- struct{}{}:
+	default:
+	}
+}
+
+// run watches until ctx ends, or until a display that was found has no socket any more.
+func (d *display) run(ctx context.Context) {
+	defer d.src.remove()
+	wait := retryFirst
+	for {
+		began := time.Now()
+		err := d.watch(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		d.src.failed(err)
+		if d.found && !slices.Contains(findDisplays(d.w.cfg.X11), d.n) {
+			return
+		}
+		if time.Since(began) > retryLast {
+			wait = retryFirst // a good server died; one that dies at once is left alone for longer
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+			wait = min(2*wait, retryLast)
+		case <-d.poked:
+			wait = retryFirst // the socket may exist before the server answers
+		}
+	}
+}
+
+// watch connects to the server and reports its input until the connection fails.
+func (d *display) watch(ctx context.Context) error {
+	x, err := d.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer x.Close()
+	defer context.AfterFunc(ctx, func() { x.Close() })()
+
+	quiet := d.w.cfg.Quiet
+	alarms, idle, err := newIdleAlarms(x, quiet)
+	if d.noSync {
+		err = errNoIdleTime
+	}
+	if errors.Is(err, errNoIdleTime) {
+		return d.poll(ctx, x)
+	}
+	if err != nil {
+		return err
+	}
+	d.begin(idle)
+	for {
+		back, idle, err := alarms.wait()
+		switch {
+		case err != nil:
+			return fmt.Errorf("display %s: %w", d.src.name, err)
+		case back:
+			d.src.touched(time.Now(), true)
+		default:
+			d.src.quiet(time.Now().Add(-idle))
+		}
+	}
+}
+
+// begin notes the first reading of a server.
+func (d *display) begin(idle time.Duration) {
+	now := time.Now()
+	d.src.watched(now.Add(-idle))
+	if idle < d.w.cfg.Quiet {
+		d.src.touched(now, true)
+	}
+}
+
+// poll watches a server that cannot push.
+func (d *display) poll(ctx context.Context, x *x11) error {
+	saver, err := newScreenSaver(x)
+	if err != nil {
+		return err
+	}
+	d.w.log.Warn("X server cannot tell of input and is polled", keySource, d.src.name)
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	var watched, busy bool
+	for {
+		idle, err := saver.idle()
+		if err != nil {
+			return fmt.Errorf("display %s: %w", d.src.name, err)
+		}
+		now := time.Now()
+		switch recent := idle < max(d.w.cfg.Quiet, pollEvery); {
+		case !watched:
+			d.begin(idle)
+			watched, busy = true, recent
+		case recent && !busy:
+			busy = true
+			d.src.touched(now, true)
+		case !recent:
+			busy = false
+			d.src.quiet(now.Add(-idle))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// dial connects with whatever opens the display.
+func (d *display) dial(ctx context.Context) (*x11, error) {
+	var errs []error
+	for _, c := range d.w.cookies(d.n) {
+		x, err := dialX11(ctx, d.w.cfg.X11, d.n, c.value, c.allowed)
+		if err == nil {
+			return x, nil
+		}
+		errs = append(errs, err)
+	}
+	// Some servers let the users of their machine in without a cookie.
+	x, err := dialX11(ctx, d.w.cfg.X11, d.n, nil, nil)
+	if err == nil {
+		return x, nil
+	}
+	return nil, fmt.Errorf("connect to display %s: %w", d.src.name, errors.Join(append(errs, err)...))
+}

@@ -1,0 +1,294 @@
+package probe
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestEveryFirstInputIsReported(t *testing.T) {
+	server := startXvfb(t, "")
+	w, events := watching(t, WatchConfig{Displays: []string{server.name}, SkipTTYs: true})
+	inputs := [][]string{
+		{"key", "a"},
+		{"mousemove", "10", "10"},
+		{"key", "b"},
+		{"click", "1"},
+		{"mousemove", "20", "20"},
+		{"type", "--delay", "20", "many keys are one return"},
+	}
+	for _, input := range inputs {
+		awaitQuiet(t, w, server.name)
+		drain(events)
+		server.xdotool(t, input...)
+		awaitActive(t, events, server.name)
+		// Read at once: either the input is not over, or it has just been.
+		if idle := w.Idle(time.Now()); idle > testWait {
+			t.Errorf("after %v the owner is idle for %v", input, idle)
+		}
+	}
+	if _, ok := w.ConsoleIdle(time.Now()); !ok {
+		t.Error("a display of this machine does not count as its console")
+	}
+}
+
+func TestTypingIsOneEvent(t *testing.T) {
+	server := startXvfb(t, "")
+	quiet := 2 * time.Second // far longer than the pauses between the keys below
+	w, events := watching(t, WatchConfig{Displays: []string{server.name}, SkipTTYs: true, Quiet: quiet})
+	keys := newKeyPresser(t, server)
+	awaitQuiet(t, w, server.name)
+	drain(events)
+	for range 20 {
+		keys.press(t)
+	}
+	awaitActive(t, events, server.name)
+	awaitQuiet(t, w, server.name)
+	if n := len(events); n != 0 {
+		t.Errorf("typing without a pause gave %d more events, want none", n)
+	}
+	if idle := w.Idle(time.Now()); idle < quiet {
+		t.Errorf("after a quiet time the owner is idle for %v, want at least %v", idle, quiet)
+	}
+}
+
+func TestServerDiesAndComesBack(t *testing.T) {
+	server := startXvfb(t, "")
+	w, events := watching(t, WatchConfig{Displays: []string{server.name}, SkipTTYs: true})
+	for range 3 {
+		awaitQuiet(t, w, server.name)
+		drain(events)
+		server.stop()
+		awaitActive(t, events, server.name) // the loss
+		eventually(t, "the loss is not shown", func() bool {
+			s, _ := state(w, server.name)
+			return !s.Watching && s.Err != nil
+		})
+		server = startXvfb(t, server.name)
+		awaitQuiet(t, w, server.name)
+		drain(events)
+		server.xdotool(t, "key", "a")
+		awaitActive(t, events, server.name)
+	}
+}
+
+func TestDisplaysAreFound(t *testing.T) {
+	w, events := watching(t, WatchConfig{SkipTTYs: true})
+	server := startXvfb(t, "")
+	awaitQuiet(t, w, server.name)
+	drain(events)
+	server.xdotool(t, "key", "a")
+	awaitActive(t, events, server.name)
+	server.stop()
+	os.Remove(filepath.Join("/tmp/.X11-unix", "X"+server.name[1:])) // killed, it left its socket
+	eventually(t, "a display that is gone is still listed", func() bool {
+		_, listed := state(w, server.name)
+		return !listed
+	})
+	if idle := w.Idle(time.Now()); idle > testWait {
+		t.Errorf("the input on a display that is gone is forgotten: idle for %v", idle)
+	}
+}
+
+func TestCookieOpensDisplay(t *testing.T) {
+	dir := t.TempDir()
+	auth := filepath.Join(dir, "auth")
+	if err := os.WriteFile(auth, authEntry(65535, "", "", cookieProtocol, bytes.Repeat([]byte{7}, cookieSize)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := startXvfb(t, "", "-auth", auth)
+	n := server.number(t)
+	if x, err := dialX11(t.Context(), "/tmp/.X11-unix", n, bytes.Repeat([]byte{8}, cookieSize), nil); err == nil {
+		x.Close()
+		t.Error("a wrong cookie opens the display")
+	}
+	for _, tt := range []struct {
+		name string
+		cfg  WatchConfig
+	}{
+		{"the server's own, found in its command line", WatchConfig{}},
+		{"a configured one", WatchConfig{XAuthority: auth}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.cfg.Displays, tt.cfg.SkipTTYs = []string{server.name}, true
+			w, events := watching(t, tt.cfg)
+			awaitQuiet(t, w, server.name)
+			drain(events)
+			server2 := &xvfb{name: server.name}
+			t.Setenv("XAUTHORITY", auth)
+			server2.xdotool(t, "key", "a")
+			awaitActive(t, events, server.name)
+		})
+	}
+}
+
+func TestServerThatCannotPushIsPolled(t *testing.T) {
+	server := startXvfb(t, "")
+	w, err := NewWatcher(WatchConfig{SkipTTYs: true, Displays: []string{server.name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := make(chan Active, 1000)
+	w.cfg.OnActive = func(a Active) { events <- a }
+	d := newDisplay(w, server.number(t))
+	d.noSync = true
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); d.run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	for range 3 {
+		awaitQuiet(t, w, server.name)
+		drain(events)
+		server.xdotool(t, "key", "a")
+		awaitActive(t, events, server.name)
+	}
+}
+
+func TestUnreachableDisplayIsReported(t *testing.T) {
+	var log bytes.Buffer
+	w, err := NewWatcher(WatchConfig{
+		Displays: []string{":60123"}, SkipTTYs: true, X11: t.TempDir(),
+		Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- w.Run(ctx) }()
+	eventually(t, "the failure is not shown", func() bool {
+		s, ok := state(w, ":60123")
+		return ok && s.Err != nil && !s.Watching && s.Since.IsZero()
+	})
+	if idle, up := w.Idle(time.Now()), time.Since(bootTime()); idle < up-time.Minute {
+		t.Errorf("a display that was never seen makes the owner idle for %v only", idle)
+	}
+	if _, ok := w.ConsoleIdle(time.Now()); ok {
+		t.Error("a display that was never seen counts as a console")
+	}
+	cancel()
+	<-done
+	if n := bytes.Count(log.Bytes(), []byte("level=WARN")); n != 1 {
+		t.Errorf("%d warnings, want one:\n%s", n, log.String())
+	}
+}
+
+func TestNewWatcherRefuses(t *testing.T) {
+	for _, cfg := range []WatchConfig{
+		{Displays: []string{"0"}},
+		{Displays: []string{"elsewhere:0"}},
+		{Displays: []string{":x"}},
+		{Displays: []string{""}},
+		{Quiet: -time.Second},
+	} {
+		if _, err := NewWatcher(cfg); err == nil {
+			t.Errorf("NewWatcher takes %+v", cfg)
+		}
+	}
+}
+
+// authEntry makes an entry of a cookie file.
+func authEntry(family uint16, address, display, protocol string, cookie []byte) []byte {
+	b := binary.BigEndian.AppendUint16(nil, family)
+	for _, field := range []string{address, display, protocol, string(cookie)} {
+		b = binary.BigEndian.AppendUint16(b, uint16(len(field)))
+		b = append(b, field...)
+	}
+	return b
+}
+
+func TestParseXAuthority(t *testing.T) {
+	a, b := bytes.Repeat([]byte{1}, cookieSize), bytes.Repeat([]byte{2}, cookieSize)
+	for _, tt := range []struct {
+		name string
+		file []byte
+		want [][]byte
+	}{
+		{"this machine", authEntry(256, "desk7", "3", cookieProtocol, a), [][]byte{a}},
+		{"any display", authEntry(65535, "", "", cookieProtocol, b), [][]byte{b}},
+		{"another display", authEntry(256, "desk7", "4", cookieProtocol, a), nil},
+		{"another machine by address", authEntry(0, "\x0a\x00\x00\x01", "3", cookieProtocol, a), nil},
+		{"another protocol", authEntry(256, "desk7", "3", "XDM-AUTHORIZATION-1", a), nil},
+		{"damaged end", append(authEntry(256, "d", "3", cookieProtocol, a), 1, 0, 0, 9), [][]byte{a}},
+		{"empty", nil, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := parseXAuthority(tt.file, 3); !slices.EqualFunc(got, tt.want, bytes.Equal) {
+				t.Errorf("got %x, want %x", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestFindServers(t *testing.T) {
+	proc := t.TempDir()
+	for pid, cmdline := range map[string]string{
+		"10":   "/usr/lib/xorg/Xorg\x00:0\x00-seat\x00seat0\x00-auth\x00/var/run/lightdm/root/:0\x00vt7\x00",
+		"11":   "/usr/lib/xorg/Xorg\x00vt2\x00-displayfd\x003\x00-auth\x00/run/user/1000/gdm/Xauthority\x00",
+		"12":   "vim\x00-auth\x00/home/a/x\x00:0\x00",
+		"13":   "Xvfb\x00:9\x00",
+		"14":   "Xvnc\x00:2\x00-auth\x00",
+		"15":   "X\x00:3\x00-auth\x00relative\x00",
+		"16":   "",
+		"self": "X\x00:4\x00-auth\x00/a\x00",
+	} {
+		if err := os.Mkdir(filepath.Join(proc, pid), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(proc, pid, "cmdline"), []byte(cmdline), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []xServer{{0, "/var/run/lightdm/root/:0"}, {anyDisplay, "/run/user/1000/gdm/Xauthority"}}
+	if got := findServers(proc); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestReadAuthFileRefuses(t *testing.T) {
+	dir := t.TempDir()
+	big := filepath.Join(dir, "big")
+	if err := os.WriteFile(big, make([]byte, authFileMost+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/dev/zero", dir, big, filepath.Join(dir, "none")} {
+		if _, _, err := readAuthFile(path); err == nil {
+			t.Errorf("reads %s", path)
+		}
+	}
+}
+
+// BenchmarkKeyPress measures from the key press to the watcher's callback.
+func BenchmarkKeyPress(b *testing.B) {
+	server := startXvfb(b, "")
+	w, events := watching(b, WatchConfig{Displays: []string{server.name}, SkipTTYs: true, Quiet: 50 * time.Millisecond})
+	keys := newKeyPresser(b, server)
+	awaitQuiet(b, w, server.name)
+	benchmarkInput(b, w, events, server.name, func() { keys.press(b) })
+}
+
+// benchmarkInput gives input after every quiet time, and reports how long it took to be seen.
+func benchmarkInput(b *testing.B, w *Watcher, events <-chan Active, name string, input func()) {
+	b.Helper()
+	var took []time.Duration
+	for b.Loop() {
+		awaitQuiet(b, w, name)
+		drain(events)
+		start := time.Now()
+		input()
+		took = append(took, awaitActive(b, events, name).At.Sub(start))
+	}
+	slices.Sort(took)
+	ms := func(quantile float64) float64 {
+		return float64(took[int(quantile*float64(len(took)-1))].Microseconds()) / 1000
+	}
+	b.ReportMetric(ms(0.5), "p50-ms")
+	b.ReportMetric(ms(0.99), "p99-ms")
+	b.ReportMetric(ms(1), "max-ms")
+}

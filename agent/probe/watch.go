@@ -1,0 +1,269 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// DefaultQuiet is how long a source must be still before its next input counts as a return.
+const DefaultQuiet = 250 * time.Millisecond
+
+// Active says that the owner touched something after a quiet time.
+type Active struct {
+	At     time.Time // when the event reached the watcher
+	Source string    // the display, ":0", or a group of terminals
+}
+
+// WatchConfig is what a Watcher is made of. The zero value watches everything on this machine.
+type WatchConfig struct {
+	// Displays are the X displays to watch, as ":7"; nil finds those of this machine, now and later.
+	Displays     []string
+	SkipDisplays bool   // watch no X display at all
+	XAuthority   string // cookie file of the displays; "" finds each server's own
+
+	// SkipTTYs leaves terminals out. Machines that share a /dev, as namespaces of one host do, see
+	// each other's terminals.
+	SkipTTYs bool
+
+	// Quiet is how long a source must be still before its next input is reported; 0 means
+	// DefaultQuiet.
+	Quiet time.Duration
+
+	// OnActive is called at the first input after every quiet time, from a goroutine of the watcher
+	// and by one at a time. Events wait while it runs, so it should do what is urgent and return.
+	// It may call the watcher's methods. nil means that nobody is told.
+	OnActive func(Active)
+
+	Dev  string // where devices are; "" means /dev
+	Proc string // where processes are; "" means /proc
+	X11  string // where the sockets of X servers are; "" means /tmp/.X11-unix
+
+	Log *slog.Logger // nil means no logging
+}
+
+// A Watcher follows the owner's input. Its methods may be called at any time and from anywhere.
+type Watcher struct {
+	cfg      WatchConfig
+	displays []int // numbers of cfg.Displays
+	log      *slog.Logger
+	boot     time.Time // what never had input is idle since then
+
+	callMu sync.Mutex // held while OnActive runs
+
+	mu       sync.Mutex // guards what follows, and the fields of every source
+	sources  []*source
+	departed [2]time.Time // last input of sources that are gone: all of them, the console's
+}
+
+// NewWatcher checks cfg and gives a Watcher that watches once it runs.
+func NewWatcher(cfg WatchConfig) (*Watcher, error) {
+	w := &Watcher{cfg: cfg, log: cfg.Log, boot: bootTime()}
+	if cfg.Quiet < 0 {
+		return nil, fmt.Errorf("quiet time %v is negative", cfg.Quiet)
+	}
+	if cfg.Quiet == 0 {
+		w.cfg.Quiet = DefaultQuiet
+	}
+	if w.log == nil {
+		w.log = slog.New(slog.DiscardHandler)
+	}
+	for _, name := range cfg.Displays {
+		n, err := parseDisplay(name)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(w.displays, n) {
+			w.displays = append(w.displays, n)
+		}
+	}
+	setDefault(&w.cfg.Dev, "/dev")
+	setDefault(&w.cfg.Proc, "/proc")
+	setDefault(&w.cfg.X11, "/tmp/.X11-unix")
+	return w, nil
+}
+
+func setDefault(s *string, value string) {
+	if *s == "" {
+		*s = value
+	}
+}
+
+// parseDisplay reads the name of a display of this machine: ":7", ":7.0" or "unix:7".
+func parseDisplay(name string) (int, error) {
+	host, number, found := strings.Cut(name, ":")
+	number, _, _ = strings.Cut(number, ".") // the screen does not matter: input is the server's
+	n, err := strconv.ParseUint(number, 10, 16)
+	if !found || err != nil || (host != "" && host != "unix") {
+		return 0, fmt.Errorf("display %q is not one of this machine's, as in \":0\"", name)
+	}
+	return int(n), nil
+}
+
+// Run watches until ctx ends. A source that cannot be watched is logged and tried again, and does
+// not end the others. Every goroutine Run starts has ended when it returns.
+func (w *Watcher) Run(ctx context.Context) error {
+	return w.run(ctx)
+}
+
+// Idle says how long ago the owner last touched anything: KeyboardIdle. What has never been touched
+// counts from the machine's start, so that a restarted agent does not take itself for the owner.
+func (w *Watcher) Idle(now time.Time) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(0, now.Sub(w.lastInput(now, false)))
+}
+
+// ConsoleIdle is Idle for the screens and keyboards of the machine itself, remote terminals left
+// out. It is false when no such source has been seen.
+func (w *Watcher) ConsoleIdle(now time.Time) (time.Duration, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seen := !w.departed[1].IsZero()
+	for _, s := range w.sources {
+		seen = seen || s.console && !s.since.IsZero()
+	}
+	return max(0, now.Sub(w.lastInput(now, true))), seen
+}
+
+// lastInput is the newest input of all sources or of the console's. The caller holds w.mu.
+func (w *Watcher) lastInput(now time.Time, console bool) time.Time {
+	last := w.boot
+	gone := w.departed[0]
+	if console {
+		gone = w.departed[1]
+	}
+	if gone.After(last) {
+		last = gone
+	}
+	for _, s := range w.sources {
+		if console && !s.console {
+			continue
+		}
+		if s.busy {
+			return now
+		}
+		if s.last.After(last) {
+			last = s.last
+		}
+	}
+	return last
+}
+
+// SourceState says how one source of input is doing, for status and for people.
+type SourceState struct {
+	Name      string    // as in Active
+	Console   bool      // part of the machine itself
+	Watching  bool      // input would be seen
+	Busy      bool      // input within the last quiet time
+	Since     time.Time // first time it was watched; zero means never, and then it has no say in Idle
+	LastInput time.Time // zero means none known
+	Err       error     // why it is not watched
+}
+
+// Sources lists what is watched, and what should be and is not.
+func (w *Watcher) Sources() []SourceState {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	states := make([]SourceState, len(w.sources))
+	for i, s := range w.sources {
+		states[i] = SourceState{
+			Name: s.name, Console: s.console, Watching: s.watching, Busy: s.busy,
+			Since: s.since, LastInput: s.last, Err: s.err,
+		}
+	}
+	return states
+}
+
+// source is one place that input comes from. Its fields are guarded by the watcher's mutex.
+type source struct {
+	w        *Watcher
+	name     string
+	console  bool
+	watching bool
+	busy     bool      // the source itself will say when it is quiet again
+	since    time.Time // first time it was watched
+	last     time.Time // newest input, while not busy
+	err      error
+}
+
+func (w *Watcher) addSource(name string, console bool) *source {
+	s := &source{w: w, name: name, console: console}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sources = append(w.sources, s)
+	return s
+}
+
+// remove forgets the source, but not when it had input.
+func (s *source) remove() {
+	w := s.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sources = slices.DeleteFunc(w.sources, func(o *source) bool { return o == s })
+	if s.last.After(w.departed[0]) {
+		w.departed[0] = s.last
+	}
+	if s.console && s.last.After(w.departed[1]) {
+		w.departed[1] = s.last
+	}
+}
+
+// watched notes that input is seen from now on, the newest having been at last.
+func (s *source) watched(last time.Time) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.watching, s.err = true, nil
+	if s.since.IsZero() {
+		s.since = time.Now()
+	}
+	if last.After(s.last) {
+		s.last = last
+	}
+	s.w.log.Info("owner input is watched", keySource, s.name)
+}
+
+// touched reports input that ends a quiet time. With untilQuiet the source stays busy until quiet
+// is called.
+func (s *source) touched(at time.Time, untilQuiet bool) {
+	w := s.w
+	w.mu.Lock()
+	s.last, s.busy = at, untilQuiet
+	w.mu.Unlock()
+	if w.cfg.OnActive == nil {
+		return
+	}
+	w.callMu.Lock()
+	defer w.callMu.Unlock()
+	w.cfg.OnActive(Active{At: at, Source: s.name})
+}
+
+// quiet ends a busy time, the last input having been at last.
+func (s *source) quiet(last time.Time) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.last, s.busy = last, false
+}
+
+// failed notes why the source is not watched, and logs it when that is news. Losing a source that
+// was watched counts as a touch: a screen that vanishes has usually been made to by somebody.
+func (s *source) failed(err error) {
+	s.w.mu.Lock()
+	lost := s.watching
+	news := s.err == nil || s.err.Error() != err.Error()
+	s.watching, s.busy, s.err = false, false, err
+	s.w.mu.Unlock()
+	if news {
+		s.w.log.Warn("owner input is not seen", keySource, s.name, "error", err)
+	}
+	if lost {
+		s.touched(time.Now(), false)
+	}
+}
+
+const keySource = "source" // log key: SourceState.Name

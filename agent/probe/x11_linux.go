@@ -1,0 +1,243 @@
+package probe
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// This is as much of an X client as owner detection needs: the connection setup, a few requests, and
+// the events of alarms. A whole binding brings goroutines and buffers that an idle agent should not
+// have, and finds the cookie through this process's environment, where a service has none.
+
+// Numbers of the core protocol.
+const (
+	x11Error, x11Reply, x11Generic = 0, 1, 35
+	x11QueryExtension              = 98
+	x11ReplyHead                   = 32
+	x11ReplyMost                   = 1 << 18 // no answer we ask for is nearly as long
+	x11Wait                        = 5 * time.Second
+)
+
+var errX11Short = errors.New("message of the X server is too short")
+
+// x11 is a connection to an X server. One goroutine uses it; Close may come from any.
+type x11 struct {
+	net.Conn
+	setup   x11Setup
+	ids     uint32 // ids made so far
+	seq     uint16 // number of the last request
+	pending [][]byte
+}
+
+// x11Setup is what a server says about itself that is of use here.
+type x11Setup struct {
+	idBase, idMask uint32
+	root           uint32 // root window of the first screen
+}
+
+// dialX11 connects to display n by its socket in dir, as systems keep it, or by the abstract socket
+// of the same name. check may refuse the server before anything is sent to it.
+func dialX11(ctx context.Context, dir string, n int, cookie []byte, check func(*net.UnixConn) error) (*x11, error) {
+	path := filepath.Join(dir, "X"+strconv.Itoa(n))
+	ctx, cancel := context.WithTimeout(ctx, x11Wait)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		abstract, abstractErr := d.DialContext(ctx, "unix", "@"+path)
+		if abstractErr != nil {
+			return nil, err // the file is what people look at
+		}
+		conn = abstract
+	}
+	if check != nil {
+		err = check(conn.(*net.UnixConn))
+	}
+	x := &x11{Conn: conn}
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if err == nil {
+		err = x.handshake(cookie)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return x, nil
+}
+
+// handshake sets the connection up, showing cookie if there is one.
+func (x *x11) handshake(cookie []byte) error {
+	name := ""
+	if len(cookie) > 0 {
+		name = cookieProtocol
+	}
+	if err := x.SetDeadline(time.Now().Add(x11Wait)); err != nil {
+		return err
+	}
+	b := []byte{'l', 0} // little-endian
+	b = le.AppendUint16(b, 11)
+	b = le.AppendUint16(b, 0)
+	b = le.AppendUint16(b, uint16(len(name)))
+	b = le.AppendUint16(b, uint16(len(cookie)))
+	b = append(b, 0, 0)
+	b = append(b, name...)
+	b = append(b, make([]byte, pad4(len(name)))...)
+	b = append(b, cookie...)
+	b = append(b, make([]byte, pad4(len(cookie)))...)
+	if _, err := x.Write(b); err != nil {
+		return err
+	}
+	head := make([]byte, 8)
+	if _, err := io.ReadFull(x, head); err != nil {
+		return err
+	}
+	body := make([]byte, 4*int(le.Uint16(head[6:])))
+	if _, err := io.ReadFull(x, body); err != nil {
+		return err
+	}
+	setup, err := parseSetup(append(head, body...))
+	if err != nil {
+		return err
+	}
+	x.setup = setup
+	return nil
+}
+
+var le = binary.LittleEndian
+
+// pad4 is how many bytes bring n to a multiple of four.
+func pad4(n int) int { return (4 - n%4) % 4 }
+
+// parseSetup reads a server's answer to a handshake.
+func parseSetup(b []byte) (x11Setup, error) {
+	if len(b) < 8 {
+		return x11Setup{}, errX11Short
+	}
+	if b[0] != 1 {
+		reason := b[8:]
+		if b[0] == 0 {
+			reason = reason[:min(len(reason), int(b[1]))]
+		}
+		return x11Setup{}, fmt.Errorf("X server refuses: %q", reason)
+	}
+	if len(b) < 40 {
+		return x11Setup{}, errX11Short
+	}
+	vendor := int(le.Uint16(b[24:]))
+	screen := 40 + vendor + pad4(vendor) + 8*int(b[29])
+	if len(b) < screen+4 {
+		return x11Setup{}, errX11Short
+	}
+	return x11Setup{
+		idBase: le.Uint32(b[12:]), idMask: le.Uint32(b[16:]),
+		root: le.Uint32(b[screen:]),
+	}, nil
+}
+
+// newID makes an id for something of ours in the server.
+func (x *x11) newID() uint32 {
+	x.ids++
+	step := x.setup.idMask & -x.setup.idMask
+	return x.setup.idBase | (x.ids*step)&x.setup.idMask
+}
+
+// send sends a request: its two opcodes and what follows, in units of four bytes.
+func (x *x11) send(major, minor byte, body []byte) error {
+	b := []byte{major, minor}
+	b = le.AppendUint16(b, uint16(1+len(body)/4))
+	if _, err := x.Write(append(b, body...)); err != nil {
+		return err
+	}
+	x.seq++
+	return nil
+}
+
+// call sends a request and returns its reply of at least size bytes. Events that come first are kept
+// for next.
+func (x *x11) call(major, minor byte, body []byte, size int) ([]byte, error) {
+	if err := x.SetDeadline(time.Now().Add(x11Wait)); err != nil {
+		return nil, err
+	}
+	defer x.SetDeadline(time.Time{})
+	if err := x.send(major, minor, body); err != nil {
+		return nil, err
+	}
+	for {
+		msg, err := x.receive()
+		switch {
+		case err != nil:
+			return nil, err
+		case msg[0] == x11Error:
+			return nil, fmt.Errorf("X server answers error %d to request %d.%d", msg[1], msg[10], le.Uint16(msg[8:]))
+		case msg[0] != x11Reply:
+			if len(x.pending) < 64 {
+				x.pending = append(x.pending, msg)
+			}
+		case le.Uint16(msg[2:]) == x.seq:
+			if len(msg) < size {
+				return nil, errX11Short
+			}
+			return msg, nil
+		}
+	}
+}
+
+// next waits for the next event.
+func (x *x11) next() ([]byte, error) {
+	if len(x.pending) > 0 {
+		msg := x.pending[0]
+		x.pending = x.pending[1:]
+		return msg, nil
+	}
+	for {
+		msg, err := x.receive()
+		if err != nil {
+			return nil, err
+		}
+		switch msg[0] {
+		case x11Error:
+			return nil, fmt.Errorf("X server sends error %d about request %d.%d", msg[1], msg[10], le.Uint16(msg[8:]))
+		case x11Reply, x11Generic:
+		default:
+			return msg, nil
+		}
+	}
+}
+
+// receive reads one message: an error, a reply, or an event.
+func (x *x11) receive() ([]byte, error) {
+	msg := make([]byte, x11ReplyHead)
+	if _, err := io.ReadFull(x, msg); err != nil {
+		return nil, err
+	}
+	if msg[0] != x11Reply && msg[0]&0x7f != x11Generic {
+		return msg, nil
+	}
+	more := uint64(le.Uint32(msg[4:])) * 4
+	if more > x11ReplyMost {
+		return nil, fmt.Errorf("X server sends a message of %d bytes", more)
+	}
+	msg = append(msg, make([]byte, more)...)
+	_, err := io.ReadFull(x, msg[x11ReplyHead:])
+	return msg, err
+}
+
+// extension asks for an extension's request number and first event; ok is false if there is none.
+func (x *x11) extension(name string) (major, event byte, ok bool, err error) {
+	body := le.AppendUint16(nil, uint16(len(name)))
+	body = append(body, 0, 0)
+	body = append(body, name...)
+	body = append(body, make([]byte, pad4(len(name)))...)
+	msg, err := x.call(x11QueryExtension, 0, body, x11ReplyHead)
+	if err != nil {
+		return 0, 0, false, err
+	}
+	return msg[9], msg[10], msg[8] != 0, nil
+}

@@ -1,0 +1,200 @@
+package probe
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	cookieProtocol = "MIT-MAGIC-COOKIE-1"
+	cookieSize     = 16
+	cookiesMost    = 8       // tried on one server
+	authFileMost   = 1 << 16 // bytes
+)
+
+// cookie is a display's password and who may be shown it.
+type cookie struct {
+	value  []byte
+	owner  uint32 // user whose file holds it
+	anyone bool   // the administrator named the file
+}
+
+// allowed keeps a cookie from servers that have no business with it. The agent may read everybody's
+// cookies, and anybody may run a program that looks like an X server and names somebody else's file.
+func (c cookie) allowed(conn *net.UnixConn) error {
+	if c.anyone {
+		return nil
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err == nil {
+		err = credErr
+	}
+	if err != nil {
+		return fmt.Errorf("user of the X server: %w", err)
+	}
+	if cred.Uid != 0 && cred.Uid != c.owner {
+		return fmt.Errorf("cookie of user %d is not shown to an X server of user %d", c.owner, cred.Uid)
+	}
+	return nil
+}
+
+// cookies collects what may open display n: from the file that is configured, or else from the files
+// that running servers name, and from this process's own.
+func (w *Watcher) cookies(n int) []cookie {
+	if w.cfg.XAuthority != "" {
+		return w.fileCookies(w.cfg.XAuthority, n, true)
+	}
+	var found []cookie
+	for _, s := range findServers(w.cfg.Proc) {
+		if s.display == n || s.display == anyDisplay {
+			found = append(found, w.fileCookies(s.auth, n, false)...)
+		}
+	}
+	own := os.Getenv("XAUTHORITY")
+	if home, err := os.UserHomeDir(); own == "" && err == nil {
+		own = filepath.Join(home, ".Xauthority")
+	}
+	found = append(found, w.fileCookies(own, n, false)...)
+	return found[:min(len(found), cookiesMost)]
+}
+
+// fileCookies reads the cookies for display n from path.
+func (w *Watcher) fileCookies(path string, n int, anyone bool) []cookie {
+	b, owner, err := readAuthFile(path)
+	if err != nil {
+		if anyone || !errors.Is(err, os.ErrNotExist) {
+			w.log.Warn("cookie file of a display not read", "error", err)
+		}
+		return nil
+	}
+	var found []cookie
+	for _, value := range parseXAuthority(b, n) {
+		found = append(found, cookie{value: value, owner: owner, anyone: anyone})
+	}
+	return found
+}
+
+// readAuthFile reads a file that a stranger may have named: never more than a cookie file can be,
+// and never one that makes the reader wait.
+func readAuthFile(path string) (b []byte, owner uint32, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, 0, fmt.Errorf("owner of %s: %w", path, err)
+	}
+	if !info.Mode().IsRegular() || info.Size() > authFileMost {
+		return nil, 0, fmt.Errorf("%s is not a cookie file", path)
+	}
+	b, err = io.ReadAll(io.LimitReader(f, authFileMost))
+	return b, st.Uid, err
+}
+
+// parseXAuthority reads a cookie file and returns the cookies that open display n of this machine. A
+// damaged end is left out.
+func parseXAuthority(b []byte, n int) [][]byte {
+	const local, wild = 256, 65535 // address families
+	var found [][]byte
+	for len(b) >= 2 {
+		family := binary.BigEndian.Uint16(b)
+		b = b[2:]
+		var field [4][]byte // address, display, protocol, cookie
+		for i := range field {
+			if len(b) < 2 || len(b)-2 < int(binary.BigEndian.Uint16(b)) {
+				return found
+			}
+			end := 2 + int(binary.BigEndian.Uint16(b))
+			field[i], b = b[2:end], b[end:]
+		}
+		// The address is the host's name when the session began. It may have changed since, and the
+		// socket is of this machine anyway.
+		if (family == local || family == wild) &&
+			(len(field[1]) == 0 || string(field[1]) == strconv.Itoa(n)) &&
+			string(field[2]) == cookieProtocol && len(field[3]) == cookieSize {
+			found = append(found, bytes.Clone(field[3]))
+		}
+	}
+	return found
+}
+
+// anyDisplay stands for a server that chose its display itself.
+const anyDisplay = -1
+
+// xServer is what the command line of a running X server tells.
+type xServer struct {
+	display int
+	auth    string // its cookie file
+}
+
+// findServers looks for X servers among the processes under proc.
+func findServers(proc string) []xServer {
+	lines, _ := filepath.Glob(filepath.Join(proc, "[0-9]*", "cmdline")) // the pattern is well formed
+	var found []xServer
+	for _, path := range lines {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // the process has ended
+		}
+		if s, ok := parseServer(b); ok {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// parseServer reads the command line of an X server: "/usr/lib/xorg/Xorg :0 -auth FILE". It is false
+// for other programs, and for servers that name no cookie file.
+func parseServer(cmdline []byte) (xServer, bool) {
+	args := strings.Split(string(cmdline), "\x00")
+	if !strings.HasPrefix(filepath.Base(args[0]), "X") {
+		return xServer{}, false
+	}
+	s := xServer{display: anyDisplay}
+	for i, arg := range args[1:] {
+		if n, err := parseDisplay(arg); err == nil && strings.HasPrefix(arg, ":") {
+			s.display = n
+		}
+		if arg == "-auth" && i+2 < len(args) {
+			s.auth = args[i+2]
+		}
+	}
+	return s, filepath.IsAbs(s.auth)
+}
+
+// findDisplays lists the displays that have a socket in dir.
+func findDisplays(dir string) []int {
+	entries, _ := os.ReadDir(dir) // without the directory there is no X
+	var found []int
+	for _, e := range entries {
+		number, isX := strings.CutPrefix(e.Name(), "X")
+		if n, err := strconv.ParseUint(number, 10, 16); isX && err == nil && len(found) < displaysMost {
+			found = append(found, int(n))
+		}
+	}
+	return found
+}
