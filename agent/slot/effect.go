@@ -1,0 +1,78 @@
+package slot
+
+import (
+	"slices"
+
+	"skua/internal/job"
+)
+
+// Effect is something the daemon must do for the slot, in the order given.
+type Effect int
+
+// The effects of a step.
+const (
+	PersistClaim Effect = iota // write the claim file, fsync
+	SendAccept                 // send the acceptance, noting when
+	Renew                      // send a renewal, noting when
+	SendReport                 // send the report, which is on disk
+	Refuse                     // tell the matchmaker that the offer is refused
+	Start                      // bring in the job's files and run it
+	Freeze                     // stop every thread of the job; it may be stopped already
+	Thaw                       // let it go on
+	Vacate                     // checkpoint, store the image, end the job, then report Ended
+	Kill                       // end the job at once, then report Ended
+	Discard                    // end the job at once; nobody waits for a report
+	Forget                     // remove the claim file and all that belongs to the claim
+	Report                     // tell the matchmaker at once that the job was frozen or goes on
+	Advertise                  // the slot's ad has changed
+)
+
+func (e Effect) String() string {
+	return [...]string{
+		"PersistClaim", "SendAccept", "Renew", "SendReport", "Refuse", "Start", "Freeze", "Thaw",
+		"Vacate", "Kill", "Discard", "Forget", "Report", "Advertise",
+	}[e]
+}
+
+// fromActs translates what the agent's half of the claim asks for. Freezing for an overdue lease is
+// not among the results: settle derives it from the slot.
+func fromActs(acts []job.Act) []Effect {
+	var effects []Effect
+	for _, a := range acts {
+		switch a {
+		case job.PersistClaim:
+			effects = append(effects, PersistClaim)
+		case job.SendAccept:
+			effects = append(effects, SendAccept)
+		case job.SendRenew:
+			effects = append(effects, Renew)
+		case job.SendReport:
+			effects = append(effects, SendReport)
+		case job.StartJob:
+			effects = append(effects, Start)
+		case job.KillJob:
+			effects = append(effects, Discard)
+		case job.ForgetClaim:
+			effects = append(effects, Forget)
+		case job.FreezeOverdue, job.ThawOverdue:
+		}
+	}
+	return effects
+}
+
+// settle completes the effects of a step with those that follow from the difference it made. A freeze
+// comes before everything else.
+func settle(before, after Slot, effects []Effect) []Effect {
+	switch {
+	case after.Frozen() && !before.Frozen():
+		effects = slices.Insert(effects, 0, Freeze)
+	case before.Frozen() && !after.Frozen() && after.State == Claimed && after.Activity == Busy:
+		effects = slices.Insert(effects, 0, Thaw)
+	}
+	if before.State != after.State || before.Activity != after.Activity {
+		if !after.Touched && !before.Touched {
+			effects = append(effects, Advertise)
+		}
+	}
+	return effects
+}

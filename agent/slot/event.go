@@ -1,0 +1,83 @@
+package slot
+
+import (
+	"time"
+
+	"skua/internal/job"
+)
+
+// Event is something that happened to a slot. At is the wall clock, Now the lease clock.
+type Event interface{ when() time.Time }
+
+// The events of a slot.
+type (
+	// Looked brings new verdicts of the policy.
+	Looked struct {
+		At       time.Time
+		Verdicts Verdicts
+	}
+	// OwnerTouched is the first sign of the owner after quiet. An armed job is frozen already.
+	OwnerTouched struct{ At time.Time }
+	// OwnerStayed says that the first touch was followed up: the owner is there.
+	OwnerStayed struct{ At time.Time }
+	// OwnerLeft says that it was not: somebody bumped the desk.
+	OwnerLeft struct{ At time.Time }
+	// Offered brings an offer of the matchmaker.
+	Offered struct {
+		At    time.Time
+		Now   job.Instant
+		Job   job.ID
+		Claim job.ClaimID
+		Epoch job.Epoch
+	}
+	// Granted brings a grant that answers the request sent at Sent.
+	Granted struct {
+		At        time.Time
+		Now, Sent job.Instant
+		Claim     job.ClaimID
+	}
+	// Gone says that the claim is dead.
+	Gone struct {
+		At    time.Time
+		Claim job.ClaimID
+	}
+	// VacateAsked asks the job to leave: somebody stops the agent, or a user asked for it.
+	VacateAsked struct {
+		At  time.Time
+		Why string
+	}
+	// Ended says that nothing of the job runs any more and that the report is on disk.
+	Ended struct {
+		At  time.Time
+		Now job.Instant
+	}
+	// Acknowledged says that the matchmaker has the report.
+	Acknowledged struct {
+		At    time.Time
+		Claim job.ClaimID
+	}
+	// Readopted brings back the claim that a restarted agent found.
+	Readopted struct {
+		At      time.Time
+		Tenancy job.Tenancy
+		Acts    []job.Act
+	}
+	// Tick lets time pass.
+	Tick struct {
+		At  time.Time
+		Now job.Instant
+	}
+)
+
+func (e Looked) when() time.Time       { return e.At }
+func (e OwnerTouched) when() time.Time { return e.At }
+func (e OwnerStayed) when() time.Time  { return e.At }
+func (e OwnerLeft) when() time.Time    { return e.At }
+func (e Offered) when() time.Time      { return e.At }
+func (e Granted) when() time.Time      { return e.At }
+func (e Gone) when() time.Time         { return e.At }
+func (e VacateAsked) when() time.Time  { return e.At }
+func (e Ended) when() time.Time        { return e.At }
+func (e Acknowledged) when() time.Time { return e.At }
+func (e Readopted) when() time.Time    { return e.At }
+func (e Tick) when() time.Time         { return e.At }

@@ -1,0 +1,258 @@
+// Package slot decides what one slot of a machine does: whether it takes a job, and how the job gets
+// out of the owner's way.
+//
+// [Slot.Step] is a pure function: an event and a slot go in, the slot after it and the effects to
+// carry out come out. It reads no clock, evaluates no policy and does no I/O; the events bring times
+// and verdicts with them. States and activities are HTCondor's.
+package slot
+
+import (
+	"fmt"
+	"time"
+
+	"skua/internal/job"
+)
+
+// State is who has the slot.
+type State int
+
+// The states of a slot.
+const (
+	Owner      State = iota // the machine is its owner's; no job may start
+	Unclaimed               // a job may start
+	Claimed                 // a job has the slot
+	Preempting              // the job is on its way out
+)
+
+func (s State) String() string {
+	return [...]string{"Owner", "Unclaimed", "Claimed", "Preempting"}[s]
+}
+
+// Activity is what goes on in the slot.
+type Activity int
+
+// The activities of a slot.
+const (
+	Idle      Activity = iota // nothing runs
+	Busy                      // the job runs
+	Suspended                 // the job is frozen where it is
+	Vacating                  // the job is being checkpointed to leave
+	Killing                   // the job is being ended without ado
+)
+
+func (a Activity) String() string {
+	return [...]string{"Idle", "Busy", "Suspended", "Vacating", "Killing"}[a]
+}
+
+// Config holds the durations that govern a slot; they come from the machine's policy and the pool.
+type Config struct {
+	Bump       time.Duration // a first touch that is not followed up within this was a bumped desk
+	SuspendFor time.Duration // how long a job may stay frozen before it moves on
+	MaxVacate  time.Duration // how long a checkpoint for leaving may take
+	Terms      job.Terms
+}
+
+// Verdicts are what the policy's expressions say of the slot at one moment.
+type Verdicts struct {
+	Start, Suspend, Continue, Preempt, Kill, WantSuspend, WantVacate bool
+	// Armed is the verdict ahead: would the policy suspend or preempt if the owner touched a key now?
+	Armed bool
+}
+
+// Slot is one slot of the machine. The zero Slot belongs to the owner and has no claim.
+type Slot struct {
+	State    State
+	Activity Activity
+	Entered  time.Time   // when State or Activity last changed
+	Tenancy  job.Tenancy // the agent's half of the claim
+	Verdicts Verdicts    // the latest
+	Why      string      // why the job is suspended or leaves, in plain words
+
+	// Touched is set while a first touch of the owner may still turn out to be a bumped desk; until
+	// then nobody is told of the suspension.
+	Touched     bool
+	SuspendedAt time.Time // when the job was frozen for the owner; zero while it is not
+}
+
+// Armed reports whether the first sign of the owner must freeze the slot's job at once.
+func (s Slot) Armed() bool {
+	return s.State == Claimed && s.Activity == Busy && s.Verdicts.Armed
+}
+
+// Frozen reports whether the job must stand still: for the owner, or because its lease ran out. A job
+// that is leaving is in the hands of whoever carries out [Vacate].
+func (s Slot) Frozen() bool {
+	return s.Activity == Suspended || s.Tenancy.Phase == job.Overdue
+}
+
+// Due gives the time of the next [Tick] that will do something, apart from the claim's own timers.
+func (s Slot) Due(c Config) (time.Time, bool) {
+	switch {
+	case s.Touched:
+		return s.SuspendedAt.Add(c.Bump), true
+	case s.Activity == Suspended:
+		return s.SuspendedAt.Add(c.SuspendFor), true
+	case s.Activity == Vacating:
+		return s.Entered.Add(c.MaxVacate), true
+	}
+	return time.Time{}, false
+}
+
+// Step advances the slot by one event and says what must happen next, in order. An event that means
+// nothing in the slot's state changes nothing.
+func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
+	before := s
+	var effects []Effect
+	switch ev := ev.(type) {
+	case Looked:
+		s.Verdicts = ev.Verdicts
+		effects = s.judge(ev.At, c)
+	case OwnerTouched:
+		if s.Armed() {
+			s.suspend(ev.At, "the owner came back")
+			s.Touched = true
+		}
+	case OwnerStayed:
+		if s.Touched {
+			s.Touched = false
+			effects = append(effects, Report)
+		}
+	case OwnerLeft:
+		if s.Touched {
+			s.resume(ev.At)
+		}
+	case Offered:
+		t, acts, ok := s.take(ev, c)
+		if !ok {
+			return s, []Effect{Refuse}
+		}
+		s.Tenancy = t
+		s.enter(Claimed, Idle, ev.At)
+		effects = fromActs(acts)
+	case Granted:
+		t, acts := s.Tenancy.Granted(ev.Claim, ev.Sent, ev.Now, c.Terms)
+		s.Tenancy = t
+		if t.Phase == job.Holding && s.State == Claimed && s.Activity == Idle {
+			s.enter(Claimed, Busy, ev.At)
+		}
+		effects = fromActs(acts)
+	case Gone:
+		t, acts := s.Tenancy.Gone(ev.Claim)
+		s.Tenancy = t
+		effects = fromActs(acts)
+	case VacateAsked:
+		if s.State == Claimed && s.Tenancy.Phase != job.Reporting {
+			effects = s.leave(ev.At, ev.Why, true)
+		}
+	case Ended:
+		t, acts := s.Tenancy.End(ev.Now, c.Terms)
+		s.Tenancy = t
+		s.Touched, s.SuspendedAt = false, time.Time{}
+		s.enter(Claimed, Idle, ev.At)
+		effects = fromActs(acts)
+	case Acknowledged:
+		t, acts := s.Tenancy.Acknowledged(ev.Claim)
+		s.Tenancy = t
+		effects = fromActs(acts)
+	case Readopted:
+		s.Tenancy = ev.Tenancy
+		s.enter(Claimed, Busy, ev.At)
+		if ev.Tenancy.Phase == job.Reporting {
+			s.Activity = Idle
+		}
+		effects = fromActs(ev.Acts)
+	case Tick:
+		t, acts := s.Tenancy.Tick(ev.Now, c.Terms)
+		s.Tenancy = t
+		effects = append(fromActs(acts), s.judge(ev.At, c)...)
+	}
+	if s.State != Owner && s.State != Unclaimed && s.Tenancy.Phase == job.Free {
+		s.free(ev.when())
+	}
+	return s, settle(before, s, effects)
+}
+
+// judge applies the latest verdicts and the deadlines that have passed.
+func (s *Slot) judge(at time.Time, c Config) []Effect {
+	v := s.Verdicts
+	switch s.Activity {
+	case Idle:
+		switch {
+		case s.State == Owner && v.Start:
+			s.enter(Unclaimed, Idle, at)
+		case s.State == Unclaimed && !v.Start:
+			s.enter(Owner, Idle, at)
+		}
+	case Busy:
+		switch {
+		case v.WantSuspend && v.Suspend:
+			s.suspend(at, "the policy of the machine suspends it")
+			return []Effect{Report}
+		case !v.WantSuspend && v.Preempt:
+			return s.leave(at, "the policy of the machine ends it", v.WantVacate)
+		}
+	case Suspended:
+		switch {
+		case s.Touched:
+		case v.Continue:
+			s.resume(at)
+			return []Effect{Report}
+		case v.Preempt || !at.Before(s.SuspendedAt.Add(c.SuspendFor)):
+			// The owner has stayed, so waiting costs the user more than moving does.
+			return s.leave(at, s.Why+" and stayed", v.WantVacate)
+		}
+	case Vacating:
+		if v.Kill || !at.Before(s.Entered.Add(c.MaxVacate)) {
+			s.enter(Preempting, Killing, at)
+			return []Effect{Kill}
+		}
+	}
+	return nil
+}
+
+func (s *Slot) take(ev Offered, c Config) (job.Tenancy, []job.Act, bool) {
+	if s.State != Unclaimed {
+		return s.Tenancy, nil, false
+	}
+	return s.Tenancy.Take(ev.Job, ev.Claim, ev.Epoch, ev.Now, c.Terms)
+}
+
+func (s *Slot) suspend(at time.Time, why string) {
+	s.enter(Claimed, Suspended, at)
+	s.SuspendedAt, s.Why = at, why
+}
+
+func (s *Slot) resume(at time.Time) {
+	s.enter(Claimed, Busy, at)
+	s.Touched, s.SuspendedAt, s.Why = false, time.Time{}, ""
+}
+
+// leave begins the end of the claim: with a checkpoint, or without.
+func (s *Slot) leave(at time.Time, why string, vacate bool) []Effect {
+	s.Why, s.Touched = why, false
+	if !vacate || s.Activity == Idle {
+		s.enter(Preempting, Killing, at)
+		return []Effect{Kill}
+	}
+	s.enter(Preempting, Vacating, at)
+	return []Effect{Vacate}
+}
+
+// free gives the slot back after its claim is over.
+func (s *Slot) free(at time.Time) {
+	s.Touched, s.SuspendedAt, s.Why = false, time.Time{}, ""
+	if s.Verdicts.Start {
+		s.enter(Unclaimed, Idle, at)
+	} else {
+		s.enter(Owner, Idle, at)
+	}
+}
+
+func (s *Slot) enter(st State, a Activity, at time.Time) {
+	if s.State == st && s.Activity == a {
+		return
+	}
+	s.State, s.Activity, s.Entered = st, a, at
+}
+
+func (s Slot) String() string { return fmt.Sprintf("%v/%v", s.State, s.Activity) }

@@ -1,0 +1,190 @@
+package slot_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"skua/agent/slot"
+	"skua/internal/job"
+)
+
+var (
+	noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+	cfg  = slot.Config{Bump: time.Second, SuspendFor: time.Minute, MaxVacate: 2 * time.Minute, Terms: job.DefaultTerms}
+
+	quiet = slot.Verdicts{Start: true, Continue: true, WantSuspend: true, WantVacate: true, Armed: true}
+	inUse = slot.Verdicts{Suspend: true, WantSuspend: true, WantVacate: true}
+)
+
+func TestStep(t *testing.T) {
+	id := job.ID{Cluster: 7}
+	busy := run(slot.Slot{},
+		slot.Looked{At: noon, Verdicts: quiet},
+		slot.Offered{At: noon, Job: id, Claim: "c", Epoch: 1},
+		slot.Granted{At: noon, Claim: "c"})
+	touched := run(busy, slot.OwnerTouched{At: noon})
+	suspended := run(touched, slot.OwnerStayed{At: noon.Add(time.Second)}, slot.Looked{At: noon.Add(time.Second), Verdicts: inUse})
+	vacating := run(suspended, slot.Looked{At: noon.Add(time.Hour), Verdicts: inUse})
+
+	for _, tt := range []struct {
+		name     string
+		from     slot.Slot
+		event    slot.Event
+		state    slot.State
+		activity slot.Activity
+		effects  []slot.Effect
+	}{
+		{
+			"the policy opens the machine", slot.Slot{}, slot.Looked{At: noon, Verdicts: quiet},
+			slot.Unclaimed, slot.Idle, []slot.Effect{slot.Advertise},
+		},
+		{
+			"an offer to the owner's machine is refused", slot.Slot{}, slot.Offered{At: noon, Job: id, Claim: "c", Epoch: 1},
+			slot.Owner, slot.Idle, []slot.Effect{slot.Refuse},
+		},
+		{
+			"an offer is taken: on disk, then accepted", run(slot.Slot{}, slot.Looked{At: noon, Verdicts: quiet}),
+			slot.Offered{At: noon, Job: id, Claim: "c", Epoch: 1},
+			slot.Claimed, slot.Idle, []slot.Effect{slot.PersistClaim, slot.SendAccept, slot.Advertise},
+		},
+		{
+			"a second offer is refused", busy, slot.Offered{At: noon, Job: id, Claim: "d", Epoch: 1},
+			slot.Claimed, slot.Busy, []slot.Effect{slot.Refuse},
+		},
+		{
+			"the first touch freezes, and nobody is told yet", busy, slot.OwnerTouched{At: noon},
+			slot.Claimed, slot.Suspended, []slot.Effect{slot.Freeze},
+		},
+		{
+			"a bump thaws, and nobody is told", touched, slot.OwnerLeft{At: noon.Add(time.Second)},
+			slot.Claimed, slot.Busy, []slot.Effect{slot.Thaw},
+		},
+		{
+			"an owner who stays is reported", touched, slot.OwnerStayed{At: noon.Add(time.Second)},
+			slot.Claimed, slot.Suspended, []slot.Effect{slot.Report},
+		},
+		{
+			"the owner has left again", suspended, slot.Looked{At: noon.Add(30 * time.Second), Verdicts: quiet},
+			slot.Claimed, slot.Busy, []slot.Effect{slot.Thaw, slot.Report, slot.Advertise},
+		},
+		{
+			"the owner is still there after suspend_for", suspended, slot.Looked{At: noon.Add(time.Minute), Verdicts: inUse},
+			slot.Preempting, slot.Vacating, []slot.Effect{slot.Vacate, slot.Advertise},
+		},
+		{
+			"a checkpoint that takes too long is cut short", vacating, slot.Tick{At: noon.Add(2 * time.Hour)},
+			slot.Preempting, slot.Killing, []slot.Effect{slot.Kill, slot.Advertise},
+		},
+		{
+			"the job has left: the report goes out", vacating, slot.Ended{At: noon.Add(time.Hour), Now: 5},
+			slot.Claimed, slot.Idle, []slot.Effect{slot.SendReport, slot.Advertise},
+		},
+		{
+			"a dead claim is discarded, even a suspended one", suspended, slot.Gone{At: noon, Claim: "c"},
+			slot.Owner, slot.Idle, []slot.Effect{slot.Discard, slot.Forget, slot.Advertise},
+		},
+		{
+			"word of another claim changes nothing", busy, slot.Gone{At: noon, Claim: "other"},
+			slot.Claimed, slot.Busy, nil,
+		},
+		{
+			"the lease runs out: the job stands still", busy, slot.Tick{At: noon, Now: job.Instant(cfg.Terms.Lease)},
+			slot.Claimed, slot.Busy, []slot.Effect{slot.Freeze, slot.Renew},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, effects := tt.from.Step(tt.event, cfg)
+			if got.State != tt.state || got.Activity != tt.activity {
+				t.Errorf("%v went to %v, want %v/%v", tt.from, got, tt.state, tt.activity)
+			}
+			if !slices.Equal(effects, tt.effects) {
+				t.Errorf("effects are %v, want %v", effects, tt.effects)
+			}
+		})
+	}
+}
+
+func TestOverdueJobThawsOnGrant(t *testing.T) {
+	s := run(slot.Slot{}, slot.Looked{At: noon, Verdicts: quiet},
+		slot.Offered{At: noon, Claim: "c", Epoch: 1}, slot.Granted{At: noon, Claim: "c"},
+		slot.Tick{At: noon, Now: job.Instant(cfg.Terms.Lease)})
+	if !s.Frozen() {
+		t.Fatalf("%v with an overdue lease is not frozen", s)
+	}
+	now := job.Instant(cfg.Terms.Lease + time.Minute)
+	s, effects := s.Step(slot.Granted{At: noon, Claim: "c", Sent: now - 1, Now: now}, cfg)
+	if s.Frozen() || !slices.Contains(effects, slot.Thaw) {
+		t.Errorf("after a grant the slot is %v, frozen %v, effects %v", s, s.Frozen(), effects)
+	}
+}
+
+// Whatever happens in whatever order: a job is only let go on when nothing holds it back, a free slot
+// has no claim, and every claim is brought to an end when the world calms down.
+func TestRandomEventsKeepInvariants(t *testing.T) {
+	for seed := range uint64(2000) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		s, at, frozen := slot.Slot{}, noon, false
+		for range 60 {
+			at = at.Add(time.Duration(rng.IntN(40_000)) * time.Millisecond)
+			next, effects := s.Step(randomEvent(rng, at), cfg)
+			for _, e := range effects {
+				switch e {
+				case slot.Freeze:
+					frozen = true
+				case slot.Thaw, slot.Start:
+					frozen = false
+				}
+			}
+			if next.State == slot.Claimed && next.Activity != slot.Idle && next.Frozen() && !frozen {
+				t.Fatalf("seed %d: %v should be frozen after %v", seed, next, effects)
+			}
+			free := next.Tenancy.Phase == job.Free
+			if free != (next.State == slot.Owner || next.State == slot.Unclaimed) {
+				t.Fatalf("seed %d: slot %v with claim phase %v", seed, next, next.Tenancy.Phase)
+			}
+			s = next
+		}
+		s, _ = s.Step(slot.Ended{At: at, Now: instant(at)}, cfg)
+		s, _ = s.Step(slot.Acknowledged{At: at, Claim: s.Tenancy.Claim}, cfg)
+		if s.Tenancy.Phase != job.Free && s.Tenancy.Phase != job.Accepting {
+			t.Fatalf("seed %d: the claim is still %v", seed, s.Tenancy.Phase)
+		}
+	}
+}
+
+func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
+	now := instant(at)
+	claims := []job.ClaimID{"a", "b"}
+	claim := claims[rng.IntN(2)]
+	switch rng.IntN(11) {
+	case 0, 1:
+		return slot.Looked{At: at, Verdicts: quiet}
+	case 2:
+		return slot.Looked{At: at, Verdicts: inUse}
+	case 3:
+		return slot.OwnerTouched{At: at}
+	case 4:
+		return slot.OwnerStayed{At: at}
+	case 5:
+		return slot.OwnerLeft{At: at}
+	case 6, 7:
+		return slot.Offered{At: at, Now: now, Claim: claim, Epoch: 1}
+	case 8:
+		return slot.Granted{At: at, Now: now, Sent: now, Claim: claim}
+	case 9:
+		return slot.Gone{At: at, Claim: claim}
+	default:
+		return slot.Tick{At: at, Now: now}
+	}
+}
+
+func instant(at time.Time) job.Instant { return job.Instant(at.Sub(noon)) }
+
+func run(s slot.Slot, events ...slot.Event) slot.Slot {
+	for _, ev := range events {
+		s, _ = s.Step(ev, cfg)
+	}
+	return s
+}
