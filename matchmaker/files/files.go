@@ -1,0 +1,391 @@
+// Package files is the matchmaker's file service: inputs, outputs and checkpoints as blobs, over HTTPS.
+//
+//	GET  /b/<sha256>   the content, with Range
+//	HEAD /b/<sha256>   200 and the size; or 404, with Upload-Offset when an upload has begun
+//	PUT  /b/<sha256>   stores the content; Content-Range goes on with an upload that was cut
+//
+// Every request carries a capability as bearer token, which the server that wires this package judges.
+// Equal content is stored once, but a user only ever sees what this user has proved to have by
+// uploading it: to everybody else it is not there, since "already there" would tell one user what
+// another has.
+//
+// The service believes no peer: sizes are bounded, the disk keeps a floor, content that does not hash to
+// its name is dropped, whoever is slower than [Config.MinRate] is cut off, and transfers beyond what the
+// machine carries wait in a short queue, fairly between users, or are told when to come back.
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"skua/internal/blob"
+	"skua/internal/diag"
+	"skua/internal/job"
+)
+
+// Mode says what a request wants to do with a blob.
+type Mode int
+
+// The modes of requests. HEAD asks for Write, as it is the question before a PUT.
+const (
+	Read  Mode = iota // GET
+	Write             // PUT and HEAD
+)
+
+func (m Mode) String() string {
+	if m == Write {
+		return "write"
+	}
+	return "read"
+}
+
+// Grant is what a capability turned out to allow.
+type Grant struct {
+	User job.UserID // whose content it is: the job's user, also when an agent asks
+	Job  job.ID     // the job it is for; zero for a user's own request
+}
+
+// Config is what a Service is made of.
+type Config struct {
+	Store *blob.Store // required
+
+	// Authorise judges a capability. Required. Its error is shown to the peer when it is a
+	// [diag.Problem] and only logged otherwise.
+	Authorise func(token string, mode Mode, d blob.Digest) (Grant, error)
+
+	MaxBlob   int64        // the largest blob in bytes; 0 means 64 GiB
+	DiskFloor int64        // bytes of free disk that no upload may touch; 0 means 1 GiB, less than 0 none
+	MinRate   int64        // bytes per second below which a transfer is cut off; 0 means 16 kB
+	Log       *slog.Logger // nil means no logging
+
+	// Transfers at a time in each direction, and how many more may wait. 0 means 16 and 256.
+	MaxActive, MaxWaiting int
+	// MaxWait is how long a transfer waits for its turn before it is sent away; 0 means 20 s, less
+	// than the time after which clients take a silent server for a dead one.
+	MaxWait time.Duration
+}
+
+// Service is the file service, an [http.Handler].
+type Service struct {
+	cfg  Config
+	log  *slog.Logger
+	down *turnstile // GET
+	up   *turnstile // PUT
+}
+
+// stall is how long a peer may send or take nothing.
+const stall = 60 * time.Second
+
+// New makes a Service. It starts nothing.
+func New(cfg Config) (*Service, error) {
+	if cfg.Store == nil || cfg.Authorise == nil {
+		return nil, errors.New("file service: Store and Authorise are required")
+	}
+	setDefault(&cfg.MaxBlob, 64<<30)
+	setDefault(&cfg.DiskFloor, 1<<30)
+	setDefault(&cfg.MinRate, 16<<10)
+	setDefault(&cfg.MaxActive, 16)
+	setDefault(&cfg.MaxWaiting, 256)
+	setDefault(&cfg.MaxWait, 20*time.Second)
+	if cfg.MaxBlob < 0 || cfg.MinRate < 0 || cfg.MaxActive < 0 || cfg.MaxWaiting < 0 || cfg.MaxWait < 0 {
+		return nil, errors.New("file service: a bound is negative")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Service{
+		cfg:  cfg,
+		log:  cfg.Log,
+		down: newTurnstile(cfg.MaxActive, cfg.MaxWaiting),
+		up:   newTurnstile(cfg.MaxActive, cfg.MaxWaiting),
+	}, nil
+}
+
+func setDefault[T int | int64 | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// ServeHTTP answers the requests of the package comment.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	mode := Write
+	switch r.Method {
+	case http.MethodGet:
+		mode = Read
+	case http.MethodHead, http.MethodPut:
+	default:
+		w.Header().Set("Allow", "GET, HEAD, PUT")
+		http.Error(w, "want GET, HEAD or PUT", http.StatusMethodNotAllowed)
+		return
+	}
+	name, ok := strings.CutPrefix(r.URL.Path, "/b/")
+	d, err := blob.ParseDigest(name)
+	if !ok || err != nil {
+		http.Error(w, "want /b/ and a SHA-256 in lower-case hexadecimal", http.StatusNotFound)
+		return
+	}
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok || token == "" {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "no capability given", http.StatusUnauthorized)
+		return
+	}
+	grant, err := s.cfg.Authorise(token, mode, d)
+	if err != nil {
+		s.refuse(w, r, d, err)
+		return
+	}
+	switch r.Method {
+	case http.MethodHead:
+		s.head(w, d, grant)
+	case http.MethodGet:
+		s.get(w, r, d, grant)
+	case http.MethodPut:
+		s.put(w, r, d, grant)
+	}
+}
+
+func (s *Service) refuse(w http.ResponseWriter, r *http.Request, d blob.Digest, err error) {
+	s.log.Info("file request refused", "method", r.Method, "blob", d.Short(), "peer", r.RemoteAddr, diag.KeyError, err)
+	text := "the capability does not allow this"
+	if p := (*diag.Problem)(nil); errors.As(err, &p) {
+		text = p.What
+	}
+	http.Error(w, text, http.StatusForbidden)
+}
+
+// fail reports a failure that is ours.
+func (s *Service) fail(w http.ResponseWriter, d blob.Digest, err error) {
+	s.log.Warn("file service", "blob", d.Short(), diag.KeyError, err)
+	http.Error(w, "the file service has failed; its log says why", http.StatusInternalServerError)
+}
+
+func (s *Service) head(w http.ResponseWriter, d blob.Digest, g Grant) {
+	if s.cfg.Store.Held(d, string(g.User)) {
+		size, err := s.cfg.Store.Size(d)
+		if err == nil {
+			err = s.cfg.Store.Touch(d) // about to be referred to: must outlive the next sweep
+		}
+		if err == nil {
+			w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+			w.Header().Set("ETag", etag(d))
+			w.WriteHeader(http.StatusOK)
+			return
+		}
+		if !errors.Is(err, blob.ErrNotFound) {
+			s.fail(w, d, err)
+			return
+		}
+	}
+	n, err := s.cfg.Store.PartialSize(d, string(g.User))
+	if err != nil {
+		s.fail(w, d, err)
+		return
+	}
+	setOffset(w, n)
+	w.WriteHeader(http.StatusNotFound)
+}
+
+func (s *Service) get(w http.ResponseWriter, r *http.Request, d blob.Digest, g Grant) {
+	leave, ok := s.enter(w, r, s.down, g)
+	if !ok {
+		return
+	}
+	defer leave()
+	if !s.cfg.Store.Held(d, string(g.User)) {
+		http.Error(w, "no such blob", http.StatusNotFound)
+		return
+	}
+	f, err := s.cfg.Store.Open(d)
+	if errors.Is(err, blob.ErrNotFound) {
+		http.Error(w, "no such blob", http.StatusNotFound)
+		return
+	}
+	if err != nil {
+		s.fail(w, d, err)
+		return
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		s.fail(w, d, err)
+		return
+	}
+	// One deadline for all of it rather than one per write: the kernel sends the file by itself on
+	// a plain connection, and there are no writes of ours to time.
+	limit := stall + time.Duration(float64(fi.Size())/float64(s.cfg.MinRate)*float64(time.Second))
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit)) // unsupported in some tests: then no limit
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Cache-Control", "private, immutable")
+	w.Header().Set("ETag", etag(d))
+	http.ServeContent(w, r, "", time.Time{}, f)
+}
+
+// put stores the body. Answers: 201 stored; 200 was there; 202 partly here; 4xx with the reason.
+func (s *Service) put(w http.ResponseWriter, r *http.Request, d blob.Digest, g Grant) {
+	rng, code, err := parseBody(r)
+	if err != nil {
+		http.Error(w, err.Error(), code)
+		return
+	}
+	if rng.total > s.cfg.MaxBlob {
+		http.Error(w, fmt.Sprintf("%d bytes are more than this pool takes in one piece, %d", rng.total, s.cfg.MaxBlob),
+			http.StatusRequestEntityTooLarge)
+		return
+	}
+	leave, ok := s.enter(w, r, s.up, g)
+	if !ok {
+		return
+	}
+	defer leave()
+	if s.cfg.Store.Held(d, string(g.User)) && s.cfg.Store.Touch(d) == nil {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	if !s.haveRoom(w, d, rng.total-rng.first) {
+		return
+	}
+	u, err := s.cfg.Store.Upload(d, string(g.User))
+	switch {
+	case errors.Is(err, blob.ErrBusy):
+		sendAway(w, "the same upload is under way on another connection")
+		return
+	case err != nil:
+		s.fail(w, d, err)
+		return
+	}
+	defer u.Close()
+	if rng.first == 0 {
+		if err := u.Restart(); err != nil {
+			s.fail(w, d, err)
+			return
+		}
+	}
+	if u.Offset() != rng.first {
+		setOffset(w, u.Offset())
+		http.Error(w, fmt.Sprintf("the upload stands at %d, not %d", u.Offset(), rng.first), http.StatusConflict)
+		return
+	}
+	s.receive(w, r, u, d, rng)
+}
+
+// receive appends the body to u, and makes it a blob when that is the last of it.
+func (s *Service) receive(w http.ResponseWriter, r *http.Request, u *blob.Upload, d blob.Digest, rng bodyRange) {
+	body := &steadyReader{r: io.LimitReader(r.Body, rng.length), rc: http.NewResponseController(w)}
+	body.end = time.Now().Add(stall + time.Duration(float64(rng.length)/float64(s.cfg.MinRate)*float64(time.Second)))
+	buf := make([]byte, 256<<10)
+	_, err := io.CopyBuffer(struct{ io.Writer }{u}, struct{ io.Reader }{body}, buf)
+	body.rc.SetReadDeadline(time.Time{}) // what follows is our time, not the peer's
+	setOffset(w, u.Offset())
+	switch {
+	case err != nil && body.failed: // the peer has gone or is too slow; what came is kept
+		s.log.Debug("upload cut", "blob", d.Short(), diag.KeyBytes, u.Offset(), diag.KeyError, err)
+		http.Error(w, "the upload was cut", http.StatusRequestTimeout)
+	case err != nil:
+		if free, ferr := s.cfg.Store.Free(); ferr == nil && free < 1<<20 {
+			http.Error(w, "the pool's disk is full", http.StatusInsufficientStorage)
+			return
+		}
+		s.fail(w, d, err)
+	case u.Offset() < rng.first+rng.length:
+		http.Error(w, "the upload was cut", http.StatusRequestTimeout)
+	case u.Offset() < rng.total:
+		w.WriteHeader(http.StatusAccepted)
+	default:
+		if err := u.Commit(); errors.Is(err, blob.ErrMismatch) {
+			setOffset(w, 0)
+			s.log.Info("upload refused", "blob", d.Short(), "peer", r.RemoteAddr, diag.KeyError, err)
+			http.Error(w, "the content does not have this digest; it was dropped", http.StatusUnprocessableEntity)
+			return
+		} else if err != nil {
+			s.fail(w, d, err)
+			return
+		}
+		w.WriteHeader(http.StatusCreated)
+	}
+}
+
+// haveRoom answers the request with 507 when n more bytes would take the disk below its floor.
+func (s *Service) haveRoom(w http.ResponseWriter, d blob.Digest, n int64) bool {
+	if s.cfg.DiskFloor < 0 {
+		return true
+	}
+	free, err := s.cfg.Store.Free()
+	if err != nil {
+		s.fail(w, d, err)
+		return false
+	}
+	if free-n < s.cfg.DiskFloor {
+		s.log.Warn("upload refused: disk full", "blob", d.Short(), diag.KeyBytes, n, "free", free, "floor", s.cfg.DiskFloor)
+		http.Error(w, fmt.Sprintf("the pool's disk has no room for %d bytes", n), http.StatusInsufficientStorage)
+		return false
+	}
+	return true
+}
+
+// enter takes the user's turn, or answers the request with 503.
+func (s *Service) enter(w http.ResponseWriter, r *http.Request, t *turnstile, g Grant) (leave func(), ok bool) {
+	leave, err := t.enter(r.Context(), g.User, s.cfg.MaxWait)
+	if err != nil {
+		sendAway(w, "the file service is busy")
+		return nil, false
+	}
+	return leave, true
+}
+
+// Held reports whether user has proved to have d and it is here: what a submitted job may refer to.
+func (s *Service) Held(user job.UserID, d blob.Digest) bool {
+	return s.cfg.Store.Held(d, string(user))
+}
+
+// Sweep removes blobs that live does not want and that nobody has put or asked for during olderThan,
+// and uploads abandoned for as long. olderThan covers the time between an upload and the event that
+// refers to it; a day is right.
+func (s *Service) Sweep(live func(blob.Digest) bool, olderThan time.Duration) (blob.Swept, error) {
+	start := time.Now()
+	swept, err := s.cfg.Store.Sweep(live, olderThan)
+	if swept != (blob.Swept{}) {
+		s.log.Info("unused blobs removed", "blobs", swept.Blobs, "uploads", swept.Partials,
+			diag.KeyBytes, swept.Bytes, diag.KeyTook, time.Since(start))
+	}
+	return swept, err
+}
+
+func etag(d blob.Digest) string { return `"` + string(d) + `"` }
+
+func setOffset(w http.ResponseWriter, n int64) {
+	w.Header().Set("Upload-Offset", strconv.FormatInt(n, 10))
+}
+
+func sendAway(w http.ResponseWriter, why string) {
+	w.Header().Set("Retry-After", "2")
+	http.Error(w, why, http.StatusServiceUnavailable)
+}
+
+// steadyReader gives up on a body that stands still, or is slower than a transfer may be in all.
+type steadyReader struct {
+	r      io.Reader
+	rc     *http.ResponseController
+	end    time.Time
+	failed bool
+}
+
+func (s *steadyReader) Read(p []byte) (int, error) {
+	deadline := time.Now().Add(stall)
+	if s.end.Before(deadline) {
+		deadline = s.end
+	}
+	s.rc.SetReadDeadline(deadline) // unsupported in some tests: then no limit
+	n, err := s.r.Read(p)
+	if err != nil && err != io.EOF {
+		s.failed = true
+	}
+	return n, err
+}
