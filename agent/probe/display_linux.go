@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -20,6 +21,8 @@ const (
 	// longer up to retryLast. The arrival of a socket ends the waiting.
 	retryFirst = 50 * time.Millisecond
 	retryLast  = time.Minute
+
+	socketsAgain = 10 * time.Second // the directory of sockets does not exist
 
 	pollEvery = 250 * time.Millisecond // servers that cannot push
 
@@ -76,7 +79,7 @@ func (w *Watcher) watchSockets(ctx context.Context, changed chan<- struct{}) {
 		w.log.Debug("directory of X servers not watched", "error", err)
 		select {
 		case <-ctx.Done():
-		case <-time.After(retryLast):
+		case <-time.After(socketsAgain):
 		}
 	}
 }
@@ -197,7 +200,7 @@ func (d *display) watch(ctx context.Context) error {
 		case back:
 			d.src.touched(time.Now(), true)
 		default:
-			d.src.quiet(time.Now().Add(-idle))
+			d.src.inputWas(time.Now().Add(-idle))
 		}
 	}
 }
@@ -236,7 +239,7 @@ func (d *display) poll(ctx context.Context, x *x11) error {
 			d.src.touched(now, true)
 		case !recent:
 			busy = false
-			d.src.quiet(now.Add(-idle))
+			d.src.inputWas(now.Add(-idle))
 		}
 		select {
 		case <-ctx.Done():
@@ -246,20 +249,19 @@ func (d *display) poll(ctx context.Context, x *x11) error {
 	}
 }
 
-// dial connects with whatever opens the display.
+// dial connects with whatever opens the display. Some servers let the users of their machine in
+// without a cookie, which is tried last.
 func (d *display) dial(ctx context.Context) (*x11, error) {
-	var errs []error
-	for _, c := range d.w.cookies(d.n) {
-		x, err := dialX11(ctx, d.w.cfg.X11, d.n, c.value, c.allowed)
-		if err == nil {
+	var err error
+	for _, c := range append(d.w.cookies(d.n), cookie{anyone: true}) {
+		var x *x11
+		if x, err = dialX11(ctx, d.w.cfg.X11, d.n, c.value, c.allowed); err == nil {
 			return x, nil
 		}
-		errs = append(errs, err)
+		if _, unreachable := errors.AsType[*net.OpError](err); unreachable {
+			break
+		}
+		d.w.log.Debug("display not opened", keySource, d.src.name, "error", err)
 	}
-	// Some servers let the users of their machine in without a cookie.
-	x, err := dialX11(ctx, d.w.cfg.X11, d.n, nil, nil)
-	if err == nil {
-		return x, nil
-	}
-	return nil, fmt.Errorf("connect to display %s: %w", d.src.name, errors.Join(append(errs, err)...))
+	return nil, fmt.Errorf("connect to display %s: %w", d.src.name, err)
 }

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -79,6 +82,7 @@ func TestServerDiesAndComesBack(t *testing.T) {
 }
 
 func TestDisplaysAreFound(t *testing.T) {
+	startXvfb(t, "") // makes the directory of sockets on a new machine
 	w, events := watching(t, WatchConfig{SkipTTYs: true})
 	server := startXvfb(t, "")
 	awaitQuiet(t, w, server.name)
@@ -176,6 +180,63 @@ func TestUnreachableDisplayIsReported(t *testing.T) {
 	<-done
 	if n := bytes.Count(log.Bytes(), []byte("level=WARN")); n != 1 {
 		t.Errorf("%d warnings, want one:\n%s", n, log.String())
+	}
+}
+
+func TestMadServerIsCutOff(t *testing.T) {
+	dir := t.TempDir()
+	listener, err := net.Listen("unix", filepath.Join(dir, "X5"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				conn.Write(slices.Concat([]byte{1, 0, 11, 0, 0, 0, 16, 0}, make([]byte, 64))) // set up
+				for err == nil {
+					_, err = conn.Write(bytes.Repeat([]byte{90}, 1<<14))
+				}
+			}()
+		}
+	}()
+	w, events := watching(t, WatchConfig{Displays: []string{":5"}, SkipTTYs: true, X11: dir})
+	eventually(t, "the server is not refused", func() bool {
+		s, ok := state(w, ":5")
+		return ok && s.Err != nil && strings.Contains(s.Err.Error(), "without end")
+	})
+	if len(events) > 0 {
+		t.Errorf("a server that was never understood reports %v", <-events)
+	}
+}
+
+func TestSilentServerDoesNotStopTheStop(t *testing.T) {
+	dir := t.TempDir()
+	listener, err := net.Listen("unix", filepath.Join(dir, "X5"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	w, err := NewWatcher(WatchConfig{Displays: []string{":5"}, SkipTTYs: true, X11: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- w.Run(ctx) }()
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Run ends with %v, want %v", err, context.Canceled)
 	}
 }
 

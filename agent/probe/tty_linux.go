@@ -139,7 +139,7 @@ func (t *ttys) input(s *source, now time.Time) {
 		s.touched(now, false)
 		return
 	}
-	s.quiet(now)
+	s.inputWas(now)
 }
 
 // lastRead is the access time of a terminal, which the kernel moves when input is read.

@@ -131,7 +131,7 @@ func (w *Watcher) ConsoleIdle(now time.Time) (time.Duration, bool) {
 	return max(0, now.Sub(w.lastInput(now, true))), seen
 }
 
-// lastInput is the newest input of all sources or of the console's. The caller holds w.mu.
+// lastInput gives the time of the newest input of all sources or of the console's. The caller holds w.mu.
 func (w *Watcher) lastInput(now time.Time, console bool) time.Time {
 	last := w.boot
 	gone := w.departed[0]
@@ -228,7 +228,7 @@ func (s *source) watched(last time.Time) {
 	s.w.log.Info("owner input is watched", keySource, s.name)
 }
 
-// touched reports input that ends a quiet time. With untilQuiet the source stays busy until quiet
+// touched reports input that ends a quiet time. With untilQuiet the source stays busy until inputWas
 // is called.
 func (s *source) touched(at time.Time, untilQuiet bool) {
 	w := s.w
@@ -243,8 +243,8 @@ func (s *source) touched(at time.Time, untilQuiet bool) {
 	w.cfg.OnActive(Active{At: at, Source: s.name})
 }
 
-// quiet ends a busy time, the last input having been at last.
-func (s *source) quiet(last time.Time) {
+// inputWas notes when the newest input was, and that the source is not busy.
+func (s *source) inputWas(last time.Time) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	s.last, s.busy = last, false

@@ -15,6 +15,10 @@ const pollEvery = 250 * time.Millisecond
 // run watches the session this process runs in. A service's session has no input of its own: there
 // this sees nothing.
 func (w *Watcher) run(ctx context.Context) error {
+	if w.cfg.SkipDisplays {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
 	s := w.addSource("session", true)
 	defer s.remove()
 	tick := time.NewTicker(pollEvery)
@@ -32,7 +36,7 @@ func (w *Watcher) run(ctx context.Context) error {
 			s.watched(now.Add(-idle))
 			watched = true
 		case idle >= quiet:
-			s.quiet(now.Add(-idle))
+			s.inputWas(now.Add(-idle))
 			busy = false
 		case !busy:
 			s.touched(now, true)

@@ -23,6 +23,11 @@ const (
 	x11ReplyHead                   = 32
 	x11ReplyMost                   = 1 << 18 // no answer we ask for is nearly as long
 	x11Wait                        = 5 * time.Second
+
+	// A server that sends more events than x11EventsMost in x11EventsTime is cut off: alarms come a
+	// few times a second at most, and anybody may run a server.
+	x11EventsMost = 1000
+	x11EventsTime = 10 * time.Second
 )
 
 var errX11Short = errors.New("message of the X server is too short")
@@ -34,6 +39,9 @@ type x11 struct {
 	ids     uint32 // ids made so far
 	seq     uint16 // number of the last request
 	pending [][]byte
+
+	events  int // messages since counted
+	counted time.Time
 }
 
 // x11Setup is what a server says about itself that is of use here.
@@ -60,7 +68,7 @@ func dialX11(ctx context.Context, dir string, n int, cookie []byte, check func(*
 	if check != nil {
 		err = check(conn.(*net.UnixConn))
 	}
-	x := &x11{Conn: conn}
+	x := &x11{Conn: conn, counted: time.Now()}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if err == nil {
 		err = x.handshake(cookie)
@@ -204,7 +212,7 @@ func (x *x11) next() ([]byte, error) {
 		switch msg[0] {
 		case x11Error:
 			return nil, fmt.Errorf("X server sends error %d about request %d.%d", msg[1], msg[10], le.Uint16(msg[8:]))
-		case x11Reply, x11Generic:
+		case x11Reply:
 		default:
 			return msg, nil
 		}
@@ -213,6 +221,13 @@ func (x *x11) next() ([]byte, error) {
 
 // receive reads one message: an error, a reply, or an event.
 func (x *x11) receive() ([]byte, error) {
+	if x.events++; x.events > x11EventsMost {
+		now := time.Now()
+		if now.Sub(x.counted) < x11EventsTime {
+			return nil, errors.New("X server sends events without end")
+		}
+		x.events, x.counted = 0, now
+	}
 	msg := make([]byte, x11ReplyHead)
 	if _, err := io.ReadFull(x, msg); err != nil {
 		return nil, err

@@ -187,4 +187,3 @@ func drain(events <-chan Active) {
 		<-events
 	}
 }
-
