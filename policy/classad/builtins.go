@@ -1,27 +1,102 @@
 package classad
 
-// A builtin is a function of the language.
+// A builtin is a function of the language. A call with another number of arguments gives error.
 type builtin struct {
-	name     string // as printed
-	min, max int    // number of arguments; another number gives error. max < 0: any number
-	eval     func(ev *evaluator, sc *scope, args []node) Value
-	// fold, if set, turns a call into another node when it is parsed.
-	fold func(c *call) (node, error)
+	name     string // as documented; case does not matter in a call
+	min, max int    // number of arguments; max < 0: any number
+
+	// strict is the body of a function that needs the values of all its arguments; lazy that of one
+	// that decides for itself what to evaluate. A builtin has one of the two.
+	strict func(ev *evaluator, args []Value) Value
+	lazy   func(ev *evaluator, sc *scope, args []node) Value
+
+	// check, if set, looks at the arguments when a call is parsed. It may refuse them, or give the
+	// constant that stands for the call.
+	check func(args []node) (constant node, err error)
 }
+
+// anyNumber as the greatest number of arguments means that there is none.
+const anyNumber = -1
 
 // builtins are the functions by lower-case name. Each file of functions adds its own.
 var builtins = map[string]*builtin{}
 
 func define(fns ...builtin) {
 	for i := range fns {
-		f := fns[i]
-		body := f.eval
-		f.eval = func(ev *evaluator, sc *scope, args []node) Value {
-			if len(args) < f.min || f.max >= 0 && len(args) > f.max {
-				return errorValue
-			}
-			return body(ev, sc, args)
-		}
-		builtins[lower(f.name)] = &f
+		builtins[lower(fns[i].name)] = &fns[i]
 	}
+}
+
+func (f *builtin) eval(ev *evaluator, sc *scope, args []node) Value {
+	if len(args) < f.min || f.max != anyNumber && len(args) > f.max {
+		return errorValue
+	}
+	if f.lazy != nil {
+		return f.lazy(ev, sc, args)
+	}
+	vals := make([]Value, len(args))
+	for i, a := range args {
+		vals[i] = ev.eval(a, sc)
+		if ev.failed || vals[i].kind == String && !ev.spend(len(vals[i].str)) {
+			return errorValue
+		}
+	}
+	return f.strict(ev, vals)
+}
+
+// worst returns Error if one of the values is an error, else Undefined if one is undefined, else
+// another kind.
+func worst(vals ...Value) Kind {
+	k := Boolean
+	for _, v := range vals {
+		switch v.kind {
+		case Error:
+			return Error
+		case Undefined:
+			k = Undefined
+		}
+	}
+	return k
+}
+
+// nothing is the value of a function that passes on its arguments' worst.
+func nothing(k Kind) Value { return Value{kind: k} }
+
+// elements evaluates the elements of a list.
+func (ev *evaluator) elements(list Value) []Value {
+	if !ev.spend(16 * len(list.ref.elems)) {
+		return nil
+	}
+	out := make([]Value, len(list.ref.elems))
+	for i, e := range list.ref.elems {
+		out[i] = ev.eval(e, list.ref.sc)
+		if ev.failed {
+			break
+		}
+	}
+	return out
+}
+
+// text pays for a string that a function made.
+func (ev *evaluator) text(s string) Value {
+	if len(s) > maxString || !ev.spend(len(s)) {
+		return ev.fail()
+	}
+	return stringValue(s)
+}
+
+// list pays for a list that a function made.
+func (ev *evaluator) list(vals []Value) Value {
+	if len(vals) > maxList || !ev.spend(16*len(vals)) {
+		return ev.fail()
+	}
+	return listOf(vals)
+}
+
+func (ev *evaluator) strings(items []string) Value {
+	vals := make([]Value, len(items))
+	for i, s := range items {
+		vals[i] = stringValue(s)
+	}
+	return ev.list(vals)
 }

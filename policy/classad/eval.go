@@ -157,14 +157,11 @@ func (n *attrRef) selectFrom(ev *evaluator, base Value) Value {
 	case AdKind:
 		return n.lookup(ev, base.ref.sc)
 	case List:
-		out := make([]Value, 0, len(base.ref.elems))
-		for _, e := range base.ref.elems {
-			out = append(out, n.selectFrom(ev, ev.eval(e, base.ref.sc)))
-			if ev.failed {
-				break
-			}
+		vals := ev.elements(base)
+		for i, v := range vals {
+			vals[i] = n.selectFrom(ev, v)
 		}
-		return listOf(out)
+		return ev.list(vals)
 	}
 	return errorValue
 }
@@ -201,6 +198,35 @@ func (n *attrRef) find(ev *evaluator, sc *scope) (v Value, found bool) {
 			return v, v.kind != Undefined
 		}
 	}
+}
+
+// expression returns the attribute's expression, unevaluated, and where it stands; nil if there is
+// none.
+func (n *attrRef) expression(ev *evaluator, sc *scope) (*Expr, *scope) {
+	if n.base != nil {
+		base := ev.eval(n.base, sc)
+		if base.kind != AdKind {
+			return nil, nil
+		}
+		return findFrom(base.ref.sc, n.key)
+	}
+	if n.absolute {
+		return findFrom(sc.outermost(), n.key)
+	}
+	e, at := findFrom(sc, n.key)
+	if e == nil && sc.other != nil {
+		e, at = findFrom(sc.other, n.key)
+	}
+	return e, at
+}
+
+func findFrom(sc *scope, key atom) (*Expr, *scope) {
+	for ; sc != nil; sc = sc.up {
+		if e := sc.ad.find(key); e != nil {
+			return e, sc
+		}
+	}
+	return nil, nil
 }
 
 // around gives the names that the pair of matched ads defines around each of them.
@@ -290,7 +316,7 @@ func (n *unary) eval(ev *evaluator, sc *scope) Value {
 			return intValue(^x.int())
 		}
 	case opAdd:
-		if x.kind == Integer || x.kind == Real {
+		if x.kind == Integer || x.kind == Real || x.kind == RelTime {
 			return x
 		}
 	case opSub:
@@ -299,19 +325,24 @@ func (n *unary) eval(ev *evaluator, sc *scope) Value {
 			return intValue(-x.int())
 		case Real:
 			return realValue(-x.float())
+		case RelTime:
+			return relValue(-x.float())
 		}
 	}
 	return errorValue
 }
 
 func (n *binary) eval(ev *evaluator, sc *scope) Value {
-	switch n.op {
-	case opAnd, opOr:
+	if n.op == opAnd || n.op == opOr {
 		return n.logic(ev, sc)
-	case opIs, opIsnt:
-		return identical(ev.eval(n.x, sc), ev.eval(n.y, sc), n.op == opIs)
 	}
 	x, y := ev.eval(n.x, sc), ev.eval(n.y, sc)
+	if x.kind == String && y.kind == String {
+		ev.spend(min(len(x.str), len(y.str)))
+	}
+	if n.op == opIs || n.op == opIsnt {
+		return identical(x, y, n.op == opIs)
+	}
 	return operate(n.op, x, y)
 }
 

@@ -325,12 +325,14 @@ func (p *parser) word() (node, int) {
 		return nil, 0
 	}
 	c := &call{at: at(pos), name: text, fn: builtins[lower(text)], args: args}
-	if c.fn != nil && c.fn.fold != nil {
-		n, err := c.fn.fold(c)
+	if c.fn != nil && c.fn.check != nil {
+		constant, err := c.fn.check(args)
 		if err != nil {
 			p.fail(pos, "%s: %v", text, err)
 		}
-		return n, p.grown(h)
+		if constant != nil {
+			return constant, 1
+		}
 	}
 	return c, p.grown(h)
 }

@@ -48,6 +48,8 @@ type printer struct {
 	strings.Builder
 	old    bool
 	condor bool
+	pretty bool // lists and ads over several lines
+	indent int
 }
 
 func (p *printer) value(v Value) {
@@ -63,7 +65,7 @@ func (p *printer) value(v Value) {
 	case String:
 		p.quote(v.str, '"')
 	case List:
-		p.list("{ ", v.ref.elems, " }")
+		p.braces(v.ref.elems)
 	case AdKind:
 		p.ad(v.ref.sc.ad)
 	case AbsTime:
@@ -170,17 +172,67 @@ func (p *printer) list(open string, elems []node, end string) {
 	p.WriteString(end)
 }
 
+func (p *printer) braces(elems []node) {
+	if !p.pretty {
+		p.list("{ ", elems, " }")
+		return
+	}
+	const indent = 3
+	p.indent += indent
+	p.line()
+	p.WriteByte('{')
+	p.indent += indent
+	for i, e := range elems {
+		if i > 0 {
+			p.WriteByte(',')
+		}
+		p.line()
+		e.print(p)
+	}
+	p.indent -= indent
+	p.line()
+	p.WriteByte('}')
+	p.indent -= indent
+}
+
+// line begins a new line of what is printed prettily.
+func (p *printer) line() {
+	p.WriteByte('\n')
+	const deepest = 400 // blanks; beyond, the shape is not seen any more
+	for range min(p.indent, deepest) {
+		p.WriteByte(' ')
+	}
+}
+
 func (p *printer) ad(a *Ad) {
-	p.WriteString("[ ")
+	const indent = 4
+	if p.pretty {
+		p.indent += indent
+		p.line()
+		p.WriteByte('[')
+		p.indent += indent
+	} else {
+		p.WriteString("[ ")
+	}
 	for i := range a.attrs {
 		if i > 0 {
 			p.WriteString("; ")
+		}
+		if p.pretty {
+			p.line()
 		}
 		p.name(a.attrs[i].name)
 		p.WriteString(" = ")
 		a.attrs[i].expr.root.print(p)
 	}
-	p.WriteString(" ]")
+	if p.pretty {
+		p.indent -= indent
+		p.line()
+		p.WriteByte(']')
+		p.indent -= indent
+	} else {
+		p.WriteString(" ]")
+	}
 }
 
 func (p *printer) operator(o op) {
@@ -192,7 +244,7 @@ func (p *printer) operator(o op) {
 }
 
 func (n *literal) print(p *printer)  { p.value(n.v) }
-func (n *listNode) print(p *printer) { p.list("{ ", n.elems, " }") }
+func (n *listNode) print(p *printer) { p.braces(n.elems) }
 func (n *adNode) print(p *printer)   { p.ad(n.ad) }
 
 func (n *paren) print(p *printer) {

@@ -41,6 +41,7 @@ type refKey struct {
 type refCollector struct {
 	my   *Ad // nil: do not follow
 	seen map[refKey]bool
+	bare map[atom]bool // names of refs.Target that were read without TARGET
 	refs Refs
 	todo []node // expressions of my that are still to be walked
 }
@@ -125,6 +126,10 @@ func (c *refCollector) ref(n *attrRef, around []*Ad, s side) {
 		}
 		if c.my != nil && c.my.find(n.key) == nil {
 			s = sideTarget
+			if c.bare == nil {
+				c.bare = map[atom]bool{}
+			}
+			c.bare[n.key] = true
 		}
 		c.add(n.name, n.key, s)
 		return

@@ -1,0 +1,143 @@
+package classad
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A string list is a string with fields between separators, as older attributes have it. Blanks
+// around a field do not count, and empty fields are not there.
+
+func init() {
+	fold := func(name string, f func(fields []string) Value) builtin {
+		return builtin{name: name, min: 1, max: 2, strict: func(_ *evaluator, args []Value) Value {
+			seps, ok := separators(args, 1)
+			if !ok || args[0].kind != String {
+				return errorValue
+			}
+			return f(fieldsOf(args[0].str, seps))
+		}}
+	}
+	equal := func(a, b string) bool { return a == b }
+	equalFold := func(a, b string) bool { return compareFold(a, b) == 0 }
+	define(
+		fold("stringListSize", func(fields []string) Value { return intValue(int64(len(fields))) }),
+		fold("stringListSum", func(fields []string) Value { return foldNumbers(fields, realValue(0), opAdd) }),
+		fold("stringListAvg", stringListAvg),
+		fold("stringListMin", func(fields []string) Value { return foldNumbers(fields, undefinedValue, opLt) }),
+		fold("stringListMax", func(fields []string) Value { return foldNumbers(fields, undefinedValue, opGt) }),
+		allIn("stringListMember", false, equal),
+		allIn("stringListIMember", false, equalFold),
+		allIn("stringListSubsetMatch", true, equal),
+		allIn("stringListISubsetMatch", true, equalFold),
+		builtin{name: "stringListsIntersect", min: 2, max: 3, strict: intersect},
+	)
+}
+
+// separators is the argument at i, or the usual separators if there is none.
+func separators(args []Value, i int) (string, bool) {
+	if len(args) <= i {
+		return " ,", true
+	}
+	return args[i].str, args[i].kind == String
+}
+
+func fieldsOf(s, seps string) []string {
+	var fields []string
+	for _, f := range strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(seps, r) }) {
+		if f = strings.TrimFunc(f, func(r rune) bool { return r < ' ' && isBlank(byte(r)) || r == ' ' }); f != "" {
+			fields = append(fields, f)
+		}
+	}
+	return fields
+}
+
+// foldNumbers combines fields that are numbers by an operator: added, or the one that stands in the
+// relation to all others. The result is real if one of them is.
+func foldNumbers(fields []string, empty Value, o op) Value {
+	if len(fields) == 0 {
+		return empty
+	}
+	var result Value
+	isReal := false
+	for i, f := range fields {
+		n, rest, ok := leadingReal(f)
+		if !ok || rest != "" {
+			return errorValue
+		}
+		v := realValue(n)
+		if k, err := strconv.ParseInt(f, 10, 64); err == nil {
+			v = intValue(k)
+		}
+		isReal = isReal || v.kind == Real
+		switch {
+		case i == 0:
+			result = v
+		case o == opAdd:
+			result = operate(opAdd, result, v)
+		case isTrue(operate(o, v, result)):
+			result = v
+		}
+	}
+	if isReal && result.kind == Integer {
+		return realValue(result.number())
+	}
+	return result
+}
+
+func stringListAvg(fields []string) Value {
+	total := foldNumbers(fields, realValue(0), opAdd)
+	if len(fields) == 0 || total.kind == Error {
+		return total
+	}
+	return operate(opDiv, total, intValue(int64(len(fields)))) // of integers an integer
+}
+
+// allIn tells whether the first argument is in the string list that is the second: itself or, for a
+// set, all its fields.
+func allIn(name string, set bool, equal func(a, b string) bool) builtin {
+	return builtin{name: name, min: 2, max: 3, strict: func(ev *evaluator, args []Value) Value {
+		seps, ok := separators(args, 2)
+		if !ok {
+			return errorValue
+		}
+		for _, v := range args[:2] {
+			if v.kind != String && v.kind != Undefined {
+				return errorValue
+			}
+		}
+		if args[0].kind == Undefined {
+			return boolValue(set) // the empty set is in any other
+		}
+		wanted := []string{args[0].str}
+		if set {
+			wanted = fieldsOf(args[0].str, seps)
+		}
+		fields := fieldsOf(args[1].str, seps)
+		for _, w := range wanted {
+			if !ev.spend(16 * len(fields)) {
+				return errorValue
+			}
+			if !slices.ContainsFunc(fields, func(f string) bool { return equal(f, w) }) {
+				return boolValue(false)
+			}
+		}
+		return boolValue(true)
+	}}
+}
+
+func intersect(_ *evaluator, args []Value) Value {
+	seps, ok := separators(args, 2)
+	switch {
+	case worst(args...) <= Error:
+		return nothing(worst(args...))
+	case !ok || args[0].kind != String || args[1].kind != String:
+		return errorValue
+	}
+	have := map[string]bool{}
+	for _, f := range fieldsOf(args[0].str, seps) {
+		have[f] = true
+	}
+	return boolValue(slices.ContainsFunc(fieldsOf(args[1].str, seps), func(f string) bool { return have[f] }))
+}
