@@ -173,23 +173,24 @@ func (c *Cache) use(d Digest) *cached {
 	return e.Value.(*cached)
 }
 
-// evict makes room for size more bytes. The mutex is held.
+// evict makes room for size more bytes, or evicts nothing when it cannot. The mutex is held.
 func (c *Cache) evict(size int64) error {
-	if size < 0 || size > c.max {
-		return fmt.Errorf("%w: %d bytes in a cache of %d", ErrNoRoom, size, c.max)
-	}
-	for e := c.byUse.Back(); e != nil && c.bytes+size > c.max; {
-		b, before := e.Value.(*cached), e.Prev()
-		if b.pins == 0 {
-			if err := c.store.Remove(b.digest); err != nil {
-				return err
-			}
-			c.forget(e)
+	var victims []*list.Element
+	left := c.bytes
+	for e := c.byUse.Back(); e != nil && left > c.max-size; e = e.Prev() {
+		if b := e.Value.(*cached); b.pins == 0 {
+			victims = append(victims, e)
+			left -= b.size
 		}
-		e = before
 	}
-	if c.bytes+size > c.max {
-		return fmt.Errorf("%w: %d bytes beside what is in use, in a cache of %d", ErrNoRoom, size, c.max)
+	if size < 0 || left > c.max-size {
+		return fmt.Errorf("%w: %d bytes beside %d in use, in a cache of %d", ErrNoRoom, size, left, c.max)
+	}
+	for _, e := range victims {
+		if err := c.store.Remove(e.Value.(*cached).digest); err != nil {
+			return err
+		}
+		c.forget(e)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -52,6 +53,13 @@ func ParseDigest(s string) (Digest, error) {
 func Sum(data []byte) Digest {
 	sum := sha256.Sum256(data)
 	return Digest(hex.EncodeToString(sum[:]))
+}
+
+// SumReader reads r to its end and returns the digest and size of what it read.
+func SumReader(r io.Reader) (Digest, int64, error) {
+	h := sha256.New()
+	n, err := io.Copy(h, r)
+	return Digest(hex.EncodeToString(h.Sum(nil))), n, err
 }
 
 // Valid reports whether d has the form of a digest.
