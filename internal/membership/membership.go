@@ -1,0 +1,204 @@
+// Package membership keeps what a program must know to take part in a pool: where the matchmaker is,
+// how to recognise it, and who the program is there.
+//
+// A membership is a directory with the program's key and one file of facts. It comes from a join
+// token, or, for a user on the matchmaker's own machine, from the matchmaker's socket, where the
+// kernel vouches for who asks. The key is made here and never leaves.
+package membership
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	renameio "github.com/google/renameio/v2/maybe"
+
+	"skua/internal/bus"
+	"skua/internal/diag"
+	"skua/internal/transfer"
+	"skua/internal/trust"
+	"skua/internal/wire"
+)
+
+// Membership is one program's place in one pool.
+type Membership struct {
+	V           int    `json:"v"`
+	URL         string `json:"url"`         // of the matchmaker, "https://head.example.edu:9618"
+	Fingerprint string `json:"fingerprint"` // of the pool's authority
+	ID          string `json:"id"`          // the agent or user id that the matchmaker issued
+	Name        string `json:"name"`        // the machine's or user's name in the pool
+
+	identity *trust.Identity
+}
+
+const (
+	keyFile   = "identity.key"
+	factsFile = "member.json"
+	version   = 1
+)
+
+// Open reads the membership kept in dir. It fails with [fs.ErrNotExist] when there is none.
+func Open(dir string) (*Membership, error) {
+	path := filepath.Join(dir, factsFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read membership: %w", err)
+	}
+	var m Membership
+	if err := json.Unmarshal(data, &m); err != nil || m.V != version || m.ID == "" {
+		return nil, &diag.Problem{
+			What: path + " is damaged or was written by a newer version",
+			Hint: "remove it and join the pool again",
+			Err:  err,
+		}
+	}
+	if m.identity, err = trust.LoadIdentity(filepath.Join(dir, keyFile)); err != nil {
+		return nil, fmt.Errorf("read membership: %w", err)
+	}
+	return &m, nil
+}
+
+// Join redeems a token under the given name and keeps the membership in dir. A key that is already in
+// dir is used again, so that an interrupted Join can be repeated.
+func Join(ctx context.Context, dir string, token trust.Token, name string) (*Membership, error) {
+	identity, err := ownKey(dir)
+	if err != nil {
+		return nil, err
+	}
+	m := &Membership{V: version, URL: token.URL, Fingerprint: token.Fingerprint, Name: name, identity: identity}
+	conn, err := m.dial(ctx, bus.InboxPrefix(identity.PublicKey()), nil, true)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	request, err := wire.Encode(wire.Enrol{V: wire.Version, Secret: hex.EncodeToString(token.Secret), Name: name})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	data, err := conn.Request(ctx, wire.EnrolSubject(identity.PublicKey()), request)
+	if err != nil {
+		return nil, fmt.Errorf("ask to join the pool at %s: %w", token.URL, err)
+	}
+	answer, err := wire.Decode[wire.Enrolled](data)
+	if err != nil {
+		return nil, err
+	}
+	if err := answer.Fail.Err(); err != nil {
+		return nil, err
+	}
+	m.ID = answer.ID
+	return m, m.save(dir)
+}
+
+// JoinLocal becomes a member through the socket of a matchmaker on this machine, which asks the kernel
+// who we are.
+func JoinLocal(ctx context.Context, dir, socket string) (*Membership, error) {
+	identity, err := ownKey(dir)
+	if err != nil {
+		return nil, err
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", socket)
+	if err != nil {
+		return nil, fmt.Errorf("ask the matchmaker on this machine: %w", err)
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(deadline)
+	} else {
+		conn.SetDeadline(time.Now().Add(30 * time.Second))
+	}
+	if err := json.NewEncoder(conn).Encode(wire.LocalLogin{V: wire.Version, Key: identity.PublicKey()}); err != nil {
+		return nil, fmt.Errorf("ask the matchmaker on this machine: %w", err)
+	}
+	var answer wire.LocalLogged
+	if err := json.NewDecoder(conn).Decode(&answer); err != nil {
+		return nil, fmt.Errorf("read the answer of the matchmaker on this machine: %w", err)
+	}
+	if err := answer.Fail.Err(); err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode([]byte(answer.CA))
+	if block == nil {
+		return nil, errors.New("the matchmaker on this machine sent no certificate of its authority")
+	}
+	sum := sha256.Sum256(block.Bytes)
+	m := &Membership{
+		V: version, URL: answer.URL, Fingerprint: hex.EncodeToString(sum[:]),
+		ID: answer.ID, Name: answer.Name, identity: identity,
+	}
+	return m, m.save(dir)
+}
+
+// Dial connects to the pool. With failFast it gives up when the first attempt fails, for commands that
+// a person waits for; otherwise it returns at once and goes on trying until the connection is closed.
+func (m *Membership) Dial(ctx context.Context, log *slog.Logger, failFast bool) (*bus.Client, error) {
+	return m.dial(ctx, bus.InboxPrefix(m.ID), log, failFast)
+}
+
+func (m *Membership) dial(_ context.Context, inbox string, log *slog.Logger, failFast bool) (*bus.Client, error) {
+	tls, err := trust.ClientTLS(m.Fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := bus.Dial(bus.Config{
+		URLs: []string{m.URL}, Identity: m.identity, TLS: tls, Name: m.Name, Inbox: inbox,
+		FailFast: failFast, Log: log,
+	})
+	if err != nil {
+		return nil, &diag.Problem{
+			What: fmt.Sprintf("the matchmaker at %s cannot be reached: %v", m.URL, err),
+			Hint: "is it running, and does a firewall let TCP port 9618 through?",
+			Err:  err, Code: diag.ExitUnreachable,
+		}
+	}
+	return conn, nil
+}
+
+// Files gives the client of the pool's file service.
+func (m *Membership) Files() (*transfer.Client, error) {
+	tls, err := trust.ClientTLS(m.Fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	return transfer.New(transfer.Config{BaseURL: m.URL, HTTP: transfer.NewHTTP(tls)})
+}
+
+// ownKey reads the key in dir, or makes one.
+func ownKey(dir string) (*trust.Identity, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of the membership: %w", err)
+	}
+	path := filepath.Join(dir, keyFile)
+	identity, err := trust.LoadIdentity(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		identity, err = trust.CreateIdentity(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("key of the membership: %w", err)
+	}
+	return identity, nil
+}
+
+func (m *Membership) save(dir string) error {
+	data, err := json.MarshalIndent(m, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(filepath.Join(dir, factsFile), append(data, '\n'), 0o600); err != nil {
+		return fmt.Errorf("keep the membership: %w", err)
+	}
+	return nil
+}
