@@ -1,0 +1,363 @@
+package submitfile
+
+import (
+	"hash/fnv"
+	"io/fs"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"skua/internal/job"
+	"skua/policy/classad"
+)
+
+// Expand makes the ads of cluster's jobs. It checks what can be checked before anything is queued,
+// such as that the executable is there, and fails with a Problem of package diag that names the
+// place in the description. The same cluster gives the same ads every time.
+//
+// Most of a job's ad is the same for every job of a queue statement. Each builder therefore runs
+// for the first one, and again for the others only if it looked at something that changes from job
+// to job.
+func (d *Description) Expand(cluster int) (*Submission, error) {
+	e := &expansion{
+		cluster: cluster, common: classad.NewAd(), files: map[string]fileFacts{},
+		d: &Description{ // a copy, for its notes
+			name: d.name, opts: d.opts, env: d.env, macros: d.macros, queues: d.queues,
+			notes: slices.Clone(d.notes),
+		},
+	}
+	procs := make([]Proc, 0, d.jobs)
+	for _, q := range d.queues {
+		if q.jobs() == 0 {
+			continue
+		}
+		var err error
+		if procs, err = e.queue(q, procs); err != nil {
+			return nil, err
+		}
+	}
+	if len(procs) > 0 {
+		if err := e.d.checkNames(); err != nil {
+			return nil, err
+		}
+	}
+	return &Submission{Cluster: e.common, Procs: procs, Notes: e.d.notes}, nil
+}
+
+// expansion is one run of Expand.
+type expansion struct {
+	d       *Description
+	cluster int
+	common  *classad.Ad
+	filled  bool // common has the attributes of the first job
+	files   map[string]fileFacts
+}
+
+// fileFacts are what Stat said of a file.
+type fileFacts struct {
+	info fs.FileInfo
+	err  error
+	kb   int64 // size, rounded up; of a directory, of all in it
+}
+
+// builder makes some attributes of a job from some commands.
+type builder struct {
+	name  string
+	build func(*proc) error
+}
+
+// attribute is one result of a builder.
+type attribute struct {
+	name string
+	expr *classad.Expr
+}
+
+// proc is a job in the making.
+type proc struct {
+	e       *expansion
+	q       *queueStatement
+	number  int
+	step    int
+	item    int             // index into the statement's items
+	values  []string        // of the statement's variables
+	forced  map[string]bool // attributes that +Name sets, which no builder overrides, in lower case
+	inputs  []string
+	builder string
+	random  *rand.Rand  // of this builder; nil until it draws
+	changes bool        // the builder looked at something that changes from job to job
+	out     []attribute // what the builder has set
+}
+
+// queue appends the jobs of one queue statement to procs.
+func (e *expansion) queue(q *queueStatement, procs []Proc) ([]Proc, error) {
+	p := &proc{e: e, q: q, number: q.first, values: make([]string, len(q.vars)), forced: map[string]bool{}}
+	all := slices.Clone(builders)
+	for _, m := range e.d.macros.order {
+		name := strings.ToLower(m.name)
+		if _, set := m.at(q.statement); set && strings.HasPrefix(name, "my.") {
+			p.forced[name[len("my."):]] = true
+			all = append(all, builder{m.name, forcedAttribute(m.name)})
+		} else if set && isOwnResource(name) {
+			all = append(all, builder{m.name, resourceAttribute(m.name)})
+		}
+	}
+	p.setItem()
+	var same, own []attribute // what all jobs of the statement have, and what only the first has
+	var again []builder
+	for _, b := range all {
+		if err := p.run(b); err != nil {
+			return nil, err
+		}
+		if p.changes {
+			again, own = append(again, b), append(own, p.out...)
+		} else {
+			same = append(same, p.out...)
+		}
+	}
+	same = e.share(same, own)
+	procs = append(procs, p.finish(same, own))
+	for n := 1; n < q.jobs(); n++ {
+		p.number, p.item, p.step = q.first+n, n/q.count, n%q.count
+		p.setItem()
+		own = own[:0]
+		for _, b := range again {
+			if err := p.run(b); err != nil {
+				return nil, err
+			}
+			own = append(own, p.out...)
+		}
+		procs = append(procs, p.finish(same, own))
+	}
+	return procs, nil
+}
+
+// share puts what the first jobs have in common into the cluster's ad and returns what the jobs of
+// this statement have otherwise: nothing for the first statement, differences for a later one.
+func (e *expansion) share(same, own []attribute) []attribute {
+	if !e.filled {
+		for _, a := range same {
+			e.common.Set(a.name, a.expr)
+		}
+		e.common.SetInt("ClusterId", int64(e.cluster))
+		e.filled = true
+		return nil
+	}
+	has := map[string]bool{"clusterid": true}
+	var differ []attribute
+	for _, a := range same {
+		has[strings.ToLower(a.name)] = true
+		if old, ok := e.common.Lookup(a.name); !ok || old.OldString() != a.expr.OldString() {
+			differ = append(differ, a)
+		}
+	}
+	for _, a := range own {
+		has[strings.ToLower(a.name)] = true
+	}
+	for _, name := range e.common.Names() {
+		if !has[strings.ToLower(name)] { // the cluster's value is not theirs
+			differ = append(differ, attribute{name, undefined})
+		}
+	}
+	return differ
+}
+
+var undefined = func() *classad.Expr {
+	e, err := classad.ParseExpr("undefined")
+	if err != nil {
+		panic(err)
+	}
+	return e
+}()
+
+// finish makes the job's own ad.
+func (p *proc) finish(same, own []attribute) Proc {
+	ad := classad.NewAd()
+	ad.SetInt("ProcId", int64(p.number))
+	for _, a := range same {
+		ad.Set(a.name, a.expr)
+	}
+	for _, a := range own {
+		ad.Set(a.name, a.expr)
+	}
+	ad.SetParent(p.e.common)
+	return Proc{ID: job.ID{Cluster: p.e.cluster, Proc: p.number}, Ad: ad, Inputs: p.inputs}
+}
+
+// setItem gives the variables the values of the current item. Those for which the row has no field
+// keep what they had, as in HTCondor; the row has been reported.
+func (p *proc) setItem() {
+	if p.q.vars != nil {
+		copy(p.values, splitItem(p.q.items[p.item], len(p.q.vars)))
+	}
+}
+
+func (p *proc) run(b builder) error {
+	p.builder, p.changes, p.random, p.out = b.name, false, nil, nil
+	return b.build(p)
+}
+
+// live gives the macros that change from job to job.
+func (p *proc) live(name string) (string, bool) {
+	for i, v := range p.q.vars {
+		if strings.EqualFold(v, name) {
+			p.changes, p.q.used[i] = true, true
+			return p.values[i], p.values[i] != ""
+		}
+	}
+	n := 0
+	switch strings.ToLower(name) {
+	case "process", "procid":
+		n = p.number
+	case "step":
+		n = p.step
+	case "itemindex", "row":
+		if p.q.rows != nil {
+			n = p.q.rows[p.item]
+		}
+	default:
+		return "", false
+	}
+	p.changes = true
+	return itoa(n), true
+}
+
+// draw gives a random number below n. It depends on the seed, the job, the command that asks and how
+// often that has asked before, and on nothing else.
+func (p *proc) draw(n uint64) uint64 {
+	p.changes = true
+	if p.random == nil {
+		h := fnv.New64a()
+		h.Write([]byte(strings.ToLower(p.builder)))
+		p.random = rand.New(rand.NewPCG(p.e.d.opts.Seed^h.Sum64(), uint64(p.e.cluster)<<32^uint64(p.number)))
+	}
+	return p.random.Uint64N(n)
+}
+
+// expand replaces the macros of a value.
+func (p *proc) expand(text string, at pos) (string, error) {
+	x := expander{
+		d: p.e.d, statement: p.q.statement, at: at, live: p.live, random: p.draw,
+		cluster: func() (string, error) { return itoa(p.e.cluster), nil },
+	}
+	v, err := x.expand(text)
+	return strings.TrimSpace(v), err
+}
+
+// value is what a command says, its macros replaced. The zero value is a command that is not there,
+// which is the same as an empty one.
+type value struct {
+	text string
+	name string // the command as written
+	at   pos
+}
+
+func (v value) set() bool { return v.text != "" }
+
+// get reads a command under the first of its names that is set.
+func (p *proc) get(names ...string) (value, error) {
+	for _, name := range names {
+		if v, ok := p.variable(name); ok {
+			return v, nil
+		}
+		def, ok := p.e.d.macros.get(name, p.q.statement)
+		if !ok {
+			continue
+		}
+		text, err := p.expand(def.text, def.at)
+		if err != nil || text != "" {
+			return value{text: text, name: name, at: def.at}, err
+		}
+	}
+	return value{}, nil
+}
+
+// variable lets a queue variable be a command, as in "queue arguments from list.txt".
+func (p *proc) variable(name string) (value, bool) {
+	for i, v := range p.q.vars {
+		if strings.EqualFold(v, name) {
+			p.changes, p.q.used[i] = true, true
+			return value{text: strings.TrimSpace(p.values[i]), name: name, at: p.q.at}, p.values[i] != ""
+		}
+	}
+	return value{}, false
+}
+
+func (p *proc) setExprValue(attr string, e *classad.Expr) {
+	if strings.HasPrefix(p.builder, "MY.") || !p.forced[strings.ToLower(attr)] {
+		p.out = append(p.out, attribute{attr, e})
+	}
+}
+
+// setExpr sets an attribute to the expression that a command gives.
+func (p *proc) setExpr(attr string, v value) error {
+	e, err := classad.ParseOldExpr(v.text)
+	if err != nil {
+		return exprError(v.at, attr, clip(v.text), err)
+	}
+	p.setExprValue(attr, e)
+	return nil
+}
+
+// setText sets an attribute to an expression that the package wrote itself.
+func (p *proc) setText(attr, expr string) error {
+	return p.setExpr(attr, value{text: expr, at: p.q.at})
+}
+
+func (p *proc) setString(attr, s string) {
+	ad := classad.NewAd()
+	ad.SetString(attr, s)
+	e, _ := ad.Lookup(attr)
+	p.setExprValue(attr, e)
+}
+
+func (p *proc) setInt(attr string, n int64) {
+	ad := classad.NewAd()
+	ad.SetInt(attr, n)
+	e, _ := ad.Lookup(attr)
+	p.setExprValue(attr, e)
+}
+
+func (p *proc) setReal(attr string, f float64) {
+	ad := classad.NewAd()
+	ad.SetReal(attr, f)
+	e, _ := ad.Lookup(attr)
+	p.setExprValue(attr, e)
+}
+
+func (p *proc) setBool(attr string, b bool) {
+	ad := classad.NewAd()
+	ad.SetBool(attr, b)
+	e, _ := ad.Lookup(attr)
+	p.setExprValue(attr, e)
+}
+
+// boolOf reads a command that is true or false; def if it is not set.
+func (p *proc) boolOf(def bool, names ...string) (b, set bool, err error) {
+	v, err := p.get(names...)
+	if err != nil || !v.set() {
+		return def, false, err
+	}
+	if b, ok := parseBool(v.text); ok {
+		return b, true, nil
+	}
+	if e, err := classad.ParseOldExpr(v.text); err == nil {
+		if b, ok := e.Eval(classad.NewAd(), nil).Bool(); ok {
+			return b, true, nil
+		}
+	}
+	return def, true, problem(v.at, "write true or false", "%s = %s is neither true nor false", v.name, clip(v.text))
+}
+
+// intOf reads a command that is an integer now.
+func (v value) integer() (int64, error) {
+	e, err := classad.ParseOldExpr(v.text)
+	if err == nil {
+		if val := e.Eval(classad.NewAd(), nil); val.Kind() == classad.Integer {
+			n, _ := val.Int()
+			return n, nil
+		}
+	}
+	return 0, problem(v.at, "write a number", "%s = %s is not an integer", v.name, clip(v.text))
+}
+
+func (p *proc) note(at pos, text string) { p.e.d.note(at, text) }

@@ -1,0 +1,444 @@
+package submitfile
+
+import (
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// stat looks at a file once for all jobs.
+func (e *expansion) stat(name string) fileFacts {
+	if f, ok := e.files[name]; ok {
+		return f
+	}
+	var f fileFacts
+	f.info, f.err = e.d.opts.Stat(name)
+	if f.err == nil {
+		left := 10_000 // files of a directory that are counted
+		f.kb = (e.bytes(name, &left) + 1023) / 1024
+	}
+	const most = 100_000 // remembered
+	if len(e.files) < most {
+		e.files[name] = f
+	}
+	return f
+}
+
+// bytes is the size of a file or of everything in a directory.
+func (e *expansion) bytes(name string, left *int) int64 {
+	info, err := e.d.opts.Stat(name)
+	if *left--; err != nil || *left < 0 {
+		return 0
+	}
+	if !info.IsDir() {
+		return info.Size()
+	}
+	if e.d.opts.Glob == nil {
+		return 0
+	}
+	var sum int64
+	inside, _ := e.d.opts.Glob(filepath.Join(name, "*"))
+	for _, n := range inside {
+		sum += e.bytes(n, left)
+	}
+	return sum
+}
+
+// stream sets the attributes of stdin, stdout or stderr.
+func (p *proc) stream(attr, transferAttr, streamAttr, command, alias string) error {
+	v, err := p.get(command, alias)
+	if err != nil {
+		return err
+	}
+	transfer, _, err := p.boolOf(true, "transfer_"+command, transferAttr)
+	if err != nil {
+		return err
+	}
+	streamed, _, err := p.boolOf(false, "stream_"+command, streamAttr)
+	if err != nil {
+		return err
+	}
+	name := strings.Trim(v.text, `"`)
+	if name == "" || name == "/dev/null" {
+		name, transfer = "/dev/null", false
+	}
+	p.setString(attr, name)
+	if transfer {
+		p.setBool(streamAttr, streamed)
+	} else {
+		p.setBool(transferAttr, false)
+	}
+	return nil
+}
+
+// transfers is what a description says about moving files.
+type transfers struct {
+	should      string // YES, NO or IF_NEEDED
+	when        string // ON_EXIT, ON_EXIT_OR_EVICT, ON_SUCCESS; empty with NO
+	in, out     value
+	inFiles     []string
+	outFiles    []string
+	destination value
+}
+
+// methods are the URL schemes that the machine must be able to fetch or send.
+func (t transfers) methods() []string {
+	var m []string
+	for _, name := range append(slices.Clone(t.inFiles), t.destination.text) {
+		if s := urlScheme(name); s != "" && !slices.Contains(m, s) {
+			m = append(m, s)
+		}
+	}
+	sort.Strings(m)
+	return m
+}
+
+// urlScheme is the part of a URL before ://, or empty for the name of a file.
+func urlScheme(name string) string {
+	scheme, _, ok := strings.Cut(name, "://")
+	if !ok || scheme == "" || !isLetter(scheme[0]) || strings.Trim(strings.ToLower(scheme), "abcdefghijklmnopqrstuvwxyz0123456789+-.") != "" {
+		return ""
+	}
+	return strings.ToLower(scheme)
+}
+
+func (p *proc) transfers() (t transfers, err error) {
+	if t.in, err = p.get("transfer_input_files", "transferinputfiles", "transferinput"); err != nil {
+		return t, err
+	}
+	if t.out, err = p.get("transfer_output_files", "transferoutputfiles", "transferoutput"); err != nil {
+		return t, err
+	}
+	if t.destination, err = p.get("output_destination", "outputdestination"); err != nil {
+		return t, err
+	}
+	t.destination.text = unquote(t.destination.text)
+	t.inFiles, t.outFiles = fileList(t.in.text), fileList(t.out.text)
+
+	should, err := p.get("should_transfer_files", "shouldtransferfiles")
+	if err != nil {
+		return t, err
+	}
+	t.should = strings.ToUpper(unquote(should.text))
+	switch t.should {
+	case "":
+		t.should = "IF_NEEDED"
+	case "YES", "NO", "IF_NEEDED":
+	case "ALWAYS", "TRUE":
+		t.should = "YES"
+	case "NEVER", "FALSE":
+		t.should = "NO"
+	default:
+		return t, problem(should.at, "write YES, NO or IF_NEEDED", "should_transfer_files = %s", clip(should.text))
+	}
+
+	when, err := p.get("when_to_transfer_output", "whentotransferoutput")
+	if err != nil {
+		return t, err
+	}
+	t.when = strings.ToUpper(unquote(when.text))
+	switch t.when {
+	case "":
+		if t.when = "ON_EXIT"; t.should == "NO" {
+			t.when = "NEVER"
+		}
+	case "ON_EXIT", "ON_EXIT_OR_EVICT", "ON_SUCCESS":
+	case "NEVER", "NONE":
+		t.when = "NEVER"
+	default:
+		return t, problem(when.at, "write ON_EXIT, ON_EXIT_OR_EVICT or ON_SUCCESS", "when_to_transfer_output = %s", clip(when.text))
+	}
+	if (t.should == "NO") != (t.when == "NEVER") {
+		return t, problem(when.at, "leave one of the two lines out", "when_to_transfer_output = %s contradicts should_transfer_files = %s", when.text, t.should)
+	}
+	if t.should == "NO" && (len(t.inFiles) > 0 || t.out.set()) {
+		v := t.in
+		if len(t.inFiles) == 0 {
+			v = t.out
+		}
+		return t, problem(v.at, "with should_transfer_files = YES they are", "%s names files, but should_transfer_files = NO says that none are sent", v.name)
+	}
+	if t.when == "ON_EXIT_OR_EVICT" && t.should == "IF_NEEDED" {
+		if should.set() {
+			return t, problem(should.at, "write should_transfer_files = YES", "should_transfer_files = IF_NEEDED does not go with when_to_transfer_output = ON_EXIT_OR_EVICT")
+		}
+		t.should = "YES"
+	}
+	return t, nil
+}
+
+// fileList splits a list of files at its commas. The text "" is an empty list.
+func fileList(text string) []string {
+	if text == `""` {
+		return nil
+	}
+	var names []string
+	for _, n := range strings.Split(text, ",") {
+		if n = strings.TrimSpace(n); n != "" {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+func buildFiles(p *proc) error {
+	t, err := p.transfers()
+	if err != nil {
+		return err
+	}
+	p.setString("ShouldTransferFiles", t.should)
+	if t.should != "NO" {
+		p.setString("WhenToTransferOutput", t.when)
+		if len(t.inFiles) > 0 {
+			p.setString("TransferInput", strings.Join(t.inFiles, ","))
+		}
+		if t.out.set() {
+			p.setString("TransferOutput", strings.Join(t.outFiles, ","))
+		}
+	}
+	if domain := p.e.d.opts.FSDomain; domain != "" && t.should != "YES" {
+		p.setString("FileSystemDomain", domain)
+	}
+	if t.destination.set() {
+		p.setString("OutputDestination", t.destination.text)
+	}
+	if m := t.methods(); len(m) > 0 {
+		p.setString("WantTransferPluginMethods", strings.Join(m, ","))
+	}
+	if v, send, err := p.sendsExecutable(); err != nil {
+		return err
+	} else if send && t.should == "NO" {
+		return problem(v.at, "leave one of the two lines out", "transfer_executable = %s contradicts should_transfer_files = NO", v.text)
+	}
+	public, err := p.get("public_input_files")
+	if err != nil {
+		return err
+	}
+	if public.set() {
+		return p.e.d.refuse(public.at, "name the files in transfer_input_files; equal files are stored and sent once anyway",
+			"public_input_files: %w", ErrUnsupported)
+	}
+	return p.remaps(t)
+}
+
+// sendsExecutable reports whether transfer_executable asks for what is the default.
+func (p *proc) sendsExecutable() (value, bool, error) {
+	v, err := p.get("transfer_executable", "transferexecutable")
+	if err != nil {
+		return v, false, err
+	}
+	send, set, err := p.boolOf(false, "transfer_executable", "transferexecutable")
+	return v, set && send, err
+}
+
+// remaps checks where outputs are to go: "name = place; name = place", in quotes.
+func (p *proc) remaps(t transfers) error {
+	v, err := p.get("transfer_output_remaps", "transferoutputremaps")
+	if err != nil || !v.set() {
+		return err
+	}
+	inner := unquote(v.text)
+	if inner == v.text || inner == "" {
+		return problem(v.at, fmt.Sprintf("transfer_output_remaps = %q", strings.Trim(v.text, `"`)),
+			"transfer_output_remaps = %s must stand in double quotes", clip(v.text))
+	}
+	for _, pair := range strings.Split(strings.ReplaceAll(inner, `\;`, ""), ";") {
+		name, place, ok := strings.Cut(pair, "=")
+		if strings.TrimSpace(pair) == "" {
+			continue
+		}
+		if name = strings.TrimSpace(name); !ok || name == "" || strings.TrimSpace(place) == "" {
+			return p.e.d.refuse(v.at, `each part is "file = place"`, "transfer_output_remaps: %q", clip(pair))
+		}
+		if t.outFiles != nil && !slices.ContainsFunc(t.outFiles, func(f string) bool {
+			return f == name || path.Base(f) == name || strings.HasPrefix(name, strings.TrimSuffix(f, "/")+"/")
+		}) {
+			p.note(v.at, fmt.Sprintf("transfer_output_remaps moves %s, which transfer_output_files does not name", name))
+		}
+	}
+	p.setString("TransferOutputRemaps", inner)
+	return nil
+}
+
+// buildInputs collects the files to send, as the description names them, and checks that they are there.
+func buildInputs(p *proc) error {
+	p.inputs = nil
+	t, err := p.transfers()
+	if err != nil {
+		return err
+	}
+	exe, send, err := p.executable()
+	if err != nil {
+		return err
+	}
+	if send && t.should != "NO" {
+		p.inputs = append(p.inputs, exe.text)
+	}
+	stdin, err := p.stdin()
+	if err != nil {
+		return err
+	}
+	if stdin.set() {
+		if err := p.checkInput(stdin, stdin.text); err != nil {
+			return err
+		}
+		if t.should != "NO" {
+			p.inputs = append(p.inputs, stdin.text)
+		}
+	}
+	for _, name := range t.inFiles {
+		if urlScheme(name) != "" {
+			continue
+		}
+		if err := p.checkInput(t.in, name); err != nil {
+			return err
+		}
+		p.inputs = append(p.inputs, name)
+	}
+	return nil
+}
+
+// stdin is the file for the job's standard input, if one is sent.
+func (p *proc) stdin() (value, error) {
+	v, err := p.get("input", "stdin")
+	if err != nil {
+		return v, err
+	}
+	send, _, err := p.boolOf(true, "transfer_input", "transferin")
+	if v.text = strings.Trim(v.text, `"`); !send || v.text == "/dev/null" {
+		v.text = ""
+	}
+	return v, err
+}
+
+// fromIwd makes the name of an input absolute.
+func (p *proc) fromIwd(name string) (string, error) {
+	dir, _, err := p.iwd()
+	if err != nil || filepath.IsAbs(name) || dir == "" {
+		return name, err
+	}
+	return filepath.Join(dir, name), nil
+}
+
+func (p *proc) checkInput(v value, name string) error {
+	if p.e.d.opts.Stat == nil {
+		return nil
+	}
+	full, err := p.fromIwd(name)
+	if err != nil {
+		return err
+	}
+	if f := p.e.stat(full); f.err != nil {
+		return p.e.d.refuse(v.at, "names are relative to initialdir, or else to the directory where you submit", "input file %s: %w", name, cause(f.err))
+	}
+	return nil
+}
+
+func buildCheckpoint(p *proc) error {
+	v, err := p.get("transfer_checkpoint_files", "transfercheckpoint")
+	if err != nil {
+		return err
+	}
+	if v.set() {
+		p.setString("TransferCheckpoint", v.text)
+	}
+	code, err := p.get("checkpoint_exit_code", "successcheckpointexitcode")
+	if err != nil {
+		return err
+	}
+	if code.set() {
+		n, err := code.integer()
+		if err != nil {
+			return err
+		}
+		const highest = 255
+		if n < 0 || n > highest {
+			return problem(code.at, "85 is the usual one", "checkpoint_exit_code = %d: a program's exit code is from 0 to %d", n, highest)
+		}
+		if n == 0 {
+			p.note(code.at, "checkpoint_exit_code = 0: the job can then never end successfully")
+		}
+		p.setInt("SuccessCheckpointExitCode", n)
+		p.setBool("WantFTOnCheckpoint", true)
+	}
+	if v.set() && !code.set() {
+		when, err := p.transfers()
+		if err != nil {
+			return err
+		}
+		if when.when != "ON_EXIT_OR_EVICT" {
+			p.note(v.at, "transfer_checkpoint_files has no effect without checkpoint_exit_code")
+		}
+	}
+	return nil
+}
+
+// buildSizes sets how much the job brings with it.
+func buildSizes(p *proc) error {
+	if p.e.d.opts.Stat == nil {
+		return p.givenSizes(0, 0)
+	}
+	exe, _, err := p.executable()
+	if err != nil {
+		return err
+	}
+	exeKB := int64(0)
+	if exe.set() {
+		exeKB = p.e.stat(p.e.d.path(exe.text)).kb
+	}
+	t, err := p.transfers()
+	if err != nil {
+		return err
+	}
+	stdin, err := p.stdin()
+	if err != nil {
+		return err
+	}
+	var inputKB int64
+	for _, name := range append(slices.Clone(t.inFiles), stdin.text) {
+		if name == "" || urlScheme(name) != "" {
+			continue
+		}
+		full, err := p.fromIwd(name)
+		if err != nil {
+			return err
+		}
+		inputKB += p.e.stat(full).kb
+	}
+	return p.givenSizes(exeKB, inputKB)
+}
+
+func (p *proc) givenSizes(exeKB, inputKB int64) error {
+	p.setInt("ExecutableSize", exeKB)
+	p.setInt("TransferInputSizeMB", (exeKB+inputKB)/1024)
+	for _, s := range []struct {
+		attr, command string
+		kb            int64
+	}{{"ImageSize", "image_size", exeKB}, {"DiskUsage", "disk_usage", exeKB + inputKB}} {
+		v, err := p.get(s.command, s.attr)
+		if err != nil {
+			return err
+		}
+		if v.set() {
+			n, ok := parseSize(v.text, 1<<10)
+			if !ok || n < 1 {
+				return problem(v.at, "for example 200MB", "%s = %s is not a size", v.name, clip(v.text))
+			}
+			s.kb = n
+		}
+		p.setInt(s.attr, s.kb)
+	}
+	v, err := p.get("memory_usage", "memoryusage")
+	if err != nil || !v.set() {
+		return err
+	}
+	n, ok := parseSize(v.text, 1<<20)
+	if !ok {
+		return problem(v.at, "for example 200MB", "%s = %s is not a size", v.name, clip(v.text))
+	}
+	p.setInt("MemoryUsage", n)
+	return nil
+}

@@ -1,0 +1,517 @@
+package submitfile
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"skua/internal/diag"
+)
+
+var errEnd = errors.New("end of file")
+
+// Parse reads the description src, called name in messages. Names of other files in it are relative
+// to opts.Dir.
+func Parse(name string, src []byte, opts Options) (*Description, error) {
+	p := &parser{d: &Description{name: name, opts: opts, env: map[string]string{}, macros: newTable()}}
+	for _, e := range opts.Environ {
+		if k, v, ok := strings.Cut(e, "="); ok && k != "" {
+			p.d.env[k] = v
+		}
+	}
+	for k, v := range opts.Args {
+		if err := p.define(k, v, pos{file: "command line"}); err != nil {
+			return nil, err
+		}
+	}
+	if err := foreign(name, src); err != nil {
+		return nil, err
+	}
+	s, err := newSource(name, src)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.file(s); err != nil {
+		return nil, err
+	}
+	if len(p.d.queues) == 0 {
+		return nil, problem(pos{file: name, line: max(1, s.line)},
+			"end the description with a line \"queue\", or \"queue 10\" for ten jobs", "the description has no queue statement")
+	}
+	if len(p.ifs) > 0 {
+		if err := p.d.refuse(p.ifs[0].at, "close it with a line \"endif\"", "this \"if\" has no \"endif\""); err != nil {
+			return nil, err
+		}
+	}
+	if p.d.jobs == 0 {
+		p.d.note(pos{file: name}, "the queue statements come to no job at all, so nothing is queued")
+	}
+	return p.d, nil
+}
+
+// parser runs through the statements of a description.
+type parser struct {
+	d         *Description
+	statement int // statements so far
+	read      int // bytes so far, with includes
+	depth     int // of includes
+	ifs       []conditional
+}
+
+// conditional is an open if. Its lines count while live is true in every one that is open.
+type conditional struct {
+	at    pos
+	live  bool
+	taken bool // a branch has been live, so no later one will be
+	final bool // else was seen
+}
+
+func (p *parser) live() bool {
+	for _, c := range p.ifs {
+		if !c.live {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *parser) file(s *source) error {
+	if p.read += len(s.rest); p.read > MaxFileSize {
+		return problem(pos{file: s.name}, "", "the description and what it includes come to more than %d bytes", MaxFileSize)
+	}
+	for {
+		line, at, err := s.next()
+		if err == errEnd {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if p.statement++; p.statement > maxStatement {
+			return problem(at, "", "the description has more than %d statements", maxStatement)
+		}
+		if err := p.line(s, line, at); err != nil {
+			return err
+		}
+	}
+}
+
+// line carries out one statement.
+func (p *parser) line(s *source, line string, at pos) error {
+	word, rest := firstWord(line)
+	if handled, err := p.conditional(strings.ToLower(word), rest, at); handled || err != nil {
+		return err
+	}
+	live := p.live()
+	if name, value, ok := assignment(line); ok {
+		at.col = strings.Index(line, value) + 1
+		if tag, isBlock := strings.CutPrefix(value, "@"); isBlock && strings.HasSuffix(name, "\x00") {
+			var err error
+			if value, err = s.block(strings.TrimSpace(tag)); err != nil {
+				return err
+			}
+			name, at.col = strings.TrimSpace(strings.TrimSuffix(name, "\x00")), 0
+		}
+		if !live {
+			return nil
+		}
+		return p.define(name, value, at)
+	}
+	switch strings.ToLower(word) {
+	case "queue":
+		if !live {
+			return p.skipQueue(s, rest, at)
+		}
+		return p.queue(s, rest, at)
+	case "include":
+		if !live {
+			return nil
+		}
+		return p.include(rest, at)
+	case "use":
+		if !live {
+			return nil
+		}
+		return problem(at, "write the commands of the template into the description", "submit templates (\"use\") are not supported: %w", ErrUnsupported)
+	case "error", "warning":
+		if text, ok := strings.CutPrefix(strings.TrimSpace(rest), ":"); ok {
+			return p.message(strings.ToLower(word), strings.TrimSpace(text), live, at)
+		}
+	}
+	if !live {
+		return nil
+	}
+	hint := "a line is \"name = value\", or begins with queue, if, else, endif or include"
+	if s := nearCommand(word); s != "" && rest != "" {
+		hint = fmt.Sprintf("did you mean \"%s = %s\"?", s, clip(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(rest), ":"))))
+	}
+	return problem(at, hint, "%q is not a statement", clip(line))
+}
+
+func firstWord(line string) (word, rest string) {
+	n := 0
+	for n < len(line) && (isLetter(line[n]) || line[n] == '_' || n > 0 && isDigit(line[n])) {
+		n++
+	}
+	return line[:n], strings.TrimSpace(line[n:])
+}
+
+// assignment splits "name = value". The name of the form "name @=tag", which begins a text of several
+// lines, ends with a NUL, and its value is the tag with its @.
+func assignment(line string) (name, value string, ok bool) {
+	name, value, ok = strings.Cut(line, "=")
+	if !ok {
+		return "", "", false
+	}
+	block := strings.HasSuffix(name, "@")
+	name = strings.TrimSpace(strings.TrimSuffix(name, "@"))
+	bare := strings.TrimPrefix(name, "+")
+	if bare == "" {
+		return "", "", false
+	}
+	for i := 0; i < len(bare); i++ {
+		switch c := bare[i]; {
+		case isLetter(c), isDigit(c), c == '_', c == '.':
+		case c == '$' && strings.HasPrefix(bare[i+1:], "("): // a macro within the name
+			_, after, closed := balanced(bare[i+2:])
+			if !closed {
+				return "", "", false
+			}
+			i = len(bare) - len(after) - 1
+		default:
+			return "", "", false
+		}
+	}
+	value = strings.TrimSpace(value)
+	if block {
+		return name + "\x00", "@" + value, true
+	}
+	return name, value, true
+}
+
+// define gives a macro, a command or, after + or MY., an attribute its value.
+func (p *parser) define(name, value string, at pos) error {
+	x := expander{d: p.d, statement: p.statement, at: at}
+	name, err := x.expand(name)
+	if err != nil {
+		return err
+	}
+	if attr, ok := strings.CutPrefix(name, "+"); ok {
+		name = "MY." + attr
+	}
+	if !isMacroName(name) || isDigit(name[0]) || strings.EqualFold(name, "MY.") {
+		return problem(at, "", "%q is not a name", name)
+	}
+	if value, err = p.d.selfExpand(name, value, p.statement, at); err != nil {
+		return err
+	}
+	if len(value) > maxLine {
+		return problem(at, "", "the value of %s has more than %d bytes", name, maxLine)
+	}
+	p.d.macros.set(name, definition{statement: p.statement, text: value, at: at})
+	return nil
+}
+
+// conditional handles if, elif, else and endif.
+func (p *parser) conditional(word, rest string, at pos) (handled bool, err error) {
+	if strings.HasPrefix(rest, "=") { // a macro that is called "if"
+		return false, nil
+	}
+	if word == "if" {
+		const deepest = 100
+		if len(p.ifs) == deepest {
+			return true, problem(at, "", "\"if\" within \"if\", more than %d deep", deepest)
+		}
+		c := conditional{at: at}
+		if p.live() {
+			c.live, err = p.condition(rest, at)
+		}
+		c.taken = c.live
+		p.ifs = append(p.ifs, c)
+		return true, err
+	}
+	if word != "elif" && word != "else" && word != "endif" {
+		return false, nil
+	}
+	if len(p.ifs) == 0 {
+		return true, problem(at, "", "%q without an \"if\" before it", word)
+	}
+	c := &p.ifs[len(p.ifs)-1]
+	if word != "endif" && c.final {
+		return true, problem(at, fmt.Sprintf("the \"if\" is in line %d", c.at.line), "%q after the \"else\"", word)
+	}
+	switch word {
+	case "endif":
+		p.ifs = p.ifs[:len(p.ifs)-1]
+		return true, nil
+	case "else":
+		c.live, c.final = !c.taken, true
+	case "elif":
+		c.live = false
+		if outer := p.ifs[:len(p.ifs)-1]; !c.taken && (&parser{ifs: outer}).live() {
+			c.live, err = p.condition(rest, at)
+		}
+	}
+	c.taken = c.taken || c.live
+	return true, err
+}
+
+// condition decides what stands after if: a boolean or a number, "defined name", or "version" with a
+// comparison, each with a ! before it or not.
+func (p *parser) condition(text string, at pos) (bool, error) {
+	x := p.expander(at)
+	c, err := x.expand(text)
+	if err != nil {
+		return false, err
+	}
+	c = strings.TrimSpace(c)
+	want := true
+	for strings.HasPrefix(c, "!") {
+		want, c = !want, strings.TrimSpace(c[1:])
+	}
+	word, rest := firstWord(c)
+	switch word := strings.ToLower(word); {
+	case word == "defined" && (rest != "" || len(c) == len("defined")):
+		_, user := p.d.macros.get(rest, p.statement)
+		_, predefined := p.d.predefined(rest)
+		return (user || predefined) == want, nil
+	case word == "version":
+		v, err := versionIs(rest)
+		if err != nil {
+			return false, problem(at, "for example: if version >= 8.4.0", "if %s: %w", clip(text), err)
+		}
+		return v == want, nil
+	case c == "":
+		return !want, nil
+	}
+	if b, ok := parseBool(c); ok {
+		return b == want, nil
+	}
+	if f, err := strconv.ParseFloat(c, 64); err == nil {
+		return (f != 0) == want, nil
+	}
+	return false, problem(at, "write a boolean or a number, \"defined name\", or \"version >= 8.4.0\"; for more, compute a macro with $INT() or $EVAL() and test that",
+		"if %s: \"if\" does not compare or compute", clip(text))
+}
+
+// version is the release of HTCondor whose language this is.
+var version = [3]int{23, 9, 6}
+
+func versionIs(text string) (bool, error) {
+	op := strings.TrimSpace(text)
+	n := 0
+	for n < len(op) && strings.IndexByte("<>=!", op[n]) >= 0 {
+		n++
+	}
+	op, digits := op[:n], strings.TrimSpace(op[n:])
+	parts := strings.Split(digits, ".")
+	if len(parts) > 3 {
+		return false, fmt.Errorf("%q is not a version", digits)
+	}
+	order := 0
+	for i, part := range parts {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 0 {
+			return false, fmt.Errorf("%q is not a version", digits)
+		}
+		if order == 0 {
+			order = version[i] - n
+		}
+	}
+	switch op {
+	case "<":
+		return order < 0, nil
+	case "<=":
+		return order <= 0, nil
+	case ">":
+		return order > 0, nil
+	case ">=":
+		return order >= 0, nil
+	case "=", "==":
+		return order == 0, nil
+	case "!=":
+		return order != 0, nil
+	}
+	return false, fmt.Errorf("%q is not a comparison", op)
+}
+
+// parseBool reads the words for true and false that HTCondor knows.
+func parseBool(s string) (value, ok bool) {
+	switch strings.ToLower(s) {
+	case "true", "t", "yes", "y", "1":
+		return true, true
+	case "false", "f", "no", "n", "0":
+		return false, true
+	}
+	return false, false
+}
+
+// message carries out "error : text" and "warning : text".
+func (p *parser) message(word, text string, live bool, at pos) error {
+	if !live {
+		return nil
+	}
+	x := p.expander(at)
+	text, err := x.expand(text)
+	if err != nil {
+		return err
+	}
+	if word == "error" {
+		return problem(at, "", "%s", text)
+	}
+	p.d.note(at, text)
+	return nil
+}
+
+// include reads another file, or the output of a command, as if it stood here.
+func (p *parser) include(rest string, at pos) error {
+	kind, name, ok := strings.Cut(rest, ":")
+	if !ok {
+		return problem(at, "write \"include : file\"", "include without a \":\"")
+	}
+	x := p.expander(at)
+	name, err := x.expand(strings.TrimSpace(name))
+	if err != nil {
+		return err
+	}
+	name = strings.TrimSpace(name)
+	if p.depth++; p.depth > maxInclude {
+		return problem(at, "", "files that include each other, more than %d deep", maxInclude)
+	}
+	defer func() { p.depth-- }()
+	optional, command := false, false
+	for _, word := range strings.Fields(strings.ToLower(kind)) {
+		switch word {
+		case "ifexist", "ifexists":
+			optional = true
+		case "command":
+			command = true
+		case "into":
+			return problem(at, "run the command before submitting and include the file", "\"include command into\" is not supported: %w", ErrUnsupported)
+		default:
+			return problem(at, "", "include %s: only ifexist and command may stand before the \":\"", word)
+		}
+	}
+	if line, isCommand := strings.CutSuffix(name, "|"); isCommand {
+		name, command = strings.TrimSpace(line), true
+	}
+	var text []byte
+	if command {
+		text, err = p.d.run(name, at)
+	} else {
+		if optional && p.d.opts.Stat != nil {
+			if _, err := p.d.opts.Stat(p.d.path(name)); err != nil {
+				return nil
+			}
+		}
+		text, err = p.d.readFile(name, at)
+	}
+	if err != nil {
+		return err
+	}
+	s, err := newSource(name, text)
+	if err != nil {
+		return err
+	}
+	return p.file(s)
+}
+
+// expander returns one for what is decided while the file is read, when only the number of the next
+// job is known.
+func (p *parser) expander(at pos) *expander {
+	return &expander{d: p.d, statement: p.statement, at: at, live: func(name string) (string, bool) {
+		switch strings.ToLower(name) {
+		case "process", "procid":
+			return itoa(p.d.jobs), true
+		}
+		return "", false
+	}}
+}
+
+// path makes a name from the description absolute.
+func (d *Description) path(name string) string {
+	if name == "" || filepath.IsAbs(name) || d.opts.Dir == "" {
+		return name
+	}
+	return filepath.Join(d.opts.Dir, name)
+}
+
+func (d *Description) readFile(name string, at pos) ([]byte, error) {
+	if d.opts.ReadFile == nil {
+		return nil, problem(at, "", "%s: reading other files is not possible here", name)
+	}
+	text, err := d.opts.ReadFile(d.path(name))
+	if err != nil {
+		return nil, problem(at, "names are relative to the directory where you submit", "cannot read %s: %w", name, cause(err))
+	}
+	if len(text) > MaxFileSize {
+		return nil, problem(at, "", "%s has %d bytes; at most %d are read", name, len(text), MaxFileSize)
+	}
+	return text, nil
+}
+
+func (d *Description) run(line string, at pos) ([]byte, error) {
+	if d.opts.Command == nil {
+		return nil, problem(at, "allow it with --allow-commands, or run the command yourself and name the file it wrote",
+			"the description runs a command, %q, which must be allowed", clip(line))
+	}
+	out, err := d.opts.Command(line)
+	if err != nil {
+		return nil, problem(at, "", "the command %q: %w", clip(line), err)
+	}
+	if len(out) > MaxFileSize {
+		return nil, problem(at, "", "the command %q wrote %d bytes; at most %d are read", clip(line), len(out), MaxFileSize)
+	}
+	return out, nil
+}
+
+// cause takes the path out of a file error, since the message names the file as the user wrote it.
+func cause(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
+// note adds a remark, once.
+func (d *Description) note(at pos, text string) {
+	const most = 1000
+	s := at.String() + ": " + text
+	if len(d.notes) >= most {
+		return
+	}
+	for _, n := range d.notes {
+		if n == s {
+			return
+		}
+	}
+	d.notes = append(d.notes, s)
+}
+
+// refuse is for what HTCondor accepts and Skua does not: an error, and in a dry run a note.
+func (d *Description) refuse(at pos, hint, format string, args ...any) error {
+	err := problem(at, hint, format, args...)
+	if !d.opts.DryRun {
+		return err
+	}
+	text := strings.TrimPrefix(err.What, at.String()+": ") + "; this would be refused"
+	if hint != "" {
+		text += " (" + hint + ")"
+	}
+	d.note(at, text)
+	return nil
+}
+
+// nearCommand returns the command that word was probably meant to be, when it is very near.
+func nearCommand(word string) string {
+	s := diag.Suggest(word, commandNames)
+	if s == "" || strings.EqualFold(s, word) || !veryNear(strings.ToLower(word), s) {
+		return ""
+	}
+	return s
+}

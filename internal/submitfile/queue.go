@@ -1,0 +1,469 @@
+package submitfile
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	"skua/policy/classad"
+)
+
+// queueStatement is one queue with everything it says, its items read.
+type queueStatement struct {
+	at        pos
+	statement int      // which values of the macros it sees
+	count     int      // jobs for each item
+	vars      []string // loop variables; nil if there are no items
+	items     []string // one text for each item, not yet split into the variables
+	rows      []int    // index of each item before the slice was taken
+	first     int      // number of its first job
+	used      []bool   // whether each variable was referred to
+}
+
+func (q *queueStatement) jobs() int { return q.count * q.itemCount() }
+
+// itemCount is at least one: without a list there is one unnamed item.
+func (q *queueStatement) itemCount() int {
+	if q.vars == nil {
+		return 1
+	}
+	return len(q.items)
+}
+
+// queueArgs is a queue statement before its items are read.
+type queueArgs struct {
+	count string
+	vars  []string
+	mode  string // "", in, from, matching
+	kind  string // files, dirs or any, of matching
+	slice string
+	list  string // what follows
+	open  bool   // a list in parentheses that goes on in the next lines
+	paren bool   // a list in parentheses
+}
+
+// queueKeyword finds the word in, from or matching, outside of parentheses.
+func queueKeyword(s string) (mode string, at int) {
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '(':
+			depth++
+		case s[i] == ')':
+			depth--
+		case depth == 0 && isLetter(s[i]) && (i == 0 || s[i-1] == ' ' || s[i-1] == '\t' || s[i-1] == ',' || s[i-1] == ')'):
+			word, _ := firstWord(s[i:])
+			end := i + len(word)
+			switch w := strings.ToLower(word); {
+			case w != "in" && w != "from" && w != "matching":
+			case end == len(s) || strings.IndexByte(" \t([", s[end]) >= 0:
+				return w, i
+			}
+			i = end - 1
+		}
+	}
+	return "", len(s)
+}
+
+func splitQueue(s string) queueArgs {
+	var a queueArgs
+	var at int
+	a.mode, at = queueKeyword(s)
+	before := strings.TrimSpace(s[:at])
+	if a.mode == "" {
+		a.count = before
+		return a
+	}
+	// The variables are the words at the end; what stands before them is the count.
+	cut := len(before)
+	for cut > 0 {
+		c := before[cut-1]
+		if isDigit(c) { // part of a name only if a letter stands before the digits
+			n := cut
+			for n > 0 && isDigit(before[n-1]) {
+				n--
+			}
+			if n == 0 || !isLetter(before[n-1]) && before[n-1] != '_' {
+				break
+			}
+			cut = n
+			continue
+		}
+		if !isLetter(c) && c != '_' && c != '.' && c != ',' && c != ' ' && c != '\t' {
+			break
+		}
+		cut--
+	}
+	a.count = strings.TrimSpace(before[:cut])
+	a.vars = strings.FieldsFunc(before[cut:], isSeparator)
+	rest := strings.TrimSpace(s[at+len(a.mode):])
+	if a.mode == "matching" {
+		a.kind = "any"
+		word, after := firstWord(rest)
+		if n := len(word); n == len(rest) || rest[n] == ' ' || rest[n] == '\t' || rest[n] == '(' {
+			switch strings.ToLower(word) {
+			case "files", "file":
+				a.kind, rest = "files", after
+			case "dirs", "dir":
+				a.kind, rest = "dirs", after
+			case "any":
+				rest = after
+			}
+		}
+	}
+	if strings.HasPrefix(rest, "[") && a.mode != "matching" || isSlice(rest) {
+		if end := strings.IndexByte(rest, ']'); end > 0 {
+			a.slice, rest = rest[1:end], strings.TrimSpace(rest[end+1:])
+		}
+	}
+	if list, ok := strings.CutPrefix(rest, "("); ok {
+		a.paren = true
+		a.list, _, ok = balanced(list)
+		if !ok {
+			a.list, a.open = list, true
+		}
+		a.list = strings.TrimSpace(a.list)
+		return a
+	}
+	a.list = rest
+	return a
+}
+
+// isSlice tells [1:3] from a pattern that begins with a bracket.
+func isSlice(s string) bool {
+	end := strings.IndexByte(s, ']')
+	return strings.HasPrefix(s, "[") && end > 0 && strings.Trim(s[1:end], "0123456789:- ") == "" && strings.Contains(s[:end], ":")
+}
+
+func isSeparator(r rune) bool { return r == ',' || r == ' ' || r == '\t' }
+
+// skipQueue passes over the lines of a list whose queue statement does not count.
+func (p *parser) skipQueue(s *source, rest string, at pos) error {
+	if a := splitQueue(rest); a.open {
+		_, err := p.inlineItems(s, a, at)
+		return err
+	}
+	return nil
+}
+
+// queue reads a queue statement and its items.
+func (p *parser) queue(s *source, rest string, at pos) error {
+	if p.depth > 0 {
+		return problem(at, "keep the queue statement in the main file", "a queue statement cannot stand in an included file")
+	}
+	x := p.expander(at)
+	text, err := x.expand(rest)
+	if err != nil {
+		return err
+	}
+	a := splitQueue(strings.TrimSpace(text))
+	q := &queueStatement{at: at, statement: p.statement, first: p.d.jobs}
+	if q.count, err = queueCount(a.count, at); err != nil {
+		return err
+	}
+	if a.mode != "" {
+		q.vars = a.vars
+		if len(q.vars) == 0 {
+			q.vars = []string{"Item"}
+		}
+		q.used = make([]bool, len(q.vars))
+		if q.items, err = p.items(s, a, at); err != nil {
+			return err
+		}
+		if err := q.takeSlice(a.slice); err != nil {
+			return err
+		}
+		if err := p.d.checkItems(q); err != nil {
+			return err
+		}
+	}
+	if n := q.itemCount(); n > 0 && q.count > (MaxJobs-p.d.jobs)/n {
+		return problem(at, "", "more than %d jobs in one submit", MaxJobs)
+	}
+	if len(p.d.queues) == 1 {
+		p.d.note(at, "several queue statements in one description: HTCondor from version 24 on refuses that; one \"queue ... from\" can do the same")
+	}
+	p.d.queues = append(p.d.queues, q)
+	p.d.jobs += q.jobs()
+	return nil
+}
+
+// queueCount evaluates the number before the variables.
+func queueCount(text string, at pos) (int, error) {
+	if text == "" {
+		return 1, nil
+	}
+	e, err := classad.ParseOldExpr(text)
+	if err != nil {
+		return 0, queueProblem(at, text)
+	}
+	v := e.Eval(classad.NewAd(), nil)
+	n, ok := v.Int()
+	if !ok || v.Kind() != classad.Integer || n < 0 {
+		return 0, queueProblem(at, text)
+	}
+	if n > MaxJobs {
+		return 0, problem(at, "", "queue %s: more than %d jobs in one submit", clip(text), MaxJobs)
+	}
+	return int(n), nil
+}
+
+func queueProblem(at pos, text string) error {
+	return problem(at, "the forms are: queue, queue 10, queue x in (a b c), queue x,y from table.txt, queue f matching files *.dat",
+		"queue %s: this is neither a number of jobs nor a list of items", clip(text))
+}
+
+// items reads the list of a queue statement, wherever it is.
+func (p *parser) items(s *source, a queueArgs, at pos) ([]string, error) {
+	var items []string
+	var err error
+	switch {
+	case a.open:
+		items, err = p.inlineItems(s, a, at)
+	case a.paren && a.mode == "from":
+		if a.list != "" {
+			items = []string{a.list}
+		}
+	case a.mode == "from":
+		return p.itemsFrom(a.list, at)
+	default:
+		items = strings.FieldsFunc(a.list, isSeparator)
+	}
+	if err != nil || a.mode != "matching" {
+		return items, err
+	}
+	return p.d.matching(items, a.kind, at)
+}
+
+// inlineItems reads the lines up to one that begins with a closing parenthesis. An empty line is an
+// item, a comment is not.
+func (p *parser) inlineItems(s *source, a queueArgs, at pos) ([]string, error) {
+	var items []string
+	add := func(line string) {
+		if a.mode == "from" {
+			items = append(items, line)
+		} else {
+			items = append(items, strings.FieldsFunc(line, isSeparator)...)
+		}
+	}
+	if a.list != "" {
+		add(a.list)
+	}
+	for {
+		line, ok := s.physical()
+		if !ok {
+			return nil, problem(s.pos(), "end the list with a line that is \")\"",
+				"the list of the queue statement in line %d is never closed", at.line)
+		}
+		switch {
+		case strings.HasPrefix(line, "#"):
+			continue
+		case strings.HasPrefix(line, ")"):
+			if rest := strings.TrimSpace(line[1:]); rest != "" && rest[0] != '#' {
+				return nil, problem(s.pos(), "", "%q after the end of the list", clip(rest))
+			}
+			return items, nil
+		}
+		line, err := s.continued(line)
+		if err != nil {
+			return nil, err
+		}
+		if add(line); len(items) > MaxJobs {
+			return nil, problem(at, "", "more than %d items", MaxJobs)
+		}
+	}
+}
+
+// itemsFrom reads the items from a file or, when the name ends with |, from a command.
+func (p *parser) itemsFrom(name string, at pos) ([]string, error) {
+	if name == "" {
+		return nil, problem(at, "name a file, or write the items in parentheses", "queue ... from what?")
+	}
+	if name == "-" {
+		return nil, problem(at, "save the list to a file and name that", "reading the items from standard input is not supported: %w", ErrUnsupported)
+	}
+	var text []byte
+	var err error
+	if line, isCommand := strings.CutSuffix(name, "|"); isCommand {
+		text, err = p.d.run(strings.TrimSpace(line), at)
+	} else {
+		text, err = p.d.readFile(name, at)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := newSource(name, text)
+	if err != nil {
+		return nil, err
+	}
+	var items []string
+	for {
+		line, ok := s.physical()
+		if !ok {
+			return items, nil
+		}
+		if line, err = s.continued(line); err != nil {
+			return nil, err
+		}
+		if strings.HasPrefix(line, "#") {
+			p.d.note(s.pos(), "a line with # is an item like any other in a list of its own")
+		}
+		if items = append(items, line); len(items) > MaxJobs {
+			return nil, problem(at, "", "%s has more than %d items", name, MaxJobs)
+		}
+	}
+}
+
+// matching expands patterns to the files or directories there are, without duplicates. The name of a
+// directory ends with a slash.
+func (d *Description) matching(patterns []string, kind string, at pos) ([]string, error) {
+	if d.opts.Glob == nil || d.opts.Stat == nil {
+		return nil, problem(at, "", "queue matching: looking for files is not possible here")
+	}
+	var items []string
+	seen := map[string]bool{}
+	for _, pattern := range patterns {
+		names, err := d.opts.Glob(d.path(pattern))
+		if err != nil {
+			return nil, problem(at, "", "queue matching %s: %w", clip(pattern), err)
+		}
+		sort.Strings(names)
+		before := len(items)
+		for _, name := range names {
+			info, err := d.opts.Stat(name)
+			if err != nil || info.IsDir() && kind == "files" || !info.IsDir() && kind == "dirs" {
+				continue
+			}
+			name = d.asWritten(name, pattern)
+			if info.IsDir() {
+				name += "/"
+			}
+			if !seen[name] {
+				seen[name] = true
+				items = append(items, name)
+			}
+			if len(items) > MaxJobs {
+				return nil, problem(at, "", "%s matches more than %d files", pattern, MaxJobs)
+			}
+		}
+		if len(items) == before {
+			d.note(at, fmt.Sprintf("the pattern %s matches nothing", pattern))
+		}
+	}
+	return items, nil
+}
+
+// asWritten gives a found file the form of the pattern: relative if that was.
+func (d *Description) asWritten(name, pattern string) string {
+	if d.path(pattern) == pattern {
+		return name
+	}
+	if rel, ok := strings.CutPrefix(name, strings.TrimSuffix(d.opts.Dir, "/")+"/"); ok {
+		return rel
+	}
+	return name
+}
+
+// takeSlice keeps the items that [start:end:step] selects, as Python does.
+func (q *queueStatement) takeSlice(text string) error {
+	n := len(q.items)
+	start, end, step := 0, n, 1
+	if text != "" {
+		parts := strings.Split(text, ":")
+		if len(parts) > 3 {
+			return problem(q.at, "", "[%s] is not a slice such as [1:10] or [::2]", text)
+		}
+		for i, part := range parts {
+			part = strings.TrimSpace(part)
+			if part == "" {
+				continue
+			}
+			v, err := strconv.Atoi(part)
+			if err != nil || i == 2 && v < 1 {
+				return problem(q.at, "", "[%s] is not a slice such as [1:10] or [::2]", text)
+			}
+			if i < 2 && v < 0 {
+				v = max(0, n+v)
+			}
+			switch i {
+			case 0:
+				start = v
+			case 1:
+				end = v
+			case 2:
+				step = v
+			}
+		}
+		if len(parts) == 1 { // [n] is the one item
+			end = start + 1
+		}
+	}
+	var items []string
+	var rows []int
+	for i := start; i < min(end, n); i += step {
+		items, rows = append(items, q.items[i]), append(rows, i)
+		if step > n {
+			break
+		}
+	}
+	q.items, q.rows = items, rows
+	return nil
+}
+
+// checkItems looks for variables and items that cannot be meant.
+func (d *Description) checkItems(q *queueStatement) error {
+	for i, v := range q.vars {
+		if !isMacroName(v) || isDigit(v[0]) {
+			return problem(q.at, "", "%q is not the name of a variable", v)
+		}
+		for _, w := range q.vars[:i] {
+			if strings.EqualFold(v, w) {
+				return problem(q.at, "", "the variable %s stands twice in the queue statement", v)
+			}
+		}
+	}
+	for i, item := range q.items {
+		values := splitItem(item, len(q.vars))
+		if len(values) < len(q.vars) {
+			err := d.refuse(q.at, "give every row as many fields as there are variables",
+				"row %d, %q, has %d fields for the %d variables %s; HTCondor would reuse what the row before had",
+				q.rows[i], clip(item), len(values), len(q.vars), strings.Join(q.vars, ","))
+			if err != nil {
+				return err
+			}
+		}
+		for j, v := range values {
+			if v == "" {
+				d.note(q.at, fmt.Sprintf("the variable %s is empty in row %d", q.vars[j], q.rows[i]))
+			}
+		}
+	}
+	return nil
+}
+
+// splitItem splits the text of an item into at most n values: at commas and blanks, the last value
+// being all that is left. A text with unit separators is split at those alone.
+func splitItem(item string, n int) []string {
+	if strings.Contains(item, "\x1f") {
+		parts := strings.Split(item, "\x1f")
+		for i := range parts {
+			parts[i] = strings.TrimSpace(parts[i])
+		}
+		return parts[:min(n, len(parts))]
+	}
+	item = strings.TrimLeft(item, " \t")
+	if n == 1 {
+		return []string{item}
+	}
+	values := make([]string, 0, n)
+	for len(values) < n-1 {
+		i := strings.IndexAny(item, ", \t")
+		if i < 0 {
+			break
+		}
+		values = append(values, item[:i])
+		item = strings.TrimLeft(item[i+1:], " \t")
+	}
+	return append(values, item)
+}

@@ -1,0 +1,399 @@
+package submitfile
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"skua/policy/classad"
+)
+
+// parseSize reads a number with a unit, such as 2GB or 0.5G, and gives it in units of unit bytes,
+// rounded up. A bare number is in those units already.
+func parseSize(text string, unit float64) (int64, bool) {
+	text = strings.TrimSpace(text)
+	n := 0
+	for n < len(text) && (isDigit(text[n]) || text[n] == '.') {
+		n++
+	}
+	f, err := strconv.ParseFloat(text[:n], 64)
+	if err != nil {
+		return 0, false
+	}
+	suffix := strings.ToUpper(strings.TrimSpace(text[n:]))
+	scale := unit
+	if suffix != "" {
+		i := strings.Index("BKMGTP", suffix[:1])
+		if rest := suffix[1:]; i < 0 || rest != "" && (rest != "B" && rest != "IB" || i == 0) {
+			return 0, false
+		}
+		scale = math.Pow(1024, float64(i))
+	}
+	if f = math.Ceil(f * scale / unit); f > math.MaxInt64/2 {
+		return 0, false
+	}
+	return int64(f), true
+}
+
+// request is one request_... command.
+type request struct {
+	value
+	expr *classad.Expr // nil: nothing is requested
+}
+
+// atMost reports whether a plain number not above limit is requested.
+func (r request) atMost(limit float64) bool {
+	if r.expr == nil {
+		return true
+	}
+	text := r.expr.OldString()
+	f, err := strconv.ParseFloat(text, 64)
+	return err == nil && f <= limit
+}
+
+// request reads request_cpus, request_memory or request_disk; unit is 0 for a plain number. The word
+// undefined means that nothing is requested.
+func (p *proc) request(what, standard string, unit float64) (r request, err error) {
+	if r.value, err = p.get("request_"+what, "request"+what); err != nil {
+		return r, err
+	}
+	text := r.text
+	switch {
+	case !r.set():
+		text = standard
+	case strings.EqualFold(text, "undefined"):
+		return r, nil
+	case unit > 0:
+		if n, ok := parseSize(text, unit); ok {
+			text = strconv.FormatInt(n, 10)
+		}
+	}
+	if text == "" {
+		return r, nil
+	}
+	if r.expr, err = classad.ParseOldExpr(text); err != nil {
+		hint := "a number, with KB, MB, GB or TB for a size, or an expression"
+		return r, problem(r.at, hint, "%s = %s: %w", r.name, clip(text), err)
+	}
+	if v := r.expr.Eval(classad.NewAd(), nil); v.Kind() == classad.Integer || v.Kind() == classad.Real {
+		if f, ok := v.Real(); ok && f < 0 {
+			return r, problem(r.at, "", "%s = %s is negative", r.name, clip(r.text))
+		}
+	}
+	return r, nil
+}
+
+func (p *proc) requestCPUs() (request, error) { return p.request("cpus", "1", 0) }
+
+func (p *proc) requestMemory() (request, error) {
+	return p.request("memory", "ifthenelse(MemoryUsage =!= undefined,MemoryUsage,(ImageSize + 1023) / 1024)", 1<<20)
+}
+
+func (p *proc) requestDisk() (request, error) { return p.request("disk", "DiskUsage", 1<<10) }
+
+func buildRequests(p *proc) error {
+	for _, r := range []struct {
+		attr string
+		read func() (request, error)
+	}{{"RequestCpus", p.requestCPUs}, {"RequestMemory", p.requestMemory}, {"RequestDisk", p.requestDisk}} {
+		req, err := r.read()
+		if err != nil {
+			return err
+		}
+		if req.expr != nil {
+			p.setExprValue(r.attr, req.expr)
+			p.checkRequest(req)
+		}
+	}
+	gpus, err := p.request("gpus", "", 0)
+	if err != nil {
+		return err
+	}
+	require, err := p.requireGPUs()
+	if err != nil {
+		return err
+	}
+	if gpus.expr != nil && !gpus.atMost(0) {
+		if err := p.e.d.refuse(gpus.at, "", "request_gpus: GPUs are %w", ErrUnsupported); err != nil {
+			return err
+		}
+		p.setExprValue("RequestGPUs", gpus.expr)
+		if require.set() {
+			return p.setExpr("RequireGPUs", require)
+		}
+	}
+	return nil
+}
+
+// checkRequest notes a request that is only a word, which people write for a size and which HTCondor
+// takes for an attribute.
+func (p *proc) checkRequest(r request) {
+	if !isMacroName(r.text) || isDigit(r.text[0]) {
+		return
+	}
+	switch strings.ToLower(r.text) {
+	case "diskusage", "memoryusage", "imagesize", "requestmemory", "requestdisk", "requestcpus":
+		return
+	}
+	if !p.forced[strings.ToLower(strings.TrimPrefix(strings.ToLower(r.text), "my."))] {
+		p.note(r.at, fmt.Sprintf("%s = %s asks for the value of an attribute %s, which the job does not have; a size is a number such as 2GB", r.name, r.text, r.text))
+	}
+}
+
+// requireGPUs is what the job wants of a GPU's properties.
+func (p *proc) requireGPUs() (value, error) {
+	v, err := p.get("require_gpus", "requiregpus")
+	if err != nil {
+		return v, err
+	}
+	for _, c := range []struct{ command, clause string }{
+		{"gpus_minimum_capability", "Capability >= %s"},
+		{"gpus_maximum_capability", "Capability <= %s"},
+		{"gpus_minimum_memory", "GlobalMemoryMb >= %s"},
+		{"gpus_minimum_runtime", "MaxSupportedVersion >= %s"},
+	} {
+		bound, err := p.get(c.command)
+		if err != nil {
+			return v, err
+		}
+		if !bound.set() {
+			continue
+		}
+		text := bound.text
+		if n, ok := parseSize(text, 1<<20); ok && c.command == "gpus_minimum_memory" {
+			text = strconv.FormatInt(n, 10)
+		}
+		clause := fmt.Sprintf(c.clause, text)
+		if v.set() {
+			v.text = "(" + v.text + ") && "
+		}
+		v.text += clause
+		v.at, v.name = bound.at, bound.name
+	}
+	return v, nil
+}
+
+// isOwnResource recognises request_NAME for a resource that HTCondor does not know itself.
+func isOwnResource(name string) bool {
+	rest, ok := strings.CutPrefix(strings.ToLower(name), "request_")
+	return ok && rest != "" && rest != "cpus" && rest != "memory" && rest != "disk" && rest != "gpus"
+}
+
+// resourceAttribute sets what a request_NAME asks for.
+func resourceAttribute(command string) func(*proc) error {
+	attr := "Request" + command[len("request_"):]
+	return func(p *proc) error {
+		v, err := p.get(command)
+		if err != nil || !v.set() {
+			return err
+		}
+		return p.setExpr(attr, v)
+	}
+}
+
+// buildRequirements joins what the user requires with what the job needs: its own architecture and
+// system, what it requests, and a way for its files to get there. Nothing is added about what the
+// user's own requirements speak of already.
+func buildRequirements(p *proc) error {
+	r, err := p.get("requirements")
+	if err != nil {
+		return err
+	}
+	var clauses []string
+	mentioned := map[string]bool{}
+	if r.set() {
+		e, err := classad.ParseOldExpr(r.text)
+		if err != nil {
+			return exprError(r.at, "requirements", clip(r.text), err)
+		}
+		job := classad.NewAd()
+		job.SetInt("RequestMemory", 0)
+		for _, name := range e.ReferencesIn(job).Target {
+			mentioned[strings.ToLower(name)] = true
+		}
+		clauses = append(clauses, "("+r.text+")")
+	}
+	for _, part := range []func(value, map[string]bool) ([]string, error){p.platformClauses, p.requestClauses, p.fileClauses, p.deferralClauses} {
+		more, err := part(r, mentioned)
+		if err != nil {
+			return err
+		}
+		clauses = append(clauses, more...)
+	}
+	if len(clauses) == 0 {
+		clauses = []string{"true"}
+	}
+	r.text = strings.Join(clauses, " && ")
+	return p.setExpr("Requirements", r)
+}
+
+func (p *proc) platformClauses(_ value, mentioned map[string]bool) ([]string, error) {
+	var clauses []string
+	kind, err := p.kind()
+	if err != nil {
+		return nil, err
+	}
+	if !mentioned["arch"] {
+		clauses = append(clauses, fmt.Sprintf("(TARGET.Arch == %q)", p.e.d.arch()))
+	}
+	switch kind {
+	case "docker":
+		return append(clauses, "TARGET.HasDocker"), nil
+	case "container":
+		image, err := p.get("container_image", "docker_image")
+		if err != nil {
+			return nil, err
+		}
+		want, _ := containerImage(strings.Trim(image.text, `"`))
+		has := map[string]string{"WantDockerImage": "TARGET.HasDockerURL", "WantSIF": "TARGET.HasSIF", "WantSandboxImage": "TARGET.HasSandboxImage"}[want]
+		return append(clauses, "TARGET.HasContainer", has), nil
+	}
+	for _, name := range []string{"opsys", "opsysandver", "opsyslongname", "opsysshortname", "opsysname", "opsyslegacy"} {
+		if mentioned[name] {
+			return clauses, nil
+		}
+	}
+	return append(clauses, fmt.Sprintf("(TARGET.OpSys == %q)", p.e.d.opSys())), nil
+}
+
+func (p *proc) requestClauses(r value, mentioned map[string]bool) ([]string, error) {
+	var clauses []string
+	disk, err := p.requestDisk()
+	if err != nil {
+		return nil, err
+	}
+	if !disk.atMost(0) {
+		clauses = append(clauses, "(TARGET.Disk >= RequestDisk)")
+	}
+	memory, err := p.requestMemory()
+	if err != nil {
+		return nil, err
+	}
+	if !memory.atMost(1) {
+		clauses = append(clauses, "(TARGET.Memory >= RequestMemory)")
+	}
+	for _, name := range []string{"Disk", "Memory"} {
+		if mentioned[strings.ToLower(name)] {
+			p.note(r.at, fmt.Sprintf("the requirements speak of the machine's %s; request_%s does that, and also reserves it", name, strings.ToLower(name)))
+		}
+	}
+	cpus, err := p.requestCPUs()
+	if err != nil {
+		return nil, err
+	}
+	if !mentioned["cpus"] && !cpus.atMost(1) {
+		clauses = append(clauses, "(TARGET.Cpus >= RequestCpus)")
+	}
+	gpus, err := p.request("gpus", "", 0)
+	if err != nil {
+		return nil, err
+	}
+	if !gpus.atMost(0) && !mentioned["gpus"] {
+		require, err := p.requireGPUs()
+		if err != nil {
+			return nil, err
+		}
+		if require.set() {
+			clauses = append(clauses, "(countMatches(MY.RequireGPUs,TARGET.AvailableGPUs) >= RequestGPUs)")
+		} else {
+			clauses = append(clauses, "(TARGET.GPUs >= RequestGPUs)")
+		}
+	}
+	for _, m := range p.e.d.macros.order {
+		if !isOwnResource(m.name) {
+			continue
+		}
+		v, err := p.get(m.name)
+		if err != nil {
+			return nil, err
+		}
+		name := m.name[len("request_"):]
+		n, errNumber := strconv.ParseFloat(v.text, 64)
+		switch {
+		case !v.set() || errNumber == nil && n <= 0:
+		case strings.HasPrefix(v.text, `"`):
+			clauses = append(clauses, fmt.Sprintf("regexp(Request%s, TARGET.%s)", name, name))
+		default:
+			clauses = append(clauses, fmt.Sprintf("(TARGET.%s >= Request%s)", name, name))
+		}
+	}
+	return clauses, nil
+}
+
+// fileClauses require a machine that shares the files or can be sent them.
+func (p *proc) fileClauses(_ value, mentioned map[string]bool) ([]string, error) {
+	t, err := p.transfers()
+	if err != nil {
+		return nil, err
+	}
+	var clauses []string
+	const sameDomain = "(TARGET.FileSystemDomain == MY.FileSystemDomain)"
+	switch {
+	case t.should == "NO":
+		if !mentioned["filesystemdomain"] {
+			clauses = append(clauses, sameDomain)
+		}
+	case !mentioned["hasfiletransfer"]:
+		can, err := p.canTransfer(t, mentioned)
+		if err != nil {
+			return nil, err
+		}
+		if t.should == "IF_NEEDED" && !mentioned["filesystemdomain"] {
+			can = "(" + sameDomain + " || " + can + ")"
+		}
+		clauses = append(clauses, can)
+	}
+	code, err := p.get("checkpoint_exit_code", "successcheckpointexitcode")
+	if err != nil {
+		return nil, err
+	}
+	if code.set() && !mentioned["hasselfcheckpointtransfers"] {
+		clauses = append(clauses, "TARGET.HasSelfCheckpointTransfers")
+	}
+	return clauses, nil
+}
+
+// canTransfer is the clause for a machine that can be sent this job's files.
+func (p *proc) canTransfer(t transfers, mentioned map[string]bool) (string, error) {
+	can := "TARGET.HasFileTransfer"
+	for _, c := range []string{"encrypt_input_files", "encrypt_output_files", "dont_encrypt_input_files", "dont_encrypt_output_files"} {
+		v, err := p.get(c)
+		if err != nil {
+			return "", err
+		}
+		if v.set() && !mentioned["hasperfileencryption"] {
+			can += " && TARGET.HasPerFileEncryption"
+			break
+		}
+	}
+	if !mentioned["hasfiletransferpluginmethods"] {
+		for _, m := range t.methods() {
+			can += fmt.Sprintf(" && stringListIMember(%q,TARGET.HasFileTransferPluginMethods)", m)
+		}
+	}
+	// Both came with HTCondor 8.9.7, whose own words these are.
+	paths, err := p.get("preserve_relative_paths", "preserverelativepaths")
+	if err != nil {
+		return "", err
+	}
+	code, err := p.get("checkpoint_exit_code", "successcheckpointexitcode")
+	if err != nil {
+		return "", err
+	}
+	if keep, _ := parseBool(paths.text); keep || code.set() {
+		can += ` && versioncmp(split(TARGET.CondorVersion)[1],"8.9.7") >= 0`
+	}
+	return "(" + can + ")", nil
+}
+
+func (p *proc) deferralClauses(value, map[string]bool) ([]string, error) {
+	deferred, err := p.deferred()
+	if err != nil || !deferred {
+		return nil, err
+	}
+	return []string{
+		"TARGET.HasJobDeferral",
+		"(((time() + ScheddInterval) >= (DeferralTime - DeferralPrepTime)) && (time() < (DeferralTime + DeferralWindow)))",
+	}, nil
+}

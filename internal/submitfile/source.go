@@ -1,0 +1,132 @@
+package submitfile
+
+import (
+	"bytes"
+	"strings"
+
+	"skua/internal/diag"
+)
+
+// source hands out the logical lines of one file: trimmed, joined where a backslash continues them,
+// without comments.
+type source struct {
+	name string
+	rest []byte
+	line int // number of the physical line last read
+}
+
+func newSource(name string, text []byte) (*source, error) {
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	if len(text) > MaxFileSize {
+		return nil, problem(pos{file: name}, "", "the file has %d bytes; at most %d are read", len(text), MaxFileSize)
+	}
+	if i := bytes.IndexByte(text, 0); i >= 0 {
+		return nil, problem(pos{file: name, line: 1 + bytes.Count(text[:i], []byte("\n"))},
+			"a job description is a text file; the program itself goes into its line \"executable = ...\"",
+			"the file is not text")
+	}
+	return &source{name: name, rest: text}, nil
+}
+
+func (s *source) pos() pos { return pos{file: s.name, line: s.line} }
+
+// physical returns the next line of the file, trimmed.
+func (s *source) physical() (string, bool) {
+	if len(s.rest) == 0 {
+		return "", false
+	}
+	line, rest, _ := bytes.Cut(s.rest, []byte("\n"))
+	s.rest = rest
+	s.line++
+	return strings.TrimSpace(string(line)), true
+}
+
+// next returns the next logical line that is not empty, and where it begins.
+func (s *source) next() (string, pos, error) {
+	for {
+		line, ok := s.physical()
+		if !ok {
+			return "", pos{}, errEnd
+		}
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		at := s.pos()
+		line, err := s.continued(line)
+		return line, at, err
+	}
+}
+
+// continued joins line with the lines after it for as long as each ends with a backslash.
+func (s *source) continued(line string) (string, error) {
+	if !strings.HasSuffix(line, `\`) {
+		return line, nil
+	}
+	at := s.pos()
+	var b strings.Builder
+	for strings.HasSuffix(line, `\`) {
+		b.WriteString(strings.TrimSuffix(line, `\`))
+		if b.Len() > maxLine {
+			return "", problem(at, "", "the line has more than %d bytes", maxLine)
+		}
+		next, ok := s.physical()
+		if !ok {
+			return b.String(), nil
+		}
+		if strings.HasPrefix(next, "#") {
+			return "", problem(s.pos(), "put the comment above the line that begins at line "+itoa(at.line),
+				"a comment cannot stand within a line that is continued with a backslash")
+		}
+		line = next
+	}
+	b.WriteString(line)
+	return strings.TrimSpace(b.String()), nil
+}
+
+// block returns the lines up to one that is "@tag", joined with newlines.
+func (s *source) block(tag string) (string, error) {
+	at := s.pos()
+	var lines []string
+	for {
+		line, ok := s.physical()
+		if !ok {
+			return "", problem(at, "end the text with a line that is @"+tag, "the text that begins here never ends")
+		}
+		if line == "@"+tag {
+			return strings.Join(lines, "\n"), nil
+		}
+		lines = append(lines, line)
+	}
+}
+
+// otherSystems are batch systems whose scripts are sometimes submitted by mistake. Their directives
+// are comments to everyone else.
+var otherSystems = []struct{ directive, name, ncpus, mem, array string }{
+	{"#SBATCH", "Slurm", "--cpus-per-task", "--mem", "--array=1-N"},
+	{"#PBS", "PBS", "-l ncpus", "-l mem", "-J 1-N or -t 1-N"},
+	{"#BSUB", "LSF", "-n", "-M", `-J "name[1-N]"`},
+	{"#$ -", "Grid Engine", "-pe", "-l h_vmem", "-t 1-N"},
+}
+
+// foreign recognises a script of another batch system: it has that system's directives and begins
+// as a script does, which no job description does.
+func foreign(name string, text []byte) error {
+	if !bytes.HasPrefix(text, []byte("#!")) {
+		return nil
+	}
+	for i, line := range strings.Split(string(text[:min(len(text), 1<<16)]), "\n") {
+		for _, o := range otherSystems {
+			if strings.HasPrefix(strings.TrimSpace(line), o.directive) {
+				return &diag.Problem{
+					What: pos{file: name, line: i + 1}.String() + ": this is a " + o.name + " script, not a job description",
+					Hint: "write a job description with these lines: executable = " + name + "; request_cpus = ... (for " + o.ncpus +
+						"); request_memory = ... (for " + o.mem + "); queue N (for " + o.array + ", with $(Process) counting from 0); and submit that",
+				}
+			}
+		}
+	}
+	return &diag.Problem{
+		What: pos{file: name, line: 1}.String() + ": this is a script, not a job description",
+		Hint: "to run it as a job write a file with the lines: executable = " + name + ", output = out.txt, log = job.log, queue",
+	}
+}
