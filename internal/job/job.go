@@ -182,6 +182,9 @@ func Create(ev Event) ([]Job, error) {
 	if len(b.Inputs) > 1 && len(b.Inputs) != len(b.Procs) {
 		return nil, fmt.Errorf("cluster %d: %d input lists for %d procs", b.Cluster, len(b.Inputs), len(b.Procs))
 	}
+	if b.Ad == nil || len(b.Procs) == 0 || slices.Contains(b.Procs, nil) {
+		return nil, fmt.Errorf("cluster %d: it has no procs, or ads are missing", b.Cluster)
+	}
 	jobs := make([]Job, len(b.Procs))
 	for i, ad := range b.Procs {
 		ad.SetParent(b.Ad)

@@ -1,0 +1,227 @@
+// Package queue is the pool's job queue: a table in memory that is what the events of the queue log
+// add up to.
+//
+// One rule governs it: the log comes first. Nothing is true before it is in the log and on disk, and a
+// caller learns of it only then. Every event is checked against the state that it follows on, every
+// append names the sequence it expects to follow, and whoever finds that another leader has written
+// stops. A log that has a gap, or an event that is unknown or does not fit, is not read past that
+// place: a queue that skipped an event would be a different queue.
+//
+// Callers commit events concurrently; one goroutine, the committer, gathers those that wait into
+// batches, so that many callers share one flush of the disk.
+//
+// Jobs that ended stay in memory and can be asked for: those whose outputs wait to be fetched until
+// they are, and of the rest the last [Config.MaxHistory]. Snapshots, purging the log, and a history
+// on disk are not part of it yet: a restart replays the whole log.
+package queue
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"skua/internal/diag"
+	"skua/internal/job"
+)
+
+// Log is the durable log that the queue lives in; [skua/internal/bus.Log] says what each method
+// promises.
+type Log interface {
+	Append(ctx context.Context, expectLast uint64, records [][]byte) (last uint64, err error)
+	Read(ctx context.Context, from uint64, f func(seq uint64, data []byte) error) error
+	Last(ctx context.Context) (uint64, error)
+}
+
+// Config is what a Queue is made of.
+type Config struct {
+	Log    Log          // required
+	Leader string       // names this process in the log; "" means a random name
+	Logger *slog.Logger // nil means no logging
+
+	MaxJobs    int // jobs that have not ended or wait to be fetched, in all; 0 means 1,000,000
+	MaxPerUser int // the same for one user; 0 means 100,000
+	MaxHistory int // ended jobs kept beyond those; 0 means 50,000
+}
+
+// Errors that callers branch on.
+var (
+	ErrMisfit  = errors.New("the job has changed meanwhile") // the event does not follow on the state; nothing was logged
+	ErrStale   = errors.New("another matchmaker has taken over the queue")
+	ErrStopped = errors.New("the queue has stopped")
+)
+
+// Queue is the pool's job queue. Its methods may be called from any goroutine. The jobs and events that
+// they return are shared and must not be changed; a job is replaced, never altered, so that what a
+// caller holds is a consistent picture of one moment.
+type Queue struct {
+	cfg Config
+	log *slog.Logger
+
+	requests chan *request
+	stopped  chan struct{} // closed when Run has returned
+
+	mu     sync.RWMutex // guards what follows; only the committer changes it
+	state  *state
+	recent recent
+	grown  chan struct{} // closed and replaced with each batch
+}
+
+// Open reads the whole log and then takes the lead: from its first event on, what an earlier leader
+// tries to append is refused.
+func Open(ctx context.Context, cfg Config) (*Queue, error) {
+	if cfg.Log == nil {
+		return nil, errors.New("open queue: no log")
+	}
+	setDefault(&cfg.MaxJobs, 1_000_000)
+	setDefault(&cfg.MaxPerUser, 100_000)
+	setDefault(&cfg.MaxHistory, 50_000)
+	if cfg.Leader == "" {
+		cfg.Leader = rand.Text()
+	}
+	q := &Queue{
+		cfg: cfg, log: cfg.Logger,
+		requests: make(chan *request, maxBatch),
+		stopped:  make(chan struct{}),
+		state:    newState(cfg.MaxHistory),
+		grown:    make(chan struct{}),
+	}
+	if q.log == nil {
+		q.log = slog.New(slog.DiscardHandler)
+	}
+	start := time.Now()
+	if err := q.replay(ctx); err != nil {
+		return nil, fmt.Errorf("open queue: %w", err)
+	}
+	events := q.state.seq
+	if err := q.lead(ctx); err != nil {
+		return nil, fmt.Errorf("open queue: %w", err)
+	}
+	q.log.Info("queue open", "events", events, "jobs", len(q.state.jobs), diag.KeyTook, time.Since(start))
+	return q, nil
+}
+
+func setDefault(v *int, d int) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// replay brings the state to the end of the log.
+func (q *Queue) replay(ctx context.Context) error {
+	return q.cfg.Log.Read(ctx, q.state.seq+1, func(seq uint64, data []byte) error {
+		if seq != q.state.seq+1 {
+			return fmt.Errorf("queue log: event %d comes where %d is due", seq, q.state.seq+1)
+		}
+		var ev job.Event
+		if err := ev.UnmarshalJSON(data); err != nil {
+			return fmt.Errorf("queue log, event %d: %w", seq, err)
+		}
+		ev.Seq = seq
+		if err := q.state.apply(ev); err != nil {
+			return fmt.Errorf("queue log, event %d: %w", seq, err)
+		}
+		q.recent.add(ev, len(data), q.state.userOf(ev))
+		return nil
+	})
+}
+
+// lead appends the event that fences out an earlier leader.
+func (q *Queue) lead(ctx context.Context) error {
+	c := committer{q: q}
+	r := &request{bodies: []job.Body{&job.LeaderEpoch{Leader: q.cfg.Leader}}, done: make(chan struct{})}
+	if err := c.commit(ctx, []*request{r}); err != nil {
+		return err
+	}
+	return r.err
+}
+
+// Run commits what callers ask for until ctx ends or another leader takes over, which is [ErrStale].
+// When it returns, waiting callers have been told that the queue has stopped.
+func (q *Queue) Run(ctx context.Context) error {
+	defer close(q.stopped)
+	c := committer{q: q}
+	err := c.run(ctx)
+	if errors.Is(err, ErrStale) {
+		q.log.Error("queue stopped", diag.KeyError, err)
+	}
+	return err
+}
+
+// Commit appends events, at most [bus.MaxBatch], all or none, and returns once they are on disk and the
+// state has them. An event that does not fit is [ErrMisfit]. When ctx ends first, the outcome is not
+// known.
+func (q *Queue) Commit(ctx context.Context, bodies ...job.Body) error {
+	if len(bodies) == 0 {
+		return nil
+	}
+	if len(bodies) > maxBatch {
+		return fmt.Errorf("commit: %d events at once, at most %d are possible", len(bodies), maxBatch)
+	}
+	r := &request{bodies: bodies, done: make(chan struct{})}
+	q.send(ctx, r)
+	return q.wait(ctx, r)
+}
+
+// CommitEach appends events of which each stands for itself. The errors are those of [Queue.Commit], in
+// the order of the events.
+func (q *Queue) CommitEach(ctx context.Context, bodies []job.Body) []error {
+	requests := make([]*request, len(bodies))
+	for i, b := range bodies {
+		requests[i] = &request{bodies: []job.Body{b}, done: make(chan struct{})}
+		q.send(ctx, requests[i])
+	}
+	errs := make([]error, len(bodies))
+	for i, r := range requests {
+		errs[i] = q.wait(ctx, r)
+	}
+	return errs
+}
+
+// Receipt says where a submit went.
+type Receipt struct {
+	Cluster int
+	Seq     uint64 // of the event that added it
+}
+
+// Submit adds a cluster and gives it the next number; s.Cluster does not matter, and s is the queue's
+// from here on. A request that this user has made before gets the answer it got then. A submit beyond
+// the limits is a [diag.Problem].
+func (q *Queue) Submit(ctx context.Context, s *job.Submitted) (Receipt, error) {
+	r := &request{bodies: []job.Body{s}, done: make(chan struct{})}
+	q.send(ctx, r)
+	if err := q.wait(ctx, r); err != nil {
+		return Receipt{}, err
+	}
+	return r.receipt, nil
+}
+
+// send hands a request to the committer, or settles it.
+func (q *Queue) send(ctx context.Context, r *request) {
+	select {
+	case q.requests <- r:
+	case <-ctx.Done():
+		r.finish(ctx.Err())
+	case <-q.stopped:
+		r.finish(ErrStopped)
+	}
+}
+
+func (q *Queue) wait(ctx context.Context, r *request) error {
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return fmt.Errorf("commit: %w", ctx.Err())
+	case <-q.stopped:
+	}
+	select {
+	case <-r.done: // settled just before the end
+		return r.err
+	default:
+		return ErrStopped
+	}
+}
