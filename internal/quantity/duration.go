@@ -53,6 +53,9 @@ func badDuration(s string) error {
 	return fmt.Errorf(`%q is not a duration: write one like "90s", "15m", "2h" or "7d"`, s)
 }
 
+// Std gives d as the standard library's type.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
+
 // UnmarshalText reads the duration, as [ParseDuration] does.
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := ParseDuration(string(text))

@@ -1,0 +1,114 @@
+// Package policy turns what an admin writes about a machine into the ClassAd expressions by which its
+// slots decide: when a job may start, is suspended, goes on, must leave, and is killed.
+//
+// A [File] is what the admin wrote, [Derive] makes a [Policy] of it: the preset's expressions with the
+// numbers of the tables filled in, then what the table [expressions] replaces. Names and meaning of
+// the expressions are HTCondor's. One rule of ours stands above them: the owner comes first. What
+// cannot be told counts as the owner being there; and hours in which jobs may run are a further
+// condition, never a replacement for watching the keyboard, so that somebody who comes in at night is
+// as safe as at noon.
+//
+// The package reads no files (package config decodes them), watches nobody and changes no slot.
+package policy
+
+import (
+	"time"
+
+	"skua/internal/quantity"
+	"skua/policy/classad"
+)
+
+// Policy is what holds on one machine. It is not changed once derived and may be shared.
+type Policy struct {
+	Preset Preset
+
+	// The expressions are evaluated in the ad of a slot, against the ad of its job.
+	Start       *classad.Expr // START: a job may start
+	Suspend     *classad.Expr // SUSPEND: the job is to be frozen where it is
+	Continue    *classad.Expr // CONTINUE: the suspended job may go on
+	Preempt     *classad.Expr // PREEMPT: the job must leave
+	Kill        *classad.Expr // KILL: the leaving job has had its time
+	WantSuspend *classad.Expr // WANT_SUSPEND: suspend first, rather than leave at once
+	WantVacate  *classad.Expr // WANT_VACATE: let the job leave with a checkpoint, rather than kill it
+	Rank        *classad.Expr // RANK: the larger, the more welcome the job
+
+	IdleAfter     time.Duration // no input for this long: the owner is away
+	ContinueAfter time.Duration // the same for a job that is suspended here
+	SuspendFor    time.Duration // the longest that a job stays suspended before it moves on
+	MaxVacateTime time.Duration // the longest that a leaving job may take
+	MayPause      time.Duration // the longest for which the owner may pause the agent; 0 means not at all
+
+	CPUs    quantity.Share     // of the machine's, for jobs
+	Memory  quantity.ByteShare // of the machine's, for jobs
+	Disk    quantity.ByteShare // of what is free where jobs run
+	Network Network            // what jobs may reach
+
+	Machine *classad.Ad // further attributes of the machine's slots
+}
+
+// named is an expression beside its name.
+type named struct {
+	name string
+	expr *classad.Expr
+}
+
+// expressions lists the expressions in the order in which a slot's life meets them.
+func (p *Policy) expressions() []named {
+	return []named{
+		{"START", p.Start},
+		{"SUSPEND", p.Suspend},
+		{"CONTINUE", p.Continue},
+		{"PREEMPT", p.Preempt},
+		{"KILL", p.Kill},
+		{"WANT_SUSPEND", p.WantSuspend},
+		{"WANT_VACATE", p.WantVacate},
+		{"RANK", p.Rank},
+	}
+}
+
+// SlotAd gives the part of a slot's ad that follows from the policy, chained to the facts of the
+// machine: the slot's share of cpus, memory and disk, [Policy.Machine], the expressions, and the
+// Requirements that the matchmaker evaluates. slots is how many slots share the machine. facts may be
+// nil; it is read, not changed.
+func (p *Policy) SlotAd(facts *classad.Ad, slots int) *classad.Ad {
+	const kib, mib = 1 << 10, 1 << 20 // the units of Disk and Memory
+	slots = max(slots, 1)
+	ad := classad.NewAd()
+	if facts != nil {
+		ad.SetParent(facts)
+		if n, ok := facts.Int("TotalCpus"); ok {
+			ad.SetInt("Cpus", p.CPUs.Of(n)/int64(slots))
+		}
+		if n, ok := facts.Int("TotalMemory"); ok {
+			ad.SetInt("Memory", int64(p.Memory.Of(quantity.Bytes(n)*mib)/mib)/int64(slots))
+		}
+		if n, ok := facts.Int("TotalDisk"); ok {
+			ad.SetInt("Disk", int64(p.Disk.Of(quantity.Bytes(n)*kib)/kib)/int64(slots))
+		}
+	}
+	ad.SetInt("TotalSlots", int64(slots))
+	for _, name := range p.Machine.Names() {
+		expr, _ := p.Machine.Lookup(name)
+		ad.Set(name, expr)
+	}
+	for _, e := range p.expressions() {
+		ad.Set(e.name, e.expr)
+	}
+	ad.Set("WithinResourceLimits", withinLimits)
+	ad.Set("Requirements", requirements)
+	return ad
+}
+
+// A request that the job does not make asks for nothing.
+var (
+	withinLimits = mustParse(`(TARGET.RequestCpus > MY.Cpus) =!= true && (TARGET.RequestMemory > MY.Memory) =!= true && ` +
+		`(TARGET.RequestDisk > MY.Disk) =!= true`)
+	requirements = mustParse("START && WithinResourceLimits")
+)
+
+// SetClock sets the attributes that [hours] reads, in the machine's own time zone: ClockMin, the
+// minutes since midnight, and ClockDay, the day of the week from Sunday 0.
+func SetClock(ad *classad.Ad, now time.Time) {
+	ad.SetInt("ClockMin", int64(now.Hour()*60+now.Minute()))
+	ad.SetInt("ClockDay", int64(now.Weekday()))
+}

@@ -1,0 +1,86 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+
+	"skua/policy/classad"
+)
+
+// Verdicts is what the expressions say at one moment.
+type Verdicts struct {
+	Start, Suspend, Continue, Preempt, Kill, WantSuspend, WantVacate bool
+}
+
+// Verdicts evaluates the expressions in the ad of a slot against the ad of its job, nil if it has
+// none. Only true and numbers other than zero are a yes, with one exception in the owner's favour: a
+// SUSPEND that is neither true nor false, as one with a misspelt attribute, suspends.
+func (p *Policy) Verdicts(machine, job *classad.Ad) Verdicts {
+	scope := p.scope(machine)
+	is := func(e *classad.Expr) bool { return e.Eval(scope, job).IsTrue() }
+	suspend, ok := p.Suspend.Eval(scope, job).Bool()
+	return Verdicts{
+		Start:       is(p.Start),
+		Suspend:     suspend || !ok,
+		Continue:    is(p.Continue),
+		Preempt:     is(p.Preempt),
+		Kill:        is(p.Kill),
+		WantSuspend: is(p.WantSuspend),
+		WantVacate:  is(p.WantVacate),
+	}
+}
+
+// scope is the machine's ad with the expressions in it, since they may refer to each other.
+func (p *Policy) scope(machine *classad.Ad) *classad.Ad {
+	scope := classad.NewAd()
+	for _, e := range p.expressions() {
+		scope.Set(e.name, e.expr)
+	}
+	if machine != nil {
+		scope.SetParent(machine)
+	}
+	return scope
+}
+
+// Line explains one expression.
+type Line struct {
+	Name  string        // "START"
+	Expr  string        // the expression
+	Value classad.Value // what it says now
+	// Because has the conditions that keep the expression from being true, each with the attributes
+	// it looks at: `KeyboardIdle > 900 (KeyboardIdle is 12)`. It is empty if nothing does.
+	Because []string
+}
+
+// String writes the line without its reasons.
+func (l Line) String() string { return fmt.Sprintf("%-12s is %-9v %s", l.Name, l.Value, l.Expr) }
+
+// Explain gives every expression and what it says of the machine now, without a job.
+func (p *Policy) Explain(machine *classad.Ad) []Line {
+	scope := p.scope(machine)
+	var lines []Line
+	for _, e := range p.expressions() {
+		line := Line{Name: e.name, Expr: e.expr.OldString(), Value: e.expr.Eval(scope, nil)}
+		if conditions := e.expr.Conjuncts(); e.name != "RANK" && len(conditions) > 1 {
+			for _, c := range conditions {
+				if !c.Eval(scope, nil).IsTrue() {
+					line.Because = append(line.Because, c.OldString()+readings(c, scope))
+				}
+			}
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// readings tells the values of the attributes that e looks at.
+func readings(e *classad.Expr, scope *classad.Ad) string {
+	var parts []string
+	for _, name := range e.References().My {
+		parts = append(parts, fmt.Sprintf("%s is %v", name, scope.Eval(name, nil)))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}
