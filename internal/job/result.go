@@ -35,6 +35,7 @@ type Image struct {
 	Bytes  int64       `json:"bytes"`  // size of its chunks as stored
 	At     time.Time   `json:"at"`     // when the job was frozen for it
 	Agent  AgentID     `json:"agent"`  // where it was made
+	Usage  Usage       `json:"usage"`  // of the job up to then, since its beginning
 }
 
 // Usage is what a job consumed.

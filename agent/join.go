@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"skua/agent/startd"
+	"skua/internal/diag"
+	"skua/internal/membership"
+	"skua/internal/trust"
+)
+
+func joinCommand(configFile *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "join TOKEN",
+		Short: "add this machine to a pool",
+		Long: `Join redeems a token that "skua-matchmaker token agent" made. The machine makes a key of its own,
+which never leaves it; the token is of no further use to anybody.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return &diag.Problem{
+					What: "join wants one token", Code: diag.ExitUsage,
+					Hint: `"skua-matchmaker token agent" on the matchmaker makes one`,
+				}
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, err := readConfig(*configFile)
+			if err != nil {
+				return err
+			}
+			token, err := trust.ParseToken(args[0])
+			if err != nil {
+				return err
+			}
+			m, err := membership.Join(c.Context(), startd.MembershipDir(cfg.Dir), token, cfg.Name)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%s has joined the pool at %s as agent %s\n", cfg.Name, m.URL, m.ID)
+			return nil
+		},
+	}
+}

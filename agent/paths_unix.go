@@ -1,0 +1,8 @@
+//go:build !windows
+
+package main
+
+const (
+	defaultConfig = "/etc/skua/agent.toml"
+	defaultDir    = "/var/lib/skua/agent"
+)

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/kardianos/service"
+	"github.com/spf13/cobra"
+
+	"skua/agent/startd"
+	"skua/internal/diag"
+	"skua/internal/membership"
+	"skua/internal/trust"
+	"skua/policy"
+	"skua/policy/config"
+)
+
+// fileConfig is agent.toml.
+type fileConfig struct {
+	Token string `toml:"token"` // join token, used at the first start if the machine is in no pool yet
+	Log   string `toml:"log"`   // debug, info, warn or error
+	startd.Settings
+}
+
+func runCommand(configFile *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "run the agent in the foreground, as the service does",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if service.Interactive() || runtime.GOOS != "windows" {
+				return serve(c.Context(), *configFile)
+			}
+			s, err := systemService(*configFile)
+			if err != nil {
+				return err
+			}
+			return s.Run() // Windows wants its calls answered
+		},
+	}
+}
+
+// serve runs the agent until ctx ends.
+func serve(ctx context.Context, configFile string) error {
+	cfg, err := readConfig(configFile)
+	if err != nil {
+		return err
+	}
+	log, err := logger(cfg.Log)
+	if err != nil {
+		return err
+	}
+	p, err := readPolicy(cfg.Policy)
+	if err != nil {
+		return err
+	}
+	member, err := member(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	m, err := startd.NewMachine(cfg.Settings, member, p, log)
+	if err != nil {
+		return err
+	}
+	log.Info("agent starts", "version", version, diag.KeyMachine, cfg.Name, diag.KeyAgent, member.ID)
+	return m.Run(ctx, nil)
+}
+
+// member gives this machine's place in its pool. With a token in the configuration, the first start
+// takes it.
+func member(ctx context.Context, cfg fileConfig) (*membership.Membership, error) {
+	dir := startd.MembershipDir(cfg.Dir)
+	m, err := membership.Open(dir)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return m, err
+	}
+	if cfg.Token == "" {
+		return nil, &diag.Problem{
+			What: "this machine has not joined a pool",
+			Hint: `get a token with "skua-matchmaker token agent" on the matchmaker, then run "skua-agent join TOKEN" here`,
+			Err:  err,
+		}
+	}
+	token, err := trust.ParseToken(cfg.Token)
+	if err != nil {
+		return nil, err
+	}
+	return membership.Join(ctx, dir, token, cfg.Name)
+}
+
+// readConfig reads agent.toml: the named one, or the default one if it is there.
+func readConfig(path string) (fileConfig, error) {
+	var cfg fileConfig
+	named := path != ""
+	if !named {
+		path = defaultConfig
+	}
+	if err := config.Load(path, &cfg); err != nil && (named || !errors.Is(err, fs.ErrNotExist)) {
+		return cfg, err
+	}
+	if cfg.Dir == "" {
+		cfg.Dir = defaultDir
+	}
+	if cfg.Name == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return cfg, &diag.Problem{What: "the machine has no name", Hint: "set name in " + path, Err: err}
+		}
+		cfg.Name = host
+	}
+	if cfg.Policy != "" && !filepath.IsAbs(cfg.Policy) {
+		cfg.Policy = filepath.Join(filepath.Dir(path), cfg.Policy)
+	}
+	return cfg, nil
+}
+
+// readPolicy reads the machine's policy; without a file it is the desktop preset.
+func readPolicy(path string) (*policy.Policy, error) {
+	var file policy.File
+	if path != "" {
+		if err := config.Load(path, &file); err != nil {
+			return nil, err
+		}
+	}
+	return policy.Derive(file)
+}
+
+func logger(level string) (*slog.Logger, error) {
+	var l slog.Level
+	if level != "" {
+		if err := l.UnmarshalText([]byte(level)); err != nil {
+			return nil, &diag.Problem{What: "log = " + level + " is not a level", Hint: "levels are debug, info, warn and error"}
+		}
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})), nil
+}

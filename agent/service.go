@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/kardianos/service"
+	"github.com/spf13/cobra"
+
+	"skua/internal/diag"
+)
+
+// unit is the systemd unit of an installed agent. KillMode=process leaves the inits of running jobs
+// alone when the agent is restarted; they freeze their jobs until the next agent adopts them.
+const unit = `[Unit]
+Description={{.Description}}
+After=network-online.target
+Wants=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart={{.Path|cmdEscape}}{{range .Arguments}} {{.|cmd}}{{end}}
+Restart=always
+RestartSec=2
+KillMode=process
+Delegate=yes
+TimeoutStopSec=15min
+
+[Install]
+WantedBy=multi-user.target
+`
+
+func serviceCommand(configFile *string) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "service",
+		Short: "install, start and stop the agent as a service of this system",
+		Args:  cobra.NoArgs,
+	}
+	for _, a := range []struct{ name, short, done string }{
+		{"install", "have this system start the agent at every boot", "installed; start it with: skua-agent service start"},
+		{"uninstall", "undo install; the machine stays a member of its pool", "uninstalled"},
+		{"start", "start the installed service", "started"},
+		{"stop", "stop the service; running jobs leave with a checkpoint first", "stopped"},
+		{"restart", "stop and start the service", "restarted"},
+	} {
+		root.AddCommand(&cobra.Command{
+			Use: a.name, Short: a.short, Args: cobra.NoArgs,
+			RunE: func(c *cobra.Command, _ []string) error {
+				s, err := systemService(*configFile)
+				if err != nil {
+					return err
+				}
+				if err := service.Control(s, a.name); err != nil {
+					return serviceProblem(a.name, err)
+				}
+				fmt.Fprintln(c.OutOrStdout(), "skua-agent:", a.done)
+				return nil
+			},
+		})
+	}
+	root.AddCommand(&cobra.Command{
+		Use: "status", Short: "say whether the service runs", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return serviceStatus(c, *configFile) },
+	})
+	return root
+}
+
+func serviceStatus(c *cobra.Command, configFile string) error {
+	s, err := systemService(configFile)
+	if err != nil {
+		return err
+	}
+	status, err := s.Status()
+	switch {
+	case errors.Is(err, service.ErrNotInstalled):
+		return &diag.Problem{What: "the service is not installed", Hint: "skua-agent service install", Err: err}
+	case err != nil:
+		return serviceProblem("status", err)
+	case status == service.StatusRunning:
+		fmt.Fprintln(c.OutOrStdout(), "skua-agent: running")
+		return nil
+	}
+	return &diag.Problem{What: "the service is installed and does not run", Hint: "skua-agent service start"}
+}
+
+func serviceProblem(action string, err error) error {
+	return &diag.Problem{
+		What: fmt.Sprintf("%s the service: %v", action, err),
+		Hint: "this needs an administrator, and a system with systemd or Windows",
+		Err:  err,
+	}
+}
+
+func systemService(configFile string) (service.Service, error) {
+	args := []string{"run"}
+	if configFile != "" {
+		path, err := filepath.Abs(configFile)
+		if err != nil {
+			return nil, fmt.Errorf("path of the configuration: %w", err)
+		}
+		args = append(args, "--config", path)
+	}
+	return service.New(&program{configFile: configFile}, &service.Config{
+		Name:        "skua-agent",
+		DisplayName: "Skua agent",
+		Description: "Skua agent: runs jobs while the owner of this machine does not need it",
+		Arguments:   args,
+		Option:      service.KeyValue{"SystemdScript": unit},
+	})
+}
+
+// program is the agent as a service manager with callbacks sees it. On Linux the agent is an ordinary
+// foreground process and this is not used.
+type program struct {
+	configFile string
+	stop       context.CancelFunc
+	ended      chan error
+}
+
+// Start implements [service.Interface].
+func (p *program) Start(service.Service) error {
+	ctx, stop := context.WithCancel(context.Background())
+	p.stop, p.ended = stop, make(chan error, 1)
+	go func() { p.ended <- serve(ctx, p.configFile) }()
+	return nil
+}
+
+// Stop implements [service.Interface].
+func (p *program) Stop(service.Service) error {
+	p.stop()
+	return <-p.ended
+}

@@ -1,0 +1,162 @@
+package startd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	renameio "github.com/google/renameio/v2/maybe"
+
+	"skua/agent/slot"
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/wire"
+)
+
+// What the agent knows of a claim, in the claim's directory. Both are written before the message that
+// depends on them is sent.
+const (
+	claimFile  = "claim.json"  // the offer that was taken
+	reportFile = "report.json" // how the claim ended
+)
+
+// claimRecord is the content of the claim file.
+type claimRecord struct {
+	V     int        `json:"v"`
+	Offer wire.Offer `json:"offer"`
+}
+
+// persistClaim takes the offer: the claim file is on disk when it returns.
+func (k *keeper) persistClaim() error {
+	k.tenant = newTenant(k, k.offer)
+	return writeJSON(k.tenant.dir, claimFile, claimRecord{V: wire.Version, Offer: k.offer})
+}
+
+// forget removes the claim and all that belongs to it, once the tenant has ended.
+func (k *keeper) forget() {
+	t := k.tenant
+	k.tenant = nil
+	if t == nil {
+		return
+	}
+	k.wg.Go(func() {
+		<-t.ended
+		k.d.removeClaim(t.offer.Claim)
+	})
+}
+
+// readopt brings back the claims that an earlier agent left on disk, into the slots they were made
+// for. A claim file that cannot be read is set aside and named; it does not keep the agent from work.
+func (d *Daemon) readopt(ctx context.Context) error {
+	entries, err := os.ReadDir(d.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("look for claims: %w", err)
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		claim := job.ClaimID(e.Name())
+		var rec claimRecord
+		err := readJSON(d.claimDir(claim), claimFile, &rec)
+		k := d.keeperOf(rec.Offer.Slot)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			d.log.Info("directory without a claim is removed", diag.KeyClaim, claim)
+		case err != nil:
+			d.log.Warn("claim file cannot be read; its job will run elsewhere after the lease", diag.KeyClaim, claim, diag.KeyError, err)
+		case k == nil || k.tenant != nil:
+			d.log.Warn("claim of a slot that is no longer here", diag.KeyClaim, claim, diag.KeySlot, rec.Offer.Slot)
+		default:
+			k.readopt(ctx, rec.Offer)
+			continue
+		}
+		d.removeClaim(claim)
+	}
+	return nil
+}
+
+// removeClaim ends whatever of a claim still lives and removes its files.
+func (d *Daemon) removeClaim(claim job.ClaimID) {
+	err := d.cfg.Starter.Remove(claim)
+	if err == nil {
+		err = os.RemoveAll(d.claimDir(claim))
+	}
+	if err != nil {
+		d.log.Warn("remove what a claim left", diag.KeyClaim, claim, diag.KeyError, err)
+	}
+}
+
+func (d *Daemon) keeperOf(name string) *keeper {
+	for _, k := range d.keepers {
+		if k.name == name {
+			return k
+		}
+	}
+	return nil
+}
+
+// readopt takes a claim up where the earlier agent left it: with its report if there is one, with its
+// job if that still runs, else with the report that the job was lost.
+func (k *keeper) readopt(ctx context.Context, offer wire.Offer) {
+	k.offer, k.cfg.Terms = offer, terms(offer.Terms)
+	t := newTenant(k, offer)
+	k.tenant = t
+	at, now := time.Now(), k.d.cfg.Clock()
+
+	var done wire.Done
+	if err := readJSON(t.dir, reportFile, &done); err == nil {
+		t.report = done
+		close(t.ended)
+		tenancy, acts := job.ReadoptReport(offer.Job, offer.Claim, offer.Epoch, now, k.cfg.Terms)
+		k.post(func(time.Time, job.Instant) slot.Event { return slot.Readopted{At: at, Tenancy: tenancy, Acts: acts} })
+		return
+	}
+	in, err := k.d.cfg.Starter.Adopt(ctx, offer.Claim)
+	if err != nil {
+		k.log.Warn("the job of a claim is lost", diag.KeyJob, offer.Job, diag.KeyError, err)
+		close(t.ended)
+		t.conclude(wire.Done{Outcome: wire.Evicted, Reason: "the agent on " + k.d.cfg.Machine + " was restarted and the job was lost"})
+		tenancy, acts := job.ReadoptReport(offer.Job, offer.Claim, offer.Epoch, now, k.cfg.Terms)
+		k.post(func(time.Time, job.Instant) slot.Event { return slot.Readopted{At: at, Tenancy: tenancy, Acts: acts} })
+		return
+	}
+	k.log.Info("job is adopted again", diag.KeyJob, offer.Job, diag.KeyEpoch, offer.Epoch)
+	// What is left of the lease is the init's business until the first grant: it was told, counts by
+	// itself, and freezes the job when it is over. So a full lease may stand here meanwhile.
+	tenancy, acts := job.Readopt(offer.Job, offer.Claim, offer.Epoch, now.Add(k.cfg.Terms.Lease), now, k.cfg.Terms)
+	k.post(func(time.Time, job.Instant) slot.Event {
+		t.adopt(ctx, in)
+		return slot.Readopted{At: at, Tenancy: tenancy, Acts: acts}
+	})
+}
+
+func writeJSON(dir, name string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := renameio.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+func readJSON(dir, name string, into any) error {
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(dir, name), err)
+	}
+	return nil
+}

@@ -1,0 +1,258 @@
+package startd
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"skua/agent/slot"
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/wire"
+)
+
+// keeper keeps one slot: it feeds events to Step and carries out the effects. All that follows the
+// channel belongs to the goroutine of run.
+type keeper struct {
+	d    *Daemon
+	name string // "slot1@desk7"
+	num  int
+	log  *slog.Logger
+	cfg  slot.Config
+
+	events chan func(at time.Time, now job.Instant) slot.Event
+	closed chan struct{} // closed when run has ended: nobody reads events any more
+
+	// armed holds the init that the owner's first touch must freeze; nil while none.
+	armed atomic.Pointer[Init]
+
+	mu   sync.Mutex // guards what others read
+	slot slot.Slot
+	free chan struct{} // closed and replaced whenever the slot becomes free
+
+	offer  wire.Offer // of the present claim
+	tenant *tenant    // nil while no claim
+	wg     sync.WaitGroup
+}
+
+// eventBuffer is how many events may wait: more than all sources together have under way.
+const eventBuffer = 64
+
+func newKeeper(d *Daemon, num int) *keeper {
+	name := fmt.Sprintf("slot%d@%s", num, d.cfg.Machine)
+	k := &keeper{
+		d: d, num: num, name: name,
+		log:    d.log.With(diag.KeySlot, name),
+		events: make(chan func(time.Time, job.Instant) slot.Event, eventBuffer),
+		closed: make(chan struct{}),
+		free:   make(chan struct{}),
+		cfg: slot.Config{
+			Bump:       d.cfg.Bump,
+			SuspendFor: d.cfg.Policy.SuspendFor,
+			MaxVacate:  d.cfg.Policy.MaxVacateTime,
+			Terms:      job.DefaultTerms,
+		},
+	}
+	return k
+}
+
+// post hands an event to the keeper. The event is made when its turn comes, so that its times are
+// those of the step.
+func (k *keeper) post(ev func(at time.Time, now job.Instant) slot.Event) {
+	select {
+	case k.events <- ev:
+	case <-k.closed:
+	}
+}
+
+// state gives the slot as it is now.
+func (k *keeper) state() slot.Slot {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.slot
+}
+
+// waitFree waits until the slot has no claim.
+func (k *keeper) waitFree(ctx context.Context) error {
+	for {
+		k.mu.Lock()
+		isFree, changed := k.slot.Tenancy.Phase == job.Free, k.free
+		k.mu.Unlock()
+		if isFree {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-k.closed:
+			return context.Canceled
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// run keeps the slot until ctx ends. The job, if there is one, lives on in its init.
+func (k *keeper) run(ctx context.Context) error {
+	defer k.wg.Wait()
+	defer close(k.closed)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case ev := <-k.events:
+			k.step(ctx, ev(time.Now(), k.d.cfg.Clock()))
+		case <-timer.C:
+			k.look(ctx)
+		}
+		timer.Reset(k.wait())
+	}
+}
+
+// look lets time pass and the policy look again.
+func (k *keeper) look(ctx context.Context) {
+	at, now := time.Now(), k.d.cfg.Clock()
+	if stayed, ok := k.d.owner.judge(at); ok {
+		for _, other := range k.d.keepers {
+			if other == k {
+				continue
+			}
+			other.post(func(at time.Time, _ job.Instant) slot.Event { return judged(at, stayed) })
+		}
+		k.step(ctx, judged(at, stayed))
+	}
+	k.step(ctx, slot.Looked{At: at, Verdicts: k.verdicts(at)})
+	k.step(ctx, slot.Tick{At: at, Now: now})
+}
+
+func judged(at time.Time, stayed bool) slot.Event {
+	if stayed {
+		return slot.OwnerStayed{At: at}
+	}
+	return slot.OwnerLeft{At: at}
+}
+
+// wait is how long the keeper may sleep: until the claim, the slot or the owner has something due,
+// or until the policy must look again.
+func (k *keeper) wait() time.Duration {
+	const idleLook = 5 * time.Second // HTCondor's poll; the freeze does not depend on it
+	wait := idleLook
+	s := k.slot
+	if s.State == slot.Claimed || s.State == slot.Preempting {
+		wait = k.d.cfg.LookEach
+	} else {
+		wait = min(wait, max(k.d.cfg.LookEach, k.d.cfg.Policy.IdleAfter/10))
+	}
+	now := time.Now()
+	if at, ok := s.Due(k.cfg); ok {
+		wait = min(wait, at.Sub(now))
+	}
+	if at, ok := k.d.owner.due(); ok {
+		wait = min(wait, at.Sub(now))
+	}
+	if at, ok := s.Tenancy.Due(); ok {
+		wait = min(wait, at.Sub(k.d.cfg.Clock()))
+	}
+	return max(wait, time.Millisecond)
+}
+
+// step advances the slot and carries out what follows.
+func (k *keeper) step(ctx context.Context, ev slot.Event) {
+	before := k.slot
+	after, effects := before.Step(ev, k.cfg)
+	k.mu.Lock()
+	k.slot = after
+	if after.Tenancy.Phase == job.Free && before.Tenancy.Phase != job.Free {
+		close(k.free)
+		k.free = make(chan struct{})
+	}
+	k.mu.Unlock()
+	if after.State != before.State || after.Activity != before.Activity {
+		k.log.Debug("slot changes", "from", before.String(), "to", after.String(), diag.KeyJob, after.Tenancy.Job)
+	}
+	for _, e := range effects {
+		if e == slot.PersistClaim {
+			if err := k.persistClaim(); err != nil {
+				// An acceptance that is not on disk would be forgotten by a crash: there is none.
+				k.log.Error("offer is refused: the claim file cannot be written", diag.KeyError, err)
+				k.refuse(k.offer, "the machine cannot write its claim file")
+				k.step(ctx, slot.Gone{At: time.Now(), Claim: k.offer.Claim})
+				return
+			}
+			continue
+		}
+		k.carryOut(ctx, e)
+	}
+	if was, is := runs(before), runs(after); was != is {
+		k.d.load.count(map[bool]int{true: 1, false: -1}[is])
+	}
+	if _, ok := ev.(slot.OwnerTouched); ok && k.tenant != nil && !k.slot.Frozen() && k.slot.State == slot.Claimed {
+		k.tenant.thaw() // the short way froze a job that was just disarmed
+	}
+	k.arm()
+}
+
+// runs reports whether the slot's job uses the machine.
+func runs(s slot.Slot) bool { return s.State == slot.Claimed && s.Activity == slot.Busy && !s.Frozen() }
+
+// arm makes the owner's next first touch freeze the job, or not.
+func (k *keeper) arm() {
+	if k.slot.Armed() && k.tenant != nil {
+		k.armed.Store(k.tenant.running.Load())
+	} else {
+		k.armed.Store(nil)
+	}
+}
+
+// carryOut does what one effect says. What takes long is handed to the tenant or to a goroutine that
+// run waits for.
+func (k *keeper) carryOut(ctx context.Context, e slot.Effect) {
+	switch e {
+	case slot.SendAccept:
+		k.ask(ctx, wire.VerbAccept, wire.Accept{V: wire.Version, ClaimRef: k.ref()})
+	case slot.Renew, slot.Report:
+		k.ask(ctx, wire.VerbRenew, wire.Renew{
+			V: wire.Version, ClaimRef: k.ref(), Paused: k.paused(), Usage: k.tenant.usage(),
+		})
+	case slot.SendReport:
+		k.report(ctx)
+	case slot.Start:
+		k.log.Info("job starts", diag.KeyJob, k.offer.Job, diag.KeyEpoch, k.offer.Epoch)
+		k.tenant.start(ctx)
+	case slot.Freeze:
+		k.tenant.freeze()
+	case slot.Thaw:
+		k.tenant.thaw()
+	case slot.Vacate:
+		k.log.Info("job leaves", diag.KeyJob, k.offer.Job, "why", k.slot.Why)
+		k.tenant.vacate(k.slot.Why)
+	case slot.Kill:
+		k.tenant.kill(k.slot.Why)
+	case slot.Discard:
+		k.log.Info("claim is gone", diag.KeyJob, k.offer.Job, diag.KeyEpoch, k.offer.Epoch)
+		k.tenant.discard()
+	case slot.Forget:
+		k.forget()
+	case slot.Advertise:
+		k.d.advertiseNow()
+	case slot.Refuse:
+		k.refuse(k.offer, "the machine is not free for a job")
+	}
+}
+
+// paused says why the job is frozen, for the matchmaker; empty when it runs.
+func (k *keeper) paused() string {
+	if k.slot.Activity == slot.Suspended && !k.slot.Touched {
+		return k.slot.Why
+	}
+	return ""
+}
+
+func (k *keeper) ref() wire.ClaimRef {
+	t := k.slot.Tenancy
+	return wire.ClaimRef{Job: t.Job, Claim: t.Claim, Epoch: t.Epoch}
+}

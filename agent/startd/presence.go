@@ -1,0 +1,78 @@
+package startd
+
+import (
+	"sync"
+	"time"
+)
+
+// presence tells the owner from a bumped desk. A first touch after quiet counts only if more input
+// follows within the bump time; until then, and if none does, the owner counts as away as before.
+type presence struct {
+	bump    time.Duration
+	watcher Owner // nil: nobody to watch
+
+	mu      sync.Mutex // guards what follows
+	touchAt time.Time  // the first touch that is not judged yet; zero for none
+	bumpAt  time.Time  // the latest touch that turned out a bump
+	seen    time.Time  // the owner's last input before touchAt or bumpAt
+}
+
+func newPresence(bump time.Duration) *presence { return &presence{bump: bump} }
+
+// touch notes a first input after quiet. It keeps the time of the input before it, to fall back on.
+func (p *presence) touch(at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.touchAt.IsZero() {
+		p.touchAt = at
+	}
+}
+
+// judge says whether the touch of a bump time ago was followed up. It is false for ok while there is
+// nothing to judge yet.
+func (p *presence) judge(now time.Time) (stayed, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.touchAt.IsZero() || now.Before(p.touchAt.Add(p.bump)) {
+		return false, false
+	}
+	last := now.Add(-p.watcher.Idle(now))
+	// Press and release of one key, or one push of the desk, are over in half the bump time.
+	stayed = last.Sub(p.touchAt) > p.bump/2
+	if stayed {
+		p.seen, p.bumpAt = last, time.Time{}
+	} else {
+		p.bumpAt = last
+	}
+	p.touchAt = time.Time{}
+	return stayed, true
+}
+
+// due gives the time at which judge will have something to say.
+func (p *presence) due() (time.Time, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.touchAt.Add(p.bump), !p.touchAt.IsZero()
+}
+
+// idle says how long the owner has been away, bumps left out: KeyboardIdle. Without a watcher there
+// is no owner, and the second result is false.
+func (p *presence) idle(now time.Time) (time.Duration, bool) {
+	if p.watcher == nil {
+		return 0, false
+	}
+	raw := p.watcher.Idle(now)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := now.Add(-raw)
+	switch {
+	case !p.touchAt.IsZero(): // not judged: as before the touch
+	case !p.bumpAt.IsZero() && !last.After(p.bumpAt.Add(p.bump/10)): // nothing since the bump, give or take
+	default:
+		p.seen = last
+	}
+	if p.seen.IsZero() {
+		p.seen = last
+	}
+	return max(0, now.Sub(p.seen)), true
+}

@@ -1,0 +1,342 @@
+package startd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"skua/agent/starter"
+	"skua/internal/blob"
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/wire"
+)
+
+// Files brings a job's files and images in and out. Every call checks the content against its digest.
+type Files interface {
+	// Fetch writes an input below root.
+	Fetch(ctx context.Context, capability string, f job.File, root *os.Root) error
+	// Store uploads one file.
+	Store(ctx context.Context, capability string, f *os.File) (blob.Digest, int64, error)
+	// FetchImage unpacks an image into the directories of dir, beside what they hold. [ErrBadImage] means that the image is damaged for good.
+	FetchImage(ctx context.Context, capability string, key []byte, d blob.Digest, dir string) error
+	// StoreImage packs the named files and directories of dir and uploads what is new of them.
+	StoreImage(ctx context.Context, capability string, key []byte, dir string, names []string) (blob.Digest, int64, error)
+}
+
+// ErrBadImage says that an image cannot be used, however often it is fetched.
+var ErrBadImage = errors.New("damaged image")
+
+// The two halves of an image, as directories beside each other.
+const (
+	scratchName = "scratch"
+	imageName   = "image"
+)
+
+// Bounds of what a job may bring back.
+const maxOutputs = 1000
+
+// prepare opens the claim's init and gets the job running: from its newest good image, or from the
+// beginning.
+func (t *tenant) prepare(ctx context.Context) (Init, error) {
+	for _, img := range t.offer.Images {
+		in, err := t.fromImage(ctx, img)
+		if err == nil {
+			t.log.Info("job goes on from its checkpoint", "made", img.At, "on", img.Agent)
+			return in, nil
+		}
+		if in != nil {
+			t.end(in)
+		}
+		if ctx.Err() != nil || errors.Is(err, errStaging) {
+			return nil, err
+		}
+		t.log.Warn("job cannot go on from a checkpoint", diag.KeyError, err)
+		if err := t.dropImage(ctx, img, err); err != nil {
+			return nil, err
+		}
+	}
+	return t.fromBeginning(ctx)
+}
+
+// errStaging marks what is nobody's fault but the network's or this machine's.
+var errStaging = errors.New("bring in files")
+
+func (t *tenant) fromBeginning(ctx context.Context) (Init, error) {
+	in, err := t.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t.bring(job.Usage{})
+	if err := t.stageIn(ctx, in.Scratch()); err != nil {
+		return in, err
+	}
+	if err := in.Run(ctx, t.jobSpec()); err != nil {
+		return in, startError(ctx, err)
+	}
+	t.runs(in)
+	return in, nil
+}
+
+func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
+	in, err := t.open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errStaging, err)
+	}
+	read, _ := t.capabilities()
+	if err := t.k.d.cfg.Files.FetchImage(ctx, read, t.offer.Key, img.Digest, tree(in)); err != nil {
+		if errors.Is(err, ErrBadImage) {
+			return in, err
+		}
+		return in, fmt.Errorf("%w: %w", errStaging, err)
+	}
+	if img.Kind == job.FileImage {
+		if err := t.stageInMissing(ctx, in.Scratch()); err != nil {
+			return in, err
+		}
+		if err := in.Run(ctx, t.jobSpec()); err != nil {
+			return in, startError(ctx, err)
+		}
+		t.bring(job.Usage{})
+	} else {
+		if err := in.Resume(ctx, t.jobSpec()); err != nil {
+			return in, err
+		}
+		t.bring(img.Usage)
+	}
+	t.runs(in)
+	return in, nil
+}
+
+// tree is the directory that holds an init's scratch and image directories; the two are what an image
+// is made of.
+func tree(in Init) string { return filepath.Dir(in.Scratch()) }
+
+// bring notes what the job had used before it came here.
+func (t *tenant) bring(u job.Usage) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.brought = u
+}
+
+// open starts the claim's init over an empty scratch directory.
+func (t *tenant) open(ctx context.Context) (Init, error) {
+	if err := t.k.d.cfg.Starter.Remove(t.offer.Claim); err != nil { // of an attempt that failed
+		return nil, fmt.Errorf("start the claim's init: %w", err)
+	}
+	t.mu.Lock()
+	lease := t.lease.Sub(t.k.d.cfg.Clock())
+	t.mu.Unlock()
+	in, err := t.k.d.cfg.Starter.Open(ctx, starter.ClaimSpec{
+		Claim: t.offer.Claim, Lease: lease, Network: starter.Network(t.k.d.cfg.Policy.Network),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start the claim's init: %w", err)
+	}
+	return in, nil
+}
+
+// startError tells a job that cannot be started anywhere from one that this machine did not manage to
+// start.
+func startError(ctx context.Context, err error) error {
+	for _, ours := range []error{starter.ErrGone, starter.ErrLeaseOver, starter.ErrBusy, ctx.Err()} {
+		if ours != nil && errors.Is(err, ours) {
+			return err
+		}
+	}
+	return &holdError{job.HoldStartFailed, "the job cannot be started: " + err.Error()}
+}
+
+// again starts a job that saved its state and left with the agreed exit code.
+func (t *tenant) again(ctx context.Context, in Init) error {
+	if err := in.Run(ctx, t.jobSpec()); err != nil {
+		return startError(ctx, err)
+	}
+	t.runs(in)
+	return nil
+}
+
+func (t *tenant) jobSpec() starter.JobSpec {
+	return starter.JobSpec{
+		Job: t.offer.Job, Argv: t.cmd.Argv, Env: t.environment(),
+		Stdin: t.cmd.Stdin, Stdout: t.cmd.Stdout, Stderr: t.cmd.Stderr,
+	}
+}
+
+// environment gives the job's variables: those it asked for, over those every job gets.
+func (t *tenant) environment() []string {
+	env := []string{
+		"PATH=/usr/local/bin:/usr/bin:/bin",
+		"HOME=" + job.ScratchPath,
+		"TMPDIR=/tmp",
+		"SKUA_SCRATCH_DIR=" + job.ScratchPath,
+		"_CONDOR_SCRATCH_DIR=" + job.ScratchPath,
+		"SKUA_JOB_ID=" + t.offer.Job.String(),
+	}
+	for _, e := range t.cmd.Env {
+		name, _, _ := strings.Cut(e, "=")
+		env = slices.DeleteFunc(env, func(have string) bool { return strings.HasPrefix(have, name+"=") })
+		env = append(env, e)
+	}
+	return env
+}
+
+// stageIn brings in all inputs.
+func (t *tenant) stageIn(ctx context.Context, scratch string) error {
+	return t.stageInExcept(ctx, scratch, func(*os.Root, string) bool { return false })
+}
+
+// stageInMissing brings in the inputs that a job's own checkpoint did not hold.
+func (t *tenant) stageInMissing(ctx context.Context, scratch string) error {
+	return t.stageInExcept(ctx, scratch, func(root *os.Root, name string) bool {
+		_, err := root.Lstat(name)
+		return err == nil
+	})
+}
+
+func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*os.Root, string) bool) error {
+	root, err := os.OpenRoot(scratch)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errStaging, err)
+	}
+	defer root.Close()
+	read, _ := t.capabilities()
+	for _, f := range t.offer.Inputs {
+		if have(root, f.Name) {
+			continue
+		}
+		if dir := path.Dir(f.Name); dir != "." {
+			if err := root.MkdirAll(dir, 0o755); err != nil {
+				return fmt.Errorf("%w: %w", errStaging, err)
+			}
+		}
+		if err := t.k.d.cfg.Files.Fetch(ctx, read, f, root); err != nil {
+			return fmt.Errorf("%w: input %s: %w", errStaging, f.Name, err)
+		}
+	}
+	return nil
+}
+
+// stageOut stores what the job leaves: its standard streams, and the files that it declared or, if it
+// declared none, every file that is new or changed in the top of its scratch directory.
+func (t *tenant) stageOut(ctx context.Context, scratch string) ([]job.File, error) {
+	root, err := os.OpenRoot(scratch)
+	if err != nil {
+		return nil, fmt.Errorf("bring out files: %w", err)
+	}
+	defer root.Close()
+	names, err := t.outputs(root)
+	if err != nil {
+		return nil, err
+	}
+	var files []job.File
+	for _, name := range names {
+		f, err := t.storeOutput(ctx, root, name)
+		if err != nil {
+			return nil, fmt.Errorf("bring out file %s: %w", name, err)
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+func (t *tenant) outputs(root *os.Root) ([]string, error) {
+	names := []string{job.StdoutFile}
+	if t.cmd.Stderr != job.StdoutFile {
+		names = append(names, job.StderrFile)
+	}
+	if list, ok := t.offer.Ad.Str("TransferOutput"); ok {
+		for _, name := range strings.Split(list, ",") {
+			name = path.Clean(strings.TrimSpace(name))
+			if name == "." {
+				continue
+			}
+			if fi, err := root.Stat(name); err != nil || !fi.Mode().IsRegular() {
+				return nil, &holdError{job.HoldTransferOutput, fmt.Sprintf(
+					"the job declared the output file %s and did not make it", name)}
+			}
+			names = append(names, name)
+		}
+		return names, nil
+	}
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return nil, fmt.Errorf("bring out files: %w", err)
+	}
+	for _, e := range entries {
+		fi, err := e.Info()
+		if err != nil || !e.Type().IsRegular() || slices.Contains(names, e.Name()) || strings.HasPrefix(e.Name(), "_condor_") {
+			continue
+		}
+		if t.unchangedInput(e.Name(), fi) {
+			continue
+		}
+		names = append(names, e.Name())
+	}
+	if len(names) > maxOutputs {
+		return nil, &holdError{job.HoldTransferOutput, fmt.Sprintf(
+			"the job made %d files; at most %d come back: name those you want in transfer_output_files", len(names), maxOutputs)}
+	}
+	return names, nil
+}
+
+// unchangedInput reports whether a file is an input that the job left as it was. Inputs are written
+// with a modification time long past, so that a touch shows.
+func (t *tenant) unchangedInput(name string, fi fs.FileInfo) bool {
+	for _, in := range t.offer.Inputs {
+		if in.Name == name {
+			return fi.Size() == in.Size && !fi.ModTime().After(inputTime)
+		}
+	}
+	return false
+}
+
+// inputTime is the modification time of staged inputs.
+var inputTime = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (t *tenant) storeOutput(ctx context.Context, root *os.Root, name string) (job.File, error) {
+	f, err := root.Open(name)
+	if err != nil {
+		return job.File{}, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return job.File{}, err
+	}
+	_, write := t.capabilities()
+	digest, size, err := t.k.d.cfg.Files.Store(ctx, write, f)
+	if err != nil {
+		return job.File{}, err
+	}
+	return job.File{Name: name, Digest: digest, Size: size, Mode: uint32(fi.Mode().Perm())}, nil
+}
+
+// tell sends a message about a checkpoint until it is acknowledged.
+func (t *tenant) tell(ctx context.Context, message wire.Checkpoint) error {
+	message.V = wire.Version
+	message.ClaimRef = wire.ClaimRef{Job: t.offer.Job, Claim: t.offer.Claim, Epoch: t.offer.Epoch}
+	for {
+		ack, err := request[wire.Ack](ctx, t.k.d, t.patience, wire.VerbCheckpoint, message)
+		if err == nil {
+			if err = ack.Fail.Err(); err == nil {
+				if ack.Stale {
+					return errDiscarded
+				}
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the matchmaker did not acknowledge the checkpoint: %w", err)
+		case <-time.After(t.patience):
+		}
+	}
+}

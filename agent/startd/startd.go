@@ -1,0 +1,211 @@
+// Package startd is the machine's daemon: it owns the slots, advertises them, answers offers, and
+// gets jobs out of the owner's way.
+//
+// What a slot does is decided by package slot, and the agent's half of a claim by package job; both
+// are pure. Here their effects are carried out: each slot has a keeper, one goroutine that feeds its
+// events to Step, and each claim a tenant, one goroutine that brings the job's files in, runs it, and
+// takes its results or its image out. Only the freeze at the owner's first touch takes another way:
+// straight from the watcher to the job's init, with no decision left to make.
+//
+// The package makes no policy, starts no process itself, and keeps nothing in memory that a killed
+// agent would need: claims and reports are on disk before anybody is told of them.
+package startd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"skua/agent/checkpoint"
+	"skua/agent/probe"
+	"skua/agent/slot"
+	"skua/agent/starter"
+	"skua/internal/bus"
+	"skua/internal/job"
+	"skua/policy"
+	"skua/policy/classad"
+)
+
+// Config is what a Daemon is made of. Fields marked required have no default.
+type Config struct {
+	Agent    job.AgentID    // required: the id that the matchmaker issued
+	Machine  string         // required: the machine's name
+	Dir      string         // required: what must survive a killed agent: one directory per claim
+	Slots    int            // number of slots; 0 means 1
+	Bus      bus.Conn       // required
+	Starter  Starter        // required
+	Files    Files          // required
+	Policy   *policy.Policy // required
+	Facts    Facts          // required
+	Watch    Watch          // nil means a machine without an owner to watch
+	Clock    job.LeaseClock // required
+	Bump     time.Duration  // see slot.Config; 0 means one second
+	Log      *slog.Logger   // nil means no logging
+	LookEach time.Duration  // how often the policy looks at a slot with a job; 0 means one second
+}
+
+// Facts gives the machine's part of the slots' ads.
+type Facts func(ctx context.Context) (*classad.Ad, error)
+
+// Owner says how long ago the owner was last seen.
+type Owner interface {
+	Run(ctx context.Context) error
+	Idle(now time.Time) time.Duration
+	ConsoleIdle(now time.Time) (time.Duration, bool)
+}
+
+// Watch makes the watcher that calls touched at the owner's first input after quiet.
+type Watch func(touched func(probe.Active)) (Owner, error)
+
+// Starter runs the claims' inits.
+type Starter interface {
+	Open(ctx context.Context, spec starter.ClaimSpec) (Init, error)
+	Adopt(ctx context.Context, claim job.ClaimID) (Init, error)
+	Remove(claim job.ClaimID) error
+	CanCheckpoint() bool // by image, not by the job's own files
+}
+
+// Init is the process that runs a claim's jobs.
+type Init interface {
+	Scratch() string
+	ImageDir() string
+	Run(ctx context.Context, spec starter.JobSpec) error
+	Resume(ctx context.Context, spec starter.JobSpec) error
+	Freeze() error
+	Thaw() error
+	Grant(remaining time.Duration) error
+	Checkpoint(ctx context.Context, keep bool) (checkpoint.Stats, error)
+	Signal(sig int) error
+	Kill() error
+	Done() <-chan struct{}
+	Exit() starter.Exit
+	Close()
+}
+
+// Daemon is the agent of one machine.
+type Daemon struct {
+	cfg     Config
+	log     *slog.Logger
+	owner   *presence
+	load    *loadMeter
+	keepers []*keeper
+	adNow   chan struct{}              // wakes the advertiser
+	facts   atomic.Pointer[classad.Ad] // the machine's part of the ads
+}
+
+// New checks the configuration. It starts nothing.
+func New(cfg Config) (*Daemon, error) {
+	switch {
+	case cfg.Agent == "" || cfg.Machine == "":
+		return nil, errors.New("startd: an agent needs an id and a machine name")
+	case cfg.Dir == "":
+		return nil, errors.New("startd: no directory for claims")
+	case cfg.Bus == nil || cfg.Starter == nil || cfg.Files == nil || cfg.Policy == nil || cfg.Facts == nil || cfg.Clock == nil:
+		return nil, errors.New("startd: incomplete configuration")
+	}
+	cfg.Slots = max(cfg.Slots, 1)
+	if cfg.Bump == 0 {
+		cfg.Bump = time.Second
+	}
+	if cfg.LookEach == 0 {
+		cfg.LookEach = time.Second
+	}
+	d := &Daemon{cfg: cfg, log: cfg.Log, adNow: make(chan struct{}, 1)}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	d.facts.Store(classad.NewAd())
+	d.owner = newPresence(cfg.Bump)
+	d.load = newLoadMeter()
+	for i := range cfg.Slots {
+		d.keepers = append(d.keepers, newKeeper(d, i+1))
+	}
+	return d, nil
+}
+
+// Run serves until ctx ends or something it needs fails. When it returns, every goroutine it started
+// has ended. Jobs have not: their inits keep them, frozen after two seconds, until the next agent
+// adopts them. To stop a machine for good, [Daemon.Vacate] first.
+func (d *Daemon) Run(ctx context.Context) error {
+	if err := os.MkdirAll(d.cfg.Dir, 0o700); err != nil {
+		return fmt.Errorf("make the directory for claims: %w", err)
+	}
+	if d.cfg.Watch != nil {
+		watcher, err := d.cfg.Watch(d.touched)
+		if err != nil {
+			return fmt.Errorf("watch the owner: %w", err)
+		}
+		d.owner.watcher = watcher
+	}
+	d.readFacts(ctx)
+	if err := d.readopt(ctx); err != nil {
+		return err
+	}
+	offers, err := d.listen()
+	if err != nil {
+		return err
+	}
+	defer offers()
+
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var wg sync.WaitGroup
+	run := func(loop func(context.Context) error) {
+		wg.Go(func() {
+			if err := loop(ctx); err != nil {
+				stop(err) // the first failure ends the others
+			}
+		})
+	}
+	run(d.advertise)
+	if d.owner.watcher != nil {
+		run(d.owner.watcher.Run)
+	}
+	for _, k := range d.keepers {
+		run(k.run)
+	}
+	wg.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// Vacate asks every job to leave, with a checkpoint where it can, and waits until all have left and
+// the matchmaker knows, or until ctx ends.
+func (d *Daemon) Vacate(ctx context.Context, why string) error {
+	for _, k := range d.keepers {
+		k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.VacateAsked{At: at, Why: why} })
+	}
+	for _, k := range d.keepers {
+		if err := k.waitFree(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// touched is the way of the owner's first input: freeze first, think later. It runs on the watcher's
+// goroutine and makes no decision; that a slot is armed has been decided ahead.
+func (d *Daemon) touched(a probe.Active) {
+	for _, k := range d.keepers {
+		if in := k.armed.Load(); in != nil {
+			if err := (*in).Freeze(); err != nil {
+				d.log.Warn("freeze for the owner", "error", err)
+			}
+		}
+	}
+	d.owner.touch(a.At)
+	for _, k := range d.keepers {
+		k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.OwnerTouched{At: at} })
+	}
+}
+
+// claimDir is where the claim file and the report of one claim are.
+func (d *Daemon) claimDir(claim job.ClaimID) string { return filepath.Join(d.cfg.Dir, string(claim)) }

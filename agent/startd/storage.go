@@ -1,0 +1,172 @@
+package startd
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"skua/internal/blob"
+	"skua/internal/job"
+	"skua/internal/transfer"
+)
+
+// Storage is [Files] over the matchmaker's file service, with this machine's cache in front of it.
+type Storage struct {
+	Client   *transfer.Client // required
+	Cache    *blob.Cache      // nil means none
+	MaxImage int64            // bytes that an image may unpack to; 0 means 1 TiB
+}
+
+// Fetch implements [Files].
+func (s *Storage) Fetch(ctx context.Context, capability string, f job.File, root *os.Root) error {
+	mode := os.FileMode(f.Mode).Perm()
+	if mode == 0 {
+		mode = 0o644
+	}
+	out, err := root.OpenFile(f.Name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	if f.Digest == "" {
+		_, err = out.Write(f.Inline)
+	} else {
+		err = s.fetch(ctx, capability, f, out)
+	}
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return root.Chtimes(f.Name, inputTime, inputTime)
+}
+
+func (s *Storage) fetch(ctx context.Context, capability string, f job.File, out io.Writer) error {
+	if s.Cache != nil {
+		_, err := s.Cache.Copy(out, f.Digest)
+		if !errors.Is(err, blob.ErrNotFound) {
+			return err
+		}
+	}
+	_, err := s.Client.Get(ctx, capability, f.Digest, out, nil)
+	return err
+}
+
+// Store implements [Files].
+func (s *Storage) Store(ctx context.Context, capability string, f *os.File) (blob.Digest, int64, error) {
+	h := sha256.New()
+	size, err := io.Copy(h, f)
+	if err != nil {
+		return "", 0, err
+	}
+	d := blob.Digest(hex.EncodeToString(h.Sum(nil)))
+	return d, size, s.Client.Put(ctx, capability, d, size, f, nil)
+}
+
+// FetchImage implements [Files].
+func (s *Storage) FetchImage(ctx context.Context, capability string, key []byte, d blob.Digest, dir string) error {
+	k, err := imageKey(key)
+	if err != nil {
+		return err
+	}
+	src := &transfer.Source{Client: s.Client, Capability: transfer.Always(capability), Cache: s.Cache}
+	m, err := blob.LoadManifest(ctx, src, k, d)
+	if err != nil {
+		return badImage(err)
+	}
+	limit := s.MaxImage
+	if limit == 0 {
+		limit = 1 << 40
+	}
+	// What is unpacked halfway must not be taken for an image, and the directories it goes into are
+	// mounted in the sandbox, so they cannot be replaced as a whole.
+	unpacked := filepath.Join(dir, unpackName)
+	defer os.RemoveAll(unpacked)
+	err = blob.Unpack(ctx, blob.UnpackConfig{
+		Manifest: m, Source: src, Key: k, Dir: unpacked, MaxBytes: limit, OutsideLinks: true,
+	})
+	if err != nil {
+		return badImage(err)
+	}
+	for _, name := range []string{scratchName, imageName} {
+		if err := moveInto(filepath.Join(unpacked, name), filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unpackName is where an image is unpacked, beside the directories that it goes into.
+const unpackName = "unpacked"
+
+// moveInto moves what is in from into the directory to. Directories that are in both are merged. No
+// job runs yet, so nobody plays tricks with links meanwhile.
+func moveInto(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("put the image in place: %w", err)
+	}
+	for _, e := range entries {
+		src, dst := filepath.Join(from, e.Name()), filepath.Join(to, e.Name())
+		if fi, err := os.Lstat(dst); err == nil && fi.IsDir() && e.IsDir() {
+			if err := moveInto(src, dst); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := os.Rename(src, dst); err != nil {
+			return fmt.Errorf("put the image in place: %w", err)
+		}
+	}
+	return nil
+}
+
+// badImage marks the errors that fetching again will not cure.
+func badImage(err error) error {
+	for _, final := range []error{blob.ErrMismatch, blob.ErrSealed, blob.ErrManifest, blob.ErrNotFound} {
+		if errors.Is(err, final) {
+			return fmt.Errorf("%w: %w", ErrBadImage, err)
+		}
+	}
+	return err
+}
+
+// StoreImage implements [Files].
+func (s *Storage) StoreImage(ctx context.Context, capability string, key []byte, dir string, names []string) (blob.Digest, int64, error) {
+	k, err := imageKey(key)
+	if err != nil {
+		return "", 0, err
+	}
+	sink := &transfer.Sink{Client: s.Client, Capability: transfer.Always(capability), Cache: s.Cache}
+	m, err := blob.Pack(ctx, blob.PackConfig{Dir: dir, Include: names, Key: k, Sink: sink, OutsideLinks: true})
+	if err != nil {
+		return "", 0, err
+	}
+	d, err := blob.SaveManifest(ctx, sink, k, m)
+	if err != nil {
+		return "", 0, err
+	}
+	var size int64
+	for _, c := range m.Chunks {
+		size += c.Len
+	}
+	return d, size, nil
+}
+
+func imageKey(key []byte) (blob.Key, error) {
+	var k blob.Key
+	if len(key) != len(k) {
+		return k, fmt.Errorf("the job's key has %d bytes, want %d", len(key), len(k))
+	}
+	copy(k[:], key)
+	return k, nil
+}

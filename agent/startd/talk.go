@@ -1,0 +1,180 @@
+package startd
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"skua/agent/slot"
+	"skua/internal/bus"
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/wire"
+)
+
+// listen subscribes to what the matchmaker sends. The function it returns ends that.
+func (d *Daemon) listen() (stop func(), err error) {
+	offers, err := d.cfg.Bus.Subscribe(wire.OfferSubject(d.cfg.Agent), d.onOffer)
+	if err != nil {
+		return nil, fmt.Errorf("listen for offers: %w", err)
+	}
+	controls, err := d.cfg.Bus.Subscribe(wire.ControlSubject(d.cfg.Agent), d.onControl)
+	if err != nil {
+		offers.Unsubscribe()
+		return nil, fmt.Errorf("listen for controls: %w", err)
+	}
+	return func() {
+		offers.Unsubscribe()
+		controls.Unsubscribe()
+	}, nil
+}
+
+func (d *Daemon) onOffer(m bus.Msg) {
+	offer, err := wire.Decode[wire.Offer](m.Data)
+	if err != nil {
+		d.log.Warn("offer cannot be read", diag.KeyError, err)
+		return
+	}
+	for _, k := range d.keepers {
+		if k.name == offer.Slot {
+			k.post(func(at time.Time, now job.Instant) slot.Event { return k.offered(offer, at, now) })
+			return
+		}
+	}
+	d.log.Warn("offer for a slot that is not here", diag.KeySlot, offer.Slot, diag.KeyJob, offer.Job)
+}
+
+func (d *Daemon) onControl(m bus.Msg) {
+	c, err := wire.Decode[wire.Control](m.Data)
+	if err != nil {
+		d.log.Warn("control cannot be read", diag.KeyError, err)
+		return
+	}
+	for _, k := range d.keepers {
+		if k.state().Tenancy.Claim != c.Claim {
+			continue
+		}
+		switch c.Do {
+		case wire.KillClaim:
+			k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.Gone{At: at, Claim: c.Claim} })
+		case wire.VacateClaim:
+			k.post(func(at time.Time, _ job.Instant) slot.Event {
+				return slot.VacateAsked{At: at, Why: "it was asked to leave"}
+			})
+		default:
+			d.log.Warn("control of an unknown kind", "do", c.Do)
+		}
+	}
+}
+
+// offered turns an offer into the slot's event. It runs on the keeper's goroutine.
+func (k *keeper) offered(offer wire.Offer, at time.Time, now job.Instant) slot.Event {
+	if k.slot.Tenancy.Claim == offer.Claim && k.slot.Tenancy.Phase != job.Free {
+		return slot.Tick{At: at, Now: now} // a duplicate of the offer that was taken
+	}
+	if k.slot.Tenancy.Phase == job.Free {
+		k.offer = offer
+		k.cfg.Terms = terms(offer.Terms)
+	} else {
+		k.refuse(offer, "the slot has a claim")
+		return slot.Tick{At: at, Now: now}
+	}
+	// The verdicts of a moment ago may not be those of now, and START may look at the job.
+	k.slot.Verdicts = k.verdicts(at)
+	return slot.Offered{At: at, Now: now, Job: offer.Job, Claim: offer.Claim, Epoch: offer.Epoch}
+}
+
+// terms completes what an offer says of the protocol's durations.
+func terms(w wire.Terms) job.Terms {
+	t := job.DefaultTerms
+	if w.Lease > 0 {
+		t.Lease = w.Lease
+	}
+	if w.Renew > 0 {
+		t.Renew = w.Renew
+	}
+	if w.Offer > 0 {
+		t.Offer = w.Offer
+	}
+	t.Resend = min(t.Resend, t.Renew, t.Lease/4)
+	return t
+}
+
+func (k *keeper) refuse(offer wire.Offer, why string) {
+	data, err := wire.Encode(wire.Accept{
+		V:        wire.Version,
+		ClaimRef: wire.ClaimRef{Job: offer.Job, Claim: offer.Claim, Epoch: offer.Epoch},
+		Refused:  why,
+	})
+	if err == nil {
+		// Nobody waits for this one: an offer that is not answered is refused as well, only later.
+		err = k.d.cfg.Bus.Publish(wire.AgentSubject(k.d.cfg.Agent, wire.VerbAccept), data)
+	}
+	if err != nil {
+		k.log.Debug("refuse an offer", diag.KeyError, err)
+	}
+}
+
+// ask sends a request about the claim and posts the grant that answers it. Silence is met by the
+// tenancy's own timer, which asks again.
+func (k *keeper) ask(ctx context.Context, verb string, message any) {
+	sent, claim, patience := k.d.cfg.Clock(), k.slot.Tenancy.Claim, k.cfg.Terms.Resend
+	k.wg.Go(func() {
+		g, err := request[wire.Grant](ctx, k.d, patience, verb, message)
+		if err != nil {
+			k.log.Debug("no answer about the claim", "verb", verb, diag.KeyError, err)
+			return
+		}
+		k.post(func(at time.Time, now job.Instant) slot.Event {
+			if g.Gone {
+				return slot.Gone{At: at, Claim: claim}
+			}
+			return k.granted(g, claim, sent, at, now)
+		})
+	})
+}
+
+// granted makes the event of a grant and passes the lease on to the init. It runs on the keeper's
+// goroutine.
+func (k *keeper) granted(g wire.Grant, claim job.ClaimID, sent job.Instant, at time.Time, now job.Instant) slot.Event {
+	if k.tenant != nil && k.slot.Tenancy.Claim == claim {
+		k.tenant.refresh(g.Read, g.Write)
+		k.tenant.grant(sent.Add(k.cfg.Terms.Lease).Sub(now))
+	}
+	return slot.Granted{At: at, Now: now, Sent: sent, Claim: claim}
+}
+
+// report sends how the claim ended.
+func (k *keeper) report(ctx context.Context) {
+	done, patience := k.tenant.reported(), k.cfg.Terms.Resend
+	k.wg.Go(func() {
+		ack, err := request[wire.Ack](ctx, k.d, patience, wire.VerbDone, done)
+		if err == nil {
+			err = ack.Fail.Err()
+		}
+		if err != nil {
+			k.log.Debug("the report is not acknowledged", diag.KeyJob, done.Job, diag.KeyError, err)
+			return
+		}
+		if ack.Stale {
+			k.log.Info("the report came too late to count", diag.KeyJob, done.Job, diag.KeyEpoch, done.Epoch)
+		}
+		k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.Acknowledged{At: at, Claim: done.Claim} })
+	})
+}
+
+// request asks the matchmaker and decodes its answer.
+func request[A any](ctx context.Context, d *Daemon, patience time.Duration, verb string, message any) (A, error) {
+	var none A
+	data, err := wire.Encode(message)
+	if err != nil {
+		return none, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	answer, err := d.cfg.Bus.Request(ctx, wire.AgentSubject(d.cfg.Agent, verb), data)
+	if err != nil {
+		return none, err
+	}
+	return wire.Decode[A](answer)
+}

@@ -1,0 +1,347 @@
+package startd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"skua/agent/slot"
+	"skua/agent/starter"
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/wire"
+)
+
+// tenant is the job of one claim, from its files to its report. One goroutine does the work; the
+// methods tell it what the keeper wants.
+type tenant struct {
+	k     *keeper
+	offer wire.Offer
+	dir   string
+	log   *slog.Logger
+	cmd   job.Command
+
+	patience time.Duration // how long to wait for an answer of the matchmaker
+
+	running atomic.Pointer[Init] // set while there is a job to freeze
+	leave   chan string          // a wish to leave, with the reason; holds one
+	cancel  context.CancelCauseFunc
+	ended   chan struct{} // closed when the work is over, or will never begin
+
+	mu      sync.Mutex // guards what follows
+	begun   bool
+	read    string // the newest capabilities
+	write   string
+	frozen  bool        // the keeper wants the job to stand still
+	lease   job.Instant // when the lease ends, as far as is known
+	brought job.Usage   // what the job had used when it came here, in its image
+	report  wire.Done
+}
+
+// Why a tenant's work was cut short. Anything else means that the agent stops and the job lives on.
+var errDiscarded = errors.New("the claim is gone")
+
+type killedError struct{ why string }
+
+func (e *killedError) Error() string { return e.why }
+
+func newTenant(k *keeper, offer wire.Offer) *tenant {
+	return &tenant{
+		k: k, offer: offer, dir: k.d.claimDir(offer.Claim),
+		log:   k.log.With(diag.KeyJob, offer.Job.String(), diag.KeyEpoch, offer.Epoch),
+		leave: make(chan string, 1), ended: make(chan struct{}),
+		cancel: func(error) {}, patience: k.cfg.Terms.Resend,
+		read: offer.Read, write: offer.Write,
+	}
+}
+
+// start begins the work. The claim has been granted.
+func (t *tenant) start(ctx context.Context) { t.begin(ctx, nil) }
+
+// adopt begins the work in the middle, with a job that an earlier agent started.
+func (t *tenant) adopt(ctx context.Context, in Init) { t.begin(ctx, in) }
+
+func (t *tenant) begin(ctx context.Context, in Init) {
+	ctx, t.cancel = context.WithCancelCause(ctx)
+	t.mu.Lock()
+	t.begun = true
+	t.mu.Unlock()
+	if in != nil {
+		t.running.Store(&in)
+	}
+	t.k.wg.Go(func() {
+		defer t.cancel(nil)
+		done, ok := t.work(ctx, in)
+		close(t.ended)
+		if ok {
+			t.conclude(done)
+			t.k.post(func(at time.Time, now job.Instant) slot.Event { return slot.Ended{At: at, Now: now} })
+		}
+	})
+}
+
+// work does everything from the job's files to its report. It is false when there is nothing to
+// report: the claim is gone, or the agent stops and the job lives on.
+func (t *tenant) work(ctx context.Context, in Init) (wire.Done, bool) {
+	var err error
+	if t.cmd, err = job.CommandOf(t.offer.Ad); err != nil {
+		return hold(job.HoldStartFailed, err.Error()), true
+	}
+	if in == nil {
+		if in, err = t.prepare(ctx); err != nil {
+			return t.failed(ctx, in, err)
+		}
+	}
+	defer t.running.Store(nil)
+	for {
+		select {
+		case <-ctx.Done():
+			return t.failed(ctx, in, ctx.Err())
+		case why := <-t.leave:
+			return t.depart(ctx, in, why)
+		case <-in.Done():
+			exit := in.Exit()
+			if t.savedItself(exit) {
+				if err := t.storeOwnFiles(ctx, in); err != nil {
+					return t.failed(ctx, in, err)
+				}
+				if err := t.again(ctx, in); err != nil {
+					return t.failed(ctx, in, err)
+				}
+				continue
+			}
+			return t.finish(ctx, in, exit)
+		}
+	}
+}
+
+// failed ends the work after an error, or after the keeper cut it short.
+func (t *tenant) failed(ctx context.Context, in Init, err error) (wire.Done, bool) {
+	var killed *killedError
+	var held *holdError
+	switch cause := context.Cause(ctx); {
+	case errors.As(cause, &killed):
+		usage := t.end(in)
+		return wire.Done{Outcome: wire.Evicted, Reason: killed.why, Usage: usage}, true
+	case errors.Is(cause, errDiscarded):
+		t.end(in)
+		return wire.Done{}, false
+	case cause != nil: // the agent stops
+		if in != nil {
+			in.Close()
+		}
+		return wire.Done{}, false
+	case errors.As(err, &held):
+		done := hold(held.code, held.reason)
+		done.Usage = t.end(in)
+		return done, true
+	default:
+		t.log.Warn("the claim fails", diag.KeyError, err)
+		usage := t.end(in)
+		return wire.Done{Outcome: wire.Evicted, Reason: t.k.d.cfg.Machine + " could not run it: " + err.Error(), Usage: usage}, true
+	}
+}
+
+// finish ends the work after the job's own end: the outputs are stored, then the result is reported.
+func (t *tenant) finish(ctx context.Context, in Init, exit starter.Exit) (wire.Done, bool) {
+	if exit.Err != "" {
+		return t.failed(ctx, in, errors.New(exit.Err))
+	}
+	outputs, err := t.stageOut(ctx, in.Scratch())
+	if err != nil {
+		return t.failed(ctx, in, err)
+	}
+	t.end(in)
+	usage := t.sinceStart(exit.Usage)
+	t.log.Info("job ends", "exit", exit.Code, "signal", exit.Signal)
+	return wire.Done{
+		Outcome: wire.Exited, Usage: usage,
+		Result: &job.Result{ExitCode: exit.Code, Signal: exit.Signal, Usage: usage, Outputs: outputs},
+	}, true
+}
+
+// end kills whatever of the claim still lives and gives its usage.
+func (t *tenant) end(in Init) job.Usage {
+	t.running.Store(nil)
+	if in == nil {
+		return job.Usage{}
+	}
+	if err := in.Kill(); err != nil {
+		t.log.Warn("kill the job", diag.KeyError, err)
+	}
+	<-in.Done() // Kill does not return before nothing of the job is left
+	in.Close()
+	return t.sinceStart(in.Exit().Usage)
+}
+
+// sinceStart is the part of a usage that fell to this claim: an init counts from the job's very
+// beginning, images included.
+func (t *tenant) sinceStart(u starter.Usage) job.Usage {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return job.Usage{
+		UserCPU: max(0, u.User-t.brought.UserCPU), SysCPU: max(0, u.System-t.brought.SysCPU),
+		Wall: max(0, u.Wall-t.brought.Wall), MaxRSS: u.MaxRSS,
+	}
+}
+
+func jobUsage(u starter.Usage) job.Usage {
+	return job.Usage{UserCPU: u.User, SysCPU: u.System, Wall: u.Wall, MaxRSS: u.MaxRSS}
+}
+
+// conclude completes the report and puts it on disk.
+func (t *tenant) conclude(done wire.Done) {
+	done.V = wire.Version
+	done.ClaimRef = wire.ClaimRef{Job: t.offer.Job, Claim: t.offer.Claim, Epoch: t.offer.Epoch}
+	if err := writeJSON(t.dir, reportFile, done); err != nil {
+		// It is still sent; only a crash before the acknowledgement would lose it, and then the
+		// job runs again.
+		t.log.Error("write the report", diag.KeyError, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.report = done
+}
+
+func (t *tenant) reported() wire.Done {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.report
+}
+
+// vacate asks the job to leave with a checkpoint. A job that is still being prepared is given up.
+func (t *tenant) vacate(why string) {
+	if t.running.Load() == nil {
+		t.kill(why)
+		return
+	}
+	select {
+	case t.leave <- why:
+	default: // it is leaving already
+	}
+}
+
+// kill ends the job at once; the claim is then reported as evicted.
+func (t *tenant) kill(why string) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	begun := t.begun
+	t.begun = true
+	t.mu.Unlock()
+	if begun {
+		t.cancel(&killedError{why})
+		return
+	}
+	close(t.ended)
+	t.conclude(wire.Done{Outcome: wire.Evicted, Reason: why})
+	t.k.post(func(at time.Time, now job.Instant) slot.Event { return slot.Ended{At: at, Now: now} })
+}
+
+// discard ends the job at once; nothing is reported.
+func (t *tenant) discard() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	begun := t.begun
+	t.begun = true
+	t.mu.Unlock()
+	if begun {
+		t.cancel(errDiscarded)
+		return
+	}
+	close(t.ended)
+}
+
+func (t *tenant) freeze() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	t.frozen = true
+	t.mu.Unlock()
+	if in := t.running.Load(); in != nil {
+		if err := (*in).Freeze(); err != nil {
+			t.log.Warn("freeze the job", diag.KeyError, err)
+		}
+	}
+}
+
+func (t *tenant) thaw() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	t.frozen = false
+	t.mu.Unlock()
+	if in := t.running.Load(); in != nil {
+		if err := (*in).Thaw(); err != nil {
+			t.log.Warn("thaw the job", diag.KeyError, err)
+		}
+	}
+}
+
+// runs makes the job known to those who may have to freeze it.
+func (t *tenant) runs(in Init) {
+	t.running.Store(&in)
+	t.mu.Lock()
+	frozen, left := t.frozen, t.lease.Sub(t.k.d.cfg.Clock())
+	t.mu.Unlock()
+	if err := in.Grant(left); err != nil {
+		t.log.Warn("tell the init of the lease", diag.KeyError, err)
+	}
+	if frozen { // the owner came while the job was being prepared
+		t.freeze()
+	}
+	t.k.post(func(at time.Time, now job.Instant) slot.Event { return slot.Tick{At: at, Now: now} }) // arms the slot
+}
+
+// grant tells the init how long the lease still is.
+func (t *tenant) grant(remaining time.Duration) {
+	t.mu.Lock()
+	t.lease = t.k.d.cfg.Clock().Add(remaining)
+	t.mu.Unlock()
+	if in := t.running.Load(); in != nil {
+		if err := (*in).Grant(remaining); err != nil {
+			t.log.Warn("tell the init of the lease", diag.KeyError, err)
+		}
+	}
+}
+
+// refresh takes newer capabilities.
+func (t *tenant) refresh(read, write string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if read != "" {
+		t.read = read
+	}
+	if write != "" {
+		t.write = write
+	}
+}
+
+func (t *tenant) capabilities() (read, write string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.read, t.write
+}
+
+// usage is what the job has used so far. It is known once the job has ended.
+func (t *tenant) usage() job.Usage { return job.Usage{} }
+
+// holdError says that a person must look at the job before it can run.
+type holdError struct {
+	code   int
+	reason string
+}
+
+func (e *holdError) Error() string { return e.reason }
+
+func hold(code int, reason string) wire.Done {
+	return wire.Done{Outcome: wire.Hold, Code: code, Reason: reason}
+}
