@@ -96,7 +96,8 @@ func newSealer(key Key) (*sealer, error) {
 		return nil, err
 	}
 	s.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-		zstd.WithWindowSize(zstdWindow), zstd.WithEncoderCRC(false)) // the cipher authenticates
+		zstd.WithWindowSize(zstdWindow), zstd.WithSingleSegment(true), // which always states its size
+		zstd.WithEncoderCRC(false)) // the cipher authenticates
 	if err != nil {
 		return nil, err
 	}

@@ -231,8 +231,7 @@ func (p *packer) addFile(ctx context.Context, e *Entry, size int64) error {
 				return err
 			}
 		}
-		// The bundle becomes the next chunk but for those that other files add meanwhile: its
-		// place in the table is taken with its first file.
+		// A bundle takes its place in the table with its first file, and is sent when it is full.
 		if len(p.bundle) == 0 {
 			p.chunks = append(p.chunks, &packedChunk{})
 			p.bundleAt = len(p.chunks) - 1
@@ -392,8 +391,8 @@ func (p *packer) manifest() Manifest {
 }
 
 // staysInside reports whether a link at name, to target, leads to somewhere in its tree, whatever is
-// there. It reads target as its system would, and a backslash or a drive letter as Windows would, since the tree may be
-// unpacked there.
+// there. A target with a backslash or a colon is taken to lead outside on every system, since the tree
+// may be unpacked on Windows.
 func staysInside(name, target string) bool {
 	if path.IsAbs(target) || target == "" || hasWindowsMeaning(target) {
 		return false

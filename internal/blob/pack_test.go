@@ -186,6 +186,30 @@ func TestPackUnpackGivesTheSameTree(t *testing.T) {
 	}
 }
 
+func TestEverySizeOfFile(t *testing.T) {
+	for _, n := range []int{1, 2, 100, 255, 256, 257, 4095, 4096, 4097, 64 << 10, 64<<10 + 1, 1 << 20, 1<<20 + 1} {
+		for kind, data := range map[string][]byte{"text": bytes.Repeat([]byte("a"), n), "random": randomBytes(1, n), "zero": make([]byte, n)} {
+			tree, src, key := t.TempDir(), dirSource(t.TempDir()), blob.NewKey()
+			write(t, tree, "f", data, 0o644)
+			m := pack(t, blob.PackConfig{Dir: tree, Key: key, Sink: src})
+			d, err := blob.SaveManifest(t.Context(), src, key, m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m, err = blob.LoadManifest(t.Context(), src, key, d); err != nil {
+				t.Fatalf("%d bytes of %s: %v", n, kind, err)
+			}
+			out := t.TempDir()
+			if err := blob.Unpack(t.Context(), blob.UnpackConfig{Manifest: m, Source: src, Key: key, Dir: out, MaxBytes: int64(n)}); err != nil {
+				t.Fatalf("%d bytes of %s: %v", n, kind, err)
+			}
+			if got, err := os.ReadFile(filepath.Join(out, "f")); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%d bytes of %s came back as %d, %v", n, kind, len(got), err)
+			}
+		}
+	}
+}
+
 func TestUnchangedTreeMovesNothing(t *testing.T) {
 	tree, sink, key := makeTree(t), newSink(t), blob.NewKey()
 	first := pack(t, blob.PackConfig{Dir: tree, Key: key, Sink: sink})

@@ -62,3 +62,35 @@ func TestUnpackedZerosTakeNoDisk(t *testing.T) {
 		t.Errorf("8 MB of zeros but for one page take %d bytes", used)
 	}
 }
+
+func TestOwnerOfWhatIsUnpacked(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives files away")
+	}
+	tree, sink, key := makeTree(t), newSink(t), blob.NewKey()
+	if err := os.Symlink("/etc/passwd", filepath.Join(tree, "outside")); err != nil {
+		t.Fatal(err)
+	}
+	var before, after unix.Stat_t
+	if err := unix.Stat("/etc/passwd", &before); err != nil {
+		t.Fatal(err)
+	}
+	m := pack(t, blob.PackConfig{Dir: tree, Key: key, Sink: sink, OutsideLinks: true})
+	out := t.TempDir()
+	err := blob.Unpack(t.Context(), blob.UnpackConfig{
+		Manifest: m, Source: sink, Key: key, Dir: out, MaxBytes: 1 << 30,
+		OutsideLinks: true, Owner: &blob.Owner{UID: 54321, GID: 54322},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range m.Entries {
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(out, e.Path), &st); err != nil || st.Uid != 54321 || st.Gid != 54322 {
+			t.Errorf("%s belongs to %d:%d, %v", e.Path, st.Uid, st.Gid, err)
+		}
+	}
+	if err := unix.Stat("/etc/passwd", &after); err != nil || after != before {
+		t.Errorf("a link was followed: %+v became %+v", before, after)
+	}
+}

@@ -114,8 +114,8 @@ type unpacker struct {
 	stats Stats
 }
 
-// makeNames makes directories, empty files of the full size, and everything else but links. Until the end nobody
-// but us may enter or read them.
+// makeNames makes directories, empty files of the full size, and everything else but links. Until the
+// end nobody but us may enter or read them.
 func (u *unpacker) makeNames(ctx context.Context) error {
 	for _, e := range u.cfg.Manifest.Entries {
 		if err := context.Cause(ctx); err != nil {
