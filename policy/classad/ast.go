@@ -105,6 +105,14 @@ func newRef(pos int, base node, absolute bool, name string) *attrRef {
 	return &attrRef{at: at(pos), base: base, absolute: absolute, name: name, key: key, special: specials[key]}
 }
 
+// Literal returns the value of an expression that is nothing but a constant.
+func (e *Expr) Literal() (Value, bool) {
+	if lit, ok := e.root.(*literal); ok {
+		return lit.v, true
+	}
+	return Value{}, false
+}
+
 func literalExpr(v Value) *Expr { return &Expr{root: &literal{v: v}} }
 
 // op is an operator.

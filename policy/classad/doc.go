@@ -10,6 +10,6 @@
 // and depth of what is parsed, and the steps, depth and memory of an evaluation, are all bounded; an
 // evaluation that goes beyond a bound, or that runs in a circle, gives Error.
 //
-// The package does no I/O and, apart from the language's own time and random functions, depends on
-// nothing but its input. Ads and expressions may be read concurrently, not while one is being changed.
+// The package does no I/O and depends on nothing but its input, apart from the language's own functions
+// for the time, random numbers and home directories. Ads and expressions may be read concurrently, not while one is being changed.
 package classad

@@ -1,7 +1,6 @@
 package classad
 
 import (
-	"math"
 	"sync"
 	"time"
 )
@@ -10,13 +9,14 @@ import (
 type scope struct {
 	ad    *Ad
 	up    *scope // the ad around a nested one
+	top   *scope // the outermost ad around a nested one
 	other *scope // of an outermost ad: the one it is being matched with
 	right bool   // of an outermost ad: it is the target, not my
 }
 
 func (sc *scope) outermost() *scope {
-	for sc.up != nil {
-		sc = sc.up
+	if sc.top != nil {
+		return sc.top
 	}
 	return sc
 }
@@ -27,6 +27,8 @@ type evaluator struct {
 	depth  int // of nested nodes
 	refs   int // of attributes on the way
 	failed bool
+
+	regexpTime time.Duration // spent in the backtracking engine
 
 	my, target scope
 }
@@ -122,7 +124,9 @@ func (n *paren) eval(ev *evaluator, sc *scope) Value { return ev.eval(n.x, sc) }
 
 func (n *listNode) eval(_ *evaluator, sc *scope) Value { return listValue(n.elems, sc) }
 
-func (n *adNode) eval(_ *evaluator, sc *scope) Value { return adValue(&scope{ad: n.ad, up: sc}) }
+func (n *adNode) eval(_ *evaluator, sc *scope) Value {
+	return adValue(&scope{ad: n.ad, up: sc, top: sc.outermost()})
+}
 
 func (n *call) eval(ev *evaluator, sc *scope) Value {
 	if n.fn == nil {
@@ -134,6 +138,11 @@ func (n *call) eval(ev *evaluator, sc *scope) Value {
 func (n *attrRef) eval(ev *evaluator, sc *scope) Value {
 	switch {
 	case n.base != nil:
+		if base, ok := n.base.(*attrRef); ok {
+			if s := base.side(sc); s != nil {
+				return n.lookup(ev, s)
+			}
+		}
 		return n.selectFrom(ev, ev.eval(n.base, sc))
 	case n.absolute:
 		top := sc.outermost()
@@ -147,6 +156,25 @@ func (n *attrRef) eval(ev *evaluator, sc *scope) Value {
 		v, _ = n.find(ev, sc.other)
 	}
 	return v
+}
+
+// side is the ad that a bare MY or TARGET means, found without making a value of it; nil if n is
+// neither or an attribute has that name.
+func (n *attrRef) side(sc *scope) *scope {
+	if n.base != nil || n.absolute {
+		return nil
+	}
+	switch n.special {
+	case specialMy:
+		if sc.ad.find(n.key) == nil {
+			return sc
+		}
+	case specialTarget:
+		if e, _ := findFrom(sc, n.key); e == nil {
+			return sc.outermost().other
+		}
+	}
+	return nil
 }
 
 // selectFrom evaluates base.name.
@@ -197,6 +225,7 @@ func (n *attrRef) find(ev *evaluator, sc *scope) (v Value, found bool) {
 			v = n.around(s)
 			return v, v.kind != Undefined
 		}
+		ev.steps-- // ads can be nested deeply
 	}
 }
 
@@ -299,227 +328,4 @@ func (n *ternary) eval(ev *evaluator, sc *scope) Value {
 		return ev.eval(n.yes, sc)
 	}
 	return ev.eval(n.no, sc)
-}
-
-func (n *unary) eval(ev *evaluator, sc *scope) Value {
-	x := ev.eval(n.x, sc)
-	if x.kind <= Error {
-		return x
-	}
-	switch n.op {
-	case opNot:
-		if b, ok := x.Bool(); ok {
-			return boolValue(!b)
-		}
-	case opCompl:
-		if x.kind == Integer {
-			return intValue(^x.int())
-		}
-	case opAdd:
-		if x.kind == Integer || x.kind == Real || x.kind == RelTime {
-			return x
-		}
-	case opSub:
-		switch x.kind {
-		case Integer:
-			return intValue(-x.int())
-		case Real:
-			return realValue(-x.float())
-		case RelTime:
-			return relValue(-x.float())
-		}
-	}
-	return errorValue
-}
-
-func (n *binary) eval(ev *evaluator, sc *scope) Value {
-	if n.op == opAnd || n.op == opOr {
-		return n.logic(ev, sc)
-	}
-	x, y := ev.eval(n.x, sc), ev.eval(n.y, sc)
-	if x.kind == String && y.kind == String {
-		ev.spend(min(len(x.str), len(y.str)))
-	}
-	if n.op == opIs || n.op == opIsnt {
-		return identical(x, y, n.op == opIs)
-	}
-	return operate(n.op, x, y)
-}
-
-// logic is three-valued: what is not known does not matter if the other side decides.
-func (n *binary) logic(ev *evaluator, sc *scope) Value {
-	decisive := n.op == opOr // the value of either side that settles the matter
-	x := ev.eval(n.x, sc)
-	b, ok := x.Bool()
-	if ok && b == decisive {
-		return boolValue(b)
-	}
-	if !ok && x.kind != Undefined {
-		return errorValue
-	}
-	y := ev.eval(n.y, sc)
-	c, ok := y.Bool()
-	switch {
-	case ok && c == decisive:
-		return boolValue(c)
-	case !ok && y.kind != Undefined:
-		return errorValue
-	case x.kind == Undefined || y.kind == Undefined:
-		return undefinedValue
-	}
-	return boolValue(!decisive)
-}
-
-// operate applies the strict binary operators, those that need both sides.
-func operate(o op, x, y Value) Value {
-	switch {
-	case x.kind == Error || y.kind == Error:
-		return errorValue
-	case x.kind == Undefined || y.kind == Undefined:
-		return undefinedValue
-	case o >= opEq && o <= opGe:
-		return compare(o, x, y)
-	case o >= opAdd && o <= opMod:
-		return arithmetic(o, x, y)
-	}
-	return bitwise(o, x, y)
-}
-
-func bitwise(o op, x, y Value) Value {
-	if x.kind != Integer || y.kind != Integer {
-		return errorValue
-	}
-	a, b := x.int(), y.int()
-	switch o {
-	case opBitOr:
-		return intValue(a | b)
-	case opBitXor:
-		return intValue(a ^ b)
-	case opBitAnd:
-		return intValue(a & b)
-	case opShl: // distances count modulo 64, as the processor takes them
-		return intValue(a << (b & 63))
-	case opShr:
-		return intValue(a >> (b & 63))
-	case opUshr:
-		if a >= 0 {
-			return intValue(a >> (b & 63))
-		}
-		// The sign is masked out after an arithmetic shift; for a distance of 0 that takes all bits.
-		return intValue((a >> (b & 63)) &^ (math.MinInt64 >> ((b - 1) & 63)))
-	}
-	return errorValue
-}
-
-func arithmetic(o op, x, y Value) Value {
-	if x.kind >= AbsTime || y.kind >= AbsTime {
-		return timeArithmetic(o, x, y)
-	}
-	if !x.isNumber() || !y.isNumber() {
-		return errorValue
-	}
-	if x.kind == Real || y.kind == Real {
-		return realArithmetic(o, x.number(), y.number())
-	}
-	a, b := x.int(), y.int()
-	switch o {
-	case opAdd:
-		return intValue(a + b)
-	case opSub:
-		return intValue(a - b)
-	case opMul:
-		return intValue(a * b)
-	case opDiv:
-		if b == 0 {
-			return errorValue
-		}
-		if a == math.MinInt64 && b == -1 {
-			return intValue(math.MaxInt64)
-		}
-		return intValue(a / b)
-	case opMod:
-		if b == 0 {
-			return errorValue
-		}
-		return intValue(a % b)
-	}
-	return errorValue
-}
-
-func realArithmetic(o op, a, b float64) Value {
-	var r float64
-	switch o {
-	case opAdd:
-		r = a + b
-	case opSub:
-		r = a - b
-	case opMul:
-		r = a * b
-	case opDiv:
-		r = a / b
-	default:
-		return errorValue
-	}
-	if math.IsInf(r, 1) { // only beyond the upper end; minus infinity passes
-		return errorValue
-	}
-	return realValue(r)
-}
-
-// compare orders numbers and times by size, strings without regard to case.
-func compare(o op, x, y Value) Value {
-	var less, equal bool
-	switch {
-	case x.kind == String && y.kind == String:
-		c := compareFold(x.str, y.str)
-		less, equal = c < 0, c == 0
-	case x.isNumber() && y.isNumber():
-		if x.kind == Real || y.kind == Real {
-			a, b := x.number(), y.number()
-			if a != a || b != b {
-				return boolValue(o == opNe)
-			}
-			less, equal = a < b, a == b
-		} else {
-			less, equal = x.int() < y.int(), x.int() == y.int()
-		}
-	case x.kind == AbsTime && y.kind == AbsTime:
-		less, equal = x.int() < y.int(), x.int() == y.int()
-	case x.kind == RelTime && y.kind == RelTime:
-		less, equal = x.float() < y.float(), x.float() == y.float()
-	default:
-		return errorValue
-	}
-	switch o {
-	case opEq:
-		return boolValue(equal)
-	case opNe:
-		return boolValue(!equal)
-	case opLt:
-		return boolValue(less)
-	case opLe:
-		return boolValue(less || equal)
-	case opGt:
-		return boolValue(!less && !equal)
-	case opGe:
-		return boolValue(!less)
-	}
-	return errorValue
-}
-
-// identical is =?= or, if want is false, =!=: the same kind and the same value, and never undefined.
-// Lists and ads cannot be compared with their like.
-func identical(x, y Value, want bool) Value {
-	if x.kind != y.kind {
-		return boolValue(!want)
-	}
-	switch x.kind {
-	case List, AdKind:
-		return errorValue
-	case Real, RelTime:
-		return boolValue((x.float() == y.float()) == want)
-	case String:
-		return boolValue((x.str == y.str) == want)
-	}
-	return boolValue((x.bits == y.bits && x.off == y.off) == want)
 }

@@ -82,6 +82,15 @@ func appendJSON(b []byte, n node) []byte {
 }
 
 func appendJSONString(b []byte, s string) []byte {
+	plain := true
+	for i := 0; i < len(s) && plain; i++ {
+		plain = ' ' <= s[i] && s[i] <= '~' && s[i] != '"' && s[i] != '\\'
+	}
+	if plain {
+		b = append(b, '"')
+		b = append(b, s...)
+		return append(b, '"')
+	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
@@ -170,8 +179,7 @@ func (d *jsonDecoder) object() (*Ad, int, error) {
 }
 
 func (d *jsonDecoder) value() (node, int, error) {
-	const maxJSONDepth = 1000 // an error names each level, so that this is less than maxHeight
-	if d.depth >= maxJSONDepth {
+	if d.depth >= maxNesting {
 		return nil, 0, errors.New("nested too deeply")
 	}
 	d.depth++
@@ -213,13 +221,12 @@ func (d *jsonDecoder) value() (node, int, error) {
 	return &literal{v: v}, height, nil
 }
 
-// expr parses an expression so that it and the levels around it are no higher than a tree may be.
+// expr parses an expression that stands as deep as d does.
 func (d *jsonDecoder) expr(src string) (node, int, error) {
 	p := newParser(src, false)
 	p.depth = d.depth
 	n, h := p.expr()
 	p.end()
-	p.grown(h + d.depth)
 	if p.err != nil {
 		return nil, 0, p.err
 	}

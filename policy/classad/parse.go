@@ -138,14 +138,21 @@ func (p *parser) found() string {
 // grown checks the height of a tree that has just become one higher.
 func (p *parser) grown(height int) int {
 	if height >= maxHeight {
-		p.fail(p.tok.pos, "the expression is nested too deeply")
+		p.fail(p.tok.pos, "the expression is too long")
 	}
 	return height + 1
 }
 
+// deeper counts a level of recursion. Whoever calls it takes it back from depth.
+func (p *parser) deeper() {
+	if p.depth++; p.depth > maxNesting {
+		p.fail(p.tok.pos, "the expression is nested too deeply")
+	}
+}
+
 // expr parses a conditional or anything that binds more tightly.
 func (p *parser) expr() (node, int) {
-	p.depth = p.grown(p.depth)
+	p.deeper()
 	defer func() { p.depth-- }()
 	n, h := p.binary(1)
 	if !p.isPunct('?') {
@@ -204,7 +211,7 @@ func (p *parser) unary() (node, int) {
 		p.unexpected("where a value should be")
 		return nil, 0
 	}
-	p.depth = p.grown(p.depth)
+	p.deeper()
 	p.next()
 	x, h := p.unary()
 	p.depth--

@@ -256,6 +256,9 @@ func (n *paren) print(p *printer) {
 func (n *attrRef) print(p *printer) {
 	if n.base != nil {
 		n.base.print(p)
+		if lit, ok := n.base.(*literal); ok && lit.v.isNumber() {
+			p.WriteByte(' ') // 1.x would be a number
+		}
 	}
 	if n.base != nil || n.absolute {
 		p.WriteByte('.')

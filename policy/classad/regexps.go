@@ -15,11 +15,8 @@ import (
 // understands the same way; the rest goes to a backtracking engine with a time limit. Both see each
 // byte as the character of that number.
 
-const (
-	regexpTime = 200 * time.Millisecond // for one match of the backtracking engine
-	maxPattern = 64 << 10
-	maxCached  = 256
-)
+// maxCached is how many compiled patterns are kept.
+const maxCached = 256
 
 type regex struct {
 	linear *regexp.Regexp // nil if only the other engine understands the pattern
@@ -98,7 +95,7 @@ func newRegex(pattern, flags string) (*regex, error) {
 		return nil, err
 	}
 	if err == nil {
-		back.MatchTimeout = regexpTime
+		back.MatchTimeout = maxRegexpTime
 		re.back = back
 	}
 	if re.linear == nil {
@@ -128,6 +125,8 @@ func (re *regex) find(ev *evaluator, subject string, all bool) (matches [][]int,
 		}
 		return matches, true
 	}
+	start := time.Now()
+	defer func() { ev.regexpTime += time.Since(start) }()
 	m, err := re.back.FindRunesMatch(bytesAsRunes(subject))
 	for ; m != nil; m, err = re.back.FindNextMatch(m) {
 		groups := make([]int, 0, 2*re.groups)
@@ -139,11 +138,14 @@ func (re *regex) find(ev *evaluator, subject string, all bool) (matches [][]int,
 			}
 		}
 		matches = append(matches, groups)
-		if !all || !ev.spend(len(subject)) {
+		if !all {
 			break
 		}
+		if !ev.spend(len(subject)) || ev.regexpTime+time.Since(start) > maxRegexpTime {
+			return nil, false
+		}
 	}
-	return matches, err == nil && !ev.failed
+	return matches, err == nil && ev.regexpTime+time.Since(start) <= maxRegexpTime
 }
 
 func bytesAsRunes(s string) []rune {

@@ -50,7 +50,7 @@ func clock(secs int64, east int) time.Time { return time.Unix(secs, 0).In(time.F
 // localOffset is this machine's offset from UTC at an instant.
 func localOffset(secs int64) int32 {
 	_, east := time.Unix(secs, 0).Zone()
-	return int32(east)
+	return int32(east / 60 * 60) // offsets of old times have seconds, which ISO 8601 cannot print
 }
 
 // formatAbsTime prints 2024-02-29T13:14:15+05:30.

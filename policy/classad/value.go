@@ -153,12 +153,12 @@ func (v Value) List() ([]Value, bool) {
 	return out, true
 }
 
-// Ad returns an ad value. Its expressions no longer see the ads that it was nested in.
+// Ad returns a copy of an ad value. Its expressions no longer see the ads that it was nested in.
 func (v Value) Ad() (*Ad, bool) {
 	if v.kind != AdKind {
 		return nil, false
 	}
-	return v.ref.sc.ad, true
+	return v.ref.sc.ad.Clone(), true
 }
 
 // String prints v in the new syntax as HTCondor does, strings with their quotes. Reals have 16 digits.
