@@ -39,11 +39,21 @@ func (id ID) Compare(other ID) int {
 	return id.Proc - other.Proc
 }
 
-// MarshalText makes an ID a string in JSON, also as a map key.
-func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+// MarshalText makes an ID a string in JSON, also as a map key. The zero ID, which names no job, is an
+// empty string.
+func (id ID) MarshalText() ([]byte, error) {
+	if id == (ID{}) {
+		return nil, nil
+	}
+	return []byte(id.String()), nil
+}
 
 // UnmarshalText reads what MarshalText wrote.
 func (id *ID) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*id = ID{}
+		return nil
+	}
 	got, err := ParseID(string(text))
 	if err != nil {
 		return err

@@ -1,0 +1,237 @@
+package job_test
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"skua/internal/blob"
+	"skua/internal/job"
+	"skua/policy/classad"
+)
+
+var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+
+func TestApply(t *testing.T) {
+	id := job.ID{Cluster: 3, Proc: 1}
+	offered := &job.Offered{Job: id, Claim: "c1", Epoch: 1, Agent: "a", Slot: "slot1@desk", Machine: "desk"}
+	image := job.Image{Kind: job.CRIUImage, Digest: blob.Sum([]byte("one"))}
+	for _, tt := range []struct {
+		name   string
+		events []job.Body
+		want   job.State
+		check  func(job.Job) bool
+	}{
+		{"offered is still idle", []job.Body{offered}, job.Idle, func(j job.Job) bool { return j.Claim != nil && j.Epoch == 1 }},
+		{
+			"declined waits again and avoids the machine",
+			[]job.Body{offered, &job.Declined{Job: id, Epoch: 1}}, job.Idle,
+			func(j job.Job) bool { return j.Claim == nil && len(j.Avoid) == 1 && j.Avoid[0] == "desk" },
+		},
+		{"started runs", []job.Body{offered, &job.Started{Job: id, Epoch: 1}}, job.Running, func(j job.Job) bool { return j.Starts == 1 }},
+		{
+			"paused is suspended",
+			[]job.Body{offered, &job.Started{Job: id, Epoch: 1}, &job.Paused{Job: id, Epoch: 1, Reason: "owner"}},
+			job.Suspended, func(j job.Job) bool { return j.LastReason == "owner" },
+		},
+		{
+			"evicted with an image is idle and keeps it",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: image},
+				&job.Evicted{Job: id, Epoch: 1, Usage: job.Usage{UserCPU: time.Second}},
+			},
+			job.Idle,
+			func(j job.Job) bool {
+				return len(j.Images) == 1 && j.Usage.UserCPU == time.Second && j.Claim == nil && j.Evictions == 1
+			},
+		},
+		{
+			"a dropped image is gone",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: image},
+				&job.ImageDropped{Job: id, Epoch: 1, Digest: image.Digest},
+			},
+			job.Running, func(j job.Job) bool { return len(j.Images) == 0 },
+		},
+		{
+			"a lapsed claim is idle, revives, ends",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Lapsed{Job: id, Epoch: 1}, &job.Revived{Job: id, Epoch: 1},
+				&job.Ended{Job: id, Epoch: 1, Result: job.Result{ExitCode: 3}},
+			},
+			job.Completed, func(j job.Job) bool { return j.Result.ExitCode == 3 && j.Ended.Equal(noon) },
+		},
+		{
+			"a late result of a lapsed claim counts",
+			[]job.Body{offered, &job.Started{Job: id, Epoch: 1}, &job.Lapsed{Job: id, Epoch: 1}, &job.Ended{Job: id, Epoch: 1}},
+			job.Completed, nil,
+		},
+		{
+			"held, then released",
+			[]job.Body{&job.HeldBack{Job: id, Reason: "by hand", Code: 1}, &job.Released{Job: id}},
+			job.Idle, func(j job.Job) bool { return j.HoldReason == "" },
+		},
+		{"removed", []job.Body{offered, &job.Withdrawn{Job: id}}, job.Removed, func(j job.Job) bool { return j.Claim == nil }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			j := newJob(t, id)
+			for i, b := range tt.events {
+				var err error
+				if j, err = j.Apply(job.Event{At: noon, Body: b}); err != nil {
+					t.Fatalf("event %d: %v", i, err)
+				}
+			}
+			if j.State != tt.want {
+				t.Errorf("the job is %v, want %v", j.State, tt.want)
+			}
+			if tt.check != nil && !tt.check(j) {
+				t.Errorf("the job came out as %+v", j)
+			}
+		})
+	}
+}
+
+func TestApplyRefusesWhatCannotFollow(t *testing.T) {
+	id := job.ID{Cluster: 3, Proc: 1}
+	offered := &job.Offered{Job: id, Claim: "c1", Epoch: 1, Machine: "desk"}
+	started := &job.Started{Job: id, Epoch: 1}
+	for _, tt := range []struct {
+		name   string
+		before []job.Body
+		event  job.Body
+	}{
+		{"an offer that skips an epoch", nil, &job.Offered{Job: id, Epoch: 2}},
+		{"an offer while it runs", []job.Body{offered, started}, &job.Offered{Job: id, Epoch: 2}},
+		{"a result without an offer", nil, &job.Ended{Job: id, Epoch: 1}},
+		{"a result of an older epoch", []job.Body{
+			offered, started, &job.Lapsed{Job: id, Epoch: 1},
+			&job.Offered{Job: id, Claim: "c2", Epoch: 2, Machine: "other"},
+		}, &job.Ended{Job: id, Epoch: 1}},
+		{"a second result", []job.Body{offered, started, &job.Ended{Job: id, Epoch: 1}}, &job.Ended{Job: id, Epoch: 1}},
+		{"a result of a removed job", []job.Body{offered, started, &job.Withdrawn{Job: id}}, &job.Ended{Job: id, Epoch: 1}},
+		{"a checkpoint before the start", []job.Body{offered}, &job.Checkpointed{Job: id, Epoch: 1}},
+		{"a release of a job that is not held", nil, &job.Released{Job: id}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			j := newJob(t, id)
+			for _, b := range tt.before {
+				var err error
+				if j, err = j.Apply(job.Event{At: noon, Body: b}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			after, err := j.Apply(job.Event{At: noon, Body: tt.event})
+			if err == nil {
+				t.Fatalf("%s was taken", tt.event.Kind())
+			}
+			if !strings.Contains(err.Error(), "3.1") {
+				t.Errorf("error %q does not name the job", err)
+			}
+			if !reflect.DeepEqual(after, j) {
+				t.Error("a refused event changed the job")
+			}
+		})
+	}
+}
+
+func TestCurrentAdShowsTheLife(t *testing.T) {
+	id := job.ID{Cluster: 3, Proc: 1}
+	j := newJob(t, id)
+	for _, b := range []job.Body{
+		&job.Offered{Job: id, Claim: "c1", Epoch: 1, Slot: "slot1@desk", Machine: "desk"},
+		&job.Started{Job: id, Epoch: 1},
+	} {
+		var err error
+		if j, err = j.Apply(job.Event{At: noon, Body: b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ad := j.CurrentAd()
+	if n, _ := ad.Int("JobStatus"); n != int64(job.Running) {
+		t.Errorf("JobStatus is %d, want %d", n, job.Running)
+	}
+	if s, _ := ad.Str("RemoteHost"); s != "slot1@desk" {
+		t.Errorf("RemoteHost is %q", s)
+	}
+	if s, _ := ad.Str("Cmd"); s != "/bin/true" {
+		t.Errorf("the cluster's Cmd shows as %q", s)
+	}
+}
+
+// Every kind of event must come back from the log as it went in.
+func TestEventsRoundTrip(t *testing.T) {
+	id := job.ID{Cluster: 3, Proc: 1}
+	ad := classad.NewAd()
+	ad.SetString("Cmd", "/bin/true")
+	for _, b := range []job.Body{
+		&job.Submitted{Cluster: 3, User: "u", Owner: "ada", Request: "r", Ad: ad, Procs: []*classad.Ad{classad.NewAd()}, Inputs: [][]job.File{{{Name: "in", Size: 2, Inline: []byte("hi")}}}},
+		&job.Offered{Job: id, Claim: "c", Epoch: 1, Agent: "a", Slot: "s", Machine: "m"},
+		&job.Declined{Job: id, Epoch: 1, Reason: "r"},
+		&job.Started{Job: id, Epoch: 1},
+		&job.Paused{Job: id, Epoch: 1, Reason: "r"},
+		&job.Continued{Job: id, Epoch: 1},
+		&job.Checkpointed{Job: id, Epoch: 1, Image: job.Image{Kind: job.CRIUImage, Digest: blob.Sum(nil), At: noon}},
+		&job.ImageDropped{Job: id, Epoch: 1, Digest: blob.Sum(nil), Reason: "r"},
+		&job.Lapsed{Job: id, Epoch: 1},
+		&job.Revived{Job: id, Epoch: 1},
+		&job.Evicted{Job: id, Epoch: 1, Reason: "r", Usage: job.Usage{Wall: time.Second}},
+		&job.Ended{Job: id, Epoch: 1, Result: job.Result{ExitCode: 2, Outputs: []job.File{{Name: "o", Digest: blob.Sum(nil)}}}},
+		&job.HeldBack{Job: id, Reason: "r", Code: 6},
+		&job.Released{Job: id, Reason: "r"},
+		&job.Withdrawn{Job: id, Reason: "r"},
+		&job.Delivered{Job: id},
+		&job.LeaderEpoch{Leader: "l"},
+	} {
+		first, err := json.Marshal(job.Event{Seq: 9, At: noon, Body: b})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ev job.Event
+		if err := json.Unmarshal(first, &ev); err != nil {
+			t.Fatalf("%s: %v", b.Kind(), err)
+		}
+		second, err := json.Marshal(ev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(first) != string(second) || ev.Body.Kind() != b.Kind() {
+			t.Errorf("%s went in as\n%s and came out as\n%s", b.Kind(), first, second)
+		}
+	}
+}
+
+func FuzzEvent(f *testing.F) {
+	f.Add([]byte(`{"v":1,"seq":4,"at":"2026-03-02T12:00:00Z","kind":"started","body":{"job":"3.1","epoch":1}}`))
+	f.Add([]byte(`{"v":1,"seq":1,"at":"2026-03-02T12:00:00Z","kind":"submitted","body":{"cluster":1,"user":"u","ad":{"Cmd":"x"},"procs":[{}]}}`))
+	f.Add([]byte(`{"v":2,"kind":"started"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var ev job.Event
+		if json.Unmarshal(data, &ev) != nil {
+			return
+		}
+		again, err := json.Marshal(ev)
+		if err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
+		}
+		if err := json.Unmarshal(again, &ev); err != nil {
+			t.Fatalf("what was written cannot be read: %v\n%s", err, again)
+		}
+	})
+}
+
+func newJob(t *testing.T, id job.ID) job.Job {
+	t.Helper()
+	ad := classad.NewAd()
+	ad.SetString("Cmd", "/bin/true")
+	procs := make([]*classad.Ad, id.Proc+1)
+	for i := range procs {
+		procs[i] = classad.NewAd()
+	}
+	jobs, err := job.Create(job.Event{At: noon, Body: &job.Submitted{Cluster: id.Cluster, User: "u", Ad: ad, Procs: procs}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return jobs[id.Proc]
+}
