@@ -1,0 +1,244 @@
+package eventlog
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	renameio "github.com/google/renameio/v2/maybe"
+
+	"skua/internal/diag"
+)
+
+// Writer appends events to a log. There must be one writer of a log at a time; readers may come and
+// go.
+//
+// Every event stems from an entry of the queue log, whose sequence number says whether it has been
+// written. That number is not in the user's log, where other programs would trip over it, but in a
+// position file of the writer's own, which is renamed into place after the log is on disk and holds
+// the number and the length of the log at that moment. A crash in between leaves events in the log
+// beyond that length. They are recognised when they come again, since the same entry gives the same
+// text, byte for byte, and are not written twice.
+type Writer struct {
+	path     string
+	position string
+	log      *os.File
+	seq      uint64         // entries up to this one are written
+	size     int64          // of the log
+	unsure   map[string]int // events after the recorded length, and how often
+	dirty    bool           // something is written that Sync has not recorded
+}
+
+// record is the content of the position file.
+type record struct {
+	Version int    `json:"v"`
+	Seq     uint64 `json:"seq"`
+	Size    int64  `json:"size"`
+}
+
+// recordVersion is the form of the position file.
+//
+//   - 1: first release
+const recordVersion = 1
+
+// OpenWriter opens or makes the log at path, with position as the writer's own file for it, in a
+// directory that exists. It repairs the end of a log whose writer was interrupted. A file that is
+// not an event log is left as it is, and a Problem says so.
+func OpenWriter(path, position string) (*Writer, error) {
+	w := &Writer{path: path, position: position, unsure: map[string]int{}}
+	rec, err := readRecord(position)
+	if err != nil {
+		return nil, err
+	}
+	w.log, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &diag.Problem{
+			What: fmt.Sprintf("job log %s: there is no directory %s", path, filepath.Dir(path)),
+			Hint: "make the directory; what happened meanwhile is written then", Err: err,
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open job log: %w", err)
+	}
+	if err := w.repair(rec); err != nil {
+		w.log.Close()
+		return nil, err
+	}
+	w.seq = rec.Seq
+	return w, nil
+}
+
+func readRecord(position string) (record, error) {
+	text, err := os.ReadFile(position)
+	if errors.Is(err, fs.ErrNotExist) {
+		return record{}, nil
+	}
+	if err != nil {
+		return record{}, fmt.Errorf("read position of job log: %w", err)
+	}
+	var rec record
+	if err := json.Unmarshal(text, &rec); err != nil || rec.Size < 0 {
+		return record{}, fmt.Errorf("read position of job log: %s is damaged: %q", position, text[:min(len(text), 40)])
+	}
+	if rec.Version > recordVersion {
+		return record{}, fmt.Errorf("read position of job log: %s is of version %d, this program knows %d", position, rec.Version, recordVersion)
+	}
+	return rec, nil
+}
+
+// Seq is the number of the last entry of the queue log whose events are surely in the log. The
+// entries after it are to be given to Append, from the next on.
+func (w *Writer) Seq() uint64 { return w.seq }
+
+// Append writes the events of entry seq, all or none. An entry that was written before is passed
+// over. Nothing is sure to be on disk before [Writer.Sync].
+func (w *Writer) Append(seq uint64, events ...Event) error {
+	if seq <= w.seq {
+		return nil
+	}
+	var b []byte
+	for _, e := range events {
+		from := len(b)
+		b = e.Append(b)
+		if text := string(b[from:]); w.unsure[text] > 0 {
+			w.unsure[text]--
+			b = b[:from]
+		}
+	}
+	if len(b) > 0 {
+		if err := w.write(b); err != nil {
+			return err
+		}
+	}
+	w.seq, w.dirty = seq, true
+	return nil
+}
+
+// write appends b. A part that was written when the disk became full is taken back, so that the next
+// event does not follow half of one.
+func (w *Writer) write(b []byte) error {
+	n, err := w.log.Write(b)
+	if err != nil {
+		if n > 0 {
+			err = errors.Join(err, w.log.Truncate(w.size))
+		}
+		return fmt.Errorf("write job log: %w", err)
+	}
+	w.size += int64(n)
+	return nil
+}
+
+// Sync puts what was appended on disk and then records how far the log has come.
+func (w *Writer) Sync() error {
+	if !w.dirty {
+		return nil
+	}
+	info, err := w.log.Stat()
+	if err != nil {
+		return fmt.Errorf("sync job log: %w", err)
+	}
+	if info.Mode().IsRegular() { // not /dev/null, which people name to have no log
+		if err := w.log.Sync(); err != nil {
+			return fmt.Errorf("sync job log: %w", err)
+		}
+	}
+	w.size = info.Size() // what others have appended counts too
+	text, err := json.Marshal(record{Version: recordVersion, Seq: w.seq, Size: w.size})
+	if err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(w.position, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("record position of job log: %w", err)
+	}
+	w.dirty = false
+	clear(w.unsure) // the entries they came from are behind us
+	return nil
+}
+
+// Close syncs and closes the log.
+func (w *Writer) Close() error { return errors.Join(w.Sync(), w.log.Close()) }
+
+// beginning matches what an interrupted write can have left: the first bytes of an event.
+var beginning = regexp.MustCompile(`^\d{3} \(\d{3,}\.\d{3,}\.\d{3}\) `)
+
+// repair looks at the log beyond the recorded length. Whole events there are remembered as perhaps
+// ours; half an event at the very end is cut off, since its entry comes again.
+func (w *Writer) repair(rec record) error {
+	info, err := w.log.Stat()
+	if err != nil {
+		return fmt.Errorf("open job log: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		w.size = 0 // a pipe or /dev/null has no end to repair
+		return nil
+	}
+	w.size = info.Size()
+	from := rec.Size
+	if from > w.size { // begun anew by the user
+		from = 0
+	}
+	const most = 64 << 20 // what can have been written without a Sync, generously
+	if w.size-from > most {
+		from = w.size - most // not at the boundary of an event, which the loop below finds
+	}
+	tail := make([]byte, w.size-from)
+	if _, err := w.log.ReadAt(tail, from); err != nil && err != io.EOF {
+		return fmt.Errorf("read job log: %w", err)
+	}
+	for {
+		n, whole := cutEvent(tail)
+		if !whole {
+			break
+		}
+		w.unsure[string(tail[:n])]++
+		tail = tail[n:]
+	}
+	if len(tail) == 0 {
+		return nil
+	}
+	if len(bytes.TrimSpace(tail)) > 0 && !torn(tail) {
+		return &diag.Problem{
+			What: fmt.Sprintf("job log %s: the file ends with something that is not a job event: %.40q", w.path, tail),
+			Hint: "name another file with \"log = ...\", or move this one away",
+			Err:  ErrNotEvent,
+		}
+	}
+	w.size -= int64(len(tail))
+	if err := w.log.Truncate(w.size); err != nil {
+		return fmt.Errorf("repair job log: %w", err)
+	}
+	return nil
+}
+
+// torn reports whether b can be what is left of an event: its first bytes, or the zeros that some
+// file systems leave where data did not reach the disk.
+func torn(b []byte) bool {
+	b = bytes.TrimRight(b, "\x00")
+	if len(b) == 0 {
+		return true
+	}
+	if len(b) > MaxEvent {
+		return false
+	}
+	if beginning.Match(b) {
+		return true
+	}
+	const shape = "000 (000.000.000) "
+	if len(b) >= len(shape) {
+		return false
+	}
+	for i, c := range b { // the beginning of a beginning
+		if digit := c >= '0' && c <= '9'; i < 5 && (digit != (shape[i] == '0') || !digit && c != shape[i]) {
+			return false
+		} else if i >= 5 && !digit && bytes.IndexByte([]byte(".) "), c) < 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,246 @@
+package eventlog
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"skua/internal/diag"
+	"skua/internal/job"
+)
+
+// history is what the queue log says of a job, entry by entry; entry 3 concerns other jobs.
+var history = map[uint64][]Event{
+	1: {{Kind: Submit, Job: j12, Time: noon, Host: "<10.0.0.5:9618>"}},
+	2: {{Kind: Execute, Job: j12, Time: noon, Host: "<10.0.0.7:9618>", Slot: "slot1@desk7"}},
+	4: {{Kind: Checkpointed, Job: j12, Time: noon}, {Kind: Evicted, Job: j12, Time: noon, Checkpointed: true}},
+	5: {{Kind: Execute, Job: j12, Time: noon, Host: "<10.0.0.8:9618>", Slot: "slot1@desk8"}},
+	6: {{Kind: Execute, Job: j12, Time: noon, Host: "<10.0.0.8:9618>", Slot: "slot1@desk8"}}, // twice the same text
+	7: {{Kind: Terminated, Job: j12, Time: noon, Exit: &Exit{}}},
+}
+
+const last = 7
+
+func whole() string {
+	var b []byte
+	for seq := uint64(1); seq <= last; seq++ {
+		for _, e := range history[seq] {
+			b = e.Append(b)
+		}
+	}
+	return string(b)
+}
+
+func open(t *testing.T, dir string) *Writer {
+	t.Helper()
+	w, err := OpenWriter(filepath.Join(dir, "job.log"), filepath.Join(dir, "position"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// replay writes what is missing.
+func replay(t *testing.T, w *Writer) {
+	t.Helper()
+	for seq := w.Seq() + 1; seq <= last; seq++ {
+		if err := w.Append(seq, history[seq]...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func content(t *testing.T, dir string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "job.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestCrashAnywhere cuts the log all over, with the position recorded at every entry before that,
+// and wants the whole history once afterwards.
+func TestCrashAnywhere(t *testing.T) {
+	dir := t.TempDir()
+	var positions, logs []string // after each entry
+	w := open(t, dir)
+	for seq := uint64(1); seq <= last; seq++ {
+		if err := w.Append(seq, history[seq]...); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		p, err := os.ReadFile(filepath.Join(dir, "position"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		positions, logs = append(positions, string(p)), append(logs, content(t, dir))
+	}
+	w.Close()
+	for i, position := range append([]string{""}, positions...) {
+		recorded := 0
+		if i > 0 {
+			recorded = len(logs[i-1])
+		}
+		const step = 11 // bytes; it comes to every remainder, since the beginnings differ
+		for cut := recorded; cut <= len(whole()); cut += step {
+			dir := t.TempDir()
+			if position != "" {
+				write(t, filepath.Join(dir, "position"), position)
+			}
+			write(t, filepath.Join(dir, "job.log"), whole()[:cut])
+			replay(t, open(t, dir))
+			if got := content(t, dir); got != whole() {
+				t.Fatalf("cut at byte %d with position %q:\n%s", cut, position, got)
+			}
+		}
+	}
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestZerosAtTheEndAreCutOff(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "job.log"), whole()[:300]+strings.Repeat("\x00", 5000))
+	replay(t, open(t, dir))
+	if got := content(t, dir); got != whole() {
+		t.Errorf("got\n%q", got)
+	}
+}
+
+func TestLogOfOthersIsKept(t *testing.T) {
+	others := Event{Kind: Submit, Job: job.ID{Cluster: 1}, Time: noon, Host: "<1.2.3.4:5>"}.String()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "job.log"), others)
+	replay(t, open(t, dir))
+	if got := content(t, dir); got != others+whole() {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+func TestLogBegunAnew(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir)
+	for seq := uint64(1); seq <= 4; seq++ {
+		if err := w.Append(seq, history[seq]...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "job.log")); err != nil {
+		t.Fatal(err)
+	}
+	replay(t, open(t, dir))
+	want := history[5][0].String() + history[6][0].String() + history[7][0].String()
+	if got := content(t, dir); got != want {
+		t.Errorf("got\n%s\nwant what came after the log was removed\n%s", got, want)
+	}
+}
+
+func TestFileThatIsNoLogIsLeftAlone(t *testing.T) {
+	for _, text := range []string{"x = 1\n", "12 apples", "000 pears\n", whole() + "my own notes\n"} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "job.log"), text)
+		_, err := OpenWriter(filepath.Join(dir, "job.log"), filepath.Join(dir, "position"))
+		var p *diag.Problem
+		if !errors.As(err, &p) || p.Hint == "" {
+			t.Errorf("%q: error %v, want a problem with a hint", text, err)
+		}
+		if got := content(t, dir); got != text {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+}
+
+func TestMissingDirectory(t *testing.T) {
+	dir := t.TempDir()
+	_, err := OpenWriter(filepath.Join(dir, "none", "job.log"), filepath.Join(dir, "position"))
+	var p *diag.Problem
+	if !errors.As(err, &p) || p.Hint == "" {
+		t.Errorf("error %v, want a problem with a hint", err)
+	}
+}
+
+func TestReaderFollows(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "job.log")
+	text := whole()
+	write(t, name, "")
+	r, err := OpenReader(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var got []byte
+	for i := 0; i < len(text); i += 10 { // ten bytes at a time
+		if _, err := f.WriteString(text[i:min(i+10, len(text))]); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			e, err := r.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = e.Append(got)
+		}
+	}
+	if string(got) != text {
+		t.Errorf("read\n%s\nwant\n%s", got, text)
+	}
+	if r.Offset() != int64(len(text)) {
+		t.Errorf("offset %d, want %d", r.Offset(), len(text))
+	}
+	write(t, name, history[2][0].String()) // begun anew, shorter
+	if e, err := r.Next(); err != nil || e.Kind != Execute {
+		t.Errorf("after the log was begun anew: %v, %v", e.Kind, err)
+	}
+}
+
+func TestReaderPassesOverNonsense(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "job.log")
+	write(t, name, history[1][0].String()+"nonsense\n...\n"+history[2][0].String())
+	r, err := OpenReader(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var kinds []Kind
+	bad := 0
+	for {
+		e, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if errors.Is(err, ErrNotEvent) {
+			bad++
+			continue
+		}
+		kinds = append(kinds, e.Kind)
+	}
+	if bad != 1 || len(kinds) != 2 || kinds[1] != Execute {
+		t.Errorf("%d errors and events %v, want one error between submit and execute", bad, kinds)
+	}
+}
