@@ -5,6 +5,8 @@ import "unique"
 // An Ad is a list of named expressions. Names keep the spelling and the order in which they were
 // first set; their case does not matter. An ad may be chained to a parent, whose attributes it then
 // has too unless it has its own of the same name.
+//
+// The zero Ad is empty and ready for use. Copy one with [Ad.Clone]: a plain copy shares what it holds.
 type Ad struct {
 	attrs  []attr
 	index  map[atom]int // position in attrs; nil while there are few
@@ -33,6 +35,9 @@ func (a *Ad) Set(name string, e *Expr) {
 	if e == nil {
 		a.Delete(name)
 		return
+	}
+	if e.root == nil {
+		e = &Expr{root: undefinedNode}
 	}
 	a.set(name, atomOf(name), e)
 }

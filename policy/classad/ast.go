@@ -1,8 +1,18 @@
 package classad
 
-// An Expr is a parsed expression. It never changes and may be shared.
+// An Expr is a parsed expression. It never changes and may be shared. The zero Expr, and a nil one, are
+// the constant undefined.
 type Expr struct {
 	root node
+}
+
+var undefinedNode node = &literal{v: undefinedValue}
+
+func (e *Expr) tree() node {
+	if e == nil || e.root == nil {
+		return undefinedNode
+	}
+	return e.root
 }
 
 // node is a vertex of the syntax tree. Children are evaluated through evaluator.eval, which keeps
@@ -107,7 +117,7 @@ func newRef(pos int, base node, absolute bool, name string) *attrRef {
 
 // Literal returns the value of an expression that is nothing but a constant.
 func (e *Expr) Literal() (Value, bool) {
-	if lit, ok := e.root.(*literal); ok {
+	if lit, ok := e.tree().(*literal); ok {
 		return lit.v, true
 	}
 	return Value{}, false

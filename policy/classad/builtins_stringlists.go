@@ -44,13 +44,29 @@ func separators(args []Value, i int) (string, bool) {
 }
 
 func fieldsOf(s, seps string) []string {
+	set := byteSetOf(seps)
 	var fields []string
-	for _, f := range strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(seps, r) }) {
-		if f = strings.TrimFunc(f, func(r rune) bool { return r < ' ' && isBlank(byte(r)) || r == ' ' }); f != "" {
+	for i := 0; i <= len(s); i++ {
+		start := i
+		for i < len(s) && !set[s[i]] {
+			i++
+		}
+		if f := strings.Trim(s[start:i], " \t\n\v\f\r"); f != "" {
 			fields = append(fields, f)
 		}
 	}
 	return fields
+}
+
+// A byteSet has the separators of a list. Looking them up takes the same time however many they are.
+type byteSet [256]bool
+
+func byteSetOf(s string) *byteSet {
+	var set byteSet
+	for i := range len(s) {
+		set[s[i]] = true
+	}
+	return &set
 }
 
 // foldNumbers combines fields that are numbers by an operator: added, or the one that stands in the

@@ -132,18 +132,24 @@ func split(ev *evaluator, args []Value) Value {
 	if args[0].kind != String {
 		return errorValue
 	}
-	rest := strings.Trim(args[0].str, seps)
+	set := byteSetOf(seps)
+	s := args[0].str
+	for s != "" && set[s[0]] {
+		s = s[1:]
+	}
+	for s != "" && set[s[len(s)-1]] {
+		s = s[:len(s)-1]
+	}
 	var items []string
-	for rest != "" {
-		i := strings.IndexAny(rest, seps)
-		if i < 0 {
-			items = append(items, rest)
-			break
+	for i := 0; i < len(s); {
+		start := i
+		for i < len(s) && !set[s[i]] {
+			i++
 		}
-		items = append(items, rest[:i])
-		rest = rest[i+1:]
-		for rest != "" && isBlank(rest[0]) && strings.IndexByte(seps, rest[0]) >= 0 {
-			rest = rest[1:]
+		items = append(items, s[start:i])
+		i++
+		for i < len(s) && isBlank(s[i]) && set[s[i]] {
+			i++
 		}
 	}
 	return ev.strings(items)

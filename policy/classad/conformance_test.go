@@ -259,7 +259,7 @@ func compareValue(v Value, kind string, want json.RawMessage) string {
 			if !ok {
 				return name + " is missing"
 			}
-			if diff := compareValue(runIn(e.root, v.ref.sc), w[name].Type, w[name].Value); diff != "" {
+			if diff := compareValue((&evaluator{steps: maxSteps}).eval(e.root, v.ref.sc), w[name].Type, w[name].Value); diff != "" {
 				return name + ": " + diff
 			}
 		}

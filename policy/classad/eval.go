@@ -39,7 +39,7 @@ var evaluators = sync.Pool{New: func() any { return new(evaluator) }}
 var emptyAd = NewAd()
 
 // Eval evaluates e in the ad my against target. Either may be nil.
-func (e *Expr) Eval(my, target *Ad) Value { return run(e.root, my, target) }
+func (e *Expr) Eval(my, target *Ad) Value { return run(e.tree(), my, target) }
 
 func run(n node, my, target *Ad) Value {
 	v, _ := try(n, my, target)
@@ -69,19 +69,6 @@ func try(n node, my, target *Ad) (v Value, ok bool) {
 		evaluators.Put(ev)
 	}
 	return v, ok
-}
-
-// runIn evaluates an element of a list or ad that an earlier evaluation gave.
-func runIn(n node, sc *scope) Value {
-	if sc == nil {
-		return run(n, nil, nil)
-	}
-	ev := &evaluator{steps: maxSteps}
-	v := ev.eval(n, sc)
-	if ev.failed {
-		return errorValue
-	}
-	return v
 }
 
 // fail abandons the evaluation. That is more than an error value, which isError and =?= can see:

@@ -33,6 +33,7 @@ func TestEvaluationIsBounded(t *testing.T) {
 		{"2^60 sums", strings.NewReplacer("strcat(", "", ", ", " + ", ")", "", `"ab"`, "n\nn = 1").Replace(doubling("strcat")), "x60"},
 		{"much to compare", big, "sum(evalInEachContext(size(l) > 0 && member(s, {s, s, s, s}), {[], [], []})) + countMatches(member(\"b\", l), {" + strings.Repeat("[],", 500) + "[]})"},
 		{"much to join", big, `join(",", l)`},
+		{"long patterns over long texts", big, `regexp("` + strings.Repeat("(x?y?){200}", 10) + `z", s)`},
 		{"patterns that explode", `s = "` + strings.Repeat("a", 40) + `!"`, `regexp("^(?=a)(a+)+$", s)`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -26,7 +26,7 @@ func (a Ad) MarshalJSON() ([]byte, error) { // not on *Ad, or an Ad within a str
 }
 
 // MarshalJSON writes e as it would be as an attribute of an ad.
-func (e *Expr) MarshalJSON() ([]byte, error) { return appendJSON(nil, e.root), nil }
+func (e *Expr) MarshalJSON() ([]byte, error) { return appendJSON(nil, e.tree()), nil }
 
 func appendAdJSON(b []byte, a *Ad) []byte {
 	b = append(b, '{')
@@ -133,6 +133,8 @@ func (e *Expr) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+var errNUL = errors.New("a string cannot contain a NUL byte")
+
 type jsonDecoder struct {
 	*json.Decoder
 	depth int
@@ -163,6 +165,9 @@ func (d *jsonDecoder) object() (*Ad, int, error) {
 		name, ok := t.(string)
 		if !ok {
 			return nil, 0, errors.New("an attribute name must be a string")
+		}
+		if strings.IndexByte(name, 0) >= 0 {
+			return nil, 0, errNUL
 		}
 		n, h, err := d.value()
 		if err != nil {
@@ -199,6 +204,9 @@ func (d *jsonDecoder) value() (node, int, error) {
 		inner, isExpr := strings.CutPrefix(t, exprOpen)
 		if inner, ok := strings.CutSuffix(inner, exprClose); isExpr && ok {
 			return d.expr(inner)
+		}
+		if strings.IndexByte(t, 0) >= 0 {
+			return nil, 0, errNUL
 		}
 		v = stringValue(t)
 	case json.Delim:

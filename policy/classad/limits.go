@@ -19,6 +19,8 @@ const (
 	maxSteps = 1_000_000
 	// maxPattern is the length in bytes of a regular expression.
 	maxPattern = 8 << 10
+	// maxProgram is the number of instructions that one may become.
+	maxProgram = 20_000
 	// maxRegexpTime is what one evaluation may spend in the backtracking engine of regular expressions,
 	// which needs a time limit because steps do not measure it.
 	maxRegexpTime = 200 * time.Millisecond

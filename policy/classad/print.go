@@ -9,7 +9,7 @@ import (
 // String prints e in the new syntax. Parsing the result gives e again.
 func (e *Expr) String() string {
 	p := printer{}
-	e.root.print(&p)
+	e.tree().print(&p)
 	return p.String()
 }
 
@@ -18,7 +18,7 @@ func (e *Expr) String() string {
 // is not the end of the expression.
 func (e *Expr) OldString() string {
 	p := printer{old: true}
-	e.root.print(&p)
+	e.tree().print(&p)
 	return p.String()
 }
 

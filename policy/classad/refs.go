@@ -12,7 +12,7 @@ type Refs struct {
 // [Expr.ReferencesIn] knows the ad.
 func (e *Expr) References() Refs {
 	c := refCollector{seen: map[refKey]bool{}}
-	return c.collect(e.root)
+	return c.collect(e.tree())
 }
 
 // ReferencesIn returns the attributes that e can read on each side when it is evaluated in my: bare
@@ -23,7 +23,7 @@ func (e *Expr) ReferencesIn(my *Ad) Refs {
 		my = emptyAd
 	}
 	c := refCollector{seen: map[refKey]bool{}, my: my}
-	return c.collect(e.root)
+	return c.collect(e.tree())
 }
 
 type side uint8
@@ -185,6 +185,6 @@ func (e *Expr) Conjuncts() []*Expr {
 		}
 		out = append(out, &Expr{root: n})
 	}
-	split(e.root)
+	split(e.tree())
 	return out
 }

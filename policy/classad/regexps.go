@@ -3,6 +3,7 @@ package classad
 import (
 	"errors"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ type regex struct {
 	// and on whether \s includes the vertical tab.
 	strictlyLinear bool
 	groups         int // including the whole match
+	cost           int // of one byte of the subject in the linear engine, at worst
 }
 
 var errTooLong = errors.New("the pattern is too long")
@@ -73,8 +75,12 @@ func newRegex(pattern, flags string) (*regex, error) {
 		if flags != "" {
 			p = "(?" + flags + ")" + p
 		}
+		cost, ok := linearCost(p)
+		if ok && cost > maxProgram {
+			return nil, errTooLong
+		}
 		if linear, err := regexp.Compile(p); err == nil {
-			re.linear = linear
+			re.linear, re.cost = linear, cost
 			re.groups = linear.NumSubexp() + 1
 			re.strictlyLinear = !strings.ContainsAny(pattern, "$\\[")
 			if re.strictlyLinear {
@@ -104,6 +110,19 @@ func newRegex(pattern, flags string) (*regex, error) {
 	return re, nil
 }
 
+// linearCost is the number of instructions that the linear engine needs for a pattern.
+func linearCost(pattern string) (int, bool) {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0, false
+	}
+	prog, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return 0, false
+	}
+	return len(prog.Inst), true
+}
+
 // find returns the bounds, in bytes, of the groups of the first match or of all, with -1 for a group
 // that had no part. It reports false if that took too long.
 func (re *regex) find(ev *evaluator, subject string, all bool) (matches [][]int, ok bool) {
@@ -116,6 +135,9 @@ func (re *regex) find(ev *evaluator, subject string, all bool) (matches [][]int,
 	}
 	oddSubject := strings.HasSuffix(subject, "\n") || strings.IndexByte(subject, '\v') >= 0
 	if re.linear != nil && (re.strictlyLinear || re.back == nil || !oddSubject) {
+		if !ev.spend(len(subject) * re.cost / 4) {
+			return nil, false
+		}
 		latin := toLatin1(subject)
 		matches = re.linear.FindAllStringSubmatchIndex(latin, n)
 		if len(latin) != len(subject) {

@@ -141,14 +141,15 @@ func (v Value) Seconds() (float64, bool) {
 	return v.float(), true
 }
 
-// List evaluates the elements of a list.
+// List evaluates the elements of a list. If that goes beyond the limits, the rest are errors.
 func (v Value) List() ([]Value, bool) {
 	if v.kind != List {
 		return nil, false
 	}
+	ev := &evaluator{steps: maxSteps + len(v.ref.elems)}
 	out := make([]Value, len(v.ref.elems))
 	for i, e := range v.ref.elems {
-		out[i] = runIn(e, v.ref.sc)
+		out[i] = ev.eval(e, v.ref.sc)
 	}
 	return out, true
 }
