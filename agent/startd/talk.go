@@ -50,8 +50,12 @@ func (d *Daemon) onControl(m bus.Msg) {
 		d.log.Warn("control cannot be read", diag.KeyError, err)
 		return
 	}
+	if c.Do == wire.Advertise {
+		d.advertiseNow()
+		return
+	}
 	for _, k := range d.keepers {
-		if k.state().Tenancy.Claim != c.Claim {
+		if c.Claim == "" || k.state().Tenancy.Claim != c.Claim {
 			continue
 		}
 		switch c.Do {

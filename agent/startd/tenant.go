@@ -292,6 +292,7 @@ func (t *tenant) runs(in Init) {
 	t.mu.Lock()
 	frozen, left := t.frozen, t.lease.Sub(t.k.d.cfg.Clock())
 	t.mu.Unlock()
+	t.log.Info("job runs")
 	if err := in.Grant(left); err != nil {
 		t.log.Warn("tell the init of the lease", diag.KeyError, err)
 	}

@@ -1,0 +1,482 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// campus is the demo's pool: a matchmaker, three desks, and the processes that make them.
+type campus struct {
+	dir        string
+	bin        string
+	method     string // how jobs move here: "criu" or "files"
+	root       bool
+	prefix     string // of the names of our network namespaces
+	journalDir string
+	head       string // name of the matchmaker's namespace
+	desks      []*desk
+	processes  []*process // in the order they were started
+	namespaces []string
+}
+
+// desk is one machine of the pool.
+type desk struct {
+	c       *campus
+	name    string
+	netns   string
+	display string
+	log     string // path of the agent's log
+}
+
+// process is a program that runs in the background until close.
+type process struct {
+	name  string
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+const (
+	deskCount = 3
+	network   = "10.99.77." // inside our own namespaces only
+)
+
+// build makes the campus and waits until all desks are in the pool. What was made before an error is
+// in the campus for close.
+func build(ctx context.Context, dir, bin string) (*campus, error) {
+	c := &campus{dir: dir, root: os.Geteuid() == 0, prefix: fmt.Sprintf("skd%d-", os.Getpid()), journalDir: filepath.Join(dir, "journal")}
+	var err error
+	if c.bin, err = filepath.Abs(bin); err != nil {
+		return c, err
+	}
+	if err := os.MkdirAll(c.journalDir, 0o777); err != nil {
+		return c, err
+	}
+	if err := os.Chmod(c.journalDir, 0o777); err != nil { // jobs run under ids of their own
+		return c, err
+	}
+	for _, tool := range []string{"Xvfb", "xdotool", "/usr/bin/python3"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return c, fmt.Errorf("%s is missing; scripts/setup installs it as root", tool)
+		}
+	}
+	say("Building a small campus: a matchmaker and %d desks, each with its own X display.", deskCount)
+	if c.root {
+		if err := c.makeNetwork(ctx); err != nil {
+			return c, err
+		}
+	}
+	if err := c.startMatchmaker(ctx); err != nil {
+		return c, err
+	}
+	if err := c.startDesks(ctx); err != nil {
+		return c, err
+	}
+	return c, c.awaitPool(ctx)
+}
+
+// makeNetwork gives the matchmaker and every desk a network namespace, joined by a bridge in the
+// matchmaker's. Nothing of this machine's own network is touched.
+func (c *campus) makeNetwork(ctx context.Context) error {
+	ip := func(args ...string) error {
+		out, err := exec.CommandContext(ctx, "ip", args...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+		}
+		return nil
+	}
+	addNamespace := func(name string) error {
+		if err := ip("netns", "add", name); err != nil {
+			return err
+		}
+		c.namespaces = append(c.namespaces, name)
+		return ip("-n", name, "link", "set", "lo", "up")
+	}
+	c.head = c.prefix + "head"
+	err := addNamespace(c.head)
+	for _, args := range [][]string{
+		{"-n", c.head, "link", "add", "br0", "type", "bridge"},
+		{"-n", c.head, "addr", "add", network + "1/24", "dev", "br0"},
+		{"-n", c.head, "link", "set", "br0", "up"},
+	} {
+		if err == nil {
+			err = ip(args...)
+		}
+	}
+	for i := range deskCount {
+		name := fmt.Sprint(c.prefix, "desk", i+1)
+		if err == nil {
+			err = addNamespace(name)
+		}
+		port := fmt.Sprint("desk", i+1)
+		for _, args := range [][]string{
+			{"-n", c.head, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", name},
+			{"-n", c.head, "link", "set", port, "master", "br0", "up"},
+			{"-n", name, "addr", "add", fmt.Sprint(network, 11+i, "/24"), "dev", "eth0"},
+			{"-n", name, "link", "set", "eth0", "up"},
+		} {
+			if err == nil {
+				err = ip(args...)
+			}
+		}
+	}
+	return err
+}
+
+// command makes a command that runs in a namespace; without namespaces, on this machine.
+func (c *campus) command(ctx context.Context, netns, name string, args ...string) *exec.Cmd {
+	if netns != "" {
+		args = append([]string{"--net=/run/netns/" + netns, name}, args...)
+		name = "nsenter" // leaves the mounts alone, which "ip netns exec" does not
+	}
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "SKUA_HOME="+filepath.Join(c.dir, "home"))
+	return cmd
+}
+
+// start runs a program in the background with its output in a log file.
+func (c *campus) start(netns, name string, args ...string) (*process, error) {
+	log, err := os.Create(filepath.Join(c.dir, name+".log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	// Not bound to a context: close ends it in order, politely first.
+	cmd := c.command(context.Background(), netns, args[0], args[1:]...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // ctrl-C is for the demo alone
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	p := &process{name: name, cmd: cmd, ended: make(chan struct{})}
+	go func() {
+		cmd.Wait()
+		close(p.ended)
+	}()
+	c.processes = append(c.processes, p)
+	return p, nil
+}
+
+// run executes a command and gives its standard output.
+func (c *campus) run(ctx context.Context, netns, dir string, args ...string) (string, error) {
+	cmd := c.command(ctx, netns, args[0], args[1:]...)
+	cmd.Dir = dir
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return stdout.String(), nil
+}
+
+func (c *campus) tool(name string) string { return filepath.Join(c.bin, name) }
+
+func (c *campus) matchmakerDir() string { return filepath.Join(c.dir, "matchmaker") }
+
+func (c *campus) startMatchmaker(ctx context.Context) error {
+	listen := "127.0.0.1:" + strconv.Itoa(20000+os.Getpid()%10000)
+	if c.root {
+		listen = network + "1:9618"
+	}
+	p, err := c.start(c.head, "matchmaker", c.tool("skua-matchmaker"), "--data", c.matchmakerDir(), "--listen", listen)
+	if err != nil {
+		return err
+	}
+	socket := filepath.Join(c.matchmakerDir(), "login.sock")
+	for {
+		if _, err := os.Stat(socket); err == nil {
+			break
+		}
+		if err := p.alive(); err != nil {
+			return err
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	_, err = c.run(ctx, c.head, "", c.tool("skua"), "login", "--local", "--socket", socket)
+	return err
+}
+
+func (c *campus) startDesks(ctx context.Context) error {
+	token, err := c.run(ctx, c.head, "", c.tool("skua-matchmaker"), "--data", c.matchmakerDir(), "token", "agent", "--uses", fmt.Sprint(deskCount))
+	if err != nil {
+		return err
+	}
+	token = strings.TrimSpace(token)
+	for i := range deskCount {
+		d := &desk{c: c, name: fmt.Sprint("desk", i+1)}
+		if c.root {
+			d.netns = c.prefix + d.name
+		}
+		if err := d.startDisplay(ctx); err != nil {
+			return err
+		}
+		if err := d.startAgent(ctx, token); err != nil {
+			return err
+		}
+		c.desks = append(c.desks, d)
+	}
+	return nil
+}
+
+// startDisplay starts the desk's X server on a display of its own choosing.
+func (d *desk) startDisplay(ctx context.Context) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	cmd := d.c.command(context.Background(), d.netns, "Xvfb", "-displayfd", "3", "-screen", "0", "640x480x24", "-nolisten", "tcp")
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return fmt.Errorf("start Xvfb: %w", err)
+	}
+	p := &process{name: d.name + "-display", cmd: cmd, ended: make(chan struct{})}
+	go func() {
+		cmd.Wait()
+		close(p.ended)
+	}()
+	d.c.processes = append(d.c.processes, p)
+	line, err := bufio.NewReader(r).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("Xvfb did not say its display: %w", err)
+	}
+	d.display = ":" + strings.TrimSpace(line)
+	return nil
+}
+
+// startAgent has the desk join the pool and starts its agent. The policy is that of a desktop with its
+// minutes made seconds, and without a look at the load, which the desks of the demo share.
+func (d *desk) startAgent(ctx context.Context, token string) error {
+	dir := filepath.Join(d.c.dir, d.name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	policy := fmt.Sprintf(`preset = "desktop"
+[owner]
+idle_after = "4s"
+continue_after = "4s"
+background_load = 1000.0
+[vacate]
+suspend_for = "1s"
+max_vacate_time = "1m"
+[shared_fs]
+mounts = [%q]
+`, d.c.journalDir)
+	agent := fmt.Sprintf("name = %q\ndir = %q\npolicy = \"policy.toml\"\ndisplays = [%q]\nttys = false\n",
+		d.name, filepath.Join(dir, "state"), d.display)
+	for name, text := range map[string]string{"policy.toml": policy, "agent.toml": agent} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	config := filepath.Join(dir, "agent.toml")
+	if _, err := d.c.run(ctx, d.netns, "", d.c.tool("skua-agent"), "--config", config, "join", token); err != nil {
+		return err
+	}
+	d.log = filepath.Join(d.c.dir, d.name+".log")
+	_, err := d.c.start(d.netns, d.name, d.c.tool("skua-agent"), "--config", config, "run")
+	return err
+}
+
+// awaitPool waits until every desk offers itself.
+func (c *campus) awaitPool(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		out, err := c.run(ctx, c.head, "", c.tool("skua"), "status", "--json")
+		if err == nil && strings.Count(out, `"Unclaimed"`) == deskCount {
+			break
+		}
+		for _, p := range c.processes {
+			if perr := p.alive(); perr != nil {
+				return perr
+			}
+		}
+		if perr := pause(ctx, 200*time.Millisecond); perr != nil {
+			return errors.Join(fmt.Errorf("the desks do not come into the pool; status says:\n%s", out), err)
+		}
+	}
+	c.method = "criu"
+	for _, d := range c.desks {
+		log, err := os.ReadFile(d.log)
+		if err != nil {
+			return err
+		}
+		if _, why, off := bytes.Cut(log, []byte("jobs cannot be checkpointed here")); off {
+			why, _, _ = bytes.Cut(why, []byte("\n"))
+			say("CRIU is off on %s%s", d.name, why)
+			c.method = "files"
+		}
+	}
+	out, err := c.run(ctx, c.head, "", c.tool("skua"), "status")
+	say("\n$ skua status\n%s", out)
+	if c.method == "files" {
+		say("So the job of this demo saves its own state when it is asked to leave.")
+	}
+	return err
+}
+
+func (c *campus) submit(ctx context.Context, j *jobFiles) error {
+	out, err := c.run(ctx, c.head, j.dir, c.tool("skua"), "submit", j.name)
+	say("\n$ skua submit %s\n%s", j.name, out)
+	if err != nil {
+		return err
+	}
+	m := regexp.MustCompile(`cluster (\d+)`).FindStringSubmatch(out)
+	if m == nil {
+		return fmt.Errorf("submit did not name a cluster: %q", out)
+	}
+	j.cluster = m[1]
+	return nil
+}
+
+// whereItRuns waits until the job has started on a desk other than the one it left.
+func (c *campus) whereItRuns(ctx context.Context, left *desk) (*desk, error) {
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	defer cancel()
+	for {
+		for _, d := range c.desks {
+			if d == left {
+				continue
+			}
+			if line, _ := d.logged(`msg="job runs"`); line != "" {
+				return d, nil
+			}
+		}
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			out, _ := c.run(context.WithoutCancel(ctx), c.head, "", c.tool("skua"), "q")
+			return nil, fmt.Errorf("the job does not start; the queue says:\n%s", out)
+		}
+	}
+}
+
+func (c *campus) wait(ctx context.Context, j *jobFiles) error {
+	_, err := c.run(ctx, c.head, j.dir, c.tool("skua"), "wait", j.cluster, "--timeout", "180s")
+	return err
+}
+
+// checkpointFigures are what the agent measured of a checkpoint.
+type checkpointFigures struct {
+	bytes int64
+	took  time.Duration // from the decision until it was stored
+}
+
+// migration reads the figures of the move between two desks from their agents' logs.
+func (c *campus) migration(from, to *desk) (f checkpointFigures, down time.Duration, err error) {
+	left, leftAt := from.logged(`msg="job leaves"`)
+	saved, _ := from.logged(`msg="job is checkpointed"`)
+	if saved == "" {
+		saved, _ = from.logged(`msg="job saved its own state"`)
+	}
+	_, runsAt := to.logged(`msg="job runs"`)
+	if left == "" || saved == "" || runsAt.IsZero() {
+		return f, 0, fmt.Errorf("%s did not log a checkpoint; its log is %s", from.name, from.log)
+	}
+	if f.bytes, err = strconv.ParseInt(field(saved, "bytes"), 10, 64); err != nil {
+		return f, 0, fmt.Errorf("size of the checkpoint: %w", err)
+	}
+	if f.took, err = time.ParseDuration(field(saved, "took")); err != nil {
+		return f, 0, fmt.Errorf("time of the checkpoint: %w", err)
+	}
+	return f, runsAt.Sub(leftAt), nil
+}
+
+// logged gives the first line of the agent's log with that text, and its time.
+func (d *desk) logged(text string) (string, time.Time) {
+	data, err := os.ReadFile(d.log)
+	if err != nil {
+		return "", time.Time{}
+	}
+	for line := range strings.Lines(string(data)) {
+		if strings.Contains(line, text) {
+			at, _ := time.Parse(time.RFC3339Nano, field(line, "time"))
+			return line, at
+		}
+	}
+	return "", time.Time{}
+}
+
+// field reads key=value from a log line.
+func field(line, key string) string {
+	_, rest, _ := strings.Cut(" "+line, " "+key+"=")
+	value, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	return value
+}
+
+// pressKey presses and releases one key on the desk's display.
+func (d *desk) pressKey(ctx context.Context) error { return d.xdotool(ctx, "key", "a") }
+
+// type_ keeps typing until ctx ends.
+func (d *desk) type_(ctx context.Context) error {
+	for {
+		if err := d.xdotool(ctx, "type", "--delay", "80", "dear colleagues, "); err != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+func (d *desk) xdotool(ctx context.Context, args ...string) error {
+	cmd := d.c.command(ctx, d.netns, "xdotool", args...)
+	cmd.Env = append(cmd.Env, "DISPLAY="+d.display)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("xdotool: %w: %s", err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// alive says how a process that should be running has ended.
+func (p *process) alive() error {
+	select {
+	case <-p.ended:
+		return fmt.Errorf("%s has ended: %v; its log says why", p.name, p.cmd.ProcessState)
+	default:
+		return nil
+	}
+}
+
+// close ends everything in the reverse order of its start, politely first, and takes the network down.
+func (c *campus) close() error {
+	if c == nil {
+		return nil
+	}
+	var errs []error
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if len(c.processes) > 0 {
+		if _, err := c.run(ctx, c.head, "", c.tool("skua"), "courier", "--stop"); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, p := range slices.Backward(c.processes) {
+		p.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-p.ended:
+		case <-time.After(20 * time.Second):
+			p.cmd.Process.Kill()
+			<-p.ended
+			errs = append(errs, fmt.Errorf("%s did not stop when asked to", p.name))
+		}
+	}
+	for _, ns := range c.namespaces {
+		if out, err := exec.CommandContext(ctx, "ip", "netns", "delete", ns).CombinedOutput(); err != nil {
+			errs = append(errs, fmt.Errorf("remove namespace %s: %w: %s", ns, err, out))
+		}
+	}
+	return errors.Join(errs...)
+}
