@@ -90,7 +90,7 @@ func TestCrashAnywhere(t *testing.T) {
 		if i > 0 {
 			recorded = len(logs[i-1])
 		}
-		const step = 11 // bytes; it comes to every remainder, since the beginnings differ
+		const step = 23 // bytes; it comes to every remainder, since the beginnings differ
 		for cut := recorded; cut <= len(whole()); cut += step {
 			dir := t.TempDir()
 			if position != "" {

@@ -95,7 +95,7 @@ func (p *proc) kind() (string, error) {
 		return name, nil
 	default:
 		if hint, ok := otherUniverses[name]; ok {
-			return "", problem(u.at, hint, "universe = %s: %w", u.text, ErrUnsupported)
+			return "", problem(u.at, hint, "universe = %s is %w", u.text, ErrUnsupported)
 		}
 		return "", problem(u.at, "leave the line out for an ordinary job", "universe = %s: there is no such universe", clip(u.text))
 	}
@@ -378,14 +378,14 @@ func buildExit(p *proc) error {
 		if code, err := until.integer(); err == nil {
 			expr += fmt.Sprintf(" || ExitCode =?= %d", code)
 		} else if _, err := classad.ParseOldExpr(until.text); err != nil {
-			return exprError(until.at, "retry_until", clip(until.text), err)
+			return exprError("retry_until", until, err)
 		} else {
 			expr += " || " + operand(until.text)
 		}
 	}
 	if remove.set() {
 		if _, err := classad.ParseOldExpr(remove.text); err != nil {
-			return exprError(remove.at, "on_exit_remove", clip(remove.text), err)
+			return exprError("on_exit_remove", remove, err)
 		}
 		expr += " || " + operand(remove.text)
 	}
@@ -690,7 +690,8 @@ func forcedAttribute(macro string) func(*proc) error {
 			return err
 		}
 		if !v.set() {
-			v.text = "undefined"
+			p.setExprValue(attr, undefined)
+			return nil
 		}
 		return p.setExpr(attr, v)
 	}

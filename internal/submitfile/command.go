@@ -74,7 +74,7 @@ var simple = []struct {
 	{"preserve_relative_paths", "PreserveRelativePaths", asBool},
 	{"manifest", "WantJobManifest", asBool},
 	{"manifest_dir", "JobManifestDir", asString},
-	{"erase_output_and_error_on_restart", "DontEraseOutputAndErrorOnRestart", asBool},
+	{"erase_output_and_error_on_restart", "EraseOutputAndErrorOnRestart", asBool},
 	{"encrypt_input_files", "EncryptInputFiles", asList},
 	{"encrypt_output_files", "EncryptOutputFiles", asList},
 	{"dont_encrypt_input_files", "DontEncryptInputFiles", asList},
@@ -146,7 +146,6 @@ var unsupported = map[string]string{
 	"jar_files":                 "there is no java universe; make java the executable",
 	"java_vm_args":              "there is no java universe; make java the executable",
 	"encrypt_execute_directory": "scratch directories are not encrypted",
-	"cron_month_name":           "",
 	"remote_initialdir":         "a job runs in its own scratch directory",
 	"container_service_names":   "containers are not supported yet",
 	"docker_network_type":       "containers are not supported yet",
@@ -205,7 +204,7 @@ func (d *Description) checkNames() error {
 		key := strings.ToLower(m.name)
 		at := m.values[len(m.values)-1].at
 		if reason, ok := unsupported[key]; ok {
-			if err := d.refuse(at, "", "%s: %s: %w", m.name, reason, ErrUnsupported); err != nil {
+			if err := d.refuse(at, "", "%s is %w: %s", m.name, ErrUnsupported, reason); err != nil {
 				return err
 			}
 			m.used = true

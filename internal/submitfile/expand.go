@@ -94,10 +94,11 @@ func (e *expansion) queue(q *queueStatement, procs []Proc) ([]Proc, error) {
 	all := slices.Clone(builders)
 	for _, m := range e.d.macros.order {
 		name := strings.ToLower(m.name)
-		if _, set := m.at(q.statement); set && strings.HasPrefix(name, "my.") {
+		def, set := m.at(q.statement)
+		if set && strings.HasPrefix(name, "my.") {
 			p.forced[name[len("my."):]] = true
 			all = append(all, builder{m.name, forcedAttribute(m.name)})
-		} else if set && isOwnResource(name) {
+		} else if def.text != "" && isOwnResource(name) {
 			all = append(all, builder{m.name, resourceAttribute(m.name)})
 		}
 	}
@@ -246,9 +247,10 @@ func (p *proc) expand(text string, at pos) (string, error) {
 // value is what a command says, its macros replaced. The zero value is a command that is not there,
 // which is the same as an empty one.
 type value struct {
-	text string
-	name string // the command as written
-	at   pos
+	text     string
+	name     string // the command as written
+	at       pos
+	verbatim bool // text stands at that place just so
 }
 
 func (v value) set() bool { return v.text != "" }
@@ -265,7 +267,7 @@ func (p *proc) get(names ...string) (value, error) {
 		}
 		text, err := p.expand(def.text, def.at)
 		if err != nil || text != "" {
-			return value{text: text, name: name, at: def.at}, err
+			return value{text: text, name: name, at: def.at, verbatim: text == def.text}, err
 		}
 	}
 	return value{}, nil
@@ -292,7 +294,7 @@ func (p *proc) setExprValue(attr string, e *classad.Expr) {
 func (p *proc) setExpr(attr string, v value) error {
 	e, err := classad.ParseOldExpr(v.text)
 	if err != nil {
-		return exprError(v.at, attr, clip(v.text), err)
+		return exprError(attr, v, err)
 	}
 	p.setExprValue(attr, e)
 	return nil

@@ -145,7 +145,7 @@ func realFunction(x *expander, args []string) (string, error) {
 	if len(args) < 2 {
 		return strings.Replace(strconv.FormatFloat(f, 'g', -1, 64), "e", "E", 1), nil
 	}
-	format, err := x.format("REAL", args, "", "aAeEfFgG")
+	format, err := x.format("REAL", args, "", "fFeEgGaA")
 	if err != nil {
 		return "", err
 	}
@@ -172,7 +172,7 @@ func (x *expander) format(fn string, args []string, standard, verbs string) (str
 	const widest = 4 // digits of a width or precision; a wider one only fills memory
 	if !ok || end >= len(conv) || strings.IndexByte(verbs, conv[end]) < 0 ||
 		strings.Contains(conv[end+1:], "%") || len(strings.Trim(flags, "-+ 0#")) > widest {
-		return "", x.bad("$%s(): %q is not a format such as %s", fn, text, standard+"%05"+verbs[:1])
+		return "", x.bad("$%s(): %q is not a format, such as %s", fn, text, "%05"+verbs[:1])
 	}
 	verb := conv[end : end+1]
 	if verb == "i" || verb == "u" {

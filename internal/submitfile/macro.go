@@ -47,12 +47,14 @@ func (t *table) get(name string, statement int) (definition, bool) {
 		return definition{}, false
 	}
 	m.used = true
-	return m.at(statement)
+	def, ok := m.at(statement)
+	return def, ok && def.text != ""
 }
 
+// at returns the definition of a statement's moment, which may be empty.
 func (m *macro) at(statement int) (definition, bool) {
 	i := sort.Search(len(m.values), func(i int) bool { return m.values[i].statement > statement })
-	if i == 0 || m.values[i-1].text == "" {
+	if i == 0 {
 		return definition{}, false
 	}
 	return m.values[i-1], true

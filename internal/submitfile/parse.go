@@ -3,7 +3,9 @@ package submitfile
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,8 +23,8 @@ func Parse(name string, src []byte, opts Options) (*Description, error) {
 			p.d.env[k] = v
 		}
 	}
-	for k, v := range opts.Args {
-		if err := p.define(k, v, pos{file: "command line"}); err != nil {
+	for _, k := range slices.Sorted(maps.Keys(opts.Args)) {
+		if err := p.define(k, opts.Args[k], pos{file: "command line"}); err != nil {
 			return nil, err
 		}
 	}
@@ -106,7 +108,9 @@ func (p *parser) line(s *source, line string, at pos) error {
 	}
 	live := p.live()
 	if name, value, ok := assignment(line); ok {
-		at.col = strings.Index(line, value) + 1
+		if !s.joined { // else columns would say nothing
+			at.col = s.indent + len(line) - len(value) + 1
+		}
 		if tag, isBlock := strings.CutPrefix(value, "@"); isBlock && strings.HasSuffix(name, "\x00") {
 			var err error
 			if value, err = s.block(strings.TrimSpace(tag)); err != nil {
@@ -134,7 +138,7 @@ func (p *parser) line(s *source, line string, at pos) error {
 		if !live {
 			return nil
 		}
-		return problem(at, "write the commands of the template into the description", "submit templates (\"use\") are not supported: %w", ErrUnsupported)
+		return problem(at, "write the commands of the template into the description", "use: submit templates are %w", ErrUnsupported)
 	case "error", "warning":
 		if text, ok := strings.CutPrefix(strings.TrimSpace(rest), ":"); ok {
 			return p.message(strings.ToLower(word), strings.TrimSpace(text), live, at)
@@ -144,8 +148,12 @@ func (p *parser) line(s *source, line string, at pos) error {
 		return nil
 	}
 	hint := "a line is \"name = value\", or begins with queue, if, else, endif or include"
-	if s := nearCommand(word); s != "" && rest != "" {
-		hint = fmt.Sprintf("did you mean \"%s = %s\"?", s, clip(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(rest), ":"))))
+	near := nearCommand(word)
+	if known[strings.ToLower(word)] {
+		near = word
+	}
+	if near != "" && rest != "" {
+		hint = fmt.Sprintf("did you mean \"%s = %s\"?", near, clip(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(rest), ":"))))
 	}
 	return problem(at, hint, "%q is not a statement", clip(line))
 }
@@ -389,7 +397,7 @@ func (p *parser) include(rest string, at pos) error {
 		case "command":
 			command = true
 		case "into":
-			return problem(at, "run the command before submitting and include the file", "\"include command into\" is not supported: %w", ErrUnsupported)
+			return problem(at, "run the command before submitting and include the file", "\"include command into\" is %w", ErrUnsupported)
 		default:
 			return problem(at, "", "include %s: only ifexist and command may stand before the \":\"", word)
 		}

@@ -281,7 +281,7 @@ func (p *parser) itemsFrom(name string, at pos) ([]string, error) {
 		return nil, problem(at, "name a file, or write the items in parentheses", "queue ... from what?")
 	}
 	if name == "-" {
-		return nil, problem(at, "save the list to a file and name that", "reading the items from standard input is not supported: %w", ErrUnsupported)
+		return nil, problem(at, "save the list to a file and name that", "reading the items from standard input is %w", ErrUnsupported)
 	}
 	var text []byte
 	var err error
@@ -427,15 +427,15 @@ func (d *Description) checkItems(q *queueStatement) error {
 		values := splitItem(item, len(q.vars))
 		if len(values) < len(q.vars) {
 			err := d.refuse(q.at, "give every row as many fields as there are variables",
-				"row %d, %q, has %d fields for the %d variables %s; HTCondor would reuse what the row before had",
-				q.rows[i], clip(item), len(values), len(q.vars), strings.Join(q.vars, ","))
+				"row %d, %q, has only %d of the %d fields %s; HTCondor would take the others from the row before",
+				q.rows[i]+1, clip(item), len(values), len(q.vars), strings.Join(q.vars, ","))
 			if err != nil {
 				return err
 			}
 		}
 		for j, v := range values {
 			if v == "" {
-				d.note(q.at, fmt.Sprintf("the variable %s is empty in row %d", q.vars[j], q.rows[i]))
+				d.note(q.at, fmt.Sprintf("the variable %s is empty in row %d", q.vars[j], q.rows[i]+1))
 			}
 		}
 	}

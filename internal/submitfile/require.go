@@ -73,8 +73,9 @@ func (p *proc) request(what, standard string, unit float64) (r request, err erro
 		return r, nil
 	}
 	if r.expr, err = classad.ParseOldExpr(text); err != nil {
-		hint := "a number, with KB, MB, GB or TB for a size, or an expression"
-		return r, problem(r.at, hint, "%s = %s: %w", r.name, clip(text), err)
+		problem := exprError(r.name, r.value, err)
+		problem.Hint = "write a number, with KB, MB, GB or TB for a size, or an expression"
+		return r, problem
 	}
 	if v := r.expr.Eval(classad.NewAd(), nil); v.Kind() == classad.Integer || v.Kind() == classad.Real {
 		if f, ok := v.Real(); ok && f < 0 {
@@ -205,7 +206,7 @@ func buildRequirements(p *proc) error {
 	if r.set() {
 		e, err := classad.ParseOldExpr(r.text)
 		if err != nil {
-			return exprError(r.at, "requirements", clip(r.text), err)
+			return exprError("requirements", r, err)
 		}
 		job := classad.NewAd()
 		job.SetInt("RequestMemory", 0)
@@ -224,7 +225,7 @@ func buildRequirements(p *proc) error {
 	if len(clauses) == 0 {
 		clauses = []string{"true"}
 	}
-	r.text = strings.Join(clauses, " && ")
+	r.text, r.verbatim = strings.Join(clauses, " && "), false
 	return p.setExpr("Requirements", r)
 }
 

@@ -10,9 +10,11 @@ import (
 // source hands out the logical lines of one file: trimmed, joined where a backslash continues them,
 // without comments.
 type source struct {
-	name string
-	rest []byte
-	line int // number of the physical line last read
+	name   string
+	rest   []byte
+	line   int  // number of the physical line last read
+	indent int  // bytes of blanks before it
+	joined bool // the logical line last read is of several physical ones
 }
 
 func newSource(name string, text []byte) (*source, error) {
@@ -38,6 +40,7 @@ func (s *source) physical() (string, bool) {
 	line, rest, _ := bytes.Cut(s.rest, []byte("\n"))
 	s.rest = rest
 	s.line++
+	s.indent = len(line) - len(bytes.TrimLeft(line, " \t"))
 	return strings.TrimSpace(string(line)), true
 }
 
@@ -51,9 +54,10 @@ func (s *source) next() (string, pos, error) {
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		at := s.pos()
-		line, err := s.continued(line)
-		return line, at, err
+		at, indent := s.pos(), s.indent
+		joined, err := s.continued(line)
+		s.indent, s.joined = indent, len(joined) != len(line)
+		return joined, at, err
 	}
 }
 

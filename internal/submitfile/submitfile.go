@@ -60,7 +60,7 @@ type Options struct {
 	Command  func(line string) (output []byte, _ error) // runs a shell command; nil refuses them
 }
 
-// Description is a job description that has been read. It is immutable.
+// Description is a job description that has been read. It is not for concurrent use.
 type Description struct {
 	name   string
 	opts   Options
@@ -123,11 +123,20 @@ func problem(at pos, hint, format string, args ...any) *diag.Problem {
 	return p
 }
 
-// exprError is the problem of a value that is no expression.
-func exprError(at pos, what, text string, err error) error {
+// exprError is the problem of a value that is no expression. It points into the value if that
+// stands in the description as it is.
+func exprError(what string, v value, err error) *diag.Problem {
 	hint := ""
-	if !strings.ContainsAny(text, `"'()<>=&|`) && strings.Contains(text, " ") {
-		hint = fmt.Sprintf("a text must be quoted: %q", text)
+	if !strings.ContainsAny(v.text, `"'()<>=&|`) && strings.Contains(v.text, " ") {
+		hint = fmt.Sprintf("a text must be quoted: %q", v.text)
 	}
-	return problem(at, hint, "%s = %s is not an expression: %w", what, text, err)
+	var syntax *classad.SyntaxError
+	if !errors.As(err, &syntax) {
+		return problem(v.at, hint, "%s = %s is not an expression: %w", what, clip(v.text), err)
+	}
+	at := v.at
+	if v.verbatim && at.col > 0 && syntax.Line == 1 {
+		at.col += syntax.Col - 1
+	}
+	return problem(at, hint, "%s = %s is not an expression: %s", what, clip(v.text), syntax.Msg)
 }

@@ -1,0 +1,499 @@
+package submitfile
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/policy/classad"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// here is a directory with a program and some data, at /home/anna/run.
+func here() Options {
+	files := fstest.MapFS{}
+	for name, text := range map[string]string{
+		"sim": "#!/bin/sh\n", "a.dat": "a", "b.dat": "b", "in/deep/c.dat": strings.Repeat("c", 5000),
+		"table.txt": "1, oak\n2, elm tree\n", "ragged.txt": "1 oak\n2\n", "loop.inc": "include : loop.inc\n", "queue.inc": "queue\n",
+	} {
+		files[path.Join("home/anna/run", name)] = &fstest.MapFile{Data: []byte(text), Mode: 0o755}
+	}
+	rel := func(name string) string { return strings.Trim(filepath.ToSlash(name), "/") }
+	return Options{
+		Dir: "/home/anna/run", User: "anna", FSDomain: "example.test", Seed: 7,
+		Environ:  []string{"HOME=/home/anna", "LANG=C", "LC_ALL=C", "TWO=a\nb"},
+		ReadFile: func(name string) ([]byte, error) { return fs.ReadFile(files, rel(name)) },
+		Stat:     func(name string) (fs.FileInfo, error) { return fs.Stat(files, rel(name)) },
+		Glob: func(pattern string) ([]string, error) {
+			names, err := fs.Glob(files, rel(pattern))
+			for i := range names {
+				names[i] = "/" + names[i]
+			}
+			return names, err
+		},
+	}
+}
+
+func mustExpand(t *testing.T, src string, opts Options) *Submission {
+	t.Helper()
+	d, err := Parse("job.sub", []byte(src), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := d.Expand(42)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sub
+}
+
+// args are the arguments of every job.
+func args(sub *Submission) []string {
+	var out []string
+	for _, p := range sub.Procs {
+		s, ok := p.Ad.Str("Args")
+		if !ok {
+			s, _ = p.Ad.Str("Arguments")
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func TestJob(t *testing.T) {
+	sub := mustExpand(t, "executable = sim\ninput = a.dat\ntransfer_input_files = b.dat, in, http://example.test/x\nlog = $(Cluster).log\nqueue\n", here())
+	if len(sub.Procs) != 1 {
+		t.Fatalf("%d jobs", len(sub.Procs))
+	}
+	p := sub.Procs[0]
+	if want := (job.ID{Cluster: 42}); p.ID != want {
+		t.Errorf("id %v, want %v", p.ID, want)
+	}
+	if want := []string{"sim", "a.dat", "b.dat", "in"}; !slices.Equal(p.Inputs, want) {
+		t.Errorf("inputs %q, want %q", p.Inputs, want)
+	}
+	for name, want := range map[string]string{
+		"Cmd": "/home/anna/run/sim", "Iwd": "/home/anna/run", "UserLog": "/home/anna/run/42.log", "Owner": "anna", "In": "a.dat",
+	} {
+		if got, _ := p.Ad.Str(name); got != want {
+			t.Errorf("%s = %q, want %q", name, got, want)
+		}
+	}
+	if kb, _ := p.Ad.Int("DiskUsage"); kb != 1+1+1+5 {
+		t.Errorf("DiskUsage = %d kB", kb)
+	}
+	if n := p.Ad.Len(); n != 1 {
+		t.Errorf("the only job has %d attributes of its own, %v, want ProcId", n, p.Ad.Names())
+	}
+}
+
+func TestOnlyDifferencesInJobs(t *testing.T) {
+	sub := mustExpand(t, "executable = sim\narguments = $(Process)\n+Group = $(Step)\nlog = j.log\nqueue 3\narguments = x\nlog =\nqueue\n", here())
+	for i, want := range [][]string{{"Args", "Group", "ProcId"}, {"Args", "Group", "ProcId"}, {"Args", "Group", "ProcId"}, {"Args", "Group", "ProcId", "UserLog"}} {
+		got := sub.Procs[i].Ad.Names()
+		sort.Strings(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("job %d has %v of its own, want %v", i, got, want)
+		}
+	}
+	if _, ok := sub.Procs[3].Ad.Str("UserLog"); ok {
+		t.Error("the last job has the log of the first ones")
+	}
+}
+
+func TestQueueForms(t *testing.T) {
+	for _, tt := range []struct{ queue, want string }{
+		{"queue", "0.||"},
+		{"queue 2", "0.|| 1.||"},
+		{"queue 1 + 1", "0.|| 1.||"},
+		{"queue x in (a b)", "0.a|| 1.b||"},
+		{"queue x in a, b", "0.a|| 1.b||"},
+		{"QUEUE 2 x IN (a)", "0.a|| 1.a||"},
+		{"queue x,y from table.txt", "0.1|oak| 1.2|elm|tree"},
+		{"queue x,y,z from (\n1 2 3\n# no\n4,5 , 6 7\n)", "0.1|2|3 1.4|5|,|6|7"},
+		{"queue x from (one line)", "0.one|line||"},
+		{"queue x matching *.dat", "0.a.dat|| 1.b.dat||"},
+		{"queue x matching files *", "0.a.dat|| 1.b.dat|| 2.loop.inc|| 3.queue.inc|| 4.ragged.txt|| 5.sim|| 6.table.txt||"},
+		{"queue x matching dirs (i* *.dat)", "0.in/||"},
+		{"queue x in [1:] (a b c)", "0.b|| 1.c||"},
+		{"queue x in [-1:] (a b c)", "0.c||"},
+		{"queue x in [5:9] (a b c)", ""},
+		{"queue x in [::9] (a b c)", "0.a||"},
+		{"queue x1 from (\na\x1fb\n)", "0.||"},
+		{"queue x,y from (\na b \x1f c d\n)", "0.a|b|c|d|"},
+		{"queue 0", ""},
+		{"if false\nqueue x in (\n a\n)\nendif\nqueue", "0.||"},
+	} {
+		opts := here()
+		opts.DryRun = true
+		sub := mustExpand(t, "executable = sim\narguments = $(Process).$(x)|$(y)|$(z)\n"+tt.queue+"\n", opts)
+		got := strings.Join(args(sub), " ")
+		got = strings.ReplaceAll(got, "tree|", "tree")
+		if tt.want = strings.ReplaceAll(tt.want, "elm|tree", "elm tree"); normal(got) != normal(tt.want) {
+			t.Errorf("%s\nqueues %q, want %q", tt.queue, got, tt.want)
+		}
+	}
+}
+
+// normal makes blanks and bars alike, since old arguments squeeze blanks.
+func normal(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '|' }), " ")
+}
+
+func TestMacros(t *testing.T) {
+	for _, tt := range []struct{ lines, want string }{
+		{"arguments = $(a:x) $(A)", "x"},
+		{"a = 1\na = $(a)2\narguments = $(a)", "12"},
+		{"a = $(b:1)\narguments = $(a:$(c:2))", "1"},
+		{"arguments = $(a:$(b:$(c:deep)))", "deep"},
+		{"n = b\nb = x\narguments = $($(n))", "x"},
+		{"arguments = $(date +%s) $x 5$", "$(date +%s) $x 5$"},
+		{"arguments = $$(Arch) $(DOLLAR)(x)", "$$(Arch) $(x)"},
+		{"arguments = $ENV(HOME) $ENV(NONE:a,b)", "/home/anna a,b"},
+		{"p = /a/b.c/d.tar.gz\narguments = $Fp(p) $Fd(p) $Fdd(p) $Fn(p) $Fx(p) $Fxb(p) $Fnx(p) $Fdnx(p) $Fq(p) $Fqa(p) $Fw(p)",
+			`/a/b.c/ b.c/ a/b.c/ d.tar .gz gz d.tar.gz b.c/d.tar.gz "/a/b.c/d.tar.gz" '/a/b.c/d.tar.gz' \a\b.c\d.tar.gz`},
+		{"p = x/y\narguments = $Ff(p) $DIRNAME(p) $BASENAME(p)", "/home/anna/run/x/y x/ y"},
+		{"p = a/b.c\np = $Fn(p).o\narguments = $(p)", "b.o"},
+		{"arguments = $INT(2 * 3,%04d) $REAL(1/4.0) $INT(7.9) $REAL(1,%.2f) $INT(255,0x%x)", "0006 0.25 7 1.00 0xff"},
+		{"w = abcdef\narguments = $SUBSTR(w,1,2) $SUBSTR(w,-2) $SUBSTR(w,1,-1) $SUBSTR(w,9)", "bc ef bcde"},
+		{"arguments = $CHOICE(1,a,b) $STRING(\"q\") $STRING(plain,%-8s). $EVAL(strcat(\"a\", 1))", "b q plain . a1"},
+		{"l = u v\narguments = $CHOICE(0,$(l),w)", "u v"},
+		{"arguments = $(YEAR)-$(MONTH) $(SUBMIT_TIME) $(SUBMIT_FILE)", "2023-11 1700000000 job.sub"},
+		{"text @=end\na\n # b\n@end\narguments = $(text)", "a # b"},
+		{"if defined x\narguments = 1\nelif ! defined x\narguments = 2\nelse\narguments = 3\nendif", "2"},
+		{"x =\nif defined x\narguments = 1\nendif", ""},
+		{"if version < 9\narguments = 1\nelif version >= 23.9.6 \narguments = 2\nendif", "2"},
+		{"if 0\nif nonsense > 3\nendif\nelse\narguments = ok\nendif", "ok"},
+		{"include ifexist : none.inc\narguments = x", "x"},
+		{"arguments = \"$(x:a b) 'c  d' ''''\"", "a b c'  'd ''''"},
+	} {
+		opts := here()
+		opts.DryRun, opts.Now = true, time.Unix(1_700_000_000, 0).UTC()
+		lines := tt.lines
+		want := tt.want
+		if strings.Contains(lines, "$Fq(") { // double quotes need an escape in old arguments
+			lines = strings.Replace(lines, "$Fq(p)", `\$Fq(p)`, 1)
+			lines = strings.Replace(lines, `\$Fq(p)`, "", 1)
+			want = strings.Replace(want, `"/a/b.c/d.tar.gz" `, "", 1)
+		}
+		sub := mustExpand(t, "executable = sim\n"+lines+"\nqueue\n", opts)
+		if got := args(sub)[0]; got != want {
+			t.Errorf("%s\ngives %q, want %q", tt.lines, got, want)
+		}
+	}
+}
+
+func TestRandomMacrosRepeat(t *testing.T) {
+	const src = "executable = sim\narguments = $RANDOM_INTEGER(1,1000000) $RANDOM_CHOICE(a,b,c,d)\nenvironment = \"SEED=$RANDOM_INTEGER(0,100000,10)\"\nqueue 50\n"
+	first, again := mustExpand(t, src, here()), mustExpand(t, src, here())
+	different := map[string]bool{}
+	for i := range first.Procs {
+		a, b := first.Procs[i].Ad.OldString(), again.Procs[i].Ad.OldString()
+		if a != b {
+			t.Fatalf("job %d is\n%s\nand then\n%s", i, a, b)
+		}
+		different[args(first)[i]] = true
+	}
+	if len(different) < 45 {
+		t.Errorf("50 jobs drew only %d different numbers", len(different))
+	}
+	opts := here()
+	opts.Seed++
+	if slices.Equal(args(mustExpand(t, src, opts)), args(first)) {
+		t.Error("another seed draws the same")
+	}
+}
+
+func TestCommandLineComesFirst(t *testing.T) {
+	opts := here()
+	opts.Args = map[string]string{"n": "3", "arguments": "$(n)"}
+	if got := args(mustExpand(t, "executable = sim\nqueue\n", opts)); got[0] != "3" {
+		t.Errorf("arguments %q", got)
+	}
+	if got := args(mustExpand(t, "executable = sim\nn = 4\nqueue\n", opts)); got[0] != "4" {
+		t.Errorf("arguments %q: the file comes after the command line", got)
+	}
+}
+
+func TestAttributes(t *testing.T) {
+	for _, tt := range []struct{ line, attr, want string }{
+		{"request_memory = 1.5GB", "RequestMemory", "1536"},
+		{"request_memory = 2 GiB", "RequestMemory", "2048"},
+		{"request_memory = 1", "RequestMemory", "1"},
+		{"request_disk = 1MB", "RequestDisk", "1024"},
+		{"request_memory = undefined", "RequestMemory", ""},
+		{"request_licence = 2", "RequestLicence", "2"},
+		{"getenv = L*, !LC_*", "Environment", `"LANG=C"`},
+		{"getenv = true\nenvironment = LANG=de", "Environment", `"HOME=/home/anna LANG=de LC_ALL=C"`},
+		{"environment = \"A='it''s' B=\"\"x\"\"\"", "Environment", `"A=it''''s B=\"x\""`},
+		{"output = o.txt\nstream_output = true", "StreamOut", "true"},
+		{"kill_sig = 15", "KillSig", `"SIGTERM"`},
+		{"kill_sig = usr1", "KillSig", `"SIGUSR1"`},
+		{"batch_name = \"night run\"", "JobBatchName", `"night run"`},
+		{"retry_until = 3", "OnExitRemove", "NumJobCompletions > JobMaxRetries || ExitCode =?= 0 || ExitCode =?= 3"},
+		{"retry_until = x ? 1 : 2\nmax_retries = 1", "OnExitRemove", "NumJobCompletions > JobMaxRetries || ExitCode =?= 0 || (x ? 1 : 2)"},
+		{"nice_user = true", "AccountingGroup", `"nice-user.anna"`},
+		{"job_lease_duration = 5", "JobLeaseDuration", "20"},
+		{"job_lease_duration = 0", "JobLeaseDuration", ""},
+		{"+RequestMemory = 9", "RequestMemory", "9"},
+		{"+Empty =", "Empty", "undefined"},
+		{"when_to_transfer_output = ON_EXIT_OR_EVICT", "ShouldTransferFiles", `"YES"`},
+		{"transfer_output_files = \"\"", "TransferOutput", `""`},
+		{"checkpoint_exit_code = 85", "SuccessCheckpointExitCode", "85"},
+		{"requirements = Cpus > 3", "Requirements", `(Cpus > 3) && (TARGET.Arch == "X86_64") && (TARGET.OpSys == "LINUX") && (TARGET.Disk >= RequestDisk) && (TARGET.Memory >= RequestMemory) && ((TARGET.FileSystemDomain == MY.FileSystemDomain) || (TARGET.HasFileTransfer))`},
+		{"requirements = OpSysAndVer == \"x\" && TARGET.Arch == \"y\" && FileSystemDomain == \"z\"\nrequest_cpus = 2\nshould_transfer_files = NO", "Requirements",
+			`(OpSysAndVer == "x" && TARGET.Arch == "y" && FileSystemDomain == "z") && (TARGET.Disk >= RequestDisk) && (TARGET.Memory >= RequestMemory) && (TARGET.Cpus >= RequestCpus)`},
+	} {
+		sub := mustExpand(t, "executable = sim\n"+tt.line+"\nqueue\n", here())
+		got := ""
+		if e, ok := sub.Procs[0].Ad.Flat().Lookup(tt.attr); ok {
+			got = e.OldString()
+		}
+		want := tt.want
+		if e, err := classad.ParseOldExpr(want); err == nil {
+			want = e.OldString()
+		}
+		if got != want {
+			t.Errorf("%s\ngives %s = %s, want %s", tt.line, tt.attr, got, want)
+		}
+	}
+}
+
+// TestProblems keeps what people read when a description is wrong, in testdata/problems.txt.
+func TestProblems(t *testing.T) {
+	var b strings.Builder
+	for _, src := range []string{
+		"",
+		"executable = sim\n",
+		"arguments = 1\nqueue\n",
+		"executable = smi\nqueue\n",
+		"executable = python3\nqueue\n",
+		"executable = in\nqueue\n",
+		"executable = sim\nrequst_memory = 2GB\nqueue\n",
+		"executable = sim\nrequest_cpu = 2\nqueue\n",
+		"executable = sim\nargumnets = x\nqueue\n",
+		"executable = sim\ninput = none.dat\nqueue\n",
+		"executable = sim\ntransfer_input_files = a.dat,\\\n c.dat\nqueue\n",
+		"executable = sim\ninitialdir = out\nqueue\n",
+		"executable sim\nqueue\n",
+		"executable: sim\nqueue\n",
+		"executable = sim\nqueue three\n",
+		"executable = sim\nqueue -1\n",
+		"executable = sim\nqueue x from none.txt\n",
+		"executable = sim\nqueue x,y from ragged.txt\n",
+		"executable = sim\nqueue x in (\n a\n",
+		"executable = sim\nqueue 2000000\n",
+		"executable = sim\nqueue 1000 x,x in (a)\n",
+		"executable = sim\nqueue x from ls |\n",
+		"executable = sim\narguments = \"a 'b\"\nqueue\n",
+		"executable = sim\narguments = -n \"two words\"\nqueue\n",
+		"executable = sim\narguments = \"a\" b\nqueue\n",
+		"executable = sim\nenvironment = \"A=1 B\"\nqueue\n",
+		"executable = sim\nrequirements = (Memory > 5 &&\nqueue\n",
+		"executable = sim\n+Project = my project\nqueue\n",
+		"executable = sim\nrequest_memory = 5 Q\nqueue\n",
+		"executable = sim\nrequest_cpus = -1\nqueue\n",
+		"executable = sim\npriority = high\nqueue\n",
+		"executable = sim\nnotification = sometimes\nqueue\n",
+		"executable = sim\nkill_sig = SIGNOTHING\nqueue\n",
+		"executable = sim\nshould_transfer_files = MAYBE\nqueue\n",
+		"executable = sim\nshould_transfer_files = NO\ntransfer_input_files = a.dat\nqueue\n",
+		"executable = sim\nwhen_to_transfer_output = LATER\nqueue\n",
+		"executable = sim\ntransfer_output_remaps = a=b\nqueue\n",
+		"executable = sim\nhold = perhaps\nqueue\n",
+		"executable = sim\nuniverse = docker\ndocker_image = debian\nqueue\n",
+		"executable = sim\nuniverse = container\nqueue\n",
+		"executable = sim\nuniverse = grid\nqueue\n",
+		"executable = sim\nuniverse = galactic\nqueue\n",
+		"executable = sim\nrequest_gpus = 1\nqueue\n",
+		"executable = sim\nx509userproxy = p\nqueue\n",
+		"executable = sim\na = $(b)\nb = $(c)\nc = $(a)\narguments = $(a)\nqueue\n",
+		"executable = sim\narguments = $(a\nqueue\n",
+		"executable = sim\nx = abc\narguments = $INT(x)\nqueue\n",
+		"executable = sim\narguments = $CHOICE(3,a,b)\nqueue\n",
+		"executable = sim\narguments = $INT(1,%s)\nqueue\n",
+		"executable = sim\nif $(x) == 1\nendif\nqueue\n",
+		"executable = sim\nif true\nqueue\n",
+		"executable = sim\nelse\nqueue\n",
+		"executable = sim\nif $(Cluster)\nendif\nqueue\n",
+		"executable = sim\ninclude : none.inc\nqueue\n",
+		"executable = sim\ninclude : loop.inc\nqueue\n",
+		"executable = sim\ninclude : queue.inc\nqueue\n",
+		"executable = sim\nuse template : x\nqueue\n",
+		"executable = sim\nrequirements = a && \\\n # why\n b\nqueue\n",
+		"executable = sim\ntext @=end\nqueue\n",
+		"executable = sim\nerror : not on a Monday\nqueue\n",
+		"executable = sim\ncron_minute = 99\nqueue\n",
+		"executable = sim\ndeferral_time = -5\nqueue\n",
+		"executable = sim\nconcurrency_limits = a b:x\nqueue\n",
+		"executable = sim\n$(x) = 1\nqueue\n",
+		"#!/bin/sh\n#SBATCH --mem=4G\n./sim\n",
+		"#!/bin/bash\n#PBS -l select=1\n./sim\n",
+		"#!/usr/bin/env python3\nprint(1)\n",
+		"\x7fELF\x00\x01",
+	} {
+		d, err := Parse("job.sub", []byte(src), here())
+		if err == nil {
+			_, err = d.Expand(1)
+		}
+		if err == nil {
+			t.Errorf("accepted:\n%s", src)
+			continue
+		}
+		var p *diag.Problem
+		if !errors.As(err, &p) {
+			t.Errorf("%v is no problem for people, from:\n%s", err, src)
+		}
+		fmt.Fprintf(&b, "%s\n", indent(src))
+		diag.Print(&b, "skua", err)
+		b.WriteString("\n")
+	}
+	golden := filepath.Join("testdata", "problems.txt")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.String() != string(want) {
+		t.Errorf("what people read has changed; run with -update and read the difference\n%s", b.String())
+	}
+}
+
+func indent(src string) string {
+	return "    " + strings.ReplaceAll(strings.TrimRight(fmt.Sprintf("%q", src), "\n"), `\n`, "\n    ")
+}
+
+func TestNotes(t *testing.T) {
+	for _, tt := range []struct{ src, want string }{
+		{"executable = sim\ncolour = red\nqueue\n", "job.sub:2:10: colour is set and never used"},
+		{"executable = sim\nqueue x in (a)\n", "job.sub:2: the variable x of the queue statement is never used"},
+		{"executable = sim\nqueue x matching *.zip\n", "job.sub:2: the pattern *.zip matches nothing"},
+		{"executable = sim\nwant_remote_io = true\nqueue\n", "job.sub:2:18: want_remote_io has no effect: there is no remote system call library"},
+		{"executable = sim\nrequest_memory = lots\nqueue\n", "job.sub:2:18: request_memory = lots asks for the value of an attribute lots, which the job does not have; a size is a number such as 2GB"},
+	} {
+		if sub := mustExpand(t, tt.src, here()); !slices.Contains(sub.Notes, tt.want) {
+			t.Errorf("%s\nnotes %q, want %q", tt.src, sub.Notes, tt.want)
+		}
+	}
+}
+
+func TestDryRunDescribesWhatWouldBeRefused(t *testing.T) {
+	opts := here()
+	opts.DryRun = true
+	sub := mustExpand(t, "executable = sim\ninput = none.dat\nrequest_gpus = 1\nqueue\n", opts)
+	if all := strings.Join(sub.Notes, "\n"); !strings.Contains(all, "none.dat") || !strings.Contains(all, "GPUs") {
+		t.Errorf("notes:\n%s", all)
+	}
+}
+
+// TestGrowthIsBounded has descriptions that would grow without end.
+func TestGrowthIsBounded(t *testing.T) {
+	var double strings.Builder
+	double.WriteString("executable = sim\na0 = xxxxxxxxxx\n")
+	for i := range 60 {
+		fmt.Fprintf(&double, "a%d = $(a%d)$(a%d)\n", i+1, i, i)
+	}
+	var self, none strings.Builder
+	self.WriteString("executable = sim\na = xxxxxxxxxx\n")
+	for range 60 {
+		self.WriteString("a = $(a)$(a)\n")
+	}
+	none.WriteString("executable = sim\n")
+	for i := range 60 {
+		fmt.Fprintf(&none, "e%d = $(e%d)$(e%d)\n", i+1, i, i)
+	}
+	for name, src := range map[string]string{
+		"doubling":          double.String() + "arguments = $(a60)\nqueue\n",
+		"doubling itself":   self.String() + "arguments = $(a)\nqueue\n",
+		"doubling nothing":  none.String() + "arguments = $(e60)\nqueue\n",
+		"deep if":           "executable = sim\n" + strings.Repeat("if true\n", 1000) + "queue\n",
+		"deep macro":        "executable = sim\narguments = " + strings.Repeat("$(a:", 1000) + strings.Repeat(")", 1000) + "\nqueue\n",
+		"wide format":       "executable = sim\narguments = $INT(1,%0999999999d)\nqueue\n",
+		"many queues":       "executable = sim\n" + strings.Repeat("queue 999\n", 1002),
+		"long continuation": "executable = sim\narguments = " + strings.Repeat("x \\\n", 1<<20) + "\nqueue\n",
+	} {
+		if d, err := Parse("job.sub", []byte(src), here()); err == nil {
+			if _, err = d.Expand(1); err == nil {
+				t.Errorf("%s: accepted", name)
+			}
+		}
+	}
+}
+
+func BenchmarkExpand(b *testing.B) {
+	for _, n := range []int{1, 100_000} {
+		b.Run(fmt.Sprintf("procs=%d", n), func(b *testing.B) {
+			src := fmt.Sprintf("executable = sim\narguments = --seed $(Process)\noutput = out/$(Process).txt\nlog = job.log\nrequest_memory = 1GB\nqueue %d\n", n)
+			b.ReportAllocs()
+			for b.Loop() {
+				d, err := Parse("job.sub", []byte(src), here())
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := d.Expand(1); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// FuzzParse looks for descriptions that crash the parser, or that are expanded differently when they
+// are expanded again.
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob("../../testdata/conformance/submit/*.sub")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for _, name := range files {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(src))
+	}
+	f.Fuzz(func(t *testing.T, src string) {
+		opts := here()
+		opts.DryRun = true
+		d, err := Parse("job.sub", []byte(src), opts)
+		if err != nil || d.Jobs() > 1000 {
+			return
+		}
+		sub, err := d.Expand(1)
+		if err != nil {
+			return
+		}
+		if len(sub.Procs) != d.Jobs() {
+			t.Fatalf("%d jobs, announced were %d", len(sub.Procs), d.Jobs())
+		}
+		again, err := d.Expand(1)
+		if err != nil || len(again.Procs) != len(sub.Procs) {
+			t.Fatalf("the second time: %v", err)
+		}
+		for i := range sub.Procs {
+			if a, b := sub.Procs[i].Ad.Flat().OldString(), again.Procs[i].Ad.Flat().OldString(); a != b {
+				t.Fatalf("job %d is\n%s\nand then\n%s", i, a, b)
+			}
+		}
+	})
+}
