@@ -1,0 +1,172 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"time"
+
+	criu "github.com/checkpoint-restore/go-criu/v6"
+	"github.com/checkpoint-restore/go-criu/v6/rpc"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	dumpLog    = "dump.log"
+	restoreLog = "restore.log"
+
+	// ghostLimit is the largest deleted but open file that is taken along.
+	ghostLimit = 1 << 30
+
+	// skipNetworkLock is --network-lock skip. The tree has a network namespace of its own or, in the
+	// machine's, no connections that could be dumped; locking would need iptables and more rights
+	// than a claim's init has. go-criu's enumeration lacks the value, CRIU takes it.
+	skipNetworkLock = rpc.CriuNetworkLockMethod(3)
+)
+
+// Dump writes an image of the tree o.Pid into o.Dir. Unless o.Keep is set the tree is dead when it
+// returns without an error, with its processes still to be waited for; after an error from CRIU it
+// goes on. When ctx or the deadline ends the dump, every process in the caller's pid namespace except
+// the caller is killed: a tree that was interrupted in the middle of a dump cannot go on.
+//
+// Dump starts the criu program from the calling thread and must not run beside a wait for any child.
+func Dump(ctx context.Context, o Options) (Stats, error) {
+	start := time.Now()
+	opts := o.rpc(dumpLog)
+	opts.Pid = proto.Int32(int32(o.Pid))
+	opts.LeaveRunning = proto.Bool(o.Keep)
+	if o.FreezeCgroup != "" {
+		opts.FreezeCgroup = proto.String(o.FreezeCgroup)
+	}
+	err := o.run(ctx, "dump", dumpLog, func(c *criu.Criu) error { return c.Dump(opts, criu.NoNotify{}) })
+	if err != nil {
+		return Stats{}, err
+	}
+	n, err := size(o.Dir)
+	if err != nil {
+		return Stats{}, fmt.Errorf("measure image: %w", err)
+	}
+	return Stats{Bytes: n, Took: time.Since(start)}, nil
+}
+
+// Restore starts the tree whose image is in o.Dir and returns the pid of its root, a child of the
+// caller. It has been running since shortly before Restore returned. After an error nothing of it is
+// left but processes to be waited for. The conditions of [Dump] hold.
+func Restore(ctx context.Context, o Options) (pid int, err error) {
+	opts := o.rpc(restoreLog)
+	opts.RstSibling = proto.Bool(true)
+	n := &restored{}
+	err = o.run(ctx, "restore", restoreLog, func(c *criu.Criu) error { return c.Restore(opts, n) })
+	if err == nil && n.pid == 0 {
+		err = &Error{Op: "restore", Reason: "criu did not say which process it restored"}
+	}
+	if err != nil {
+		_ = unix.Kill(-1, unix.SIGKILL) // the remains of a half-restored tree
+		return 0, err
+	}
+	return n.pid, nil
+}
+
+// restored keeps what CRIU reports during a restore.
+type restored struct {
+	criu.NoNotify
+	pid int
+}
+
+func (n *restored) PostRestore(pid int32) error {
+	n.pid = int(pid)
+	return nil
+}
+
+// rpc returns the options that dump and restore share.
+func (o Options) rpc(log string) *rpc.CriuOpts {
+	ignore := rpc.CriuCgMode_IGNORE
+	lock := skipNetworkLock
+	return &rpc.CriuOpts{
+		ImagesDirFd:       proto.Int32(int32(o.Dir)),
+		LogFile:           proto.String(log),
+		LogLevel:          proto.Int32(4),
+		FileLocks:         proto.Bool(true),
+		TcpEstablished:    proto.Bool(o.OwnNetwork),
+		ManageCgroups:     proto.Bool(true), // makes CRIU read the mode below
+		ManageCgroupsMode: &ignore,
+		GhostLimit:        proto.Uint32(ghostLimit),
+		Timeout:           proto.Uint32(120),
+		NetworkLock:       &lock,
+		ConfigFile:        proto.String(o.ConfigFile),
+	}
+}
+
+// run calls do and turns what CRIU says into an Error.
+func (o Options) run(ctx context.Context, op, log string, do func(*criu.Criu) error) error {
+	if os.Getpid() != 1 {
+		return fmt.Errorf("criu %s: must be called by a claim's init", op)
+	}
+	timeout := o.Timeout
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if err := context.Cause(ctx); err != nil {
+		return &Error{Op: op, Reason: "not started: " + err.Error(), Err: err}
+	}
+
+	c := criu.MakeCriu()
+	c.SetCriuPath(o.Path)
+	// go-criu hides the process it starts. As pid 1 we need not know it: signal -1 reaches everything
+	// in this namespace but ourselves.
+	stop := context.AfterFunc(ctx, func() { _ = unix.Kill(-1, unix.SIGKILL) })
+	err := do(c)
+	if !stop() {
+		return &Error{Op: op, Reason: "did not end in time", Err: context.Cause(ctx)}
+	}
+	if err == nil {
+		return nil
+	}
+	why := err.Error()
+	if f, ferr := openIn(o.Dir, log); ferr == nil {
+		if r := reason(f); r != "" {
+			why = r
+		}
+		f.Close()
+	}
+	return &Error{Op: op, Reason: why, Err: err}
+}
+
+func openIn(dir int, name string) (*os.File, error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// size adds up the files of an image directory, which is flat.
+func size(dir int) (int64, error) {
+	d, err := openIn(dir, ".")
+	if err != nil {
+		return 0, err
+	}
+	defer d.Close()
+	entries, err := d.ReadDir(-1)
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	for _, e := range entries {
+		var st unix.Stat_t
+		switch err := unix.Fstatat(dir, e.Name(), &st, unix.AT_SYMLINK_NOFOLLOW); {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return 0, &os.PathError{Op: "stat", Path: strconv.Quote(e.Name()), Err: err}
+		default:
+			n += st.Size
+		}
+	}
+	return n, nil
+}

@@ -1,0 +1,205 @@
+package starter
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// jobCgroup is the cgroup of a claim's job, with the files that matter held open: freezing is one
+// write. The init stays outside.
+type jobCgroup struct {
+	path                  string
+	procs, freeze, events *os.File
+}
+
+// findCgroupBase returns the directory below which claims get their cgroups, made if need be, or "".
+func findCgroupBase(configured string) string {
+	if configured == "none" {
+		return ""
+	}
+	base := configured
+	if base == "" {
+		mounts, err := os.ReadFile("/proc/self/mounts")
+		if err != nil {
+			return ""
+		}
+		own, err := os.ReadFile("/proc/self/cgroup")
+		if err != nil {
+			return ""
+		}
+		mount, path := cgroup2Mount(mounts), cgroup2Path(own)
+		if mount == "" || path == "" {
+			return ""
+		}
+		base = filepath.Join(mount, path, "skua")
+	}
+	if err := os.Mkdir(base, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return ""
+	}
+	if unix.Access(filepath.Join(base, "cgroup.freeze"), unix.W_OK) != nil || unix.Access(base, unix.W_OK) != nil {
+		return ""
+	}
+	// Limits are taken where the machine gives them. A parent that holds processes itself, such as a
+	// service's cgroup, cannot pass controllers on, and a hybrid machine has none here.
+	for _, dir := range []string{filepath.Dir(base), base} {
+		for _, c := range []string{"+memory", "+pids", "+cpu"} {
+			_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte(c), 0)
+		}
+	}
+	return base
+}
+
+// cgroup2Mount finds the mount point of the cgroup v2 hierarchy in /proc/self/mounts.
+func cgroup2Mount(mounts []byte) string {
+	sc := bufio.NewScanner(bytes.NewReader(mounts))
+	for sc.Scan() {
+		if f := strings.Fields(sc.Text()); len(f) > 2 && f[2] == "cgroup2" {
+			return f[1]
+		}
+	}
+	return ""
+}
+
+// cgroup2Path finds the v2 path in /proc/self/cgroup.
+func cgroup2Path(own []byte) string {
+	for line := range strings.Lines(string(own)) {
+		if p, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			return p
+		}
+	}
+	return ""
+}
+
+// makeCgroup makes the cgroup at path, owned by uid so that CRIU, as that user, can thaw it.
+func makeCgroup(path string, uid int, l Limits) (*jobCgroup, error) {
+	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("make cgroup: %w", err)
+	}
+	for _, name := range []string{"", "cgroup.procs", "cgroup.threads", "cgroup.freeze"} {
+		if err := os.Chown(filepath.Join(path, name), uid, uid); err != nil && os.Getuid() == 0 {
+			return nil, fmt.Errorf("give cgroup away: %w", err)
+		}
+	}
+	for name, v := range map[string]int64{"memory.max": l.Memory, "pids.max": int64(l.Pids), "cpu.weight": 1} {
+		if v == 0 {
+			continue
+		}
+		err := os.WriteFile(filepath.Join(path, name), strconv.AppendInt(nil, v, 10), 0)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+			return nil, fmt.Errorf("limit the job: %w", err)
+		}
+	}
+	return openCgroup(path)
+}
+
+// openCgroup takes hold of a cgroup that exists.
+func openCgroup(path string) (*jobCgroup, error) {
+	c := &jobCgroup{path: path}
+	for _, o := range []struct {
+		f    **os.File
+		name string
+		mode int
+	}{{&c.procs, "cgroup.procs", os.O_RDWR}, {&c.freeze, "cgroup.freeze", os.O_RDWR}, {&c.events, "cgroup.events", os.O_RDONLY}} {
+		// The descriptors are used by system calls directly: no poller between.
+		fd, err := unix.Open(filepath.Join(path, o.name), o.mode|unix.O_CLOEXEC, 0)
+		if err != nil {
+			c.close()
+			return nil, &os.PathError{Op: "open", Path: filepath.Join(path, o.name), Err: err}
+		}
+		*o.f = os.NewFile(uintptr(fd), o.name)
+	}
+	return c, nil
+}
+
+func (c *jobCgroup) close() {
+	for _, f := range []*os.File{c.procs, c.freeze, c.events} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// hasMemory reports whether the cgroup limits the memory of the job.
+func (c *jobCgroup) hasMemory() bool {
+	_, err := os.Stat(filepath.Join(c.path, "memory.max"))
+	return err == nil
+}
+
+// removeCgroup kills what is in the cgroup at path and removes it.
+func removeCgroup(path string, limit time.Duration) error {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	deadline := time.Now().Add(limit)
+	for {
+		err := os.WriteFile(filepath.Join(path, "cgroup.kill"), []byte("1"), 0)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the file came with Linux 5.14
+			return fmt.Errorf("kill the job: %w", err)
+		}
+		if err = unix.Rmdir(path); err == nil || errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+			return &os.PathError{Op: "rmdir", Path: path, Err: err}
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// awaitCgroupFrozen returns when the cgroup whose cgroup.events is fd is frozen to the last thread.
+func awaitCgroupFrozen(fd int, limit time.Duration) error {
+	deadline := time.Now().Add(limit)
+	buf := make([]byte, 256)
+	for {
+		n, err := unix.Pread(fd, buf, 0)
+		if err != nil {
+			return os.NewSyscallError("read cgroup.events", err)
+		}
+		if bytes.Contains(buf[:n], []byte("frozen 1")) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the job has not stopped after %v", limit)
+		}
+		// The kernel notifies at once; the bound is for a change between the read and the poll, which
+		// kernfs reports too, and for kernels that are slow to.
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, 2); err != nil && err != unix.EINTR {
+			return os.NewSyscallError("poll cgroup.events", err)
+		}
+	}
+}
+
+// cgroupFreezing reports, inside an init, whether somebody has asked for the cgroup to be frozen.
+func cgroupFreezing() bool {
+	var b [1]byte
+	n, err := unix.Pread(fdFreeze, b[:], 0)
+	return err == nil && n == 1 && b[0] == '1'
+}
+
+// writeAt0 writes a value to an open control file.
+func writeAt0(fd int, value []byte) error {
+	for {
+		_, err := unix.Pwrite(fd, value, 0)
+		if err == unix.EINTR {
+			continue
+		}
+		return os.NewSyscallError("write", err)
+	}
+}
+
+func boolDigit(b bool) []byte {
+	if b {
+		return []byte{'1'}
+	}
+	return []byte{'0'}
+}

@@ -1,0 +1,252 @@
+package starter
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// guard freezes the job when the lease is over or the agent silent. It wakes when one of them may
+// have happened, not more often.
+func (p *pid1) guard() {
+	timer := time.NewTimer(0)
+	for {
+		select {
+		case <-timer.C:
+		case <-p.nudge:
+		}
+		p.mu.Lock()
+		now := bootClock()
+		next := p.lastBeat + Silence
+		switch {
+		case p.job == nil && !p.busy:
+			next = p.lastBeat + lonely
+			if now >= next {
+				os.Exit(0)
+			}
+		case p.held:
+			next = now + lonely // only a beat or a grant changes anything now
+		default:
+			next = min(next, p.lease)
+			if now >= next {
+				p.hold()
+				next = now + lonely
+			}
+		}
+		p.mu.Unlock()
+		// Timers stand still while the machine sleeps, the boot clock does not: a timer that was short
+		// of its end when the lid closed fires that much after it opens. A beat checks for itself.
+		timer.Reset(next - now)
+	}
+}
+
+// wake makes guard look again.
+func (p *pid1) wake() {
+	select {
+	case p.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// hold freezes the job on the init's own account. Called with mu held.
+func (p *pid1) hold() {
+	if p.held {
+		return
+	}
+	// An agent that was killed right after it froze the job could not say so.
+	if !p.busy && !p.wish && p.hasCgroup() && cgroupFreezing() {
+		p.wish, p.frozen = true, true
+	}
+	p.held = true
+	p.apply()
+}
+
+// release ends hold if there is an agent and a lease. Called with mu held.
+func (p *pid1) release() {
+	now := bootClock()
+	if p.held && now < p.lease && now-p.lastBeat < Silence {
+		p.held = false
+		p.apply()
+	}
+}
+
+func (p *pid1) beat(frozen bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := bootClock()
+	if p.job != nil && now >= min(p.lease, p.lastBeat+Silence) {
+		p.hold() // the machine has slept, and we were told before the timer knew
+	}
+	p.lastBeat = now
+	if frozen && !p.wish {
+		p.wish = true
+		p.apply()
+	}
+	p.release()
+}
+
+func (p *pid1) grant(left time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := bootClock()
+	p.lease, p.lastBeat = now+left, now
+	if left <= 0 {
+		p.hold()
+	}
+	p.release()
+	p.wake()
+}
+
+// freeze stops the job because the agent says so, and calls done when its last thread has stopped.
+func (p *pid1) freeze(done func(error)) {
+	p.mu.Lock()
+	p.wish = true
+	if p.busy {
+		p.settled = append(p.settled, func() { done(p.awaitFrozen()) })
+		p.mu.Unlock()
+		return
+	}
+	p.apply()
+	p.mu.Unlock()
+	done(p.awaitFrozen())
+}
+
+// thaw lets the job go on because the agent says so. Without a lease it does not go on.
+func (p *pid1) thaw() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wish, p.lastBeat = false, bootClock()
+	p.frozen = true // the agent may have frozen the cgroup without our knowledge
+	if p.held {
+		p.release()
+	} else {
+		p.apply()
+	}
+	if p.held {
+		return ErrLeaseOver
+	}
+	return nil
+}
+
+// apply makes the job's state what it should be. Called with mu held.
+func (p *pid1) apply() {
+	want := p.wish || p.held
+	if p.busy || want == p.frozen {
+		return
+	}
+	p.frozen = want
+	if err := p.setFrozen(want); err != nil {
+		fmt.Fprintln(os.Stderr, "freeze or thaw:", err)
+	}
+}
+
+func (p *pid1) hasCgroup() bool { return p.cfg.Cgroup != "" }
+
+// setFrozen stops or continues every process of the job.
+func (p *pid1) setFrozen(frozen bool) error {
+	if p.hasCgroup() {
+		return writeAt0(fdFreeze, boolDigit(frozen))
+	}
+	sig := unix.SIGCONT
+	if frozen {
+		sig = unix.SIGSTOP
+	}
+	// To everything but ourselves, and atomically: a process that is just forking has the signal
+	// before its child exists.
+	if err := unix.Kill(-1, sig); err != nil && err != unix.ESRCH {
+		return os.NewSyscallError("kill", err)
+	}
+	return nil
+}
+
+// freezeLimit is how long a freeze may take. Only a thread in an uninterruptible wait takes long.
+const freezeLimit = 10 * time.Second
+
+// awaitFrozen returns when the last thread of the job has stopped.
+func (p *pid1) awaitFrozen() error {
+	if p.hasCgroup() {
+		return awaitCgroupFrozen(fdEvents, freezeLimit)
+	}
+	deadline := time.Now().Add(freezeLimit)
+	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
+		moving := movingThreads()
+		if moving == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d threads have not stopped after %v", moving, freezeLimit)
+		}
+		time.Sleep(pause)
+	}
+}
+
+// movingThreads counts the threads in this pid namespace, ours excepted, that are not stopped.
+func movingThreads() (n int) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/task/[0-9]*/stat") // the pattern is well formed
+	for _, f := range stats {
+		if bytes.HasPrefix([]byte(f), []byte("/proc/1/")) {
+			continue
+		}
+		st, err := readStat(f)
+		if err == nil && !bytes.ContainsRune([]byte("TtZX"), rune(st.state)) {
+			n++
+		}
+	}
+	return n
+}
+
+// procStat is what we read of a process's or thread's stat file.
+type procStat struct {
+	state    byte
+	ppid     int
+	cpu, sys time.Duration // with those of the children it has waited for
+}
+
+func readStat(path string) (procStat, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return procStat{}, err
+	}
+	return parseStat(b)
+}
+
+// parseStat reads proc_pid_stat(5). The command name may hold anything, so it counts from its end.
+func parseStat(b []byte) (procStat, error) {
+	const tick = time.Second / 100 // USER_HZ, the same on all architectures we build for
+	_, rest, ok := cutLast(b, ')')
+	f := bytes.Fields(rest)
+	if !ok || len(f) < 15 || len(f[0]) != 1 {
+		return procStat{}, fmt.Errorf("cannot read process status %.40q", b)
+	}
+	num := func(i int) time.Duration {
+		n, _ := strconv.ParseInt(string(f[i]), 10, 64)
+		return time.Duration(n)
+	}
+	return procStat{
+		state: f[0][0],
+		ppid:  int(num(1)),
+		cpu:   (num(11) + num(13)) * tick,
+		sys:   (num(12) + num(14)) * tick,
+	}, nil
+}
+
+func cutLast(b []byte, c byte) (before, after []byte, found bool) {
+	if i := bytes.LastIndexByte(b, c); i >= 0 {
+		return b[:i], b[i+1:], true
+	}
+	return b, nil, false
+}
+
+// bootClock runs on while the machine sleeps, as leases do.
+func bootClock() time.Duration { return clock(unix.CLOCK_BOOTTIME) }
+
+func clock(id int32) time.Duration {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(id, &ts) // cannot fail for the clocks we ask
+	return time.Duration(ts.Nano())
+}

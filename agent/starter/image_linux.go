@@ -1,0 +1,422 @@
+package starter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"skua/agent/checkpoint"
+)
+
+// errNoCheckpoints says that this claim was opened without a criu program.
+var errNoCheckpoints = errors.New("checkpoints need criu, which this machine does not have")
+
+// checkpoint dumps the job into the image directory. Unless keep is set, the job is gone afterwards;
+// with it, it stays frozen. Scratch does not change between the freeze and the end.
+func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, error) {
+	start := time.Now()
+	p.reaping.Lock()
+	defer p.reaping.Unlock()
+	p.mu.Lock()
+	j := p.job
+	p.mu.Unlock()
+	switch {
+	case p.cfg.Criu == "":
+		return nil, errNoCheckpoints
+	case j == nil:
+		return nil, ErrNoJob
+	}
+	if err := p.setFrozen(true); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	p.frozen = true
+	if keep {
+		p.wish = true
+	}
+	p.mu.Unlock()
+	if err := p.awaitFrozen(); err != nil {
+		return nil, err
+	}
+	if err := outsideTree(j.pid); err != nil {
+		return nil, err
+	}
+	if err := emptyDir(fdImage); err != nil {
+		return nil, err
+	}
+	m, err := p.describe(j)
+	if err != nil {
+		return nil, err
+	}
+	o := p.criuOptions()
+	o.Pid, o.Keep = j.pid, keep
+	if p.hasCgroup() {
+		detach, err := p.attachCgroup()
+		if err != nil {
+			return nil, err
+		}
+		defer detach()
+		o.FreezeCgroup = cgroupMount
+	}
+	s, err := checkpoint.Dump(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if keep {
+		if err := p.setFrozen(true); err != nil {
+			return nil, err
+		}
+	} else {
+		killAll()
+		p.mu.Lock()
+		p.job = nil
+		p.mu.Unlock()
+	}
+	b, err := m.Append(nil)
+	if err == nil {
+		err = writeIn(fdImage, checkpoint.MetaName, b, false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.Took = time.Since(start)
+	return &s, nil
+}
+
+// resume starts the job whose image is in the image directory.
+func (p *pid1) resume(ctx context.Context, spec JobSpec) error {
+	if p.cfg.Criu == "" {
+		return errNoCheckpoints
+	}
+	if err := p.prepare(); err != nil {
+		return err
+	}
+	m, err := readMeta()
+	if err != nil {
+		return err
+	}
+	if err := p.clock.set(m.Monotonic, m.Boottime); err != nil {
+		return err
+	}
+	p.reaping.Lock()
+	defer p.reaping.Unlock()
+	// What is started from here on takes pids that the image does not need.
+	if err := setLastPid(m.FreePid); err != nil {
+		return err
+	}
+	started := bootClock()
+	pid, err := checkpoint.Restore(ctx, p.criuOptions())
+	if err != nil {
+		killAll()
+		return err
+	}
+	if err := p.welcome(m); err != nil {
+		killAll()
+		return err
+	}
+	humble(pid)
+	p.mu.Lock()
+	p.job = &running{spec: spec, pid: pid, started: started, used: m.Used}
+	p.mu.Unlock()
+	return nil
+}
+
+// welcome makes a restored tree an ordinary job: in its cgroup, continued, with pids that follow.
+func (p *pid1) welcome(m checkpoint.Meta) error {
+	if err := setLastPid(m.LastPid); err != nil {
+		return err
+	}
+	if p.hasCgroup() {
+		// The tree runs already. What forks from a process that is inside is inside, so a pass that
+		// meets nobody new is the last.
+		seen := map[int]bool{1: true}
+		for again := true; again; {
+			again = false
+			for _, pid := range pids() {
+				if seen[pid] {
+					continue
+				}
+				seen[pid], again = true, true
+				err := writeAt0(fdProcs, strconv.AppendInt(nil, int64(pid), 10))
+				if err != nil && !errors.Is(err, unix.ESRCH) {
+					return fmt.Errorf("put the restored job into its cgroup: %w", err)
+				}
+			}
+		}
+	}
+	if m.Stopped {
+		if err := unix.Kill(-1, unix.SIGCONT); err != nil {
+			return os.NewSyscallError("kill", err)
+		}
+	}
+	return nil
+}
+
+func (p *pid1) criuOptions() checkpoint.Options {
+	return checkpoint.Options{
+		Path:       p.cfg.Criu,
+		Dir:        fdImage,
+		ConfigFile: criuConf,
+		OwnNetwork: p.cfg.Network != NetHost,
+	}
+}
+
+// describe gathers what another machine must know about the frozen job.
+func (p *pid1) describe(j *running) (checkpoint.Meta, error) {
+	last, err := lastPid()
+	if err != nil {
+		return checkpoint.Meta{}, err
+	}
+	used := j.used.Plus(liveUsage())
+	used.Wall += bootClock() - j.started
+	mono, boot := p.clock.now()
+	return checkpoint.Meta{
+		Pid: j.pid, LastPid: last, FreePid: freePid(tids()),
+		Monotonic: mono, Boottime: boot,
+		Stopped: !p.hasCgroup(),
+		Used:    used,
+	}, nil
+}
+
+// attachCgroup shows the job's cgroup at cgroupMount, where CRIU can thaw it, until detach is called.
+// The job, frozen meanwhile, never sees it: in a namespace with a single id it could thaw itself.
+func (p *pid1) attachCgroup() (detach func(), err error) {
+	if err := unix.MoveMount(p.cgTree, "", unix.AT_FDCWD, cgroupMount, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return nil, fmt.Errorf("attach the job's cgroup: %w", err)
+	}
+	return func() {
+		// A mount that was attached cannot be detached again and kept, but its clone can be.
+		clone, err := unix.OpenTree(unix.AT_FDCWD, cgroupMount, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		if err == nil {
+			unix.Close(p.cgTree)
+			p.cgTree = clone
+			err = unix.Unmount(cgroupMount, unix.MNT_DETACH)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "detach the job's cgroup:", err)
+		}
+	}, nil
+}
+
+// timeNamespace is the clock of the job: ours, or ours moved so that the clocks of a restored job go
+// on from where they stood. It belongs to the first thread.
+type timeNamespace struct {
+	there      bool
+	mono, boot time.Duration // the machine's offsets against the kernel's clocks
+	dm, db     time.Duration // the job's clocks against the machine's
+}
+
+const offsetsFile = "/proc/self/timens_offsets"
+
+// read learns the offsets that we were born with.
+func (t *timeNamespace) read() {
+	b, err := os.ReadFile(offsetsFile)
+	if err != nil {
+		return // a kernel without time namespaces
+	}
+	t.there = true
+	for line := range strings.Lines(string(b)) {
+		var name string
+		var sec, ns int64
+		if n, _ := fmt.Sscan(line, &name, &sec, &ns); n != 3 {
+			continue
+		}
+		switch d := time.Duration(sec)*time.Second + time.Duration(ns); name {
+		case "monotonic":
+			t.mono = d
+		case "boottime":
+			t.boot = d
+		}
+	}
+}
+
+// now returns the job's clocks.
+func (t *timeNamespace) now() (mono, boot time.Duration) {
+	return clock(unix.CLOCK_MONOTONIC) + t.dm, bootClock() + t.db
+}
+
+// set makes the clocks of what is started from now on by this thread go on from mono and boot.
+func (t *timeNamespace) set(mono, boot time.Duration) error {
+	if !t.there {
+		return errors.New("the kernel has no time namespaces")
+	}
+	if err := unix.Unshare(unix.CLONE_NEWTIME); err != nil {
+		return fmt.Errorf("make a time namespace: %w", err)
+	}
+	dm, db := mono-clock(unix.CLOCK_MONOTONIC), boot-bootClock()
+	text := offsetLine("monotonic", t.mono+dm) + offsetLine("boottime", t.boot+db)
+	if err := os.WriteFile(offsetsFile, []byte(text), 0); err != nil {
+		return fmt.Errorf("set the job's clocks: %w", err)
+	}
+	t.dm, t.db = dm, db
+	return nil
+}
+
+// offsetLine writes d as seconds, possibly negative, and nanoseconds, never negative.
+func offsetLine(name string, d time.Duration) string {
+	sec, ns := d/time.Second, d%time.Second
+	if ns < 0 {
+		sec, ns = sec-1, ns+time.Second
+	}
+	return fmt.Sprintf("%s %d %d\n", name, int64(sec), int64(ns))
+}
+
+const lastPidFile = "/proc/sys/kernel/ns_last_pid"
+
+func lastPid() (int, error) {
+	b, err := os.ReadFile(lastPidFile)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(b)))
+}
+
+// setLastPid makes pid+1 the next pid.
+func setLastPid(pid int) error {
+	if err := os.WriteFile(lastPidFile, strconv.AppendInt(nil, int64(pid), 10), 0); err != nil {
+		return fmt.Errorf("choose pids: %w", err)
+	}
+	return nil
+}
+
+func raiseLastPid(pid int) error {
+	if last, err := lastPid(); err == nil && last >= pid {
+		return nil
+	}
+	if err := setLastPid(pid); err != nil && !os.IsNotExist(errors.Unwrap(err)) {
+		return err // a kernel without the file has no CRIU support either
+	}
+	return nil
+}
+
+// pids lists the processes in this namespace.
+func pids() []int { return numbers("/proc/[0-9]*") }
+
+// tids lists their threads.
+func tids() []int { return numbers("/proc/[0-9]*/task/[0-9]*") }
+
+func numbers(pattern string) (ns []int) {
+	names, _ := filepath.Glob(pattern) // the patterns are well formed
+	for _, f := range names {
+		if n, err := strconv.Atoi(filepath.Base(f)); err == nil {
+			ns = append(ns, n)
+		}
+	}
+	return ns
+}
+
+// freePid returns a pid that is followed by many that are not in use, on any machine's pid_max.
+func freePid(used []int) int {
+	const smallestMax, need = 32768, 1000
+	used = append(slices.Clone(used), smallestMax)
+	slices.Sort(used)
+	best, width, from := firstPid, 0, firstPid
+	for _, n := range used {
+		if n > smallestMax {
+			break
+		}
+		if n > from && n-from > width {
+			best, width = from, n-from
+		}
+		from = max(from, n+1)
+	}
+	if width > 2*need {
+		best += width / 2 // leave room for the pids that the job takes next
+	}
+	return best
+}
+
+// outsideTree refuses a job that CRIU would dump only in part: processes whose parents have ended
+// are the init's children, not in the tree of the job's first process.
+func outsideTree(root int) error {
+	for _, pid := range pids() {
+		if pid == 1 || pid == root {
+			continue
+		}
+		st, err := readStat(fmt.Sprintf("/proc/%d/stat", pid))
+		if err == nil && st.ppid == 1 && st.state != 'Z' && st.state != 'X' {
+			return fmt.Errorf("process %d has left the job's process tree, so the job cannot be checkpointed", pid)
+		}
+	}
+	return nil
+}
+
+// liveUsage adds up what the living processes of the job have used.
+func liveUsage() (u Usage) {
+	for _, pid := range pids() {
+		if pid == 1 {
+			continue
+		}
+		st, err := readStat(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue
+		}
+		u = u.Plus(Usage{User: st.cpu, System: st.sys, MaxRSS: peakRSS(pid)})
+	}
+	return u
+}
+
+// peakRSS reads VmHWM, in bytes.
+func peakRSS(pid int) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
+}
+
+// readMeta reads the description of the image in the image directory.
+func readMeta() (checkpoint.Meta, error) {
+	fd, err := unix.Openat(fdImage, checkpoint.MetaName, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return checkpoint.Meta{}, fmt.Errorf("there is no image: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), checkpoint.MetaName)
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if err != nil {
+		return checkpoint.Meta{}, fmt.Errorf("read image: %w", err)
+	}
+	m, err := checkpoint.ParseMeta(b)
+	if err != nil {
+		return checkpoint.Meta{}, err
+	}
+	if m.Arch != runtime.GOARCH {
+		return checkpoint.Meta{}, fmt.Errorf("the image was made on %s, this machine is %s", m.Arch, runtime.GOARCH)
+	}
+	return m, nil
+}
+
+// emptyDir removes what is in a flat directory.
+func emptyDir(dir int) error {
+	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("empty the image directory: %w", err)
+	}
+	d := os.NewFile(uintptr(fd), imageName)
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	for _, n := range names {
+		err = errors.Join(err, unix.Unlinkat(dir, n, 0))
+	}
+	if err != nil {
+		return fmt.Errorf("empty the image directory: %w", err)
+	}
+	return nil
+}

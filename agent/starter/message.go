@@ -1,0 +1,168 @@
+package starter
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"skua/agent/checkpoint"
+	"skua/internal/job"
+)
+
+// protocol is the version of the messages between an agent and its inits. An agent talks to inits
+// that an older agent started, so fields are only added, and what an unknown field asks for must be
+// safe to leave out.
+//
+//   - 1: first version
+const protocol = 1
+
+// maxMessage bounds a message: arguments and environment of a job are at most 2 MiB on Linux.
+const maxMessage = 4 << 20
+
+// Operations an agent asks for. Every one is answered by a message with the same ID, except beat.
+const (
+	opHello      = "hello"      // answered with Status
+	opBeat       = "beat"       // the agent is there; Frozen is what it wants
+	opGrant      = "grant"      // LeaseMS is left of the lease
+	opRun        = "run"        // start Job
+	opResume     = "resume"     // start Job from the image
+	opFreeze     = "freeze"     // answered when the last thread has stopped
+	opThaw       = "thaw"       //
+	opCheckpoint = "checkpoint" // answered with Stats
+	opSignal     = "signal"     // send Signal to the job's first process
+	opQuit       = "quit"       // end, if no job is running
+)
+
+// opExit is said by the init, with ID 0, when its job has ended.
+const opExit = "exit"
+
+// message is both a request and an answer.
+type message struct {
+	V  int    `json:"v"`
+	ID uint64 `json:"id,omitempty"`
+	Op string `json:"op,omitempty"`
+
+	Frozen    bool     `json:"frozen,omitempty"`
+	LeaseMS   int64    `json:"lease_ms,omitempty"`
+	TimeoutMS int64    `json:"timeout_ms,omitempty"`
+	Signal    int      `json:"signal,omitempty"`
+	Keep      bool     `json:"keep,omitempty"`
+	Job       *JobSpec `json:"job,omitempty"`
+
+	Err    string            `json:"err,omitempty"`
+	Kind   string            `json:"kind,omitempty"` // of Err: which sentinel it wraps
+	Status *status           `json:"status,omitempty"`
+	Stats  *checkpoint.Stats `json:"stats,omitempty"`
+	Exit   *Exit             `json:"exit,omitempty"`
+}
+
+// status is what a newly connected agent learns.
+type status struct {
+	Job     job.ID `json:"job,omitzero"`
+	Running bool   `json:"running"`
+	Pid     int    `json:"pid"`    // of the job, in its own namespace
+	Frozen  bool   `json:"frozen"` // the agent has asked for it
+	Exit    *Exit  `json:"exit,omitempty"`
+}
+
+// kinds are the errors that keep their identity on the way.
+var kinds = map[string]error{
+	"lease":  ErrLeaseOver,
+	"busy":   ErrBusy,
+	"nojob":  ErrNoJob,
+	"nofile": errNoProgram,
+}
+
+var errNoProgram = errors.New("no such program")
+
+// fail makes m the answer that reports err.
+func (m *message) fail(err error) {
+	m.Err = err.Error()
+	for k, e := range kinds {
+		if errors.Is(err, e) {
+			m.Kind = k
+		}
+	}
+}
+
+// failure returns the error that m reports, or nil.
+func (m *message) failure() error {
+	if m.Err == "" {
+		return nil
+	}
+	return &remoteError{text: m.Err, kind: kinds[m.Kind]}
+}
+
+// remoteError is an error of the init, as the agent sees it.
+type remoteError struct {
+	text string
+	kind error
+}
+
+func (e *remoteError) Error() string { return e.text }
+
+func (e *remoteError) Unwrap() error { return e.kind }
+
+// writeMessage writes m: its length in four bytes, then JSON.
+func writeMessage(w io.Writer, m *message) error {
+	m.V = protocol
+	j, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("encode message: %w", err)
+	}
+	if len(j) > maxMessage {
+		return fmt.Errorf("message of %d bytes is larger than %d", len(j), maxMessage)
+	}
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(j)), uint32(len(j)))
+	_, err = w.Write(append(b, j...))
+	return err
+}
+
+// readMessage reads what writeMessage wrote.
+func readMessage(r io.Reader) (*message, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n > maxMessage {
+		return nil, fmt.Errorf("message of %d bytes is larger than %d", n, maxMessage)
+	}
+	b, err := io.ReadAll(io.LimitReader(r, int64(n))) // grows with what arrives, not with what is promised
+	if err != nil {
+		return nil, err
+	}
+	if len(b) != int(n) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	var m message
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, fmt.Errorf("decode message: %w", err)
+	}
+	if m.V < 1 {
+		return nil, errors.New("message without a version")
+	}
+	return &m, nil
+}
+
+// initConfig is what an init is told at its birth, through a pipe.
+type initConfig struct {
+	V       int           `json:"v"`
+	Claim   job.ClaimID   `json:"claim"`
+	Lease   time.Duration `json:"lease_ns"`
+	Network Network       `json:"network"`
+	Criu    string        `json:"criu,omitempty"`   // path, "" if there is none
+	Mapped  bool          `json:"mapped"`           // many ids are mapped: the job gets jobID
+	Cgroup  string        `json:"cgroup,omitempty"` // its directory on the host, "" if there is none
+	Memory  int64         `json:"memory,omitempty"` // RLIMIT_DATA of the job, 0 for none
+	Shared  []string      `json:"shared,omitempty"` // directories to show as they are
+}
+
+// localName reports whether name is "" or names something within the scratch directory.
+func localName(name string) bool {
+	return name == "" || filepath.IsLocal(name)
+}

@@ -1,0 +1,66 @@
+package starter
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// adoptOrphans makes the stopped, traced process pid the parent of all its descendants whose parents
+// end. Otherwise they would become children of the init, out of the tree that CRIU dumps. Only the
+// process itself can ask for that, so we have it make the system call before its first instruction;
+// the setting survives exec and checkpoints.
+func adoptOrphans(pid int) error {
+	ret, err := injectSyscall(pid, unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return nil // jobs that leave orphans cannot be checkpointed here
+	case err != nil:
+		return fmt.Errorf("have the job adopt its orphans: %w", err)
+	case ret != 0:
+		return fmt.Errorf("have the job adopt its orphans: %w", unix.Errno(-ret))
+	}
+	return nil
+}
+
+// injectSyscall has the stopped, traced process pid execute one system call with two arguments and
+// leaves it as it was.
+func injectSyscall(pid int, nr, arg1, arg2 uintptr) (ret int64, err error) {
+	var saved unix.PtraceRegs
+	if err := unix.PtraceGetRegs(pid, &saved); err != nil {
+		return 0, fmt.Errorf("read registers: %w", err)
+	}
+	regs := saved
+	pc, code, err := setSyscall(&regs, nr, arg1, arg2)
+	if err != nil {
+		return 0, err
+	}
+	old := make([]byte, len(code))
+	if _, err := unix.PtracePeekText(pid, pc, old); err != nil {
+		return 0, fmt.Errorf("read code: %w", err)
+	}
+	if _, err := unix.PtracePokeText(pid, pc, code); err != nil {
+		return 0, fmt.Errorf("write code: %w", err)
+	}
+	if err := unix.PtraceSetRegs(pid, &regs); err != nil {
+		return 0, fmt.Errorf("write registers: %w", err)
+	}
+	if err := unix.PtraceSingleStep(pid); err != nil {
+		return 0, fmt.Errorf("step: %w", err)
+	}
+	got, ws, _, err := wait(pid, 0)
+	if err != nil || got != pid || !ws.Stopped() {
+		return 0, fmt.Errorf("step: the process is gone: %w", err)
+	}
+	if err := unix.PtraceGetRegs(pid, &regs); err != nil {
+		return 0, fmt.Errorf("read result: %w", err)
+	}
+	if _, err := unix.PtracePokeText(pid, pc, old); err != nil {
+		return 0, fmt.Errorf("restore code: %w", err)
+	}
+	if err := unix.PtraceSetRegs(pid, &saved); err != nil {
+		return 0, fmt.Errorf("restore registers: %w", err)
+	}
+	return syscallResult(&regs), nil
+}

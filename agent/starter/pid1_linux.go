@@ -1,0 +1,491 @@
+package starter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What this program is called when it is executed again.
+const (
+	initName  = "skua-init"
+	probeName = "skua-probe"
+)
+
+// Descriptors an init inherits, in this order. The last three are there when it has a cgroup.
+const (
+	fdConfig = 3 + iota // pipe with its initConfig
+	fdListen            // unix socket at which agents find it
+	fdState             // its directory
+	fdImage             // directory of checkpoints
+	fdProcs             // cgroup.procs, cgroup.freeze and cgroup.events of the job's cgroup
+	fdFreeze
+	fdEvents
+)
+
+// lonely is how long an init without a job waits for an agent before it ends.
+const lonely = time.Minute
+
+func init() {
+	if filepath.Base(os.Args[0]) == initName {
+		// The time namespace of an init's children is a property of the thread that starts them, and
+		// its offsets can be written for the first thread only. So that thread starts everything.
+		runtime.LockOSThread()
+	}
+}
+
+// MaybeInit takes over when this process is not what its main believes, but a claim's init or a part
+// of the self test. Then it does not return. It must be called before anything else.
+func MaybeInit() {
+	switch filepath.Base(os.Args[0]) {
+	case initName:
+		os.Exit(initMain())
+	case probeName:
+		os.Exit(probeMain())
+	}
+}
+
+// pid1 is a claim's init. Its first thread (run) starts processes and waits for CRIU; other
+// goroutines talk to the agent, wait for ended processes, and guard the lease.
+type pid1 struct {
+	cfg    initConfig
+	cgTree int            // detached mount of the job's cgroup, or -1
+	clock  timeNamespace  // that of the job
+	work   chan func()    // for the first thread; a slot is free unless p.busy
+	ended  chan os.Signal // SIGCHLD
+	nudge  chan struct{}  // wakes guard
+
+	// reaping is held by whoever waits for children. Taken before mu.
+	reaping sync.Mutex
+
+	mu       sync.Mutex // guards what follows
+	conn     net.Conn   // to the agent, or nil
+	lease    time.Duration
+	lastBeat time.Duration // both on the boot clock
+	wish     bool          // the agent wants the job frozen
+	held     bool          // we do: lease over, or nobody watches
+	frozen   bool          // what was last applied
+	busy     bool          // the first thread is at work; only it may touch the job then
+	settled  []func()      // to be done when it no longer is
+	job      *running      // nil when there is none
+	exit     *Exit         // of the last job
+}
+
+// running is a job that has not ended.
+type running struct {
+	spec    JobSpec
+	pid     int
+	started time.Duration // on the boot clock
+	used    Usage         // in earlier lives, and by what has been waited for
+}
+
+func initMain() int {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, initName+": only an agent can start a claim's init")
+		return 2
+	}
+	// A descriptor that leaks into a job makes its checkpoint fail.
+	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		fmt.Fprintln(os.Stderr, "close descriptors:", err)
+		return 1
+	}
+	// Signals from inside must not end us, nor be ignored in the children.
+	signal.Notify(make(chan os.Signal, 1))
+	p := &pid1{cgTree: -1, work: make(chan func(), 1), ended: make(chan os.Signal, 1), nudge: make(chan struct{}, 1)}
+	signal.Notify(p.ended, unix.SIGCHLD)
+
+	// At most one thread runs Go code besides the one that starts processes: an init is small.
+	runtime.GOMAXPROCS(2)
+	l, err := p.setup()
+	if l == nil {
+		fmt.Fprintln(os.Stderr, "init:", err)
+		return 1
+	}
+	p.run(l, err)
+	return 0
+}
+
+// setup enters the sandbox. With a listener there is somebody to tell the error to.
+func (p *pid1) setup() (*net.UnixListener, error) {
+	if err := unix.Listen(fdListen, 8); err != nil {
+		return nil, os.NewSyscallError("listen", err)
+	}
+	f := os.NewFile(fdListen, "listener")
+	fl, err := net.FileListener(f)
+	f.Close()
+	if err != nil {
+		return nil, fmt.Errorf("take over listener: %w", err)
+	}
+	l, ok := fl.(*net.UnixListener)
+	if !ok {
+		return nil, errors.New("the listener is no unix socket")
+	}
+	l.SetUnlinkOnClose(false)
+	c := os.NewFile(fdConfig, "config")
+	defer c.Close()
+	if err := json.NewDecoder(io.LimitReader(c, maxMessage)).Decode(&p.cfg); err != nil {
+		return l, fmt.Errorf("read configuration: %w", err)
+	}
+	os.Clearenv()
+	os.Setenv("PATH", "/usr/local/sbin:/usr/sbin:/sbin:"+jobPath) // for CRIU
+	now := bootClock()
+	p.lease, p.lastBeat = now+p.cfg.Lease, now
+	unix.Umask(0o022)
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return l, fmt.Errorf("forbid core files: %w", err)
+	}
+	if p.cgTree, err = enterSandbox(&p.cfg); err != nil {
+		return l, err
+	}
+	// Only now: it holds for this thread and for what it starts, CRIU included, which has all the
+	// rights it needs already.
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return l, fmt.Errorf("forbid new privileges: %w", err)
+	}
+	p.clock.read()
+	return l, nil
+}
+
+// run serves until there is nothing left to do. It runs on the first thread. When setup has failed,
+// the first agent to ask is told so.
+func (p *pid1) run(l *net.UnixListener, failed error) {
+	go p.accept(l, failed)
+	go p.guard()
+	go func() {
+		for range p.ended {
+			p.reap()
+		}
+	}()
+	for do := range p.work {
+		do()
+		p.settle()
+	}
+}
+
+// accept takes one agent at a time. A second one is turned away while the first shows signs of life.
+func (p *pid1) accept(l *net.UnixListener, failed error) {
+	for {
+		c, err := l.AcceptUnix()
+		if err != nil {
+			time.Sleep(100 * time.Millisecond) // out of descriptors, perhaps; there is nobody to tell
+			continue
+		}
+		if err := checkAgent(c); err != nil {
+			c.Close()
+			continue
+		}
+		if failed != nil {
+			m, err := readMessage(c)
+			if err == nil {
+				answer := &message{ID: m.ID}
+				answer.fail(failed)
+				_ = writeMessage(c, answer)
+			}
+			os.Exit(1)
+		}
+		p.mu.Lock()
+		if p.conn != nil && bootClock()-p.lastBeat < Silence {
+			p.mu.Unlock()
+			c.Close()
+			continue
+		}
+		if p.conn != nil {
+			p.conn.Close()
+		}
+		p.conn = c
+		p.mu.Unlock()
+		go p.serve(c)
+	}
+}
+
+// checkAgent refuses peers from inside: only processes outside this pid namespace have no pid here.
+// Who outside may reach the socket is settled by the mode of its directory.
+func checkAgent(c *net.UnixConn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var cred *unix.Ucred
+	if cerr := raw.Control(func(fd uintptr) {
+		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); cerr != nil {
+		return cerr
+	}
+	if err == nil && cred.Pid != 0 {
+		err = errors.New("the peer is no agent")
+	}
+	return err
+}
+
+// serve answers one agent until it goes.
+func (p *pid1) serve(c net.Conn) {
+	defer func() {
+		c.Close()
+		p.mu.Lock()
+		if p.conn == c {
+			p.conn = nil
+		}
+		p.mu.Unlock()
+	}()
+	for {
+		m, err := readMessage(c)
+		if err != nil {
+			return
+		}
+		p.handle(m)
+	}
+}
+
+// say sends m to the agent that is there, if one is. An agent that does not read is cut off.
+func (p *pid1) say(m *message) {
+	p.mu.Lock()
+	c := p.conn
+	p.mu.Unlock()
+	if c == nil {
+		return
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(Silence))
+	if writeMessage(c, m) != nil {
+		c.Close()
+	}
+}
+
+// handle carries out one request. What takes long is handed to the first thread.
+func (p *pid1) handle(m *message) {
+	answer := &message{ID: m.ID}
+	var err error
+	switch m.Op {
+	case opBeat:
+		p.beat(m.Frozen)
+		return
+	case opHello:
+		p.mu.Lock()
+		p.lastBeat = bootClock()
+		answer.Status = p.status()
+		p.mu.Unlock()
+	case opGrant:
+		p.grant(time.Duration(m.LeaseMS) * time.Millisecond)
+	case opFreeze:
+		p.freeze(func(err error) {
+			if err != nil {
+				answer.fail(err)
+			}
+			p.say(answer)
+		})
+		return
+	case opThaw:
+		err = p.thaw()
+	case opSignal:
+		err = p.signal(m.Signal)
+	case opRun, opResume, opCheckpoint:
+		err = p.begin(func() {
+			if err := p.long(m, answer); err != nil {
+				answer.fail(err)
+			}
+			p.say(answer)
+		})
+		if err == nil {
+			return
+		}
+	case opQuit:
+		p.mu.Lock()
+		idle := p.job == nil && !p.busy
+		p.mu.Unlock()
+		if idle {
+			os.Exit(0)
+		}
+		err = ErrBusy
+	default:
+		err = fmt.Errorf("this init does not know %q", m.Op)
+	}
+	if err != nil {
+		answer.fail(err)
+	}
+	p.say(answer)
+}
+
+// begin hands do to the first thread, unless that has something to do.
+func (p *pid1) begin(do func()) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.busy {
+		return ErrBusy
+	}
+	p.busy = true
+	p.wake()
+	p.work <- do
+	return nil
+}
+
+// long is what the first thread does for a request.
+func (p *pid1) long(m, answer *message) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(m.TimeoutMS)*time.Millisecond)
+	defer cancel()
+	switch {
+	case m.Op == opCheckpoint:
+		s, err := p.checkpoint(ctx, m.Keep)
+		answer.Stats = s
+		return err
+	case m.Job == nil:
+		return errors.New("no job was described")
+	case m.Op == opResume:
+		return p.resume(ctx, *m.Job)
+	}
+	return p.start(*m.Job)
+}
+
+// settle brings the job to where it should be after the first thread has finished with it.
+func (p *pid1) settle() {
+	p.mu.Lock()
+	p.busy = false
+	p.apply()
+	p.wake()
+	todo := p.settled
+	p.settled = nil
+	p.mu.Unlock()
+	for _, do := range todo {
+		do()
+	}
+	p.reap() // what ended in the meantime
+}
+
+// status is called with mu held.
+func (p *pid1) status() *status {
+	s := &status{Frozen: p.wish, Exit: p.exit}
+	if p.job != nil {
+		s.Job, s.Pid, s.Running = p.job.spec.Job, p.job.pid, true
+	} else if p.exit != nil {
+		s.Job = p.exit.Job
+	}
+	return s
+}
+
+func (p *pid1) signal(sig int) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.job == nil {
+		return ErrNoJob
+	}
+	if err := unix.Kill(p.job.pid, unix.Signal(sig)); err != nil {
+		return fmt.Errorf("send signal %d to the job: %w", sig, err)
+	}
+	return nil
+}
+
+// reap waits for ended processes. When the job's first process has ended, nothing else of the job
+// may live on.
+func (p *pid1) reap() {
+	p.reaping.Lock()
+	defer p.reaping.Unlock()
+	for {
+		pid, ws, used, err := wait(-1, unix.WNOHANG)
+		if err != nil || pid <= 0 {
+			return
+		}
+		p.mu.Lock()
+		over := p.job != nil && pid == p.job.pid
+		if p.job != nil {
+			p.job.used = p.job.used.Plus(used)
+		}
+		p.mu.Unlock()
+		if over {
+			p.finish(ws)
+		}
+	}
+}
+
+// finish ends the job's life with the status of its first process. Called with reaping held.
+func (p *pid1) finish(ws unix.WaitStatus) {
+	rest := killAll()
+	p.mu.Lock()
+	j := p.job
+	e := &Exit{Job: j.spec.Job, Usage: j.used.Plus(rest)}
+	e.Usage.Wall += bootClock() - j.started
+	if ws.Signaled() {
+		e.Signal = int(ws.Signal())
+	} else {
+		e.Code = ws.ExitStatus()
+	}
+	p.mu.Unlock()
+	// On disk before anybody hears of it, and before the job counts as ended.
+	if err := saveExit(fdState, e); err != nil {
+		fmt.Fprintln(os.Stderr, "save exit status:", err)
+	}
+	p.mu.Lock()
+	p.job, p.exit = nil, e
+	p.mu.Unlock()
+	p.say(&message{Op: opExit, Exit: e})
+}
+
+// killAll ends everything else in this namespace and waits until it is gone.
+func killAll() (used Usage) {
+	_ = unix.Kill(-1, unix.SIGKILL)
+	for {
+		_, _, u, err := wait(-1, 0)
+		if err != nil { // ECHILD: nobody left
+			return used
+		}
+		used = used.Plus(u)
+	}
+}
+
+// wait is wait4, without interruptions.
+func wait(pid, flags int) (int, unix.WaitStatus, Usage, error) {
+	for {
+		var ws unix.WaitStatus
+		var ru unix.Rusage
+		got, err := unix.Wait4(pid, &ws, flags, &ru)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		return got, ws, Usage{
+			User:   time.Duration(ru.Utime.Nano()),
+			System: time.Duration(ru.Stime.Nano()),
+			MaxRSS: ru.Maxrss << 10,
+		}, err
+	}
+}
+
+// exitFile is the durable Exit of a claim's last job, in the state directory.
+const exitFile = "exit.json"
+
+// saveExit makes e durable in the directory dir.
+func saveExit(dir int, e *Exit) error {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	const tmp = exitFile + ".tmp"
+	if err := writeIn(dir, tmp, b, true); err != nil {
+		return err
+	}
+	if err := unix.Renameat(dir, tmp, dir, exitFile); err != nil {
+		return os.NewSyscallError("rename", err)
+	}
+	return os.NewSyscallError("fsync", unix.Fsync(dir))
+}
+
+// writeIn writes a file in the directory dir.
+func writeIn(dir int, name string, b []byte, durable bool) error {
+	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), name)
+	_, err = f.Write(b)
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,285 @@
+package starter
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// jobID is the uid and gid of jobs where many ids are mapped. Not 65534: that owns, as seen from
+// inside, every file of an unmapped owner.
+const jobID = 1000
+
+// firstPid is the first job's pid in its init. The init's own threads stay below, so that the pids of
+// an image are free wherever it is restored.
+const firstPid = 1000
+
+// Linux's scheduling and out-of-memory values for jobs.
+const (
+	jobNice     = 19
+	jobOOMScore = 1000
+)
+
+// start runs a job.
+func (p *pid1) start(spec JobSpec) error {
+	if err := p.prepare(); err != nil {
+		return err
+	}
+	if err := spec.check(); err != nil {
+		return err
+	}
+	if err := raiseLastPid(firstPid - 1); err != nil {
+		return err
+	}
+	files, err := p.openStdio(spec)
+	defer closeAll(files)
+	if err != nil {
+		return err
+	}
+	env := jobEnv(spec.Env)
+	path, err := lookPath(spec.Argv[0], env)
+	if err != nil {
+		return err
+	}
+
+	p.reaping.Lock()
+	defer p.reaping.Unlock()
+	pid, err := p.spawn(path, spec.Argv, &syscall.ProcAttr{
+		Dir:   ScratchPath,
+		Env:   env,
+		Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd()},
+	})
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.job = &running{spec: spec, pid: pid, started: bootClock()}
+	p.mu.Unlock()
+	return nil
+}
+
+// prepare makes the claim ready for another job.
+func (p *pid1) prepare() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.job != nil:
+		return fmt.Errorf("job %v runs already: %w", p.job.spec.Job, ErrBusy)
+	case bootClock() >= p.lease:
+		return ErrLeaseOver
+	}
+	if err := unix.Unlinkat(fdState, exitFile, 0); err != nil && err != unix.ENOENT {
+		return fmt.Errorf("remove the exit status of the last job: %w", err)
+	}
+	p.exit = nil
+	// A cgroup left frozen by the last job would hold up the next one. A freeze that the agent asks
+	// for from now on is applied when the job stands.
+	p.wish, p.held, p.frozen = false, false, false
+	if p.hasCgroup() {
+		return p.setFrozen(false)
+	}
+	return nil
+}
+
+// spawn starts a process and prepares it, stopped before its first instruction, for the life of a
+// job. Called on the first thread with reaping held.
+func (p *pid1) spawn(path string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+	attr.Sys = &syscall.SysProcAttr{Setsid: true, Ptrace: true}
+	if p.cfg.Mapped {
+		attr.Sys.Credential = &syscall.Credential{Uid: jobID, Gid: jobID}
+	} else {
+		// The only id there is is root's. Without the privileges of root on exec it has none.
+		if err := unix.Prctl(unix.PR_SET_SECUREBITS, secureNoRoot, 0, 0, 0); err != nil {
+			return 0, fmt.Errorf("give up root's privileges: %w", err)
+		}
+		defer func() { err = errors.Join(err, unix.Prctl(unix.PR_SET_SECUREBITS, 0, 0, 0, 0)) }()
+	}
+	// Inherited by the child; lowering it again to what it was needs no privilege.
+	restore := setOOMScore("self", jobOOMScore)
+	defer restore()
+
+	pid, err = syscall.ForkExec(path, argv, attr)
+	if err != nil {
+		return 0, fmt.Errorf("execute %s: %w", argv[0], err)
+	}
+	if err := p.ready(pid); err != nil {
+		_ = unix.Kill(pid, unix.SIGKILL)
+		_, _, _, _ = wait(pid, 0)
+		return 0, fmt.Errorf("prepare the process of %s: %w", argv[0], err)
+	}
+	return pid, nil
+}
+
+// SECBIT_NOROOT and SECBIT_NO_SETUID_FIXUP, both locked; SECBIT_NO_CAP_AMBIENT_RAISE.
+const secureNoRoot = 1<<0 | 1<<2 | 1<<6
+
+// ready waits until the traced child pid stands at its first instruction, prepares it and lets go.
+func (p *pid1) ready(pid int) error {
+	for {
+		got, ws, _, err := wait(pid, 0)
+		if err != nil {
+			return os.NewSyscallError("wait", err)
+		}
+		if got == pid && ws.Stopped() {
+			if ws.StopSignal() == unix.SIGTRAP {
+				break
+			}
+			_ = unix.PtraceCont(pid, int(ws.StopSignal()))
+			continue
+		}
+		return fmt.Errorf("it ended before it began (status %#x)", uint32(ws))
+	}
+	if err := adoptOrphans(pid); err != nil {
+		return err
+	}
+	humble(pid)
+	if p.cfg.Memory > 0 {
+		lim := &unix.Rlimit{Cur: uint64(p.cfg.Memory), Max: uint64(p.cfg.Memory)}
+		if err := unix.Prlimit(pid, unix.RLIMIT_DATA, lim, nil); err != nil {
+			return fmt.Errorf("limit memory: %w", err)
+		}
+	}
+	if p.hasCgroup() {
+		if err := writeAt0(fdProcs, strconv.AppendInt(nil, int64(pid), 10)); err != nil {
+			return fmt.Errorf("enter cgroup: %w", err)
+		}
+	}
+	return os.NewSyscallError("ptrace", unix.PtraceDetach(pid))
+}
+
+// humble gives the process the lowest claim to the processor.
+func humble(pid int) {
+	// Neither can fail for a process of ours that lives; if it is gone, it does not matter.
+	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, jobNice)
+	// With autogroups (the usual kernel setting on desktops) the value above only counts within the
+	// session, and this one between sessions. Absent where the kernel has none.
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), strconv.AppendInt(nil, jobNice, 10), 0)
+}
+
+// setOOMScore makes a process likelier to be killed when memory runs out, and returns how to undo it.
+func setOOMScore(pid string, score int) (restore func()) {
+	name := "/proc/" + pid + "/oom_score_adj"
+	old, err := os.ReadFile(name)
+	if err != nil || os.WriteFile(name, strconv.AppendInt(nil, int64(score), 10), 0) != nil {
+		return func() {}
+	}
+	return func() { _ = os.WriteFile(name, old, 0) }
+}
+
+// openStdio opens the three files of a job, in scratch or /dev/null. They are the job's own.
+func (p *pid1) openStdio(spec JobSpec) (files []*os.File, err error) {
+	scratch, err := unix.Open(ScratchPath, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: ScratchPath, Err: err}
+	}
+	defer unix.Close(scratch)
+	for i, name := range []string{spec.Stdin, spec.Stdout, spec.Stderr} {
+		var f *os.File
+		switch {
+		case name == "":
+			f, err = os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		case i == 0:
+			f, err = p.openScratch(scratch, name, unix.O_RDONLY)
+		default:
+			f, err = p.openScratch(scratch, name, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND)
+		}
+		if err != nil {
+			return files, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// openScratch opens a file within scratch, following no link out of it, and gives it to the job.
+func (p *pid1) openScratch(scratch int, name string, flags int) (*os.File, error) {
+	how := unix.OpenHow{
+		Flags:   uint64(flags | unix.O_CLOEXEC | unix.O_NONBLOCK), // a pipe left there must not stop us
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	if flags&unix.O_CREAT != 0 {
+		how.Mode = 0o644
+	}
+	fd, err := unix.Openat2(scratch, name, &how)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = errors.New("not a regular file")
+	}
+	if err == nil && p.cfg.Mapped {
+		err = unix.Fchown(fd, jobID, jobID)
+	}
+	if err == nil {
+		err = unix.SetNonblock(fd, false)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// jobEnv completes a job's environment with what programs expect to find.
+func jobEnv(env []string) []string {
+	has := func(name string) bool {
+		for _, v := range env {
+			if strings.HasPrefix(v, name+"=") {
+				return true
+			}
+		}
+		return false
+	}
+	env = env[:len(env):len(env)]
+	for _, d := range [][2]string{{"PATH", jobPath}, {"HOME", ScratchPath}, {"TMPDIR", "/tmp"}, {"USER", "skua"}, {"LOGNAME", "skua"}} {
+		if !has(d[0]) {
+			env = append(env, d[0]+"="+d[1])
+		}
+	}
+	return env
+}
+
+// lookPath finds the program name as a job with the environment env would. A relative path counts
+// from the scratch directory.
+func lookPath(name string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		at := name
+		if !filepath.IsAbs(at) {
+			at = filepath.Join(ScratchPath, name)
+		}
+		if _, err := os.Stat(at); errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("execute %s: %w", name, errNoProgram)
+		}
+		return at, nil
+	}
+	for _, v := range env {
+		path, ok := strings.CutPrefix(v, "PATH=")
+		if !ok {
+			continue
+		}
+		for dir := range strings.SplitSeq(path, ":") {
+			at := filepath.Join(dir, name)
+			if !filepath.IsAbs(at) {
+				at = filepath.Join(ScratchPath, at)
+			}
+			if st, err := os.Stat(at); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+				return at, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("execute %s: %w in the PATH of the job", name, errNoProgram)
+}

@@ -1,0 +1,181 @@
+// Package starter runs the jobs of claims. Each claim gets an init: this very program, executed
+// again as pid 1 of its own user, pid, mount, ipc, uts and network namespaces, which starts the
+// claim's jobs, waits for them, freezes them, and takes and restores their checkpoints.
+//
+// The rule that governs it: the init is the job's guardian and needs nobody. It outlives the agent,
+// and it freezes its job by itself when the agent has been silent for [Silence] or the lease is
+// over; it thaws only for an agent that is there and holds a lease. Nothing of a job outlives its
+// init, since it is pid 1 of their namespace.
+//
+// What a job can see: the system's programs read-only, its scratch directory at [ScratchPath], /tmp
+// and /dev/shm inside that, its own processes. No home directory, no /run, no socket of anybody. It
+// has no capabilities and can gain none.
+//
+// The package decides nothing: when to freeze, to checkpoint or to kill is the caller's business. It
+// moves no files between machines; the caller puts an image into [Init.ImageDir] and its scratch
+// into [Init.Scratch] before [Init.Resume], having verified both.
+//
+// [MaybeInit] must be the first call of every main and TestMain whose program may start jobs.
+package starter
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"skua/agent/checkpoint"
+	"skua/internal/job"
+)
+
+// Silence is how long an init lets its job run without a sign of life from the agent.
+const Silence = 2 * time.Second
+
+// beatEvery is the interval of those signs.
+const beatEvery = 500 * time.Millisecond
+
+// What a job finds inside its namespaces, on every machine alike.
+const (
+	ScratchPath = "/scratch" // its scratch directory, and working directory at the start
+	Hostname    = "skua"
+	jobPath     = "/usr/local/bin:/usr/bin:/bin"
+)
+
+// Directories in scratch that stand for others. They belong to the job's state, so they travel with
+// a checkpoint, but they are no output.
+const (
+	TmpName = ".skua-tmp" // the job's /tmp and /var/tmp
+	ShmName = ".skua-shm" // the job's /dev/shm
+)
+
+// Errors that callers branch on.
+var (
+	ErrGone      = errors.New("the claim's init is gone")
+	ErrLeaseOver = errors.New("the lease is over")
+	ErrBusy      = errors.New("the claim's init is busy")
+	ErrNoJob     = errors.New("no job is running")
+)
+
+// DefaultUIDBase is where a root agent's user namespaces begin. It lies above everything that
+// distributions, useradd, systemd and container tools hand out.
+const DefaultUIDBase = 1_879_048_192 + 1<<20
+
+// Config is what a Starter is made of. Dir is required.
+type Config struct {
+	// Dir holds one directory per claim. It is made when it is missing. Two agents never share it.
+	Dir string
+
+	// CriuPath is the criu program; "" means the one that checkpoint.Find finds.
+	CriuPath string
+
+	// CgroupBase is the directory of a cgroup v2 below which claims get theirs; "" means "skua"
+	// below the agent's own cgroup, "none" none. When it cannot be written, jobs are frozen by
+	// signals.
+	CgroupBase string
+
+	// UIDBase is the first of the 65,536 ids that a root agent maps into its claims; 0 means
+	// DefaultUIDBase. Agents without root map their own id only.
+	UIDBase uint32
+
+	Log *slog.Logger // nil means no logging
+}
+
+// Network says what a job may reach.
+type Network string
+
+// The kinds of network.
+const (
+	NetNone Network = "none" // only its own loopback; the default
+	NetHost Network = "host" // all that the machine reaches; connected TCP sockets prevent checkpoints
+)
+
+// Limits bound what a job takes. Zero means no limit.
+type Limits struct {
+	Memory int64 // bytes; of all processes where there is a memory controller, else of each one's data
+	Pids   int   // processes and threads, where there is a pids controller
+}
+
+// ClaimSpec describes the claim to open.
+type ClaimSpec struct {
+	Claim   job.ClaimID
+	Lease   time.Duration // what is left of the lease; the job freezes when it is over
+	Network Network       // "" means NetNone
+	Limits  Limits
+	Shared  []string // directories of the machine that the job finds at the same path, writable
+}
+
+// JobSpec describes a job to run.
+type JobSpec struct {
+	Job  job.ID   `json:"job"`
+	Argv []string `json:"argv"` // Argv[0] without a slash is looked up in the job's PATH
+	Env  []string `json:"env,omitempty"`
+
+	// Names of files in scratch; "" is /dev/null. Output is appended to.
+	Stdin  string `json:"stdin,omitempty"`
+	Stdout string `json:"stdout,omitempty"`
+	Stderr string `json:"stderr,omitempty"`
+}
+
+// Usage is what a job has consumed, on all machines where it ran.
+type Usage = checkpoint.Usage
+
+// Exit says how a job ended.
+type Exit struct {
+	Job    job.ID `json:"job,omitzero"`
+	Code   int    `json:"code"`             // when Signal is 0 and Err is ""
+	Signal int    `json:"signal,omitempty"` // that ended it
+	Usage  Usage  `json:"usage"`
+	Err    string `json:"err,omitempty"` // why there is neither: the init died or was killed with it
+}
+
+func (e Exit) String() string {
+	switch {
+	case e.Err != "":
+		return e.Err
+	case e.Signal != 0:
+		return fmt.Sprintf("ended by signal %d", e.Signal)
+	}
+	return fmt.Sprintf("exit code %d", e.Code)
+}
+
+// Capabilities say what this machine can do for jobs.
+type Capabilities struct {
+	Sandbox    bool   // jobs can be run at all
+	SandboxWhy string // why not
+
+	Freezer string // "cgroup2" or "signal"
+
+	Checkpoint    bool   // a job was dumped and restored here, a TCP listener and threads included
+	CheckpointWhy string // why not
+	CriuPath      string
+	CriuVersion   string
+}
+
+// checkClaim refuses ids that cannot name a directory.
+func checkClaim(c job.ClaimID) error {
+	ok := len(c) > 0 && len(c) <= 64 && c[0] != '.' && strings.Trim(string(c),
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == ""
+	if !ok {
+		return fmt.Errorf("%q cannot be a claim id", string(c))
+	}
+	return nil
+}
+
+// check refuses what no init could run.
+func (s JobSpec) check() error {
+	switch {
+	case len(s.Argv) == 0 || s.Argv[0] == "":
+		return errors.New("there is nothing to execute")
+	case !localName(s.Stdin) || !localName(s.Stdout) || !localName(s.Stderr):
+		return errors.New("input and output must be names within the scratch directory")
+	}
+	for _, list := range [][]string{s.Argv, s.Env} {
+		for _, v := range list {
+			if strings.ContainsRune(v, 0) {
+				return errors.New("a zero byte in the arguments or the environment")
+			}
+		}
+	}
+	return nil
+}
