@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -31,6 +32,7 @@ type proxy struct {
 const (
 	pumpBuffer   = 8 << 10
 	writeTimeout = 10 * time.Second // as the NATS server's own
+	lingerTime   = 2 * time.Second
 )
 
 func newProxy(backend string, log *slog.Logger) *proxy {
@@ -114,12 +116,22 @@ func (p *proxy) pump(client, backend net.Conn) {
 	wg.Go(func() {
 		copyAll(backend, client)
 		backend.Close()
-		client.Close()
 	})
 	copyAll(client, backend)
 	backend.Close()
-	client.Close()
+	linger(client)
 	wg.Wait()
+	_, _ = io.Copy(io.Discard, client)
+}
+
+// linger ends the sending side and gives the client some time to hang up itself. If the connection
+// were closed with something of the client's still unread, the kernel would reset it, and the client
+// would lose the server's last words, which say why it is refused.
+func linger(client net.Conn) {
+	if c, ok := client.(interface{ CloseWrite() error }); ok {
+		_ = c.CloseWrite()
+	}
+	_ = client.SetReadDeadline(time.Now().Add(lingerTime))
 }
 
 // copyAll copies what comes, as it comes. A write that takes too long ends it: otherwise a client
