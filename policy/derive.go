@@ -40,12 +40,17 @@ func Derive(f File) (*Policy, error) {
 		Disk:          given(f.Limits.Disk, d.disk),
 		Network:       d.network,
 		Machine:       f.Machine.Ad,
+		Shared:        f.SharedFS.Mounts,
 	}
 	if f.Limits.Network != "" {
 		p.Network = f.Limits.Network
 	}
 	if p.Machine == nil {
 		p.Machine = classad.NewAd()
+	}
+	if f.SharedFS.Domain != "" {
+		p.Machine = p.Machine.Clone()
+		p.Machine.SetString("FileSystemDomain", f.SharedFS.Domain)
 	}
 	d.backgroundLoad = given(f.Owner.BackgroundLoad, d.backgroundLoad)
 

@@ -279,7 +279,8 @@ func TestDeriveRefuses(t *testing.T) {
 		{"negative load", policy.File{Owner: policy.Owner{BackgroundLoad: new(-0.1)}}, "owner.background_load cannot be -0.1"},
 		{"no time to vacate", policy.File{Vacate: policy.Vacate{MaxVacateTime: new(quantity.Duration(0))}}, "vacate.max_vacate_time"},
 		{
-			"owner of a dedicated machine", policy.File{Preset: policy.Dedicated, Owner: policy.Owner{IdleAfter: second}},
+			"owner of a dedicated machine",
+			policy.File{Preset: policy.Dedicated, Owner: policy.Owner{IdleAfter: second}},
 			`the preset "dedicated" does not look at the owner`,
 		},
 	} {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -20,6 +21,7 @@ type File struct {
 	Hours       Hours       `toml:"hours"`
 	Limits      Limits      `toml:"limits"`
 	Vacate      Vacate      `toml:"vacate"`
+	SharedFS    SharedFS    `toml:"shared_fs"`
 	Machine     Attributes  `toml:"machine"`
 	Expressions Expressions `toml:"expressions"`
 }
@@ -57,6 +59,13 @@ type InUse struct {
 type Vacate struct {
 	SuspendFor    *quantity.Duration `toml:"suspend_for"`     // stay frozen this long, hoping that the owner goes again
 	MaxVacateTime *quantity.Duration `toml:"max_vacate_time"` // then leave within this
+}
+
+// SharedFS names the file systems that this machine shares with others of the pool, which jobs may use
+// in place. Everything else of the machine's files stays hidden from jobs.
+type SharedFS struct {
+	Domain string   `toml:"domain"` // machines of one domain share the mounts: FileSystemDomain
+	Mounts []string `toml:"mounts"` // directories that jobs find, writable, at the same path
 }
 
 // Expressions replaces derived expressions.
@@ -190,10 +199,31 @@ func (f *File) check(from defaults) error {
 			What: fmt.Sprintf("owner.background_load cannot be %v", *f.Owner.BackgroundLoad),
 			Hint: "it is the number of cpus that others may keep busy on an idle machine, such as 0.3",
 		}
+	case f.Limits.Network == NetworkOutbound:
+		return notYet(`limits.network = "outbound"`)
+	case checkMounts(f.SharedFS.Mounts) != nil:
+		return checkMounts(f.SharedFS.Mounts)
 	case f.Vacate.MaxVacateTime != nil && *f.Vacate.MaxVacateTime == 0:
 		return &diag.Problem{
 			What: "vacate.max_vacate_time cannot be 0",
 			Hint: `to kill jobs without a checkpoint, write WANT_VACATE = "false" in [expressions]`,
+		}
+	}
+	return nil
+}
+
+// ownTrees are directories that every sandbox has of its own, or shows read-only.
+var ownTrees = []string{"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "scratch", "sys", "tmp", "usr", "var"}
+
+// checkMounts refuses shared directories that would open the machine to jobs, or hide what they need.
+func checkMounts(mounts []string) error {
+	for _, m := range mounts {
+		top, _, _ := strings.Cut(strings.TrimPrefix(m, "/"), "/")
+		if !path.IsAbs(m) || path.Clean(m) != m || slices.Contains(ownTrees, top) || top == "" {
+			return &diag.Problem{
+				What: fmt.Sprintf("shared_fs.mounts: %q cannot be shared with jobs", m),
+				Hint: "name the mount point of a shared file system, such as /srv/data; the system's own directories stay apart",
+			}
 		}
 	}
 	return nil

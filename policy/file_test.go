@@ -2,6 +2,9 @@ package policy_test
 
 import (
 	"fmt"
+	"os"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +40,10 @@ cpus = 0
 suspend_for = "5m"
 max_vacate_time = "3m"
 
+[shared_fs]
+domain = "phys.example.edu"
+mounts = ["/srv/data"]
+
 [machine]
 HasMatlab = true
 Room = "B204"
@@ -59,14 +66,14 @@ func TestWritten(t *testing.T) {
 		IdleAfter: 20 * time.Minute, ContinueAfter: 2 * time.Minute, MayPause: 2 * time.Hour,
 		SuspendFor: 5 * time.Minute, MaxVacateTime: 3 * time.Minute,
 		CPUs: quantity.Share{Percent: 75}, Memory: quantity.ByteShare{Bytes: 4 << 30}, Disk: quantity.ByteShare{Bytes: 20e9},
-		Network: policy.NetworkNone,
+		Network: policy.NetworkNone, Shared: []string{"/srv/data"},
 		Start:   p.Start, Suspend: p.Suspend, Continue: p.Continue, Preempt: p.Preempt, Kill: p.Kill,
 		WantSuspend: p.WantSuspend, WantVacate: p.WantVacate, Rank: p.Rank, Machine: p.Machine,
 	}
-	if *p != want {
+	if !reflect.DeepEqual(*p, want) {
 		t.Errorf("got  %+v\nwant %+v", *p, want)
 	}
-	if got, want := p.Machine.OldString(), "Floor = 2\nHasMatlab = true\nHeight = 2.5\nRoom = \"B204\""; strings.TrimSpace(got) != want {
+	if got, want := p.Machine.OldString(), "Floor = 2\nHasMatlab = true\nHeight = 2.5\nRoom = \"B204\"\nFileSystemDomain = \"phys.example.edu\""; strings.TrimSpace(got) != want {
 		t.Errorf("machine attributes are\n%s\nwant\n%s", got, want)
 	}
 	if got, want := p.Rank.OldString(), `TARGET.Owner == "mira"`; got != want {
@@ -86,9 +93,9 @@ func TestWrittenProblems(t *testing.T) {
 		{`"20m"`, `20`, `policy.toml:5: owner.idle_after: duration "20" has no unit`},
 		{`"Sat-Sun"`, `"Sat-Son"`, `policy.toml:11: hours.run: "Sat-Son": "Son" is not a day`},
 		{`"none"`, `"wifi"`, `policy.toml:17: limits.network: "wifi" is not a network`},
-		{`Floor = 2`, `Floor = []`, `policy.toml:25: machine: attribute "Floor" must be`},
-		{`TARGET.Owner ==`, `TARGET.Owner = =`, `policy.toml:32: expressions.RANK: column 14`},
-		{`RANK =`, `RANKK =`, `policy.toml:32: unknown key "expressions.RANKK"`},
+		{`Floor = 2`, `Floor = []`, `policy.toml:29: machine: attribute "Floor" must be`},
+		{`TARGET.Owner ==`, `TARGET.Owner = =`, `policy.toml:36: expressions.RANK: column 14`},
+		{`RANK =`, `RANKK =`, `policy.toml:36: unknown key "expressions.RANKK"`},
 	} {
 		var file policy.File
 		err := config.Decode("policy.toml", []byte(strings.Replace(written, tt.old, tt.broken, 1)), &file)
@@ -238,4 +245,38 @@ func ExampleDerive() {
 	// Output:
 	// KeyboardIdle > 900 && ((LoadAvg - SkuaLoadAvg) <= 0.3 || (State != "Unclaimed" && State != "Owner"))
 	// 10m0s
+}
+
+// TestPackagedFile: the file that is installed is a good one, and so are all the lines that an admin
+// may take the comment sign off; they say what the preset does anyway.
+func TestPackagedFile(t *testing.T) {
+	data, err := os.ReadFile("../packaging/policy.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asIs, uncommented policy.File
+	if err := config.Decode("policy.toml", data, &asIs); err != nil {
+		t.Fatal(err)
+	}
+	data = regexp.MustCompile(`(?m)^#(\w+ = )`).ReplaceAll(data, []byte("$1"))
+	if err := config.Decode("policy.toml", data, &uncommented); err != nil {
+		t.Fatal(err)
+	}
+	plain, want := derive(t, uncommented), derive(t, asIs)
+	if len(uncommented.Hours.Run) != 2 || plain.Machine.Len() != 3 || len(plain.Shared) != 1 || plain.Rank.OldString() == want.Rank.OldString() {
+		t.Errorf("the lines have no effect: %+v", plain)
+	}
+	for _, e := range []struct{ got, want **classad.Expr }{
+		{&plain.Preempt, &want.Preempt}, {&plain.Kill, &want.Kill}, {&plain.WantVacate, &want.WantVacate},
+	} {
+		if (*e.got).OldString() != (*e.want).OldString() {
+			t.Errorf("the lines change %v to %v", *e.want, *e.got)
+		}
+		*e.got = *e.want
+	}
+	plain.Start, plain.Suspend, plain.Continue, plain.WantSuspend = want.Start, want.Suspend, want.Continue, want.WantSuspend // [hours]
+	plain.Rank, plain.Machine, plain.Shared = want.Rank, want.Machine, want.Shared
+	if !reflect.DeepEqual(*plain, *want) {
+		t.Errorf("the lines change the defaults:\n%+v\nwant\n%+v", *plain, *want)
+	}
 }

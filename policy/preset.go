@@ -50,7 +50,7 @@ var presets = map[Preset]defaults{
 		cpus:           quantity.Share{Percent: 100},
 		memory:         quantity.ByteShare{Percent: 50},
 		disk:           quantity.ByteShare{Percent: 50},
-		network:        NetworkOutbound,
+		network:        NetworkNone,
 	},
 	Dedicated: {
 		suspendFor:    10 * time.Minute,
@@ -58,7 +58,7 @@ var presets = map[Preset]defaults{
 		cpus:          quantity.Share{Percent: 100},
 		memory:        quantity.ByteShare{Percent: 90},
 		disk:          quantity.ByteShare{Percent: 90},
-		network:       NetworkOutbound,
+		network:       NetworkNone,
 	},
 }
 

@@ -135,7 +135,7 @@ func (t *tenant) open(ctx context.Context) (Init, error) {
 	lease := t.lease.Sub(t.k.d.cfg.Clock())
 	t.mu.Unlock()
 	in, err := t.k.d.cfg.Starter.Open(ctx, starter.ClaimSpec{
-		Claim: t.offer.Claim, Lease: lease, Network: starter.Network(t.k.d.cfg.Policy.Network),
+		Claim: t.offer.Claim, Lease: lease, Network: starter.Network(t.k.d.cfg.Policy.Network), Shared: t.k.d.cfg.Policy.Shared,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start the claim's init: %w", err)
