@@ -30,18 +30,16 @@ type Capability struct {
 	User    string // id of the job's user
 	Job     string // id of the job, such as "12.0"; may be empty for what belongs to no job yet
 	Epoch   uint64
-	Digest  string // SHA-256 in hex of the one content meant; empty for any that this run writes
+	Digest  string // SHA-256 in hex of the one content meant; empty for any of the user's
 	Mode    Mode
 	Expires time.Time // in whole seconds
 }
 
-// Permits says whether the capability lets its bearer do mode to the content with this digest. A
-// capability to read names its content; one without a digest reads nothing.
+// Permits says whether the capability lets its bearer do mode to the content with this digest. One
+// without a digest covers all content of its user and no other's; whose content is whose, the file
+// service knows.
 func (c Capability) Permits(mode Mode, digest string) bool {
-	if c.Mode != mode {
-		return false
-	}
-	return c.Digest == digest && digest != "" || c.Digest == "" && mode == Write
+	return c.Mode == mode && digest != "" && (c.Digest == "" || c.Digest == digest)
 }
 
 // Errors of [CapabilityKey.Verify].

@@ -66,7 +66,7 @@ func TestCapabilityPermits(t *testing.T) {
 		{"read what it names", Capability{Mode: Read, Digest: digest}, Read, digest, true},
 		{"read something else", Capability{Mode: Read, Digest: digest}, Read, other, false},
 		{"write what it may read", Capability{Mode: Read, Digest: digest}, Write, digest, false},
-		{"read without a name", Capability{Mode: Read}, Read, digest, false},
+		{"read any of the user's", Capability{Mode: Read}, Read, digest, true},
 		{"read nothing without a name", Capability{Mode: Read}, Read, "", false},
 		{"write anything", Capability{Mode: Write}, Write, other, true},
 		{"write what it names", Capability{Mode: Write, Digest: digest}, Write, digest, true},
