@@ -24,6 +24,7 @@ var builders = []builder{
 	{"error", func(p *proc) error { return p.stream("Err", "TransferErr", "StreamErr", "error", "stderr") }},
 	{"log", buildLog},
 	{"files", buildFiles},
+	{"remaps", buildRemaps},
 	{"inputs", buildInputs},
 	{"checkpoint", buildCheckpoint},
 	{"sizes", buildSizes},

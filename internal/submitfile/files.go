@@ -135,6 +135,14 @@ func (p *proc) transfers() (t transfers, err error) {
 		return t, problem(should.at, "write YES, NO or IF_NEEDED", "should_transfer_files = %s", clip(should.text))
 	}
 
+	if t.should == "NO" && (len(t.inFiles) > 0 || t.out.set()) {
+		v := t.in
+		if len(t.inFiles) == 0 {
+			v = t.out
+		}
+		return t, problem(v.at, "with should_transfer_files = YES they are", "%s names files, but should_transfer_files = NO says that none are sent", v.name)
+	}
+
 	when, err := p.get("when_to_transfer_output", "whentotransferoutput")
 	if err != nil {
 		return t, err
@@ -153,13 +161,6 @@ func (p *proc) transfers() (t transfers, err error) {
 	}
 	if (t.should == "NO") != (t.when == "NEVER") {
 		return t, problem(when.at, "leave one of the two lines out", "when_to_transfer_output = %s contradicts should_transfer_files = %s", when.text, t.should)
-	}
-	if t.should == "NO" && (len(t.inFiles) > 0 || t.out.set()) {
-		v := t.in
-		if len(t.inFiles) == 0 {
-			v = t.out
-		}
-		return t, problem(v.at, "with should_transfer_files = YES they are", "%s names files, but should_transfer_files = NO says that none are sent", v.name)
 	}
 	if t.when == "ON_EXIT_OR_EVICT" && t.should == "IF_NEEDED" {
 		if should.set() {
@@ -221,7 +222,7 @@ func buildFiles(p *proc) error {
 		return p.e.d.refuse(public.at, "name the files in transfer_input_files; equal files are stored and sent once anyway",
 			"public_input_files: %w", ErrUnsupported)
 	}
-	return p.remaps(t)
+	return nil
 }
 
 // sendsExecutable reports whether transfer_executable asks for what is the default.
@@ -234,10 +235,14 @@ func (p *proc) sendsExecutable() (value, bool, error) {
 	return v, set && send, err
 }
 
-// remaps checks where outputs are to go: "name = place; name = place", in quotes.
-func (p *proc) remaps(t transfers) error {
+// buildRemaps checks where outputs are to go: "name = place; name = place", in quotes.
+func buildRemaps(p *proc) error {
 	v, err := p.get("transfer_output_remaps", "transferoutputremaps")
 	if err != nil || !v.set() {
+		return err
+	}
+	t, err := p.transfers()
+	if err != nil {
 		return err
 	}
 	inner := unquote(v.text)
