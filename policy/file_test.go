@@ -67,7 +67,7 @@ func TestWritten(t *testing.T) {
 		SuspendFor: 5 * time.Minute, MaxVacateTime: 3 * time.Minute,
 		CPUs: quantity.Share{Percent: 75}, Memory: quantity.ByteShare{Bytes: 4 << 30}, Disk: quantity.ByteShare{Bytes: 20e9},
 		Network: policy.NetworkNone, Shared: []string{"/srv/data"},
-		Start:   p.Start, Suspend: p.Suspend, Continue: p.Continue, Preempt: p.Preempt, Kill: p.Kill,
+		Start: p.Start, Suspend: p.Suspend, Continue: p.Continue, Preempt: p.Preempt, Kill: p.Kill,
 		WantSuspend: p.WantSuspend, WantVacate: p.WantVacate, Rank: p.Rank, Machine: p.Machine,
 	}
 	if !reflect.DeepEqual(*p, want) {
