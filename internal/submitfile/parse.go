@@ -284,14 +284,16 @@ func (p *parser) condition(text string, at pos) (bool, error) {
 	case word == "defined" && (rest != "" || len(c) == len("defined")):
 		_, user := p.d.macros.get(rest, p.statement)
 		_, predefined := p.d.predefined(rest)
-		return (user || predefined) == want, nil
+		_, number := strconv.ParseFloat(rest, 64)
+		_, boolean := parseBool(rest)
+		return (user || predefined || number == nil || boolean) == want, nil
 	case word == "version":
 		v, err := versionIs(rest)
 		if err != nil {
 			return false, problem(at, "for example: if version >= 8.4.0", "if %s: %w", clip(text), err)
 		}
 		return v == want, nil
-	case c == "":
+	case c == "" && strings.Contains(text, "$"): // a macro that is not defined counts as false
 		return !want, nil
 	}
 	if b, ok := parseBool(c); ok {
