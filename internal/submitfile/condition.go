@@ -1,0 +1,151 @@
+package submitfile
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// conditional is an open if. Its lines count while live is true in every one that is open.
+type conditional struct {
+	at    pos
+	live  bool
+	taken bool // a branch has been live, so no later one will be
+	final bool // else was seen
+}
+
+// conditional handles if, elif, else and endif.
+func (p *parser) conditional(word, rest string, at pos) (handled bool, err error) {
+	if strings.HasPrefix(rest, "=") { // a macro that is called "if"
+		return false, nil
+	}
+	if word == "if" {
+		const deepest = 100
+		if len(p.ifs) == deepest {
+			return true, problem(at, "", "\"if\" within \"if\", more than %d deep", deepest)
+		}
+		c := conditional{at: at}
+		if p.live() {
+			c.live, err = p.condition(rest, at)
+		}
+		c.taken = c.live
+		p.ifs = append(p.ifs, c)
+		return true, err
+	}
+	if word != "elif" && word != "else" && word != "endif" {
+		return false, nil
+	}
+	if len(p.ifs) == 0 {
+		return true, problem(at, "", "%q without an \"if\" before it", word)
+	}
+	c := &p.ifs[len(p.ifs)-1]
+	if word != "endif" && c.final {
+		return true, problem(at, fmt.Sprintf("the \"if\" is in line %d", c.at.line), "%q after the \"else\"", word)
+	}
+	switch word {
+	case "endif":
+		p.ifs = p.ifs[:len(p.ifs)-1]
+		return true, nil
+	case "else":
+		c.live, c.final = !c.taken, true
+	case "elif":
+		c.live = false
+		if outer := p.ifs[:len(p.ifs)-1]; !c.taken && (&parser{ifs: outer}).live() {
+			c.live, err = p.condition(rest, at)
+		}
+	}
+	c.taken = c.taken || c.live
+	return true, err
+}
+
+// condition decides what stands after if: a boolean or a number, "defined name", or "version" with a
+// comparison, each with a ! before it or not.
+func (p *parser) condition(text string, at pos) (bool, error) {
+	x := p.expander(at)
+	c, err := x.expand(text)
+	if err != nil {
+		return false, err
+	}
+	c = strings.TrimSpace(c)
+	want := true
+	for strings.HasPrefix(c, "!") {
+		want, c = !want, strings.TrimSpace(c[1:])
+	}
+	word, rest := firstWord(c)
+	switch word := strings.ToLower(word); {
+	case word == "defined" && (rest != "" || len(c) == len("defined")):
+		_, user := p.d.macros.get(rest, p.statement)
+		_, predefined := p.d.predefined(rest)
+		_, number := strconv.ParseFloat(rest, 64)
+		_, boolean := parseBool(rest)
+		return (user || predefined || number == nil || boolean) == want, nil
+	case word == "version":
+		v, err := versionIs(rest)
+		if err != nil {
+			return false, problem(at, "for example: if version >= 8.4.0", "if %s: %w", clip(text), err)
+		}
+		return v == want, nil
+	case c == "" && strings.Contains(text, "$"): // a macro that is not defined counts as false
+		return !want, nil
+	}
+	if b, ok := parseBool(c); ok {
+		return b == want, nil
+	}
+	if f, err := strconv.ParseFloat(c, 64); err == nil {
+		return (f != 0) == want, nil
+	}
+	return false, problem(at, "write a boolean or a number, \"defined name\", or \"version >= 8.4.0\"; for more, compute a macro with $INT() or $EVAL() and test that",
+		"if %s: \"if\" does not compare or compute", clip(text))
+}
+
+// version is the release of HTCondor whose language this is.
+var version = [3]int{23, 9, 6}
+
+func versionIs(text string) (bool, error) {
+	op := strings.TrimSpace(text)
+	n := 0
+	for n < len(op) && strings.IndexByte("<>=!", op[n]) >= 0 {
+		n++
+	}
+	op, digits := op[:n], strings.TrimSpace(op[n:])
+	parts := strings.Split(digits, ".")
+	if len(parts) > 3 {
+		return false, fmt.Errorf("%q is not a version", digits)
+	}
+	order := 0
+	for i, part := range parts {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 0 {
+			return false, fmt.Errorf("%q is not a version", digits)
+		}
+		if order == 0 {
+			order = version[i] - n
+		}
+	}
+	switch op {
+	case "<":
+		return order < 0, nil
+	case "<=":
+		return order <= 0, nil
+	case ">":
+		return order > 0, nil
+	case ">=":
+		return order >= 0, nil
+	case "=", "==":
+		return order == 0, nil
+	case "!=":
+		return order != 0, nil
+	}
+	return false, fmt.Errorf("%q is not a comparison", op)
+}
+
+// parseBool reads the words for true and false that HTCondor knows.
+func parseBool(s string) (value, ok bool) {
+	switch strings.ToLower(s) {
+	case "true", "t", "yes", "y", "1":
+		return true, true
+	case "false", "f", "no", "n", "0":
+		return false, true
+	}
+	return false, false
+}
