@@ -138,6 +138,10 @@ func (m *Machine) facts(dir string, can starter.Capabilities) Facts {
 			ad = classad.NewAd()
 		}
 		ad.SetBool("CanRunJobs", can.Sandbox)
+		for _, what := range ours {
+			ad.SetBool(what, true)
+		}
+		ad.SetString("CondorVersion", speaks)
 		ad.SetBool("HasCheckpointing", can.Checkpoint)
 		if can.CriuVersion != "" {
 			ad.SetString("CriuVersion", can.CriuVersion)
@@ -146,6 +150,13 @@ func (m *Machine) facts(dir string, can starter.Capabilities) Facts {
 		return ad, err
 	}
 }
+
+// ours are abilities of every agent, by the names that HTCondor's submit language asks for.
+var ours = []string{"HasFileTransfer", "HasSelfCheckpointTransfers"}
+
+// speaks is the version of HTCondor whose job descriptions an agent understands, for the clauses that
+// submit adds to Requirements.
+const speaks = "$CondorVersion: 23.9.6 2026-07-12 Skua $"
 
 func (m *Machine) watch() Watch {
 	if m.settings.Owner != nil && !*m.settings.Owner {
