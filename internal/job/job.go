@@ -106,6 +106,7 @@ func (j Job) Apply(ev Event) (Job, error) {
 		}
 		j.claim(func(c *Claim) { c.Lapsed = true })
 		j.LastReason = "nothing was heard of " + j.Claim.Machine + " until its lease ran out"
+		j.avoid(j.Claim.Machine)
 		j.enter(Idle, ev.At)
 	case *Revived:
 		if !j.claimed(b.Epoch) || !j.Claim.Lapsed || j.State != Idle {

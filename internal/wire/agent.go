@@ -135,12 +135,16 @@ type ControlVerb string
 const (
 	KillClaim   ControlVerb = "kill"   // the job was removed or held: end it at once
 	VacateClaim ControlVerb = "vacate" // checkpoint and leave
+
+	// Advertise asks for the full ad; it is about no claim. A matchmaker that was restarted behind a
+	// bus that was not sends it to an agent whose heartbeat it cannot place.
+	Advertise ControlVerb = "advertise"
 )
 
 // Enrol asks to join the pool.
 type Enrol struct {
 	V      int    `json:"v"`
-	Secret string `json:"secret"` // of the join token
+	Secret string `json:"secret"` // of the join token, in hexadecimal
 	Name   string `json:"name"`   // the machine's or user's name
 }
 

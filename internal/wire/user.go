@@ -58,6 +58,7 @@ type ActionResult struct {
 	Done []job.ID `json:"done"`
 	// Not says why an action did not apply to a job that was named.
 	Not  map[string]string `json:"not,omitempty"`
+	More bool              `json:"more,omitempty"` // there are more jobs than one message takes: ask again
 	Fail *Failure          `json:"fail,omitempty"`
 }
 

@@ -100,19 +100,6 @@ func (t *Table) Expire(now time.Time) []job.AgentID {
 	return gone
 }
 
-// Next gives the time of the next expiry if nothing more is heard; false when there are no agents.
-func (t *Table) Next() (time.Time, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var next time.Time
-	for _, m := range t.agents {
-		if at := m.heard.Add(Expiry); next.IsZero() || at.Before(next) {
-			next = at
-		}
-	}
-	return next, !next.IsZero()
-}
-
 // Slots gives all slots in the order of machines and names. The ads must not be changed.
 func (t *Table) Slots() []Slot {
 	t.mu.Lock()

@@ -23,6 +23,10 @@ type Snapshot struct {
 	Jobs    []Job              // those that wait for a slot, in any order
 	Slots   []Slot             // all slots of the pool, free or not, in any order
 	Running map[job.UserID]int // how many jobs of each user hold a slot now
+
+	// Served says when each user last got a slot, as any number that grows. Of users with equally many
+	// jobs running, the one served longest ago comes first.
+	Served map[job.UserID]uint64
 }
 
 // Job is a job that waits.
@@ -71,7 +75,7 @@ func Cycle(s Snapshot) Plan {
 	c := newCycle(s)
 	plan := Plan{Waiting: map[job.ID]*Why{}}
 	var waiting []*candidate
-	for line := newLines(c.candidates(s.Jobs), s.Running); ; {
+	for line := newLines(c.candidates(s.Jobs), s.Running, s.Served); ; {
 		next := line.next()
 		if next == nil {
 			break

@@ -62,6 +62,7 @@ func TestMatches(t *testing.T) {
 		jobs    []Job
 		slots   []Slot
 		running map[job.UserID]int
+		served  map[job.UserID]uint64
 		want    string
 	}{
 		{
@@ -132,6 +133,13 @@ func TestMatches(t *testing.T) {
 			want:    "2.0>a 2.1>b 1.0>c",
 		},
 		{
+			name:   "who was served last comes last",
+			jobs:   []Job{waiting(t, "1.0", "ann", ""), waiting(t, "2.0", "bob", ""), waiting(t, "3.0", "eve", "")},
+			slots:  []Slot{slot(t, "a", Free, ""), slot(t, "b", Free, "")},
+			served: map[job.UserID]uint64{"ann": 7, "bob": 6},
+			want:   "3.0>a 2.0>b",
+		},
+		{
 			name:  "a user's unmatchable job does not stop the next one",
 			jobs:  []Job{waiting(t, "1.0", "u", "RequestMemory = 1000000"), waiting(t, "1.1", "u", "")},
 			slots: []Slot{slot(t, "a", Free, "")},
@@ -157,7 +165,7 @@ func TestMatches(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := Cycle(Snapshot{Jobs: tt.jobs, Slots: tt.slots, Running: tt.running})
+			got := Cycle(Snapshot{Jobs: tt.jobs, Slots: tt.slots, Running: tt.running, Served: tt.served})
 			if show(got) != tt.want {
 				t.Errorf("matched %q, want %q", show(got), tt.want)
 			}

@@ -17,7 +17,7 @@ import (
 const (
 	maxBatch      = bus.MaxBatch
 	maxBatchBytes = 4 << 20
-	maxRecord     = wire.MaxMessage
+	maxRecord     = wire.MaxMessage - 32<<10 // so that an event also fits into an answer about it
 )
 
 // request is a caller's wish to append events, all or none. What is below done belongs to the committer

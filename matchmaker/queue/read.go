@@ -79,6 +79,14 @@ func byID(jobs []*job.Job) []*job.Job {
 	return jobs
 }
 
+// UserOf says whose jobs an event is about; false for one about no job.
+func (q *Queue) UserOf(ev job.Event) (job.UserID, bool) {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	user := q.state.userOf(ev)
+	return user, user != ""
+}
+
 // Page is a part of a user's events.
 type Page struct {
 	Events []job.Event

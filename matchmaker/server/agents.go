@@ -1,0 +1,178 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path"
+	"strings"
+
+	"skua/internal/bus"
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/wire"
+)
+
+// onAgent takes an agent's word about a claim to the claim's keeper. A claim that has none is dead.
+//
+// A matchmaker whose log has a new leader would wrongly call that one's claims dead until it notices. With
+// the broker built in there is never a second one on the same bus.
+func (s *Server) onAgent(_ context.Context, m bus.Msg) {
+	id, verb := wire.Sender(m.Subject)
+	agent := job.AgentID(id)
+	var err error
+	switch verb {
+	case wire.VerbAccept:
+		var a wire.Accept
+		if a, err = wire.Decode[wire.Accept](m.Data); err != nil {
+			break
+		}
+		kept := s.entrust(a.Job, func(ctx context.Context, k *keeper) {
+			if a.Refused != "" {
+				k.refused(ctx, agent, a.Claim, a.Refused)
+				return
+			}
+			k.renew(ctx, m, agent, a.Claim, nil)
+		})
+		if !kept {
+			s.reply(m, wire.Grant{V: wire.Version, Gone: true})
+		}
+	case wire.VerbRenew:
+		var r wire.Renew
+		if r, err = wire.Decode[wire.Renew](m.Data); err != nil {
+			break
+		}
+		kept := s.entrust(r.Job, func(ctx context.Context, k *keeper) { k.renew(ctx, m, agent, r.Claim, &r.Paused) })
+		if !kept {
+			s.reply(m, wire.Grant{V: wire.Version, Gone: true})
+		}
+	case wire.VerbDone:
+		var d wire.Done
+		if d, err = wire.Decode[wire.Done](m.Data); err != nil {
+			break
+		}
+		if !s.entrust(d.Job, func(ctx context.Context, k *keeper) { k.finish(ctx, m, agent, d) }) {
+			s.reply(m, wire.Ack{V: wire.Version, Stale: true})
+		}
+	case wire.VerbCheckpoint:
+		var c wire.Checkpoint
+		if c, err = wire.Decode[wire.Checkpoint](m.Data); err != nil {
+			break
+		}
+		if !s.entrust(c.Job, func(ctx context.Context, k *keeper) { k.checkpoint(ctx, m, agent, c) }) {
+			s.reply(m, wire.Ack{V: wire.Version, Stale: true})
+		}
+	default:
+		err = fmt.Errorf("unknown request %q", verb)
+	}
+	if err == nil {
+		return
+	}
+	s.log.Warn("message of an agent is not understood", diag.KeyAgent, agent, diag.KeySubject, m.Subject, diag.KeyError, err)
+	if verb == wire.VerbDone || verb == wire.VerbCheckpoint {
+		s.reply(m, wire.Ack{V: wire.Version, Fail: wire.Fail(err)})
+	}
+	// A grant has no way to say so. Without an answer the agent asks again, and its lease runs out.
+}
+
+// Bounds of a result. It must fit into an answer together with the job's ad.
+const (
+	maxOutputs     = 1000
+	maxOutputBytes = 96 << 10 // of the list, as encoded
+)
+
+// outcome turns an agent's report into the event that it means.
+func (s *Server) outcome(j *job.Job, done wire.Done) job.Body {
+	switch {
+	case done.Outcome == wire.Exited && done.Result != nil:
+		if err := s.checkOutputs(j.User, done.Result.Outputs); err != nil {
+			return &job.HeldBack{
+				Job: j.ID, Code: job.HoldTransferOutput, Usage: done.Result.Usage,
+				Reason: "the outputs cannot be taken: " + err.Error(),
+			}
+		}
+		return &job.Ended{Job: j.ID, Epoch: j.Epoch, Result: *done.Result}
+	case done.Outcome == wire.Hold:
+		return &job.HeldBack{Job: j.ID, Reason: shorten(done.Reason), Code: done.Code, Usage: done.Usage}
+	case done.Outcome == wire.Evicted:
+		return &job.Evicted{Job: j.ID, Epoch: j.Epoch, Reason: shorten(done.Reason), Usage: done.Usage}
+	}
+	reason := fmt.Sprintf("the machine reported an outcome that this matchmaker does not know (%.20q)", done.Outcome)
+	return &job.Evicted{Job: j.ID, Epoch: j.Epoch, Reason: reason, Usage: done.Usage}
+}
+
+func (s *Server) checkOutputs(user job.UserID, outputs []job.File) error {
+	if len(outputs) > maxOutputs {
+		return fmt.Errorf("%d files, at most %d are possible; have the job pack them", len(outputs), maxOutputs)
+	}
+	if data, err := json.Marshal(outputs); err != nil || len(data) > maxOutputBytes {
+		return fmt.Errorf("the list of %d files is too long; have the job pack them", len(outputs))
+	}
+	return s.checkFiles(user, outputs)
+}
+
+// checkFiles refuses lists that would write outside of a directory, name a file twice, or refer to
+// content that the user does not have here.
+func (s *Server) checkFiles(user job.UserID, files []job.File) error {
+	seen := map[string]bool{}
+	for _, f := range files {
+		if !safeName(f.Name) {
+			return fmt.Errorf("file name %.200q is not a plain relative path", f.Name)
+		}
+		if seen[f.Name] {
+			return fmt.Errorf("file %s is listed twice", f.Name)
+		}
+		seen[f.Name] = true
+		switch {
+		case f.Digest == "":
+			if len(f.Inline) > job.MaxInline || int64(len(f.Inline)) != f.Size {
+				return fmt.Errorf("file %s: %d bytes inline, its size is %d, and at most %d travel inline", f.Name, len(f.Inline), f.Size, job.MaxInline)
+			}
+		case !f.Digest.Valid() || f.Size < 0 || len(f.Inline) > 0:
+			return fmt.Errorf("file %s: bad digest, size or both content and digest", f.Name)
+		case s.cfg.Held == nil || !s.cfg.Held(user, f.Digest):
+			return fmt.Errorf("file %s has not been uploaded", f.Name)
+		}
+	}
+	return nil
+}
+
+// safeName accepts paths with forward slashes that stay in their directory on every system.
+func safeName(name string) bool {
+	return name != "" && len(name) <= 1024 && name != "." && path.Clean(name) == name && !path.IsAbs(name) &&
+		name != ".." && !strings.HasPrefix(name, "../") && !strings.ContainsAny(name, "\\\x00:")
+}
+
+// imageEvent turns an agent's report about an image into an event; nil when there is nothing to log.
+func (s *Server) imageEvent(j *job.Job, agent job.AgentID, c wire.Checkpoint) (job.Body, error) {
+	if c.Dropped != "" {
+		if _, ok := j.Image(c.Dropped); !ok {
+			return nil, nil // reported before
+		}
+		return &job.ImageDropped{Job: j.ID, Epoch: j.Epoch, Digest: c.Dropped, Reason: shorten(c.Reason)}, nil
+	}
+	img := c.Image
+	switch {
+	case img == nil:
+		return nil, fmt.Errorf("the message names no image")
+	case !img.Digest.Valid() || img.Bytes < 0 || img.Kind != job.CRIUImage && img.Kind != job.FileImage:
+		return nil, fmt.Errorf("image %.80q of kind %.20q and %d bytes", img.Digest, img.Kind, img.Bytes)
+	case s.cfg.Held == nil || !s.cfg.Held(j.User, img.Digest):
+		return nil, fmt.Errorf("image %s has not been uploaded", img.Digest.Short())
+	}
+	if len(j.Images) > 0 && j.Images[0].Digest == img.Digest {
+		return nil, nil // reported before, or nothing has changed since
+	}
+	image := *img
+	image.Agent = agent
+	return &job.Checkpointed{Job: j.ID, Epoch: j.Epoch, Image: image}, nil
+}
+
+// shorten bounds a text that an agent or a user wrote.
+func shorten(s string) string {
+	const most = 500
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "..."
+	}
+	return s
+}

@@ -1,0 +1,324 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"skua/internal/bus"
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/trust"
+	"skua/internal/wire"
+	"skua/matchmaker/queue"
+)
+
+// keeper keeps the matchmaker's half of one claim. Its state belongs to one goroutine, which carries out
+// errands one after another: log first, then answer.
+type keeper struct {
+	s       *Server
+	log     *slog.Logger
+	terms   job.Terms
+	errands chan errand
+	stop    chan struct{} // closed when a newer claim has replaced this one
+
+	grant   job.Grant
+	started time.Time // when the claim was granted, if that was in this process
+	again   bool      // the clock's verdict could not be logged: look again soon
+}
+
+// errand is something to do for a claim.
+type errand func(ctx context.Context, k *keeper)
+
+const (
+	maxErrands = 16          // an agent asks again, so what finds no room is dropped
+	retry      = time.Second // after the log has refused an event
+)
+
+// recover takes up the claims that the log has, each with a full fresh lease.
+func (s *Server) recover(ctx context.Context) {
+	now := s.cfg.Clock()
+	for _, j := range s.cfg.Queue.Claimed() {
+		terms := s.termsOf(j)
+		s.keep(ctx, job.Recover(j.ID, j.Epoch, *j.Claim, now, terms), terms)
+	}
+	s.matchAgain()
+}
+
+// keep starts the keeper of a claim, in the place of the one of the job's claim before.
+func (s *Server) keep(ctx context.Context, g job.Grant, terms job.Terms) {
+	k := &keeper{
+		s: s, terms: terms, grant: g,
+		log:     s.log.With(diag.KeyJob, g.Job, diag.KeyEpoch, g.Epoch, diag.KeyAgent, g.Agent),
+		errands: make(chan errand, maxErrands),
+		stop:    make(chan struct{}),
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	if old := s.keepers[g.Job]; old != nil {
+		close(old.stop)
+	}
+	s.keepers[g.Job] = k
+	s.running.Go(func() { k.run(ctx) })
+}
+
+// entrust gives an errand to the keeper of a job's latest claim. It is false when there is no such
+// claim.
+func (s *Server) entrust(id job.ID, e errand) bool {
+	s.mu.Lock()
+	k := s.keepers[id]
+	s.mu.Unlock()
+	if k == nil {
+		return false
+	}
+	select {
+	case k.errands <- e:
+	default:
+		k.log.Debug("message about a claim dropped: too many at a time")
+	}
+	return true
+}
+
+// run carries out errands and looks at the clock until nothing of the claim counts any more.
+func (k *keeper) run(ctx context.Context) {
+	defer k.leave()
+	for k.grant.Phase != job.Over {
+		var timer *time.Timer
+		var due <-chan time.Time
+		if at, ok := k.grant.Due(); ok {
+			wait := max(at.Sub(k.s.cfg.Clock()), 0)
+			if k.again {
+				wait = retry
+			}
+			timer = time.NewTimer(wait)
+			due = timer.C
+		}
+		select {
+		case <-ctx.Done():
+		case <-k.stop:
+		case e := <-k.errands:
+			e(ctx, k)
+		case <-due:
+			k.tick(ctx)
+		}
+		if timer != nil {
+			timer.Stop()
+		}
+		select {
+		case <-k.stop:
+			return
+		case <-ctx.Done():
+			return
+		default:
+		}
+	}
+}
+
+// leave takes the keeper off the table, unless another has taken its place there.
+func (k *keeper) leave() {
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	if k.s.keepers[k.grant.Job] == k {
+		delete(k.s.keepers, k.grant.Job)
+	}
+}
+
+// job gives the job as it is now. stands is false when its user has taken the claim away, or a newer one
+// has been made; the keeper then has nothing left to keep.
+func (k *keeper) job() (j *job.Job, stands bool) {
+	j, ok := k.s.cfg.Queue.Job(k.grant.Job)
+	if !ok || j.Claim == nil || j.Epoch != k.grant.Epoch {
+		k.grant.Phase = job.Over
+		return nil, false
+	}
+	return j, true
+}
+
+// commit logs events about the claim. When they do not fit, the claim is dead: a user has removed or held
+// the job, or a newer offer has been made.
+func (k *keeper) commit(ctx context.Context, bodies ...job.Body) error {
+	err := k.s.cfg.Queue.Commit(ctx, bodies...)
+	if errors.Is(err, queue.ErrMisfit) {
+		k.log.Info("claim has ended meanwhile", diag.KeyError, err)
+		k.grant.Phase = job.Over
+	} else if err != nil && ctx.Err() == nil {
+		k.log.Warn("event about a claim not logged", diag.KeyError, err)
+	}
+	return err
+}
+
+// tick does what the clock asks for.
+func (k *keeper) tick(ctx context.Context) {
+	next, record := k.grant.Tick(k.s.cfg.Clock())
+	var err error
+	switch record {
+	case job.NoRecord:
+		k.again = false
+		return
+	case job.RecordDecline:
+		k.rest()
+		err = k.commit(ctx, &job.Declined{Job: next.Job, Epoch: next.Epoch, Reason: "the machine did not answer the offer"})
+	case job.RecordLapse:
+		k.log.Warn("lease has run out")
+		k.rest()
+		err = k.commit(ctx, &job.Lapsed{Job: next.Job, Epoch: next.Epoch})
+	}
+	k.again = err != nil
+	if err == nil {
+		k.grant = next
+	}
+}
+
+// rest leaves the slot of the claim alone for a while.
+func (k *keeper) rest() {
+	if j, stands := k.job(); stands {
+		k.s.rest(k.grant.Agent, j.Claim.Slot)
+	}
+}
+
+// refused ends an offer that the agent does not want.
+func (k *keeper) refused(ctx context.Context, agent job.AgentID, claim job.ClaimID, reason string) {
+	if k.grant.Phase != job.Offering || k.grant.Agent != agent || k.grant.Claim != claim {
+		return
+	}
+	k.rest()
+	if err := k.commit(ctx, &job.Declined{Job: k.grant.Job, Epoch: k.grant.Epoch, Reason: shorten(reason)}); err != nil {
+		return // the offer ends by its time
+	}
+	k.log.Info("offer refused", "why", shorten(reason))
+	k.grant.Phase = job.Over
+}
+
+// renew answers an agent that takes the claim or holds it. paused is why the job stands still, "" when it
+// runs, nil when the agent has not said.
+func (k *keeper) renew(ctx context.Context, m bus.Msg, agent job.AgentID, claim job.ClaimID, paused *string) {
+	j, stands := k.job()
+	next, record, ruling := k.grant.Renew(agent, claim, k.s.cfg.Clock(), k.terms)
+	if !stands || ruling == job.Gone {
+		k.s.reply(m, wire.Grant{V: wire.Version, Gone: true})
+		return
+	}
+	var bodies []job.Body
+	state := j.State
+	switch record {
+	case job.RecordStart:
+		bodies = append(bodies, &job.Started{Job: j.ID, Epoch: j.Epoch})
+		state = job.Running
+	case job.RecordRevival:
+		bodies = append(bodies, &job.Revived{Job: j.ID, Epoch: j.Epoch})
+		state = job.Running
+	}
+	switch {
+	case paused == nil:
+	case *paused != "" && state == job.Running:
+		bodies = append(bodies, &job.Paused{Job: j.ID, Epoch: j.Epoch, Reason: shorten(*paused)})
+	case *paused == "" && state == job.Suspended:
+		bodies = append(bodies, &job.Continued{Job: j.ID, Epoch: j.Epoch})
+	}
+	if err := k.commit(ctx, bodies...); errors.Is(err, queue.ErrMisfit) {
+		k.s.reply(m, wire.Grant{V: wire.Version, Gone: true})
+		return
+	} else if err != nil {
+		return // no answer: the agent asks again
+	}
+	k.grant, k.again = next, false
+	switch record {
+	case job.RecordStart:
+		k.started = time.Now()
+		k.log.Info("job runs", diag.KeySlot, j.Claim.Slot)
+	case job.RecordRevival:
+		k.log.Info("machine is heard of again, its claim revives", diag.KeySlot, j.Claim.Slot)
+	}
+	read, write, err := k.s.capabilities(j, k.terms)
+	if err != nil {
+		k.log.Error("capabilities cannot be made", diag.KeyError, err)
+		return
+	}
+	k.s.reply(m, wire.Grant{V: wire.Version, Read: read, Write: write})
+}
+
+// finish takes the report of how the claim ended.
+func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done wire.Done) {
+	j, stands := k.job()
+	next, ruling := k.grant.Finish(agent, done.Claim)
+	if !stands || ruling == job.Stale {
+		k.s.reply(m, wire.Ack{V: wire.Version, Stale: true})
+		return
+	}
+	body := k.s.outcome(j, done)
+	if _, evicted := body.(*job.Evicted); !evicted {
+		k.s.rests.clear(slotKey{agent, j.Claim.Slot})
+	} else if time.Since(k.started) < soon {
+		k.rest()
+	}
+	if err := k.commit(ctx, body); errors.Is(err, queue.ErrMisfit) {
+		k.s.reply(m, wire.Ack{V: wire.Version, Stale: true})
+		return
+	} else if err != nil {
+		k.s.reply(m, wire.Ack{V: wire.Version, Fail: wire.Fail(err)})
+		return
+	}
+	k.grant = next
+	k.log.Info("claim ended", "outcome", body.Kind(), diag.KeySlot, j.Claim.Slot)
+	k.s.reply(m, wire.Ack{V: wire.Version})
+}
+
+// checkpoint takes the report of an image.
+func (k *keeper) checkpoint(ctx context.Context, m bus.Msg, agent job.AgentID, c wire.Checkpoint) {
+	j, stands := k.job()
+	if !stands || k.grant.Store(agent, c.Claim) == job.Stale {
+		k.s.reply(m, wire.Ack{V: wire.Version, Stale: true})
+		return
+	}
+	body, err := k.s.imageEvent(j, agent, c)
+	if err != nil {
+		k.log.Warn("checkpoint is not taken", diag.KeyError, err)
+		k.s.reply(m, wire.Ack{V: wire.Version, Fail: wire.Fail(err)})
+		return
+	}
+	if body != nil {
+		if err := k.commit(ctx, body); errors.Is(err, queue.ErrMisfit) {
+			k.s.reply(m, wire.Ack{V: wire.Version, Stale: true})
+			return
+		} else if err != nil {
+			k.s.reply(m, wire.Ack{V: wire.Version, Fail: wire.Fail(err)})
+			return
+		}
+		k.log.Info("image reported", "event", body.Kind())
+	}
+	k.s.reply(m, wire.Ack{V: wire.Version})
+}
+
+// withdraw ends the claim of a job that its user has removed or held, once the log has that.
+func (k *keeper) withdraw(context.Context) {
+	if _, stands := k.job(); stands {
+		return // released and offered again already: this claim is the new one
+	}
+	k.s.publish(wire.ControlSubject(k.grant.Agent), wire.Control{
+		V:        wire.Version,
+		ClaimRef: wire.ClaimRef{Job: k.grant.Job, Claim: k.grant.Claim, Epoch: k.grant.Epoch},
+		Do:       wire.KillClaim,
+	})
+}
+
+// capabilities lets the run of a job read what the job owns and write what it makes. They last as long
+// as a lease that is not renewed.
+func (s *Server) capabilities(j *job.Job, t job.Terms) (read, write string, err error) {
+	c := trust.Capability{
+		User: string(j.User), Job: j.ID.String(), Epoch: uint64(j.Epoch),
+		Mode: trust.Read, Expires: time.Now().Add(t.Outlives() + time.Minute),
+	}
+	if read, err = s.cfg.Sign(c); err != nil {
+		return "", "", fmt.Errorf("capability to read for job %v: %w", j.ID, err)
+	}
+	c.Mode = trust.Write
+	if write, err = s.cfg.Sign(c); err != nil {
+		return "", "", fmt.Errorf("capability to write for job %v: %w", j.ID, err)
+	}
+	return read, write, nil
+}

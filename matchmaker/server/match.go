@@ -1,0 +1,238 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/wire"
+	"skua/matchmaker/negotiate"
+	"skua/matchmaker/queue"
+)
+
+// matchAgain has the negotiator look at the pool again, soon and once for all changes until then.
+func (s *Server) matchAgain() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// negotiate runs one cycle after another, whenever something has changed.
+func (s *Server) negotiate(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.wake:
+			s.cycle(ctx)
+		}
+	}
+}
+
+func (s *Server) cycle(ctx context.Context) {
+	snapshot, free := s.snapshot()
+	if len(snapshot.Jobs) == 0 || free == 0 {
+		return
+	}
+	start := time.Now()
+	plan := negotiate.Cycle(snapshot)
+	s.log.Debug("negotiation cycle", "jobs", len(snapshot.Jobs), "slots", len(snapshot.Slots), "matches", len(plan.Matches),
+		diag.KeyTook, time.Since(start))
+	if len(plan.Matches) > 0 {
+		s.offer(ctx, plan.Matches)
+	}
+}
+
+// slotKey names a slot; the name alone is only what an agent says it is.
+type slotKey struct {
+	agent job.AgentID
+	slot  string
+}
+
+// snapshot is the pool as a cycle sees it, and how many slots are free.
+func (s *Server) snapshot() (snapshot negotiate.Snapshot, free int) {
+	s.forgetSilent()
+	snapshot.Running = map[job.UserID]int{}
+	s.mu.Lock()
+	snapshot.Served = maps.Clone(s.served)
+	s.mu.Unlock()
+	claimed := map[slotKey]bool{}
+	for _, j := range s.cfg.Queue.Claimed() {
+		if !j.Claim.Lapsed {
+			claimed[slotKey{j.Claim.Agent, j.Claim.Slot}] = true
+			snapshot.Running[j.User]++
+		}
+	}
+	now := time.Now()
+	for _, sl := range s.slots.Slots() {
+		key := slotKey{sl.Agent, sl.Name}
+		slot := negotiate.Slot{Name: sl.Name, Agent: sl.Agent, Machine: sl.Machine, Ad: sl.Ad}
+		switch state, _ := sl.Ad.Str("State"); {
+		case claimed[key]:
+			slot.Status = negotiate.Claimed
+		case state == "Owner":
+			slot.Status = negotiate.Owner
+		case state != "Unclaimed": // also of a claim that is over here, but not there yet
+			slot.Status = negotiate.Claimed
+		case s.rests.resting(key, now):
+			slot.Status = negotiate.Resting
+		default:
+			free++
+		}
+		snapshot.Slots = append(snapshot.Slots, slot)
+	}
+	for _, j := range s.cfg.Queue.Idle() {
+		ad := j.CurrentAd()
+		prio, _ := ad.Int("JobPrio")
+		snapshot.Jobs = append(snapshot.Jobs, negotiate.Job{ID: j.ID, User: j.User, Prio: int(prio), Ad: ad, Avoid: j.Avoid})
+	}
+	return snapshot, free
+}
+
+// offer logs the matches and sends the offers.
+func (s *Server) offer(ctx context.Context, matches []negotiate.Match) {
+	var bodies []job.Body
+	var offered []*job.Offered
+	for _, m := range matches {
+		j, ok := s.cfg.Queue.Job(m.Job)
+		if !ok {
+			continue
+		}
+		o := &job.Offered{
+			Job: j.ID, Claim: newClaimID(), Epoch: j.Epoch + 1,
+			Agent: m.Slot.Agent, Slot: m.Slot.Name, Machine: m.Slot.Machine,
+		}
+		bodies, offered = append(bodies, o), append(offered, o)
+	}
+	for i, err := range s.cfg.Queue.CommitEach(ctx, bodies) {
+		o := offered[i]
+		if err != nil {
+			// A lapsed claim may have revived, or the user has removed the job: then there is nothing to offer.
+			if !errors.Is(err, queue.ErrMisfit) && ctx.Err() == nil {
+				s.log.Warn("offer not made", diag.KeyJob, o.Job, diag.KeyError, err)
+			}
+			continue
+		}
+		if j, ok := s.cfg.Queue.Job(o.Job); ok && j.Epoch == o.Epoch && j.Claim != nil {
+			s.mu.Lock()
+			s.offers++
+			s.served[j.User] = s.offers
+			s.mu.Unlock()
+			terms := s.termsOf(j)
+			s.keep(ctx, job.Offer(o.Job, o.Claim, o.Epoch, o.Agent, s.cfg.Clock(), terms), terms)
+			s.sendOffer(ctx, j, terms)
+		}
+	}
+}
+
+// sendOffer tells the agent. That it may not arrive is part of the protocol.
+func (s *Server) sendOffer(ctx context.Context, j *job.Job, terms job.Terms) {
+	read, write, err := s.capabilities(j, terms)
+	if err != nil {
+		s.log.Error("capabilities cannot be made", diag.KeyJob, j.ID, diag.KeyError, err)
+		return
+	}
+	key := s.cfg.ImageKey(j.ID)
+	data, err := wire.Encode(wire.Offer{
+		V: wire.Version, Slot: j.Claim.Slot, Job: j.ID, Claim: j.Claim.ID, Epoch: j.Epoch, User: j.User,
+		Ad: j.CurrentAd().Flat(), Inputs: j.Inputs, Images: j.Images, Key: key[:], Read: read, Write: write,
+		Terms: wire.Terms{Lease: terms.Lease, Renew: terms.Renew, Offer: terms.Offer},
+	})
+	if err != nil {
+		// Submit's limits make this impossible; a job that would be offered for ever is worse than one held.
+		s.log.Error("offer cannot be sent", diag.KeyJob, j.ID, diag.KeyError, err)
+		reason := "the job is too large to be sent to a machine: " + err.Error()
+		if err := s.cfg.Queue.Commit(ctx, &job.HeldBack{Job: j.ID, Reason: reason, Code: job.HoldStartFailed}); err != nil {
+			s.log.Warn("job not held", diag.KeyJob, j.ID, diag.KeyError, err)
+		}
+		return
+	}
+	if err := s.cfg.Bus.Publish(wire.OfferSubject(j.Claim.Agent), data); err != nil {
+		s.log.Debug("offer not sent", diag.KeyJob, j.ID, diag.KeyError, err)
+		return
+	}
+	s.log.Info("job offered", diag.KeyJob, j.ID, diag.KeySlot, j.Claim.Slot, diag.KeyEpoch, j.Epoch)
+}
+
+// termsOf gives the durations for a job's claims: the pool's, and the job's own lease when it wants a
+// shorter one.
+func (s *Server) termsOf(j *job.Job) job.Terms {
+	const shortest = 10 * time.Second // below this, ordinary trouble on a network would end claims
+	t := s.cfg.Terms
+	if secs, ok := j.Ad.Int("JobLeaseDuration"); ok && secs > 0 && secs < int64(t.Lease/time.Second) {
+		t.Lease = min(t.Lease, max(time.Duration(secs)*time.Second, shortest))
+		t.Renew = min(t.Renew, t.Lease/3)
+	}
+	return t
+}
+
+// newClaimID makes a name that nobody can guess.
+func newClaimID() job.ClaimID { return job.ClaimID(strings.ToLower(rand.Text())) }
+
+// rests remembers the slots that gave back an offer or a job at once. Each is left in peace for a while,
+// longer every time, so that a machine that refuses everything does not fill the log.
+type rests struct {
+	mu    sync.Mutex
+	slots map[slotKey]rest // guarded by mu
+}
+
+type rest struct {
+	until time.Time
+	times int
+}
+
+const (
+	firstRest   = time.Second
+	longestRest = 5 * time.Minute
+	soon        = 30 * time.Second // a job that comes back within this came back at once
+)
+
+// add sends a slot to rest and says for how long.
+func (r *rests) add(key slotKey, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.slots == nil {
+		r.slots = map[slotKey]rest{}
+	}
+	x := r.slots[key]
+	d := min(firstRest<<min(x.times, 16), longestRest)
+	r.slots[key] = rest{until: now.Add(d), times: x.times + 1}
+	return d
+}
+
+// clear forgets a slot's past: it has run a job.
+func (r *rests) clear(key slotKey) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.slots, key)
+}
+
+func (r *rests) resting(key slotKey, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return now.Before(r.slots[key].until)
+}
+
+// prune forgets those whose rest is long over.
+func (r *rests) prune(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key, x := range r.slots {
+		if now.Sub(x.until) > longestRest {
+			delete(r.slots, key)
+		}
+	}
+}
+
+// rest leaves a slot alone for a while and has the negotiator look again afterwards.
+func (s *Server) rest(agent job.AgentID, slot string) {
+	d := s.rests.add(slotKey{agent, slot}, time.Now())
+	time.AfterFunc(d, s.matchAgain) // which starts nothing and waits for nothing
+}

@@ -1,0 +1,266 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/trust"
+	"skua/internal/wire"
+	"skua/matchmaker/collector"
+	"skua/matchmaker/negotiate"
+	"skua/policy/classad"
+)
+
+// Bounds of one answer.
+const (
+	maxRows     = 1000
+	maxRowBytes = wire.MaxMessage - 16<<10
+)
+
+// How long a user's own capabilities last. Whoever follows the queue asks again.
+const userCapability = time.Hour
+
+// query answers a user's question.
+func (s *Server) query(ctx context.Context, user job.UserID, data []byte) (wire.QueryResult, error) {
+	q, err := wire.Decode[wire.Query](data)
+	if err != nil {
+		return wire.QueryResult{}, &diag.Problem{What: "the query is not understood: " + err.Error(), Err: err}
+	}
+	match, err := selector(q.Select)
+	if err != nil {
+		return wire.QueryResult{}, err
+	}
+	whose := user
+	if q.Select.AllUsers {
+		whose = ""
+	}
+	p := newPage(q)
+	// Read before the state: who follows the events from here on may see one twice, and misses none.
+	p.result.Seq, _ = s.cfg.Queue.Last()
+	switch q.Kind {
+	case wire.QueryJobs:
+		s.jobRows(p, s.cfg.Queue.Jobs(whose), match)
+	case wire.QueryHistory:
+		s.historyRows(p, s.cfg.Queue.History(whose), match)
+	case wire.QueryMachines:
+		err = s.machineRows(p, q.Select.Constraint)
+	case wire.QueryEvents:
+		err = s.eventRows(ctx, p, user, q)
+	case wire.QueryUpload:
+		p.result.Capability, err = s.userCapability(user, trust.Write)
+	case wire.QueryFetch:
+		s.fetchRows(p, s.cfg.Queue.History(user), match)
+		p.result.Capability, err = s.userCapability(user, trust.Read)
+	default:
+		err = problem("this matchmaker knows no query %.40q", q.Kind)
+	}
+	return p.result, err
+}
+
+// page gathers rows until the answer is full.
+type page struct {
+	result wire.QueryResult
+	limit  int
+	after  string
+	bytes  int
+}
+
+func newPage(q wire.Query) *page {
+	limit := q.Limit
+	if limit <= 0 || limit > maxRows {
+		limit = maxRows
+	}
+	return &page{result: wire.QueryResult{V: wire.Version}, limit: limit, after: q.After}
+}
+
+// add appends a row that cursor stands for. It is false when the page is full, and then says so in the
+// result.
+func (p *page) add(cursor string, row any) bool {
+	data, err := json.Marshal(row)
+	if err != nil || len(data) > maxRowBytes {
+		return true // cannot be shown to anybody; the others can
+	}
+	if len(p.result.Rows) == p.limit || p.bytes+len(data) > maxRowBytes {
+		p.result.More = true
+		return false
+	}
+	p.bytes += len(data) + 1
+	p.result.Rows = append(p.result.Rows, data)
+	p.result.Next = cursor
+	return true
+}
+
+// jobRows lists jobs in the order of ids, with the reason why an idle one waits.
+func (s *Server) jobRows(p *page, jobs []*job.Job, match func(*job.Job) bool) {
+	after, _ := job.ParseID(p.after)
+	var why func(*job.Job) string
+	for _, j := range jobs {
+		if p.after != "" && j.ID.Compare(after) <= 0 || !match(j) {
+			continue
+		}
+		row := wire.JobRow{ID: j.ID, Ad: j.CurrentAd().Flat()}
+		if j.State == job.Idle {
+			if why == nil {
+				why = s.reasons()
+			}
+			row.Why = why(j)
+		}
+		if !p.add(j.ID.String(), row) {
+			return
+		}
+	}
+}
+
+// reasons says of idle jobs why they wait, by a cycle over the pool as it is now.
+func (s *Server) reasons() func(*job.Job) string {
+	snapshot, _ := s.snapshot()
+	plan := negotiate.Cycle(snapshot)
+	return func(j *job.Job) string {
+		switch why := plan.Waiting[j.ID]; {
+		case why != nil:
+			return why.String()
+		case j.Claim != nil && !j.Claim.Lapsed:
+			return "it has been offered to " + j.Claim.Slot
+		}
+		return "it is about to be offered to a machine"
+	}
+}
+
+// historyRows lists ended jobs, the last first. A cursor is when a job ended and its id.
+func (s *Server) historyRows(p *page, jobs []*job.Job, match func(*job.Job) bool) {
+	for _, j := range jobs {
+		if !match(j) || !olderThan(j, p.after) {
+			continue
+		}
+		row := wire.JobRow{ID: j.ID, Ad: j.CurrentAd().Flat()}
+		if !p.add(historyCursor(j), row) {
+			return
+		}
+	}
+}
+
+// fetchRows lists completed jobs with their outputs.
+func (s *Server) fetchRows(p *page, jobs []*job.Job, match func(*job.Job) bool) {
+	for _, j := range jobs {
+		if j.Result == nil || !match(j) || !olderThan(j, p.after) {
+			continue
+		}
+		row := wire.JobRow{ID: j.ID, Ad: j.CurrentAd().Flat(), Outputs: j.Result.Outputs}
+		if data, err := json.Marshal(row); err == nil && len(data) > maxRowBytes {
+			row.Ad = essentials(j) // the outputs are what was asked for
+		}
+		if !p.add(historyCursor(j), row) {
+			return
+		}
+	}
+}
+
+// essentials is what is needed of an ad to put a job's outputs in their place.
+func essentials(j *job.Job) *classad.Ad {
+	ad, all := classad.NewAd(), j.CurrentAd()
+	for _, name := range []string{
+		"ClusterId", "ProcId", "JobStatus", "Iwd", "Out", "Err", "TransferOutputRemaps",
+		"ExitCode", "ExitBySignal", "ExitSignal",
+	} {
+		if e, ok := all.Lookup(name); ok {
+			ad.Set(name, e)
+		}
+	}
+	return ad
+}
+
+func historyCursor(j *job.Job) string {
+	return strconv.FormatInt(j.Ended.UnixNano(), 10) + "/" + j.ID.String()
+}
+
+// olderThan says whether an ended job comes after a cursor in a list with the last one first.
+func olderThan(j *job.Job, cursor string) bool {
+	at, id, ok := strings.Cut(cursor, "/")
+	nanos, err := strconv.ParseInt(at, 10, 64)
+	after, err2 := job.ParseID(id)
+	if !ok || err != nil || err2 != nil {
+		return true
+	}
+	if n := j.Ended.UnixNano(); n != nanos {
+		return n < nanos
+	}
+	return j.ID.Compare(after) < 0
+}
+
+// machineRows lists the slots' ads, with what the matchmaker knows beyond them.
+func (s *Server) machineRows(p *page, constraint string) error {
+	match, err := parseConstraint(constraint)
+	if err != nil {
+		return err
+	}
+	s.forgetSilent()
+	running := map[slotKey]*job.Job{}
+	for _, j := range s.cfg.Queue.Claimed() {
+		if j.Claim.Started && !j.Claim.Lapsed {
+			running[slotKey{j.Claim.Agent, j.Claim.Slot}] = j
+		}
+	}
+	for _, sl := range s.slots.Slots() {
+		cursor := slotCursor(sl)
+		if p.after != "" && cursor <= p.after {
+			continue
+		}
+		ad := sl.Ad.Clone()
+		ad.SetInt("LastHeardFrom", sl.Heard.Unix())
+		if j := running[slotKey{sl.Agent, sl.Name}]; j != nil {
+			ad.SetString("JobId", j.ID.String())
+			ad.SetString("RemoteOwner", j.Owner)
+		}
+		if match != nil && !match.Eval(ad, nil).IsTrue() {
+			continue
+		}
+		if !p.add(cursor, ad) {
+			break
+		}
+	}
+	return nil
+}
+
+// slotCursor orders as the collector does: by machine, slot and agent.
+func slotCursor(s collector.Slot) string {
+	return s.Machine + "\x00" + s.Name + "\x00" + string(s.Agent)
+}
+
+// eventRows lists the user's events.
+func (s *Server) eventRows(ctx context.Context, p *page, user job.UserID, q wire.Query) error {
+	since := q.Since
+	if q.After != "" {
+		n, err := strconv.ParseUint(q.After, 10, 64)
+		if err != nil {
+			return problem("%.40q is not a place in the log", q.After)
+		}
+		since = n
+	}
+	events, err := s.cfg.Queue.Events(ctx, user, since, p.limit)
+	if err != nil {
+		return err
+	}
+	for _, ev := range events.Events {
+		if !p.add(strconv.FormatUint(ev.Seq, 10), ev) {
+			return nil
+		}
+	}
+	p.result.Next = strconv.FormatUint(events.Next, 10)
+	p.result.More = events.More
+	return nil
+}
+
+// userCapability lets a user write, or read what is his.
+func (s *Server) userCapability(user job.UserID, mode trust.Mode) (string, error) {
+	c, err := s.cfg.Sign(trust.Capability{User: string(user), Mode: mode, Expires: time.Now().Add(userCapability)})
+	if err != nil {
+		return "", fmt.Errorf("capability of user %s: %w", user, err)
+	}
+	return c, nil
+}
