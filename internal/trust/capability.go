@@ -1,16 +1,13 @@
 package trust
 
 import (
-	"bytes"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 )
 
@@ -60,21 +57,9 @@ const (
 
 // OpenCapabilityKey reads the key kept at path, and makes one when there is none.
 func OpenCapabilityKey(path string) (*CapabilityKey, error) {
-	data, err := readSecret(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		key := make([]byte, 32)
-		rand.Read(key)
-		if err := createSecret(path, []byte(hex.EncodeToString(key)+"\n")); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("create capability key: %w", err)
-		}
-		data, err = readSecret(path) // a second process may have been faster
-	}
+	key, err := openKey(path)
 	if err != nil {
 		return nil, fmt.Errorf("open capability key: %w", err)
-	}
-	key, err := hex.DecodeString(string(bytes.TrimSpace(data)))
-	if err != nil || len(key) != 32 {
-		return nil, fmt.Errorf("%s does not hold a capability key; remove it to have a new one made", path)
 	}
 	return &CapabilityKey{key: key}, nil
 }

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"skua/internal/diag"
+	"skua/internal/quantity"
+	"skua/internal/trust"
+	"skua/matchmaker/server"
+)
+
+const (
+	adminApprove = server.AdminApprove
+	adminRevoke  = server.AdminRevoke
+)
+
+// defaultTTL is how long a token is good for.
+const defaultTTL = "24h"
+
+func tokenCommand(f *flags) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "token",
+		Short: "make a token with which machines or users join the pool",
+		Args:  noArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(tokenFor(f, trust.Agent), tokenFor(f, trust.User))
+	return c
+}
+
+func tokenFor(f *flags, kind trust.Kind) *cobra.Command {
+	var ttl, url string
+	spec := trust.TokenSpec{Kind: kind, Approve: true}
+	c := &cobra.Command{
+		RunE: func(c *cobra.Command, args []string) error {
+			d, err := quantity.ParseDuration(ttl)
+			if err != nil {
+				return usageError(c, fmt.Errorf("--ttl: %w", err))
+			}
+			spec.TTL = time.Duration(d)
+			if kind == trust.User {
+				spec.Name = args[0]
+			}
+			a, err := ask(c, f, server.AdminRequest{Do: server.AdminToken, Token: spec, URL: url})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(c.OutOrStdout(), a.Token)
+			return nil
+		},
+	}
+	if kind == trust.Agent {
+		c.Use, c.Short, c.Args = "agent", `make a token for "skua-agent join"`, noArgs
+	} else {
+		c.Use, c.Short, c.Args = "user NAME", `make a token for "skua login"`, oneArg("the user's name")
+	}
+	c.Flags().StringVar(&ttl, "ttl", defaultTTL, "how long the token is good for")
+	c.Flags().IntVar(&spec.Uses, "uses", 1, "how many may join with it")
+	c.Flags().StringVar(&url, "url", "", "where they reach this matchmaker, such as https://head.example.edu:9618")
+	return c
+}
+
+func membersCommand(f *flags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "members",
+		Short: "list the machines and users of the pool",
+		Args:  noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			a, err := ask(c, f, server.AdminRequest{Do: server.AdminMembers})
+			if err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "KIND\tNAME\tID\tSINCE\tSTATE")
+			for _, m := range a.Members {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.Kind, m.Name, m.ID, m.Since.Local().Format(time.DateTime), standing(m))
+			}
+			return w.Flush()
+		},
+	}
+}
+
+// memberCommand does something to one member.
+func memberCommand(f *flags, name, short string, do server.AdminVerb) *cobra.Command {
+	return &cobra.Command{
+		Use:   name + " ID",
+		Short: short,
+		Args:  oneArg("the member's id"),
+		RunE: func(c *cobra.Command, args []string) error {
+			a, err := ask(c, f, server.AdminRequest{Do: do, ID: args[0]})
+			if err != nil {
+				return err
+			}
+			for _, m := range a.Members {
+				fmt.Fprintf(c.OutOrStdout(), "%s %s is %s\n", m.Kind, m.Name, standing(m))
+			}
+			return nil
+		},
+	}
+}
+
+func standing(m trust.Member) string {
+	switch {
+	case m.Revoked:
+		return "revoked"
+	case m.Approved:
+		return "approved"
+	}
+	return "waiting for approval"
+}
+
+// ask puts a question to the matchmaker that runs.
+func ask(c *cobra.Command, f *flags, q server.AdminRequest) (server.AdminAnswer, error) {
+	cfg, err := readConfig(*f)
+	if err != nil {
+		return server.AdminAnswer{}, err
+	}
+	return server.Admin(c.Context(), cfg.Data, q)
+}
+
+func oneArg(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			return nil
+		}
+		return &diag.Problem{
+			What: fmt.Sprintf("%s wants one argument, %s", c.CommandPath(), what),
+			Hint: fmt.Sprintf("%s --help says more", c.CommandPath()),
+			Code: diag.ExitUsage,
+		}
+	}
+}

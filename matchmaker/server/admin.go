@@ -1,0 +1,124 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"time"
+
+	"skua/internal/diag"
+	"skua/internal/trust"
+	"skua/internal/wire"
+)
+
+// AdminRequest is what skua-matchmaker's commands ask of the matchmaker that runs.
+type AdminRequest struct {
+	V     int             `json:"v"`
+	Do    AdminVerb       `json:"do"`
+	Token trust.TokenSpec `json:"token,omitzero"` // of AdminToken
+	URL   string          `json:"url,omitempty"`  // of AdminToken; empty means the matchmaker's own
+	ID    string          `json:"id,omitempty"`   // of AdminApprove and AdminRevoke
+}
+
+// AdminVerb is what an [AdminRequest] asks for.
+type AdminVerb string
+
+// The administrator's verbs.
+const (
+	AdminToken   AdminVerb = "token"   // make a join token
+	AdminMembers AdminVerb = "members" // list the members
+	AdminApprove AdminVerb = "approve" // let a member work that joined without approval
+	AdminRevoke  AdminVerb = "revoke"  // end a membership and its connections
+)
+
+// AdminAnswer answers an [AdminRequest].
+type AdminAnswer struct {
+	V       int            `json:"v"`
+	Token   string         `json:"token,omitempty"`
+	Members []trust.Member `json:"members,omitempty"` // all of them, or those that were changed
+	Fail    *wire.Failure  `json:"fail,omitempty"`
+}
+
+// Admin asks the matchmaker that runs on a data directory.
+func Admin(ctx context.Context, data string, q AdminRequest) (AdminAnswer, error) {
+	var answer AdminAnswer
+	var d net.Dialer
+	path := adminSocket(data)
+	c, err := d.DialContext(ctx, "unix", path)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return answer, &diag.Problem{
+			What: "you may not administer this matchmaker",
+			Hint: "run the command as root, or as the user the matchmaker runs as", Err: err,
+		}
+	case err != nil:
+		return answer, &diag.Problem{
+			What: fmt.Sprintf("no matchmaker runs on %s", data),
+			Hint: "start it, or name its directory with --data", Err: err, Code: diag.ExitUnreachable,
+		}
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(socketPatience)); err != nil {
+		return answer, err
+	}
+	q.V = wire.Version
+	if err := json.NewEncoder(c).Encode(q); err != nil {
+		return answer, fmt.Errorf("ask the matchmaker: %w", err)
+	}
+	if err := json.NewDecoder(c).Decode(&answer); err != nil {
+		return answer, fmt.Errorf("read the matchmaker's answer: %w", err)
+	}
+	return answer, answer.Fail.Err()
+}
+
+// admin answers a request of root or of the matchmaker's own user.
+func (h *Head) admin(uid int, question []byte) any {
+	answer, err := h.administer(uid, question)
+	if err != nil {
+		answer.Fail = wire.Fail(err)
+	}
+	answer.V = wire.Version
+	return answer
+}
+
+func (h *Head) administer(uid int, question []byte) (a AdminAnswer, err error) {
+	if uid != 0 && uid != os.Geteuid() {
+		return a, &diag.Problem{What: "you may not administer this matchmaker"}
+	}
+	q, err := wire.Decode[AdminRequest](question)
+	if err != nil {
+		return a, err
+	}
+	switch q.Do {
+	case AdminToken:
+		a.Token, err = h.Token(q.Token, q.URL)
+		if err == nil {
+			h.log.Info("token made", "kind", q.Token.Kind, "name", q.Token.Name, "uses", max(q.Token.Uses, 1), "ttl", q.Token.TTL)
+		}
+	case AdminMembers:
+		a.Members = h.roster.Members()
+	case AdminApprove:
+		a.Members, err = h.roster.Approve(q.ID)
+	case AdminRevoke:
+		a.Members, err = h.roster.Revoke(q.ID)
+	default:
+		return a, fmt.Errorf("unknown request %.40q", q.Do)
+	}
+	if errors.Is(err, trust.ErrNoMember) {
+		return a, &diag.Problem{What: fmt.Sprintf("there is no member %.40q", q.ID), Hint: "skua-matchmaker members lists them", Err: err}
+	}
+	if err != nil || q.Do == AdminMembers {
+		return a, err
+	}
+	for _, m := range a.Members {
+		h.log.Info("member changed", "do", q.Do, "kind", m.Kind, "name", m.Name, "id", m.ID)
+		if err := h.broker.Disconnect(m.PublicKey); err != nil {
+			return a, err
+		}
+	}
+	return a, nil
+}

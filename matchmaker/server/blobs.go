@@ -1,0 +1,131 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"skua/internal/blob"
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/trust"
+	"skua/matchmaker/files"
+)
+
+// authorise judges a capability that somebody shows to the file service.
+//
+// A user's own capability is for whatever the user has here. That of a run is only good while the run
+// is the job's latest: it writes, and it reads what the job owns, which are its inputs and its images
+// with their chunks.
+func (h *Head) authorise(token string, mode files.Mode, d blob.Digest) (files.Grant, error) {
+	c, err := h.signer.Verify(token, time.Now())
+	switch {
+	case errors.Is(err, trust.ErrCapabilityExpired):
+		return files.Grant{}, &diag.Problem{What: "the capability has expired", Err: err}
+	case err != nil:
+		return files.Grant{}, err
+	case (c.Mode == trust.Write) != (mode == files.Write):
+		return files.Grant{}, &diag.Problem{What: fmt.Sprintf("the capability is to %s, not to %v", c.Mode, mode)}
+	case c.Digest != "" && c.Digest != string(d):
+		return files.Grant{}, &diag.Problem{What: "the capability is for another file"}
+	}
+	grant := files.Grant{User: job.UserID(c.User)}
+	if c.Job == "" {
+		return grant, nil
+	}
+	if grant.Job, err = job.ParseID(c.Job); err != nil {
+		return files.Grant{}, err
+	}
+	j, ok := h.queue.Job(grant.Job)
+	if !ok || j.User != grant.User || j.Claim == nil || uint64(j.Epoch) != c.Epoch {
+		return files.Grant{}, &diag.Problem{What: "this run of the job has been superseded or is over"}
+	}
+	if mode == files.Write || h.owns(j, d) {
+		return grant, nil
+	}
+	return files.Grant{}, &diag.Problem{What: "the file is none of this job's"}
+}
+
+// owns says whether d is an input of the job, one of its images, or a part of one.
+func (h *Head) owns(j *job.Job, d blob.Digest) bool {
+	if slices.ContainsFunc(j.Inputs, func(f job.File) bool { return f.Digest == d }) {
+		return true
+	}
+	if _, ok := j.Image(d); ok {
+		return true
+	}
+	for _, img := range j.Images {
+		has, err := h.trees.Contains(context.Background(), img.Digest, h.imageKey(j.ID), d)
+		if err != nil {
+			h.log.Warn("image cannot be read", diag.KeyJob, j.ID, "image", img.Digest.Short(), diag.KeyError, err)
+		}
+		if has {
+			return true
+		}
+	}
+	return false
+}
+
+// When blobs go. What a job refers to stays; outputs that nobody fetches do so for ten days.
+const (
+	sweepEvery  = time.Hour
+	sweepAge    = 24 * time.Hour // covers the time from an upload to the event that refers to it
+	keepResults = 10 * 24 * time.Hour
+)
+
+// sweep removes the blobs that no job needs any more, from time to time.
+func (h *Head) sweep(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			live, err := h.liveBlobs(ctx, now)
+			if err == nil {
+				_, err = h.files.Sweep(func(d blob.Digest) bool { return live[d] }, sweepAge)
+			}
+			if err != nil && ctx.Err() == nil {
+				h.log.Warn("unused blobs are not removed", diag.KeyError, err)
+			}
+		}
+	}
+}
+
+// liveBlobs gives every blob that a job needs. An error means that it is not known, and that nothing
+// may be removed.
+func (h *Head) liveBlobs(ctx context.Context, now time.Time) (map[blob.Digest]bool, error) {
+	live := map[blob.Digest]bool{}
+	for _, j := range h.queue.Jobs("") {
+		for _, f := range j.Inputs {
+			live[f.Digest] = true
+		}
+		for _, img := range j.Images {
+			live[img.Digest] = true
+			m, err := blob.LoadManifest(ctx, blob.Local{Store: h.store}, h.imageKey(j.ID), img.Digest)
+			switch {
+			case errors.Is(err, blob.ErrNotFound), errors.Is(err, blob.ErrMismatch),
+				errors.Is(err, blob.ErrSealed), errors.Is(err, blob.ErrManifest):
+				h.log.Warn("image is damaged", diag.KeyJob, j.ID, "image", img.Digest.Short(), diag.KeyError, err)
+				continue // its chunks are of no use to anybody
+			case err != nil:
+				return nil, fmt.Errorf("chunks of image %s of job %v: %w", img.Digest.Short(), j.ID, err)
+			}
+			for _, c := range m.Chunks {
+				live[c.Digest] = true
+			}
+		}
+	}
+	for _, j := range h.queue.History("") {
+		if j.Result == nil || j.Delivered || now.Sub(j.Ended) > keepResults {
+			continue
+		}
+		for _, f := range j.Result.Outputs {
+			live[f.Digest] = true
+		}
+	}
+	return live, nil
+}

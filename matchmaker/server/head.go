@@ -1,0 +1,306 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"skua/internal/blob"
+	"skua/internal/bus"
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/trust"
+	"skua/matchmaker/broker"
+	"skua/matchmaker/files"
+	"skua/matchmaker/queue"
+)
+
+// Head is a whole matchmaker: the core with the broker, the file service, the HTTPS port and the
+// sockets for this machine's users that it needs. Its data directory holds
+//
+//	login.sock     lets users of this machine in; the kernel says who they are
+//	admin.sock     for skua-matchmaker's own commands; root and the matchmaker's user only
+//	trust/         the pool's authority, its keys and its members
+//	broker/        the queue log, as the message bus keeps it
+//	blobs/         inputs, outputs and checkpoints
+type Head struct {
+	settings Settings
+	log      *slog.Logger
+	ready    chan struct{} // closed when everything serves
+
+	// What Run sets up before it closes ready.
+	authority *trust.Authority
+	roster    *trust.Roster
+	signer    *trust.CapabilityKey
+	master    *trust.MasterKey
+	broker    *broker.Broker
+	queue     *queue.Queue
+	store     *blob.Store
+	files     *files.Service
+	trees     *files.Trees
+	listener  net.Listener
+}
+
+// HeadConfig is what a Head is made of.
+type HeadConfig struct {
+	Settings Settings
+	Log      *slog.Logger // nil means no logging
+}
+
+// NewHead checks the settings. It starts nothing.
+func NewHead(cfg HeadConfig) (*Head, error) {
+	if err := cfg.Settings.complete(); err != nil {
+		return nil, err
+	}
+	h := &Head{settings: cfg.Settings, log: cfg.Log, ready: make(chan struct{})}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	return h, nil
+}
+
+// Ready is closed when the matchmaker serves. If Run fails before that, it never is.
+func (h *Head) Ready() <-chan struct{} { return h.ready }
+
+// Run serves until ctx ends or something fails. Everything it started has ended when it returns. It can
+// be called once.
+func (h *Head) Run(ctx context.Context) (err error) {
+	start := time.Now()
+	clock, err := openClock()
+	if err != nil {
+		return err
+	}
+	if err := h.openTrust(); err != nil {
+		return err
+	}
+	if h.listener, err = listen(h.settings.Listen); err != nil {
+		return err
+	}
+	defer h.listener.Close()
+	if err := h.openStores(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.broker.Close()) }()
+	core, err := New(Config{
+		Bus: h.broker.Conn(), Queue: h.queue, Roster: h.roster, Clock: clock,
+		Terms: h.settings.terms(), Domain: h.settings.Domain,
+		Sign: h.signer.Encode, Held: h.files.Held, ImageKey: h.imageKey, Log: h.log,
+	})
+	if err != nil {
+		return err
+	}
+	sockets, err := h.openSockets()
+	if err != nil {
+		return err
+	}
+
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var wg sync.WaitGroup
+	run := func(loop func(context.Context) error) {
+		wg.Go(func() {
+			if err := loop(ctx); err != nil {
+				stop(err) // the first failure ends the others
+			}
+		})
+	}
+	run(core.Run)
+	run(h.serveHTTPS)
+	run(h.sweep)
+	for _, s := range sockets {
+		run(s.serve)
+	}
+	close(h.ready)
+	h.log.Info("matchmaker serves", "url", h.URL(), "authority", h.authority.Fingerprint(), diag.KeyTook, time.Since(start))
+	wg.Wait()
+	h.log.Info("matchmaker stops")
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// URL is where members reach this matchmaker. It is known once Ready.
+func (h *Head) URL() string {
+	if h.settings.URL != "" {
+		return h.settings.URL
+	}
+	host, _, _ := net.SplitHostPort(h.settings.Listen)
+	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
+		name, err := os.Hostname()
+		if err != nil {
+			name = "localhost"
+		}
+		host = name
+	}
+	return "https://" + net.JoinHostPort(host, h.port())
+}
+
+// localURL is where members on this machine reach it, whatever its name is in the network today.
+func (h *Head) localURL() string {
+	host, _, _ := net.SplitHostPort(h.settings.Listen)
+	if ip := net.ParseIP(host); h.settings.URL == "" && (host == "" || ip.IsUnspecified()) {
+		return "https://" + net.JoinHostPort("127.0.0.1", h.port())
+	}
+	return h.URL()
+}
+
+func (h *Head) port() string {
+	_, port, _ := net.SplitHostPort(h.listener.Addr().String())
+	return port
+}
+
+// LoginSocket is where users of this machine log in.
+func (h *Head) LoginSocket() string { return loginSocket(h.settings.Data) }
+
+// Token makes a join token. It may be called once Ready. An empty at means [Head.URL].
+func (h *Head) Token(spec trust.TokenSpec, at string) (string, error) {
+	if at == "" {
+		at = h.URL()
+	}
+	t, err := h.roster.NewToken(spec, time.Now())
+	if err != nil {
+		return "", err
+	}
+	t.URL, t.Fingerprint = at, h.authority.Fingerprint()
+	return t.Encode()
+}
+
+// imageKey derives the key of a job's images.
+func (h *Head) imageKey(id job.ID) blob.Key { return h.master.Derive("image", id.String()) }
+
+// openTrust opens, and at first start makes, what the pool knows its members by.
+func (h *Head) openTrust() error {
+	if err := makeData(h.settings.Data); err != nil {
+		return &diag.Problem{
+			What: fmt.Sprintf("the data directory cannot be made: %v", err),
+			Hint: "run the matchmaker as a user who may write there, or choose another with --data", Err: err,
+		}
+	}
+	dir := filepath.Join(h.settings.Data, "trust")
+	var err error
+	if h.authority, err = trust.OpenAuthority(dir); err != nil {
+		return err
+	}
+	if h.roster, err = trust.OpenRoster(filepath.Join(dir, "roster.json")); err != nil {
+		return err
+	}
+	if h.signer, err = trust.OpenCapabilityKey(filepath.Join(dir, "capability.key")); err != nil {
+		return err
+	}
+	h.master, err = trust.OpenMasterKey(filepath.Join(dir, "master.key"))
+	return err
+}
+
+// makeData makes the data directory, unless it is there. Users of the machine pass through it to the
+// login socket; everything else in it is closed to them.
+func makeData(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o711) // whatever the umask is
+}
+
+// openStores starts the broker and opens the queue log and the blobs. After an error nothing is left
+// running.
+func (h *Head) openStores(ctx context.Context) (err error) {
+	if h.broker, err = broker.Start(ctx, broker.Config{
+		Dir: filepath.Join(h.settings.Data, "broker"), Roster: h.roster,
+		Listen: h.settings.NATS.Listen, TLS: h.authority.ServerTLS(), Log: h.log,
+	}); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.broker.Close())
+		}
+	}()
+	log, err := bus.OpenLog(ctx, h.broker.Conn(), bus.LogConfig{Stream: "SKUA_EV", Subject: "skua.ev"})
+	if err != nil {
+		return err
+	}
+	if h.queue, err = queue.Open(ctx, queue.Config{
+		Log: log, Logger: h.log, MaxJobs: h.settings.Limits.Jobs, MaxPerUser: h.settings.Limits.JobsPerUser,
+	}); err != nil {
+		return err
+	}
+	if h.store, err = blob.OpenStore(blob.StoreConfig{Dir: filepath.Join(h.settings.Data, "blobs")}); err != nil {
+		return err
+	}
+	h.trees = files.NewTrees(h.store)
+	h.files, err = files.New(files.Config{
+		Store: h.store, Authorise: h.authorise, Log: h.log,
+		MaxBlob: int64(h.settings.Limits.File), DiskFloor: int64(h.settings.Limits.DiskFree),
+	})
+	return err
+}
+
+func listen(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, &diag.Problem{
+			What: fmt.Sprintf("another program listens on %s already", address),
+			Hint: "is a matchmaker running? --listen chooses another address", Err: err,
+		}
+	case err != nil:
+		return nil, &diag.Problem{What: fmt.Sprintf("cannot listen on %s: %v", address, err), Hint: "--listen chooses another address", Err: err}
+	}
+	return l, nil
+}
+
+// Bounds of the HTTPS port. The file service and the bus look after their own connections' deadlines.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	headerBytes   = 16 << 10
+)
+
+// serveHTTPS serves the one port that members need: files, the message bus over websocket, and the
+// authority's certificate.
+func (h *Head) serveHTTPS(ctx context.Context) error {
+	var handlers sync.WaitGroup
+	mux := http.NewServeMux()
+	mux.Handle("/b/", h.files)
+	mux.HandleFunc("GET /ca.pem", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-pem-file")
+		w.Write(h.authority.PEM())
+	})
+	counted := http.NewServeMux()
+	counted.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handlers.Add(1)
+		defer handlers.Done()
+		mux.ServeHTTP(w, r)
+	}))
+	// Its connections last until the broker ends them; the broker waits for them itself.
+	counted.Handle(bus.WebsocketPath, h.broker.Websocket())
+	srv := &http.Server{
+		Handler:           counted,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    headerBytes,
+		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelDebug), // what port scanners do
+		Protocols:         new(http.Protocols),
+	}
+	srv.Protocols.SetHTTP1(true) // websocket and files gain nothing from HTTP/2
+	stopped := context.AfterFunc(ctx, func() { srv.Close() })
+	defer stopped()
+	err := srv.Serve(tls.NewListener(h.listener, h.authority.ServerTLS()))
+	handlers.Wait() // their connections are closed
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve HTTPS: %w", err)
+}

@@ -1,0 +1,166 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	osuser "os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"skua/internal/diag"
+	"skua/internal/trust"
+	"skua/internal/wire"
+)
+
+func loginSocket(data string) string { return filepath.Join(data, "login.sock") }
+
+func adminSocket(data string) string { return filepath.Join(data, "admin.sock") }
+
+// Bounds of a conversation on a socket: one question, one answer.
+const (
+	socketPatience = 10 * time.Second
+	maxQuestion    = 16 << 10
+	maxTalkers     = 32
+)
+
+// socket answers questions of other processes on this machine. The kernel says whose they are.
+type socket struct {
+	listener *net.UnixListener
+	answer   func(uid int, question []byte) any
+	log      func(msg string, args ...any)
+}
+
+// openSockets makes the sockets for this machine's users.
+func (h *Head) openSockets() ([]*socket, error) {
+	login, err := h.openSocket(loginSocket(h.settings.Data), 0o666, h.login)
+	if err != nil {
+		return nil, err
+	}
+	admin, err := h.openSocket(adminSocket(h.settings.Data), 0o600, h.admin)
+	if err != nil {
+		return nil, errors.Join(err, login.listener.Close())
+	}
+	return []*socket{login, admin}, nil
+}
+
+func (h *Head) openSocket(path string, mode fs.FileMode, answer func(int, []byte) any) (*socket, error) {
+	// A matchmaker that was killed leaves its sockets; that it is gone the broker's lock has proved.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("remove the old socket: %w", err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		p := &diag.Problem{What: fmt.Sprintf("cannot make the socket %s: %v", path, err), Err: err}
+		if len(path) > 100 {
+			p.Hint = "the path of the data directory is too long for a socket in it; choose a shorter one with --data"
+		}
+		return nil, p
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the socket to its users: %w", err), l.Close())
+	}
+	return &socket{listener: l, answer: answer, log: h.log.Debug}, nil
+}
+
+// serve answers until ctx ends.
+func (s *socket) serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { s.listener.Close() })
+	defer stop()
+	var talks sync.WaitGroup
+	defer talks.Wait()
+	free := make(chan struct{}, maxTalkers)
+	for {
+		c, err := s.listener.AcceptUnix()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil { // such as too many open files
+			s.log("accept on a socket", diag.KeyError, err)
+			select {
+			case <-time.After(100 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		free <- struct{}{}
+		talks.Go(func() {
+			defer func() { <-free }()
+			defer c.Close()
+			defer context.AfterFunc(ctx, func() { c.Close() })()
+			if err := s.talk(c); err != nil {
+				s.log("talk on a socket", diag.KeyError, err)
+			}
+		})
+	}
+}
+
+func (s *socket) talk(c *net.UnixConn) error {
+	if err := c.SetDeadline(time.Now().Add(socketPatience)); err != nil {
+		return err
+	}
+	uid, err := peerUID(c)
+	if err != nil {
+		return err
+	}
+	var question json.RawMessage
+	if err := json.NewDecoder(io.LimitReader(c, maxQuestion)).Decode(&question); err != nil {
+		return err
+	}
+	return json.NewEncoder(c).Encode(s.answer(uid, question))
+}
+
+// login makes the user whom the kernel vouches for a member of the pool.
+func (h *Head) login(uid int, question []byte) any {
+	fail := func(err error) any {
+		h.log.Info("local login refused", "uid", uid, diag.KeyError, err)
+		return wire.LocalLogged{V: wire.Version, Fail: wire.Fail(err)}
+	}
+	q, err := wire.Decode[wire.LocalLogin](question)
+	if err != nil {
+		return fail(err)
+	}
+	name, err := userName(uid)
+	if err != nil {
+		return fail(&diag.Problem{
+			What: fmt.Sprintf("user id %d has no name on the matchmaker's machine", uid),
+			Hint: `ask the pool's administrator for a token, made with "skua-matchmaker token user NAME"`, Err: err,
+		})
+	}
+	m, err := h.roster.Admit(trust.User, q.Key, name, time.Now())
+	if errors.Is(err, trust.ErrRevoked) {
+		return fail(&diag.Problem{What: "this key has been revoked", Hint: "ask the pool's administrator", Err: err})
+	}
+	if err != nil {
+		return fail(err)
+	}
+	h.log.Info("local user logged in", "name", name, diag.KeyUser, m.ID)
+	return wire.LocalLogged{V: wire.Version, ID: m.ID, Name: m.Name, URL: h.localURL(), CA: string(h.authority.PEM())}
+}
+
+// userName looks a user up. A program without cgo reads /etc/passwd only; getent knows directories
+// such as LDAP too.
+func userName(uid int) (string, error) {
+	id := strconv.Itoa(uid)
+	u, err := osuser.LookupId(id)
+	if err == nil {
+		return u.Username, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), socketPatience/2)
+	defer cancel()
+	line, gerr := exec.CommandContext(ctx, "getent", "passwd", id).Output()
+	name, _, ok := bytes.Cut(line, []byte(":"))
+	if gerr != nil || !ok || len(name) == 0 {
+		return "", err
+	}
+	return string(name), nil
+}
