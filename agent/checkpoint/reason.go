@@ -16,11 +16,11 @@ const maxLog = 1 << 20
 // with the pid that lines of a restored task carry before "Error".
 var errorLine = regexp.MustCompile(`^\(\d+\.\d+\)\s+(?:\d+:\s*)?Error \([^)]*\):\s*(.*)$`)
 
-// consequences are errors that CRIU reports because of an earlier one. They are the reason only when
-// there is no other.
+// consequences are errors that CRIU reports because of an earlier one, or that do not stop it. They
+// are the reason only when there is no other.
 var consequences = []string{
 	"Restoring FAILED", "Dumping FAILED", "Killing processes because of failure",
-	"exited, status=", "killed by signal", "Can't dump", "Unable to",
+	"exited, status=", "killed by signal", "Can't setup RLIMIT_NOFILE for self",
 }
 
 // reason reduces a CRIU log to one clause: its first error that is not the consequence of another.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -174,7 +175,8 @@ func (p *pid1) awaitFrozen() error {
 	}
 	deadline := time.Now().Add(freezeLimit)
 	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
-		moving := movingThreads()
+		// One in an uninterruptible wait stops before it would run any instruction of its program.
+		_, moving := threadsIn("TtZXD")
 		if moving == 0 {
 			return nil
 		}
@@ -185,19 +187,23 @@ func (p *pid1) awaitFrozen() error {
 	}
 }
 
-// movingThreads counts the threads in this pid namespace, ours excepted, that are not stopped.
-func movingThreads() (n int) {
+// threadsIn counts the threads in this pid namespace, ours excepted, whose state is one of states, as
+// proc_pid_stat(5) spells them, and those in any other.
+func threadsIn(states string) (in, others int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/task/[0-9]*/stat") // the pattern is well formed
 	for _, f := range stats {
-		if bytes.HasPrefix([]byte(f), []byte("/proc/1/")) {
+		if strings.HasPrefix(f, "/proc/1/") {
 			continue
 		}
-		st, err := readStat(f)
-		if err == nil && !bytes.ContainsRune([]byte("TtZX"), rune(st.state)) {
-			n++
+		switch st, err := readStat(f); {
+		case err != nil: // it has ended
+		case strings.IndexByte(states, st.state) >= 0:
+			in++
+		default:
+			others++
 		}
 	}
-	return n
+	return in, others
 }
 
 // procStat is what we read of a process's or thread's stat file.

@@ -36,16 +36,7 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 	case j == nil:
 		return nil, ErrNoJob
 	}
-	if err := p.setFrozen(true); err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	p.frozen = true
-	if keep {
-		p.wish = true
-	}
-	p.mu.Unlock()
-	if err := p.awaitFrozen(); err != nil {
+	if err := p.freezeForDump(); err != nil {
 		return nil, err
 	}
 	if err := outsideTree(j.pid); err != nil {
@@ -72,11 +63,7 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 	if err != nil {
 		return nil, err
 	}
-	if keep {
-		if err := p.setFrozen(true); err != nil {
-			return nil, err
-		}
-	} else {
+	if !keep { // else CRIU has left it as it was
 		killAll()
 		p.mu.Lock()
 		p.job = nil
@@ -91,6 +78,36 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 	}
 	s.Took = time.Since(start)
 	return &s, nil
+}
+
+// freezeForDump freezes the job where CRIU can dump it. A process that waits for its vfork child to
+// execute a program cannot be traced until the child has, so it is given that moment.
+func (p *pid1) freezeForDump() error {
+	const tries = 50
+	for try := range tries {
+		p.mu.Lock()
+		stopped := p.frozen && !p.hasCgroup()
+		p.wish, p.frozen = true, true
+		p.mu.Unlock()
+		// A second SIGSTOP would stay pending and disturb CRIU. In a cgroup the agent may have
+		// written before us, and writing again does no harm.
+		if !stopped || try > 0 {
+			if err := p.setFrozen(true); err != nil {
+				return err
+			}
+		}
+		if err := p.awaitFrozen(); err != nil {
+			return err
+		}
+		if n, _ := threadsIn("D"); n == 0 {
+			return nil
+		}
+		if err := p.setFrozen(false); err != nil {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return errors.New("the job has a process in an uninterruptible wait")
 }
 
 // resume starts the job whose image is in the image directory.

@@ -186,18 +186,13 @@ func (p *pid1) accept(l *net.UnixListener, failed error) {
 			continue
 		}
 		if failed != nil {
-			m, err := readMessage(c)
-			if err == nil {
-				answer := &message{ID: m.ID}
-				answer.fail(failed)
-				_ = writeMessage(c, answer)
-			}
+			refuse(c, failed)
 			os.Exit(1)
 		}
 		p.mu.Lock()
 		if p.conn != nil && bootClock()-p.lastBeat < Silence {
 			p.mu.Unlock()
-			c.Close()
+			refuse(c, errOtherAgent)
 			continue
 		}
 		if p.conn != nil {
@@ -207,6 +202,21 @@ func (p *pid1) accept(l *net.UnixListener, failed error) {
 		p.mu.Unlock()
 		go p.serve(c)
 	}
+}
+
+var errOtherAgent = fmt.Errorf("another agent holds the claim: %w", ErrBusy)
+
+// refuse answers the first request of a new connection with err, and ends it.
+func refuse(c net.Conn, err error) {
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(100 * time.Millisecond)) // nobody else can connect meanwhile
+	m, rerr := readMessage(c)
+	if rerr != nil {
+		return
+	}
+	answer := &message{ID: m.ID}
+	answer.fail(err)
+	_ = writeMessage(c, answer)
 }
 
 // checkAgent refuses peers from inside: only processes outside this pid namespace have no pid here.

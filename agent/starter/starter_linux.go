@@ -193,10 +193,10 @@ func (s *Starter) Adopt(ctx context.Context, claim job.ClaimID) (*Init, error) {
 	defer cancel()
 	if err := i.connect(ctx); err != nil {
 		i.Close()
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("adopt claim %s: %w", claim, err)
+		if i.conn == nil { // nobody listens
+			return s.adoptExit(claim, err)
 		}
-		return s.adoptExit(claim, err)
+		return nil, fmt.Errorf("adopt claim %s: %w", claim, err)
 	}
 	return i, nil
 }
