@@ -103,6 +103,8 @@ type JobRow struct {
 	Ad      *classad.Ad `json:"ad"`
 	Why     string      `json:"why,omitempty"`     // why an idle job waits, in plain words
 	Outputs []job.File  `json:"outputs,omitempty"` // of a completed job, for QueryFetch
+
+	Delivered bool `json:"delivered,omitempty"` // the submit side has the outputs
 }
 
 // Note tells a user's programs that the log has grown.

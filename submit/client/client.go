@@ -1,0 +1,212 @@
+// Package client is a user's side of the conversation with the matchmaker: it submits jobs, asks about
+// them, acts on them, follows their events, and moves their files.
+//
+// A call either says that something is done, or gives an error that is fit for the person who asked.
+// What may be repeated without harm is repeated by itself: a submit carries a random name under which
+// the matchmaker knows it again. The package prints nothing, starts nothing in the background, and
+// keeps no state but the membership that it finds in the user's [Home].
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"sync"
+	"time"
+
+	"skua/internal/blob"
+	"skua/internal/bus"
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/transfer"
+	"skua/internal/wire"
+)
+
+// Config is what a Client is made of. Fields marked required have no default.
+type Config struct {
+	User job.UserID // required: the id that the matchmaker issued
+	Conn bus.Conn   // required; the client closes it
+	Pool string     // address of the pool, for messages
+
+	// Files gives the file service when it is first needed, since most commands never need it; nil
+	// means that no files can be moved.
+	Files func() (Files, error)
+
+	Patience time.Duration // how long one request may take; 0 means 10 s
+	Poll     time.Duration // how often Follow asks though it was told nothing; 0 means 30 s
+
+	// Trouble is told what Follow could not do and tries again, each thing once; nil means nobody is.
+	Trouble func(error)
+}
+
+// Files is the pool's file service.
+type Files interface {
+	Put(ctx context.Context, capability string, d blob.Digest, size int64, r io.ReaderAt, progress transfer.Progress) error
+	GetFile(ctx context.Context, capability string, d blob.Digest, path string, progress transfer.Progress) (int64, error)
+}
+
+// Client speaks for one user. Its methods may be called concurrently, but for [Client.Follow], of
+// which one may run at a time.
+type Client struct {
+	cfg Config
+
+	opening sync.Mutex
+	files   Files // guarded by opening; nil until it is needed
+}
+
+// New makes a Client.
+func New(cfg Config) (*Client, error) {
+	if cfg.User == "" || cfg.Conn == nil {
+		return nil, errors.New("client: a user id and a connection are required")
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 10 * time.Second
+	}
+	if cfg.Poll == 0 {
+		cfg.Poll = 30 * time.Second
+	}
+	return &Client{cfg: cfg}, nil
+}
+
+// User is the id of the user that the client speaks for.
+func (c *Client) User() job.UserID { return c.cfg.User }
+
+// Close ends the connection.
+func (c *Client) Close() error { return c.cfg.Conn.Close() }
+
+// Jobs gives the jobs in the queue that are selected, in the order of ids, and the sequence number of
+// the event after which they were so.
+func (c *Client) Jobs(ctx context.Context, sel wire.Selection) ([]wire.JobRow, uint64, error) {
+	return rows[wire.JobRow](ctx, c, wire.Query{Kind: wire.QueryJobs, Select: sel}, 0)
+}
+
+// History gives the jobs that have ended and are selected, the last one first, at most limit of them;
+// all for 0.
+func (c *Client) History(ctx context.Context, sel wire.Selection, limit int) ([]wire.JobRow, error) {
+	all, _, err := rows[wire.JobRow](ctx, c, wire.Query{Kind: wire.QueryHistory, Select: sel}, limit)
+	return all, err
+}
+
+// Act does something to jobs and gives those to which it was done, and why not to the others that
+// were named.
+func (c *Client) Act(ctx context.Context, do wire.ActionVerb, sel wire.Selection, reason string) (wire.ActionResult, error) {
+	all := wire.ActionResult{V: wire.Version, Not: map[string]string{}}
+	for {
+		res, err := call[wire.ActionResult](ctx, c, wire.VerbAct, wire.Action{
+			V: wire.Version, Do: do, Select: sel, Reason: reason,
+		}, false)
+		if err == nil {
+			err = res.Fail.Err()
+		}
+		if err != nil {
+			return all, err
+		}
+		all.Done = append(all.Done, res.Done...)
+		maps.Copy(all.Not, res.Not)
+		if !res.More || len(res.Done) == 0 {
+			return all, nil
+		}
+	}
+}
+
+// rows asks for page after page.
+func rows[R any](ctx context.Context, c *Client, q wire.Query, limit int) (all []R, seq uint64, err error) {
+	q.V, q.Limit = wire.Version, limit
+	for first := true; ; first = false {
+		res, err := c.query(ctx, q)
+		if err != nil {
+			return nil, 0, err
+		}
+		if first {
+			seq = res.Seq // later pages may be newer: who follows from here misses nothing
+		}
+		for _, raw := range res.Rows {
+			var row R
+			if err := json.Unmarshal(raw, &row); err != nil {
+				return nil, 0, fmt.Errorf("read the matchmaker's answer about %s: %w", q.Kind, err)
+			}
+			all = append(all, row)
+		}
+		if !res.More || limit > 0 && len(all) >= limit {
+			return all, seq, nil
+		}
+		if res.Next == q.After || len(res.Rows) == 0 {
+			return nil, 0, fmt.Errorf("the matchmaker's answer about %s does not end", q.Kind)
+		}
+		q.After = res.Next
+	}
+}
+
+func (c *Client) query(ctx context.Context, q wire.Query) (wire.QueryResult, error) {
+	q.V = wire.Version
+	res, err := call[wire.QueryResult](ctx, c, wire.VerbQuery, q, true)
+	if err == nil {
+		err = res.Fail.Err()
+	}
+	return res, err
+}
+
+// attempts is how often a request is made that may be repeated.
+const attempts = 3
+
+// call makes a request and decodes the answer. With again, an answer that does not come is asked for
+// anew.
+func call[A any](ctx context.Context, c *Client, verb string, message any, again bool) (A, error) {
+	var none A
+	data, err := wire.Encode(message)
+	if err != nil {
+		return none, err
+	}
+	for n := 1; ; n++ {
+		answer, err := c.request(ctx, verb, data)
+		if err == nil {
+			return wire.Decode[A](answer)
+		}
+		if ctx.Err() != nil {
+			return none, err
+		}
+		// Nobody has heard a request that found no listener or no connection: it may always be repeated.
+		unheard := errors.Is(err, bus.ErrNoResponder) || errors.Is(err, bus.ErrDisconnected)
+		silent := errors.Is(err, context.DeadlineExceeded)
+		if n == attempts || !unheard && !(silent && again) {
+			return none, c.unreachable(err)
+		}
+		if unheard {
+			if err := pause(ctx, 500*time.Millisecond); err != nil { // it may be starting
+				return none, err
+			}
+		}
+	}
+}
+
+func (c *Client) request(ctx context.Context, verb string, data []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Patience)
+	defer cancel()
+	return c.cfg.Conn.Request(ctx, wire.UserSubject(c.cfg.User, verb), data)
+}
+
+func (c *Client) unreachable(err error) error {
+	at := ""
+	if c.cfg.Pool != "" {
+		at = " at " + c.cfg.Pool
+	}
+	return &diag.Problem{
+		What: fmt.Sprintf("the matchmaker%s does not answer", at),
+		Hint: "nothing is lost; try again in a moment, and tell the pool's administrator if it stays so",
+		Err:  err, Code: diag.ExitUnreachable,
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

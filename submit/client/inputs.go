@@ -1,0 +1,306 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"skua/internal/blob"
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/submitfile"
+	"skua/internal/transfer"
+	"skua/internal/wire"
+	"skua/policy/classad"
+)
+
+// maxInputs is how many files a job may bring.
+const maxInputs = 10_000
+
+// inputs are the files of a submission, by what is in them.
+type inputs struct {
+	procs   [][]input
+	content map[string]*content // by path on this machine
+}
+
+// input is a file as one job gets it.
+type input struct {
+	name string // in the scratch directory
+	from *content
+	exec bool // it is the program
+}
+
+// content is a file on this machine.
+type content struct {
+	path   string
+	digest blob.Digest
+	size   int64
+	mode   fs.FileMode
+	small  []byte // all of it, when it may travel inline
+}
+
+// gather finds and reads what the jobs need.
+func gather(ctx context.Context, s *submitfile.Submission) (*inputs, error) {
+	in := &inputs{content: map[string]*content{}}
+	for _, p := range s.Procs {
+		list, err := in.ofProc(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		in.procs = append(in.procs, list)
+	}
+	return in, nil
+}
+
+func (in *inputs) ofProc(ctx context.Context, p submitfile.Proc) ([]input, error) {
+	iwd, _ := p.Ad.Str("Iwd")
+	names := p.Inputs
+	var list []input
+	if send, set := p.Ad.Bool("TransferExecutable"); len(names) > 0 && (send || !set) {
+		// The program stands first. Its name is relative to where the user is, those of the others to
+		// the job's directory.
+		if cmd, ok := p.Ad.Str("Cmd"); ok && path.Base(filepath.ToSlash(names[0])) == path.Base(filepath.ToSlash(cmd)) {
+			from, err := in.read(ctx, cmd)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, input{path.Base(filepath.ToSlash(cmd)), from, true})
+			names = names[1:]
+		}
+	}
+	keepPath, _ := p.Ad.Bool("PreserveRelativePaths")
+	for _, name := range names {
+		full := name
+		if !filepath.IsAbs(full) {
+			full = filepath.Join(iwd, full)
+		}
+		to := path.Base(filepath.ToSlash(filepath.Clean(name)))
+		if keepPath && filepath.IsLocal(name) {
+			to = filepath.ToSlash(filepath.Clean(name))
+		}
+		if strings.HasSuffix(name, "/") {
+			to = "" // what is in the directory, not the directory
+		}
+		more, err := in.add(ctx, full, to)
+		if err != nil {
+			return nil, err
+		}
+		if list = append(list, more...); len(list) > maxInputs {
+			return nil, &diag.Problem{
+				What: fmt.Sprintf("job %d brings more than %d input files", p.ID.Proc, maxInputs),
+				Hint: "pack them into an archive and have the job unpack it",
+			}
+		}
+	}
+	return unique(list)
+}
+
+// add gives the file at full, or the files below it, under the name to.
+func (in *inputs) add(ctx context.Context, full, to string) ([]input, error) {
+	if c := in.content[full]; c != nil && to != "" {
+		return []input{{to, c, false}}, nil
+	}
+	st, err := os.Stat(full)
+	if err != nil {
+		return nil, unreadable(full, err)
+	}
+	if !st.IsDir() {
+		if to == "" {
+			to = filepath.Base(full)
+		}
+		c, err := in.read(ctx, full)
+		return []input{{to, c, false}}, err
+	}
+	entries, err := os.ReadDir(full)
+	if err != nil {
+		return nil, unreadable(full, err)
+	}
+	var list []input
+	for _, e := range entries {
+		more, err := in.add(ctx, filepath.Join(full, e.Name()), path.Join(to, e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if list = append(list, more...); len(list) > maxInputs {
+			break // whoever asked refuses it
+		}
+	}
+	return list, nil
+}
+
+// read takes the digest of a file, once.
+func (in *inputs) read(ctx context.Context, full string) (*content, error) {
+	if c := in.content[full]; c != nil {
+		return c, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(full)
+	if err != nil {
+		return nil, unreadable(full, err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, unreadable(full, err)
+	}
+	if !st.Mode().IsRegular() {
+		return nil, unreadable(full, errors.New("it is not a plain file"))
+	}
+	c := &content{path: full, mode: st.Mode().Perm()}
+	if st.Size() <= job.MaxInline {
+		if c.small, err = os.ReadFile(full); err != nil {
+			return nil, unreadable(full, err)
+		}
+		c.digest, c.size = blob.Sum(c.small), int64(len(c.small))
+	} else if c.digest, c.size, err = blob.SumReader(f); err != nil {
+		return nil, unreadable(full, err)
+	}
+	in.content[full] = c
+	return c, nil
+}
+
+func unreadable(name string, err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return &diag.Problem{What: fmt.Sprintf("input file %s: %v", name, err), Err: err}
+}
+
+// unique refuses two different files under one name. The same one twice is one.
+func unique(list []input) ([]input, error) {
+	seen := map[string]input{}
+	out := list[:0]
+	for _, i := range list {
+		old, have := seen[i.name]
+		if have && old.from.digest != i.from.digest {
+			return nil, &diag.Problem{
+				What: fmt.Sprintf("two input files are both called %s where the job runs: %s and %s", i.name, old.from.path, i.from.path),
+				Hint: "rename one of them, or add a line: preserve_relative_paths = true",
+			}
+		}
+		if !have {
+			seen[i.name] = i
+			out = append(out, i)
+		}
+	}
+	return out, nil
+}
+
+// lists gives the files as a submit carries them, the small ones inside when inline is set.
+func (in *inputs) lists(inline bool) [][]job.File {
+	lists := make([][]job.File, len(in.procs))
+	for i, proc := range in.procs {
+		lists[i] = make([]job.File, len(proc))
+		for k, f := range proc {
+			lists[i][k] = f.file(inline)
+		}
+	}
+	return sameLists(lists)
+}
+
+func (i input) file(inline bool) job.File {
+	f := job.File{Name: i.name, Size: i.from.size, Mode: uint32(i.from.mode)}
+	if i.exec {
+		f.Mode |= 0o111 // a program that was copied from Windows or unpacked is often not executable
+	}
+	if inline && i.from.size <= job.MaxInline {
+		f.Inline = i.from.small
+	} else {
+		f.Digest = i.from.digest
+	}
+	return f
+}
+
+// missing gives the contents that the lists only name, each once.
+func (in *inputs) missing(lists [][]job.File) []*content {
+	named := map[blob.Digest]bool{}
+	for _, list := range lists {
+		for _, f := range list {
+			if f.Digest != "" {
+				named[f.Digest] = true
+			}
+		}
+	}
+	var out []*content
+	for _, c := range in.content {
+		if named[c.digest] {
+			out = append(out, c)
+			delete(named, c.digest)
+		}
+	}
+	return out
+}
+
+// upload brings contents to the file service.
+func (c *Client) upload(ctx context.Context, contents []*content, progress transfer.Progress) error {
+	if len(contents) == 0 {
+		return nil
+	}
+	res, err := c.query(ctx, wire.Query{Kind: wire.QueryUpload})
+	if err != nil {
+		return err
+	}
+	files, err := c.fileService()
+	if err != nil {
+		return err
+	}
+	var done, total int64
+	for _, x := range contents {
+		total += x.size
+	}
+	for _, x := range contents {
+		var tell transfer.Progress
+		if progress != nil {
+			tell = func(n, _ int64) { progress(done+n, total) }
+		}
+		if err := put(ctx, files, res.Capability, x, tell); err != nil {
+			return err
+		}
+		done += x.size
+	}
+	return nil
+}
+
+func put(ctx context.Context, files Files, capability string, x *content, progress transfer.Progress) error {
+	f, err := os.Open(x.path)
+	if err != nil {
+		return unreadable(x.path, err)
+	}
+	defer f.Close()
+	err = files.Put(ctx, capability, x.digest, x.size, f, progress)
+	if errors.Is(err, blob.ErrMismatch) {
+		return &diag.Problem{What: fmt.Sprintf("input file %s changes while it is uploaded", x.path), Hint: "submit again when it is finished", Err: err}
+	}
+	if err != nil {
+		return fmt.Errorf("upload %s: %w", x.path, err)
+	}
+	return nil
+}
+
+func (c *Client) fileService() (Files, error) {
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	if c.files != nil {
+		return c.files, nil
+	}
+	if c.cfg.Files == nil {
+		return nil, errors.New("this client cannot move files")
+	}
+	files, err := c.cfg.Files()
+	c.files = files
+	return files, err
+}
+
+// Submitted says whether ad was submitted from the host with that id.
+func Submitted(ad *classad.Ad, host string) bool {
+	at, ok := ad.Str(SubmitHost)
+	return ok && at == host
+}

@@ -1,0 +1,276 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/transfer"
+	"skua/internal/wire"
+	"skua/policy/classad"
+)
+
+// Fetch brings the outputs of a job that has completed to where its description wants them or, when
+// dir is not empty, into that directory. Each file appears whole and durably, or not at all; what was there
+// under the name is replaced. It gives the paths written. A download that was cut goes on where it was the
+// next time. progress may be nil.
+func (c *Client) Fetch(ctx context.Context, id job.ID, dir string, progress transfer.Progress) ([]string, error) {
+	res, err := c.query(ctx, wire.Query{Kind: wire.QueryFetch, Select: wire.Selection{Jobs: []job.ID{id}}})
+	if err != nil {
+		return nil, err
+	}
+	if len(res.Rows) == 0 {
+		return nil, &diag.Problem{
+			What: fmt.Sprintf("job %v has no outputs to fetch", id),
+			Hint: "only a job that has completed has; \"skua q\" and \"skua history\" say how it is",
+			Err:  ErrNoOutputs,
+		}
+	}
+	var row wire.JobRow
+	if err := json.Unmarshal(res.Rows[0], &row); err != nil {
+		return nil, fmt.Errorf("read the outputs of job %v: %w", id, err)
+	}
+	places, err := placesOf(row.Ad, row.Outputs, dir)
+	if err != nil {
+		return nil, fmt.Errorf("outputs of job %v: %w", id, err)
+	}
+	var files Files
+	if len(places) > 0 {
+		if files, err = c.fileService(); err != nil {
+			return nil, err
+		}
+	}
+	var written []string
+	for _, p := range places {
+		if err := p.fetch(ctx, files, res.Capability, progress); err != nil {
+			return written, fmt.Errorf("output %s of job %v: %w", p.file.Name, id, err)
+		}
+		written = append(written, p.path)
+	}
+	return written, nil
+}
+
+// ErrNoOutputs says that the matchmaker has nothing of a job to fetch, and will not get it by itself.
+var ErrNoOutputs = errors.New("no outputs")
+
+// place is where a file goes. Directories below base are made, base itself is not.
+type place struct {
+	file job.File
+	base string
+	path string
+}
+
+// placesOf says where a job's outputs go. The names come from the machine where the job ran, which is
+// believed only as far as the description: it cannot bring files that were not asked for when the
+// description names those it wants, and none outside of the job's directory.
+func placesOf(ad *classad.Ad, outputs []job.File, dir string) ([]place, error) {
+	iwd, _ := ad.Str("Iwd")
+	moved := dir != "" // then everything goes below dir, whatever the description says
+	if !moved {
+		dir = iwd
+	}
+	if dir == "" || !moved && !filepath.IsAbs(dir) {
+		return nil, fmt.Errorf("the job has no initial directory (Iwd = %q)", iwd)
+	}
+	remap := remaps(ad)
+	declared, isDeclared := declaredOutputs(ad)
+	var places []place
+	for _, f := range outputs {
+		if !fs.ValidPath(f.Name) || !filepath.IsLocal(filepath.FromSlash(f.Name)) {
+			return nil, fmt.Errorf("the name %q leaves the job's directory", f.Name)
+		}
+		var to string
+		switch f.Name {
+		case job.StdoutFile:
+			to = streamName(ad, "Out", "TransferOut")
+		case job.StderrFile:
+			to = streamName(ad, "Err", "TransferErr")
+		default:
+			to = path.Base(f.Name)
+			if isDeclared {
+				var ok bool
+				if to, ok = declaredName(f.Name, declared); !ok {
+					return nil, fmt.Errorf("%s was not asked for", f.Name)
+				}
+			}
+			if keep, _ := ad.Bool("PreserveRelativePaths"); keep {
+				to = f.Name
+			}
+			if other, ok := remap[f.Name]; ok {
+				to = other
+			} else if other, ok := remap[to]; ok {
+				to = other
+			}
+		}
+		if to == "" || to == os.DevNull || to == "/dev/null" {
+			continue
+		}
+		to = filepath.FromSlash(to)
+		switch {
+		case moved && !filepath.IsLocal(to):
+			to = filepath.Join(dir, filepath.Base(to))
+		case !filepath.IsAbs(to):
+			to = filepath.Join(dir, to)
+		}
+		places = append(places, place{file: f, base: dir, path: to})
+	}
+	return places, nil
+}
+
+// streamName is where a standard stream goes; empty means nowhere.
+func streamName(ad *classad.Ad, attr, transferAttr string) string {
+	if send, set := ad.Bool(transferAttr); set && !send {
+		return ""
+	}
+	name, _ := ad.Str(attr)
+	return name
+}
+
+func declaredOutputs(ad *classad.Ad) ([]string, bool) {
+	list, ok := ad.Str("TransferOutput")
+	if !ok {
+		return nil, false
+	}
+	var names []string
+	for _, n := range strings.Split(list, ",") {
+		if n = strings.TrimSpace(n); n != "" {
+			names = append(names, n)
+		}
+	}
+	return names, true
+}
+
+// declaredName gives the name under which a file arrives that the description asked for. As in
+// HTCondor, of a declared "results/a.dat" a.dat arrives, of a declared directory "results" what is in it
+// arrives below results, and of "results/" without it.
+func declaredName(name string, declared []string) (string, bool) {
+	for _, d := range declared {
+		clean := path.Clean(filepath.ToSlash(d))
+		if clean == name {
+			return path.Base(name), true
+		}
+		if rest, ok := strings.CutPrefix(name, clean+"/"); ok {
+			if strings.HasSuffix(d, "/") {
+				return rest, true
+			}
+			return path.Join(path.Base(clean), rest), true
+		}
+	}
+	return "", false
+}
+
+// remaps reads transfer_output_remaps: "name = place; name = place", in which a backslash takes the
+// meaning from the character after it.
+func remaps(ad *classad.Ad) map[string]string {
+	text, _ := ad.Str("TransferOutputRemaps")
+	out := map[string]string{}
+	var name, word strings.Builder
+	inPlace := false
+	end := func() {
+		if inPlace {
+			out[strings.TrimSpace(name.String())] = strings.TrimSpace(word.String())
+		}
+		name.Reset()
+		word.Reset()
+		inPlace = false
+	}
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\' && i+1 < len(text) && strings.IndexByte(`;=\`, text[i+1]) >= 0:
+			i++
+			word.WriteByte(text[i])
+		case c == ';':
+			end()
+		case c == '=' && !inPlace:
+			name.WriteString(word.String())
+			word.Reset()
+			inPlace = true
+		default:
+			word.WriteByte(c)
+		}
+	}
+	end()
+	return out
+}
+
+// fetch makes the file.
+func (p place) fetch(ctx context.Context, files Files, capability string, progress transfer.Progress) error {
+	dir := filepath.Dir(p.path)
+	if rel, err := filepath.Rel(p.base, dir); err == nil && filepath.IsLocal(rel) && rel != "." {
+		if _, err := os.Stat(p.base); err != nil {
+			return missingDir(p.base, err)
+		}
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return missingDir(dir, err)
+	}
+	if st, err := os.Stat(p.path); err == nil && !st.Mode().IsRegular() {
+		return &diag.Problem{What: fmt.Sprintf("%s is there and is not a plain file", p.path), Hint: "move it away, or fetch into another directory with --dir"}
+	}
+	tmp := filepath.Join(dir, ".skua."+filepath.Base(p.path))
+	if p.file.Digest == "" {
+		if int64(len(p.file.Inline)) != p.file.Size {
+			return errors.New("it came without its content")
+		}
+		if err := writeDurably(tmp, p.file.Inline); err != nil {
+			return err
+		}
+	} else if _, err := files.GetFile(ctx, capability, p.file.Digest, tmp, progress); err != nil {
+		return err
+	}
+	mode, err := ordinaryMode(dir)
+	if err == nil {
+		err = os.Chmod(tmp, mode|fs.FileMode(p.file.Mode)&0o111&(mode>>2)) // executable for those who may read it
+	}
+	if err == nil {
+		err = os.Rename(tmp, p.path)
+	}
+	if err != nil {
+		os.Remove(tmp)
+	}
+	return err
+}
+
+func missingDir(dir string, err error) error {
+	return &diag.Problem{
+		What: fmt.Sprintf("the directory %s is not there", dir),
+		Hint: "make it; \"skua fetch JOB --dir DIR\" brings outputs elsewhere", Err: err,
+	}
+}
+
+func writeDurably(name string, data []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// ordinaryMode is the mode that a new file gets in dir: what the umask and the directory's default ACL
+// leave of rw-rw-rw-. To make one is the only way of asking that is right for both.
+func ordinaryMode(dir string) (fs.FileMode, error) {
+	name := filepath.Join(dir, ".skua."+rand.Text())
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return 0, err
+	}
+	st, err := f.Stat()
+	err = errors.Join(err, f.Close(), os.Remove(name))
+	if err != nil {
+		return 0, err
+	}
+	return st.Mode().Perm(), nil
+}

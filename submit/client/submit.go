@@ -1,0 +1,143 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/submitfile"
+	"skua/internal/transfer"
+	"skua/internal/wire"
+	"skua/policy/classad"
+)
+
+// Submit uploads what the jobs need, each content once, and queues them. When it returns without an
+// error the matchmaker has them on disk, and this machine is no longer needed. progress is told of
+// uploads; nil tells nobody. The submission's ads are the client's from here on.
+func (c *Client) Submit(ctx context.Context, s *submitfile.Submission, progress transfer.Progress) (wire.Submitted, error) {
+	in, err := gather(ctx, s)
+	if err != nil {
+		return wire.Submitted{}, err
+	}
+	if len(s.Procs) == 0 {
+		return wire.Submitted{}, &diag.Problem{What: "there is no job to submit"}
+	}
+	request := wire.Submit{V: wire.Version, Request: rand.Text(), Ad: s.Cluster}
+	request.Ad.Delete("ClusterId") // the matchmaker gives the number
+	for _, p := range s.Procs {
+		request.Procs = append(request.Procs, p.Ad)
+	}
+	request.Inputs = in.lists(true)
+	if size(request) > maxSubmit {
+		request.Inputs = in.lists(false) // what is small, many times, is large: it goes to the file service
+	}
+	if n := size(request); n > maxSubmit {
+		return wire.Submitted{}, &diag.Problem{
+			What: fmt.Sprintf("the descriptions of these %d jobs come to %d kB, and one submit carries %d kB", len(s.Procs), n>>10, maxSubmit>>10),
+			Hint: "submit them in several parts, or make the jobs differ in less, such as only in $(Process)",
+		}
+	}
+	if err := c.upload(ctx, in.missing(request.Inputs), progress); err != nil {
+		return wire.Submitted{}, err
+	}
+	res, err := call[wire.Submitted](ctx, c, wire.VerbSubmit, request, true)
+	if err == nil {
+		err = res.Fail.Err()
+	}
+	return res, err
+}
+
+// maxSubmit leaves room in a message for what the queue log adds to it.
+const maxSubmit = wire.MaxMessage - 24<<10
+
+func size(request wire.Submit) int {
+	data, err := json.Marshal(request)
+	if err != nil {
+		return 0 // whoever sends it meets the error again
+	}
+	return len(data)
+}
+
+// sameLists makes one list of many that are equal.
+func sameLists(lists [][]job.File) [][]job.File {
+	for _, l := range lists[1:] {
+		if !reflect.DeepEqual(l, lists[0]) {
+			return lists
+		}
+	}
+	return lists[:1]
+}
+
+// Expand makes the ads of a description whose cluster has no number yet. Where the description uses
+// $(Cluster) the ads get expressions over ClusterId, which has its value when the job is in the queue.
+func Expand(d *submitfile.Description) (*submitfile.Submission, error) {
+	// The number that stands for the real one while the ads are made is not one that occurs by itself.
+	const standIn = 1_983_672_405
+	s, err := d.Expand(standIn)
+	if err != nil {
+		return nil, err
+	}
+	s.Cluster.Delete("ClusterId")
+	if err := resolveCluster(s.Cluster, standIn); err != nil {
+		return nil, err
+	}
+	for _, p := range s.Procs {
+		if err := resolveCluster(p.Ad, standIn); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func resolveCluster(ad *classad.Ad, standIn int) error {
+	mark := fmt.Sprint(standIn)
+	for _, name := range ad.Names() {
+		e, _ := ad.Lookup(name)
+		text := e.String()
+		if !strings.Contains(text, mark) {
+			continue
+		}
+		resolved, err := classad.ParseExpr(overCluster(text, mark))
+		if err != nil {
+			return fmt.Errorf("attribute %s: put the number of the cluster into %s: %w", name, text, err)
+		}
+		ad.Set(name, resolved)
+	}
+	return nil
+}
+
+// overCluster replaces mark in an expression by ClusterId, and in its strings by a call of strcat.
+func overCluster(text, mark string) string {
+	var out strings.Builder
+	for text != "" {
+		if text[0] != '"' {
+			next := strings.IndexByte(text, '"')
+			if next < 0 {
+				next = len(text)
+			}
+			out.WriteString(strings.ReplaceAll(text[:next], mark, "ClusterId"))
+			text = text[next:]
+			continue
+		}
+		n := 1
+		for n < len(text) && text[n] != '"' {
+			if text[n] == '\\' {
+				n++
+			}
+			n++
+		}
+		n = min(n+1, len(text))
+		if s := text[:n]; strings.Contains(s, mark) {
+			out.WriteString("strcat(" + strings.ReplaceAll(s, mark, `", ClusterId, "`) + ")")
+		} else {
+			out.WriteString(s)
+		}
+		text = text[n:]
+	}
+	return out.String()
+}

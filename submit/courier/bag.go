@@ -1,0 +1,170 @@
+package courier
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/wire"
+	"skua/submit/client"
+)
+
+// bag holds the jobs whose outputs are to be brought. It belongs to the courier's loop; only the errands
+// themselves run beside it.
+type bag struct {
+	pool  Pool
+	first time.Duration // pause after a failure; it doubles from there
+	log   *slog.Logger
+
+	ctx  context.Context // of the errands: ends with the courier
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+	done chan delivery
+
+	jobs   map[job.ID]*parcel
+	ready  []job.ID // to be brought now
+	later  []job.ID // failed, and to be tried again
+	active int
+	timer  *time.Timer // for those of later
+}
+
+// parcel is one job's outputs.
+type parcel struct {
+	tries   int
+	next    time.Time // not before this
+	trouble string
+	sent    bool // brought, and the matchmaker knows: its event is due
+}
+
+type delivery struct {
+	id  job.ID
+	err error
+}
+
+const (
+	maxErrands   = 4
+	maxReady     = 1000
+	longestPause = 10 * time.Minute
+	stuckAfter   = 4 // failures: then the courier does not stay for it
+)
+
+func newBag(ctx context.Context, cfg Config, log *slog.Logger) *bag {
+	b := &bag{
+		pool: cfg.Pool, first: cfg.Retry, log: log,
+		done: make(chan delivery), jobs: map[job.ID]*parcel{}, timer: time.NewTimer(time.Hour),
+	}
+	b.timer.Stop()
+	b.ctx, b.stop = context.WithCancel(ctx)
+	return b
+}
+
+// add puts a job into the bag.
+func (b *bag) add(id job.ID) {
+	if b.jobs[id] == nil {
+		b.jobs[id] = &parcel{}
+		b.ready = append(b.ready, id)
+	}
+}
+
+// remove takes a job out. An errand for it that is under way comes to nothing.
+func (b *bag) remove(id job.ID) { delete(b.jobs, id) }
+
+// start sets out for what can be brought now.
+func (b *bag) start() {
+	now := time.Now()
+	var soonest time.Time
+	b.later = slices.DeleteFunc(b.later, func(id job.ID) bool {
+		p := b.jobs[id]
+		switch {
+		case p == nil:
+			return true
+		case !now.Before(p.next):
+			b.ready = append(b.ready, id)
+			return true
+		case soonest.IsZero() || p.next.Before(soonest):
+			soonest = p.next
+		}
+		return false
+	})
+	if !soonest.IsZero() {
+		b.timer.Reset(soonest.Sub(now))
+	}
+	for b.active < maxErrands && len(b.ready) > 0 {
+		id := b.ready[0]
+		b.ready = b.ready[1:]
+		if p := b.jobs[id]; p == nil || p.sent {
+			continue
+		}
+		b.active++
+		b.wg.Go(func() {
+			d := delivery{id, b.bring(id)}
+			select {
+			case b.done <- d:
+			case <-b.ctx.Done():
+			}
+		})
+	}
+}
+
+// bring puts a job's outputs into place and then tells the matchmaker.
+func (b *bag) bring(id job.ID) error {
+	files, err := b.pool.Fetch(b.ctx, id, "", nil)
+	switch {
+	case errors.Is(err, client.ErrNoOutputs):
+		b.log.Warn("the matchmaker has no outputs of a job any more", diag.KeyJob, id)
+	case err != nil:
+		return err
+	}
+	res, err := b.pool.Act(b.ctx, wire.Deliver, wire.Selection{Jobs: []job.ID{id}}, "")
+	if err != nil {
+		return err
+	}
+	if why := res.Not[id.String()]; why != "" {
+		b.log.Warn("the matchmaker did not take note of a delivery", diag.KeyJob, id, "why", why)
+	}
+	b.log.Info("outputs are in place", diag.KeyJob, id, "files", len(files))
+	return nil
+}
+
+// settle takes the result of an errand.
+func (b *bag) settle(d delivery) {
+	b.active--
+	p := b.jobs[d.id]
+	if p != nil && d.err == nil {
+		p.sent = true
+	}
+	if p != nil && d.err != nil {
+		if text := d.err.Error(); text != p.trouble {
+			p.trouble = text
+			b.log.Warn("outputs cannot be put in place; it is tried again", diag.KeyJob, d.id, diag.KeyError, d.err)
+		}
+		p.next = time.Now().Add(min(b.first<<min(p.tries, 20), longestPause))
+		p.tries++
+		b.later = append(b.later, d.id)
+	}
+	b.start()
+}
+
+// full says whether there is enough to do for the time being.
+func (b *bag) full() bool { return len(b.ready) >= maxReady }
+
+// busy says whether something can be expected to be brought soon.
+func (b *bag) busy() bool {
+	for _, p := range b.jobs {
+		if p.tries < stuckAfter {
+			return true
+		}
+	}
+	return b.active > 0
+}
+
+func (b *bag) close() {
+	b.stop()
+	b.timer.Stop()
+	b.wg.Wait()
+}

@@ -1,0 +1,123 @@
+package courier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"skua/internal/diag"
+	"skua/internal/membership"
+	"skua/submit/client"
+)
+
+// Files below the host's directory that say how things stand with the courier.
+const (
+	lockFile = "courier.lock" // locked by the courier that runs
+	workFile = "courier.work" // there while there may be something for a courier to do
+	logFile  = "courier.log"
+)
+
+// Dir is where the courier of a member keeps its position: that of another pool means nothing here.
+func Dir(h client.Home, m *membership.Membership) string {
+	return filepath.Join(h.Host(), m.Fingerprint[:min(12, len(m.Fingerprint))]+"-"+m.ID)
+}
+
+// LogFile is where the courier of this host writes what a person may want to know.
+func LogFile(h client.Home) string { return filepath.Join(h.Host(), logFile) }
+
+// Called says that there is work for a courier: jobs have been submitted from this host.
+func Called(h client.Home) error {
+	if err := os.MkdirAll(h.Host(), 0o700); err != nil {
+		return fmt.Errorf("make the directory of this host: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(h.Host(), workFile), nil, 0o600); err != nil {
+		return fmt.Errorf("note that there is work for the courier: %w", err)
+	}
+	return nil
+}
+
+// Wanted reports whether there is work and no courier to do it.
+func Wanted(h client.Home) bool {
+	if _, err := os.Stat(filepath.Join(h.Host(), workFile)); err != nil {
+		return false
+	}
+	l, err := lock(filepath.Join(h.Host(), lockFile))
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}
+
+// Serve is the courier of this host for as long as there is work. When there is another one already it
+// returns at once.
+func Serve(ctx context.Context, h client.Home, log *slog.Logger) error {
+	if err := os.MkdirAll(h.Host(), 0o700); err != nil {
+		return fmt.Errorf("make the directory of this host: %w", err)
+	}
+	for {
+		again, err := serveOnce(ctx, h, log)
+		if err != nil || !again {
+			return err
+		}
+	}
+}
+
+// serveOnce works until nothing is left to do. Work that is called for while it goes is found by whoever
+// calls, who tries the lock, or here, after the lock is free again: one of the two comes last.
+func serveOnce(ctx context.Context, h client.Home, log *slog.Logger) (again bool, err error) {
+	l, err := lock(filepath.Join(h.Host(), lockFile))
+	if errors.Is(err, errLocked) {
+		log.Debug("another courier is at work")
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("lock the courier: %w", err)
+	}
+	defer l.Close()
+	m, err := membership.Open(h.Member())
+	if err != nil {
+		return false, err
+	}
+	host, err := h.HostID()
+	if err != nil {
+		return false, err
+	}
+	pool, err := client.Connect(ctx, client.Connection{Home: h, Patient: true, Trouble: func(err error) {
+		log.Warn("the matchmaker cannot be asked; it is tried again", diag.KeyError, err)
+	}})
+	if err != nil {
+		return false, err
+	}
+	defer pool.Close()
+	work := filepath.Join(h.Host(), workFile)
+	for {
+		c, err := New(Config{Pool: pool, Host: host, Dir: Dir(h, m), Log: log})
+		if err != nil {
+			return false, err
+		}
+		left, err := c.Run(ctx)
+		if err != nil || left {
+			return false, err // what could not be put anywhere is for the next courier
+		}
+		if err := os.Remove(work); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		// Whoever submitted before the removal has done so in an event.
+		if idle, err := c.idle(ctx); err != nil {
+			return false, err
+		} else if idle {
+			break
+		}
+		if err := Called(h); err != nil {
+			return false, err
+		}
+	}
+	l.Close()
+	_, err = os.Stat(work)
+	return err == nil, nil
+}

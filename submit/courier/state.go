@@ -1,0 +1,107 @@
+package courier
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	renameio "github.com/google/renameio/v2/maybe"
+
+	"skua/internal/diag"
+	"skua/internal/eventlog"
+	"skua/internal/job"
+)
+
+// state is what a courier must remember between one page of events and the next. It is written as a
+// whole when the logs are on disk.
+type state struct {
+	V       int                `json:"v"`
+	Pos     uint64             `json:"pos"`               // events up to this one have been dealt with
+	Runs    map[job.ID]*run    `json:"runs,omitempty"`    // of jobs that have been offered and are not delivered
+	Waiting map[string][]entry `json:"waiting,omitempty"` // by path: what could not be written to a log yet
+}
+
+// entry is what one event of the queue adds to one log.
+type entry struct {
+	Seq    uint64           `json:"seq"`
+	Events []eventlog.Event `json:"events"`
+}
+
+const (
+	stateFile = "position.json"
+
+	// stateVersion is the form of the file.
+	//
+	//   - 1: first release
+	stateVersion = 1
+)
+
+// loadState reads the state kept in dir; without one a courier begins with the first event.
+func loadState(dir string) (*state, error) {
+	path := filepath.Join(dir, stateFile)
+	s := &state{V: stateVersion}
+	data, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("read the courier's position: %w", err)
+	default:
+		if err := json.Unmarshal(data, s); err != nil || s.V != stateVersion {
+			return nil, &diag.Problem{
+				What: path + " is damaged or was written by a newer version",
+				Hint: "remove it: the courier then begins with the first event, and writes nothing twice into logs that are still there",
+				Err:  err,
+			}
+		}
+	}
+	if s.Runs == nil {
+		s.Runs = map[job.ID]*run{}
+	}
+	return s, nil
+}
+
+func (s *state) save(dir string) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("keep the courier's position: %w", err)
+	}
+	if err := renameio.WriteFile(filepath.Join(dir, stateFile), data, 0o600); err != nil {
+		return fmt.Errorf("keep the courier's position: %w", err)
+	}
+	return nil
+}
+
+// Begin says that the first jobs are submitted from this host by the event numbered seq, so that its
+// first courier, whose directory is dir, need not read all that the user has ever done elsewhere.
+func Begin(dir string, seq uint64) error {
+	path := filepath.Join(dir, stateFile)
+	if _, err := os.Stat(path); err == nil || seq == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the courier's directory: %w", err)
+	}
+	data, err := json.Marshal(state{V: stateVersion, Pos: seq - 1})
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(dir, ".begin-*")
+	if err != nil {
+		return fmt.Errorf("keep the courier's position: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		// Unlike a rename, a link does not replace the position of a courier that has begun meanwhile.
+		if err = os.Link(tmp.Name(), path); errors.Is(err, fs.ErrExist) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("keep the courier's position: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+// Skua is what the users of a pool type: it submits jobs, shows how they are and why, brings their
+// outputs, and runs a pool of one's own.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"skua/agent/starter"
+	"skua/internal/diag"
+	"skua/submit/client"
+	"skua/submit/courier"
+)
+
+// version is set by the build.
+var version = "dev"
+
+func main() {
+	starter.MaybeInit() // "skua up" makes this program the init of its claims, too
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run executes one command line and gives its exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{in: stdin, out: stdout, err: stderr}
+	root := a.command()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	if err := root.ExecuteContext(ctx); err != nil {
+		if err != errQuiet {
+			diag.Print(stderr, "skua", err)
+		}
+		if err == errQuiet {
+			return diag.ExitJobFailed
+		}
+		return diag.ExitCode(err)
+	}
+	return diag.ExitOK
+}
+
+// app is what the commands share.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "skua",
+		Short: "run jobs on the idle desktops of a pool",
+		Long: `Skua runs your jobs on the machines of a pool while nobody uses them, gets out of the way when
+somebody does, and goes on elsewhere from where it was.
+
+A job is described in a file, in HTCondor's language:
+
+  executable = sim
+  arguments  = --seed $(Process)
+  output     = out.$(Process)
+  log        = sim.log
+  queue 10
+
+A first session:
+
+  skua up                 a pool of your own on this machine, for as long as it runs
+  skua submit sim.sub     in another terminal: queue the ten jobs
+  skua q                  how they are, and why if they wait
+  skua wait               until they have ended
+  skua history            how they ended`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return unknownCommand(c, args[0])
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetVersionTemplate("skua {{.Version}}\n")
+	root.SetFlagErrorFunc(flagError)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(
+		a.submitCommand(), a.qCommand(), a.waitCommand(), a.fetchCommand(), a.historyCommand(),
+		a.holdCommand(), a.releaseCommand(), a.rmCommand(),
+		a.statusCommand(),
+		a.loginCommand(), a.upCommand(), a.versionCommand(), a.courierCommand(),
+	)
+	return root
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "say which version this is", Args: noArgs,
+		Run: func(*cobra.Command, []string) { fmt.Fprintln(a.out, "skua", version) },
+	}
+}
+
+// connect connects to the user's pool, and starts the courier if it is missing.
+func (a *app) connect(ctx context.Context) (*client.Client, client.Home, error) {
+	home, err := client.UserHome()
+	if err != nil {
+		return nil, "", err
+	}
+	c, err := client.Connect(ctx, client.Connection{Home: home, Trouble: a.trouble})
+	if err != nil {
+		return nil, "", err
+	}
+	if courier.Wanted(home) {
+		a.startCourier(home)
+	}
+	return c, home, nil
+}
+
+// startCourier starts the background process that writes logs and brings outputs. Without it nothing is
+// lost: the next command tries again.
+func (a *app) startCourier(home client.Home) {
+	program, err := os.Executable()
+	if err == nil {
+		err = courier.Start(home, program, "courier")
+	}
+	if err != nil {
+		a.say("logs and outputs are not brought for now: %v", err)
+	}
+}
+
+// say tells the person something that is not what was asked for.
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintf(a.err, "skua: "+format+"\n", args...)
+}
+
+func (a *app) trouble(err error) { a.say("%v; trying again", err) }
