@@ -62,7 +62,7 @@ type pid1 struct {
 	cfg    initConfig
 	cgTree int            // detached mount of the job's cgroup, or -1
 	clock  timeNamespace  // that of the job
-	work   chan func()    // for the first thread; a slot is free unless p.busy
+	work   chan task      // for the first thread; a slot is free unless p.busy
 	ended  chan os.Signal // SIGCHLD
 	nudge  chan struct{}  // wakes guard
 
@@ -81,6 +81,9 @@ type pid1 struct {
 	job      *running      // nil when there is none
 	exit     *Exit         // of the last job
 }
+
+// task is something for the first thread to do, and what to say when it is ready for more.
+type task struct{ do, done func() }
 
 // running is a job that has not ended.
 type running struct {
@@ -102,7 +105,7 @@ func initMain() int {
 	}
 	// Signals from inside must not end us, nor be ignored in the children.
 	signal.Notify(make(chan os.Signal, 1))
-	p := &pid1{cgTree: -1, work: make(chan func(), 1), ended: make(chan os.Signal, 1), nudge: make(chan struct{}, 1)}
+	p := &pid1{cgTree: -1, work: make(chan task, 1), ended: make(chan os.Signal, 1), nudge: make(chan struct{}, 1)}
 	signal.Notify(p.ended, unix.SIGCHLD)
 
 	// At most one thread runs Go code besides the one that starts processes: an init is small.
@@ -167,9 +170,10 @@ func (p *pid1) run(l *net.UnixListener, failed error) {
 			p.reap()
 		}
 	}()
-	for do := range p.work {
-		do()
+	for t := range p.work {
+		t.do()
 		p.settle()
+		t.done() // only now: the answer may be followed at once by the next request
 	}
 }
 
@@ -299,11 +303,13 @@ func (p *pid1) handle(m *message) {
 	case opSignal:
 		err = p.signal(m.Signal)
 	case opRun, opResume, opCheckpoint:
-		err = p.begin(func() {
-			if err := p.long(m, answer); err != nil {
-				answer.fail(err)
-			}
-			p.say(answer)
+		err = p.begin(task{
+			do: func() {
+				if err := p.long(m, answer); err != nil {
+					answer.fail(err)
+				}
+			},
+			done: func() { p.say(answer) },
 		})
 		if err == nil {
 			return
@@ -325,8 +331,8 @@ func (p *pid1) handle(m *message) {
 	p.say(answer)
 }
 
-// begin hands do to the first thread, unless that has something to do.
-func (p *pid1) begin(do func()) error {
+// begin hands t to the first thread, unless that has something to do.
+func (p *pid1) begin(t task) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.busy {
@@ -334,7 +340,7 @@ func (p *pid1) begin(do func()) error {
 	}
 	p.busy = true
 	p.wake()
-	p.work <- do
+	p.work <- t
 	return nil
 }
 
