@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	renameio "github.com/google/renameio/v2/maybe"
 
@@ -87,7 +88,7 @@ func (h Home) HostID() (string, error) {
 
 // machine tells the machines that share a home directory apart. It stays the same when a laptop's name
 // changes with its network.
-func machine() string {
+var machine = sync.OnceValue(func() string {
 	name, err := os.ReadFile("/etc/machine-id")
 	if err != nil || len(name) == 0 {
 		host, _ := os.Hostname()
@@ -96,4 +97,4 @@ func machine() string {
 	// The machine's own id is not for everyone to read in directory names.
 	sum := sha256.Sum256(append([]byte("skua "), name...))
 	return hex.EncodeToString(sum[:6])
-}
+})

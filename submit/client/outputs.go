@@ -62,7 +62,8 @@ func (c *Client) Fetch(ctx context.Context, id job.ID, dir string, progress tran
 // ErrNoOutputs says that the matchmaker has nothing of a job to fetch, and will not get it by itself.
 var ErrNoOutputs = errors.New("no outputs")
 
-// place is where a file goes. Directories below base are made, base itself is not.
+// place is where a file goes. Directories below base are made, since the job made them; base itself is
+// not.
 type place struct {
 	file job.File
 	base string
@@ -88,42 +89,55 @@ func placesOf(ad *classad.Ad, outputs []job.File, dir string) ([]place, error) {
 		if !fs.ValidPath(f.Name) || !filepath.IsLocal(filepath.FromSlash(f.Name)) {
 			return nil, fmt.Errorf("the name %q leaves the job's directory", f.Name)
 		}
-		var to string
-		switch f.Name {
-		case job.StdoutFile:
-			to = streamName(ad, "Out", "TransferOut")
-		case job.StderrFile:
-			to = streamName(ad, "Err", "TransferErr")
-		default:
-			to = path.Base(f.Name)
-			if isDeclared {
-				var ok bool
-				if to, ok = declaredName(f.Name, declared); !ok {
-					return nil, fmt.Errorf("%s was not asked for", f.Name)
-				}
-			}
-			if keep, _ := ad.Bool("PreserveRelativePaths"); keep {
-				to = f.Name
-			}
-			if other, ok := remap[f.Name]; ok {
-				to = other
-			} else if other, ok := remap[to]; ok {
-				to = other
-			}
-		}
-		if to == "" || to == os.DevNull || to == "/dev/null" {
-			continue
-		}
-		to = filepath.FromSlash(to)
+		to, named := outputName(ad, f.Name, declared, isDeclared, remap)
 		switch {
-		case moved && !filepath.IsLocal(to):
-			to = filepath.Join(dir, filepath.Base(to))
-		case !filepath.IsAbs(to):
-			to = filepath.Join(dir, to)
+		case to == "" && named:
+			continue // nowhere
+		case to == "":
+			return nil, fmt.Errorf("%s was not asked for", f.Name)
 		}
-		places = append(places, place{file: f, base: dir, path: to})
+		p := place{file: f, path: filepath.FromSlash(to), base: dir}
+		switch {
+		case moved && !filepath.IsLocal(p.path):
+			p.path = filepath.Join(dir, filepath.Base(p.path))
+		case !filepath.IsAbs(p.path):
+			p.path = filepath.Join(dir, p.path)
+		}
+		if named && !moved {
+			p.base = filepath.Dir(p.path) // the user has named a directory, which is there or is a mistake
+		}
+		places = append(places, p)
 	}
 	return places, nil
+}
+
+// outputName gives the name under which an output arrives, relative to the job's directory or absolute, and
+// whether the description chose it. An empty name means nowhere when it was chosen, and otherwise that
+// the file was not asked for.
+func outputName(ad *classad.Ad, name string, declared []string, isDeclared bool, remap map[string]string) (to string, named bool) {
+	switch name {
+	case job.StdoutFile:
+		return streamName(ad, "Out", "TransferOut"), true
+	case job.StderrFile:
+		return streamName(ad, "Err", "TransferErr"), true
+	}
+	to = path.Base(name)
+	if isDeclared {
+		var ok bool
+		if to, ok = declaredName(name, declared); !ok {
+			return "", false
+		}
+	}
+	if keep, _ := ad.Bool("PreserveRelativePaths"); keep {
+		to = name
+	}
+	if other, ok := remap[name]; ok {
+		return other, true
+	}
+	if other, ok := remap[to]; ok {
+		return other, true
+	}
+	return to, false
 }
 
 // streamName is where a standard stream goes; empty means nowhere.
@@ -132,6 +146,9 @@ func streamName(ad *classad.Ad, attr, transferAttr string) string {
 		return ""
 	}
 	name, _ := ad.Str(attr)
+	if name == os.DevNull || name == "/dev/null" {
+		return ""
+	}
 	return name
 }
 

@@ -53,6 +53,17 @@ func Wanted(h client.Home) bool {
 	return true
 }
 
+// sign writes our process id into the lock file, for people who want to end a courier.
+func sign(l *os.File) error {
+	if err := l.Truncate(0); err != nil {
+		return fmt.Errorf("write the lock of the courier: %w", err)
+	}
+	if _, err := fmt.Fprintln(l, os.Getpid()); err != nil {
+		return fmt.Errorf("write the lock of the courier: %w", err)
+	}
+	return nil
+}
+
 // Serve is the courier of this host for as long as there is work. When there is another one already it
 // returns at once.
 func Serve(ctx context.Context, h client.Home, log *slog.Logger) error {
@@ -79,6 +90,9 @@ func serveOnce(ctx context.Context, h client.Home, log *slog.Logger) (again bool
 		return false, fmt.Errorf("lock the courier: %w", err)
 	}
 	defer l.Close()
+	if err := sign(l); err != nil {
+		return false, err
+	}
 	m, err := membership.Open(h.Member())
 	if err != nil {
 		return false, err
