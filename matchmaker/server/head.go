@@ -271,23 +271,21 @@ const (
 // serveHTTPS serves the one port that members need: files, the message bus over websocket, and the
 // authority's certificate.
 func (h *Head) serveHTTPS(ctx context.Context) error {
-	var handlers sync.WaitGroup
+	var transfers sync.WaitGroup
 	mux := http.NewServeMux()
-	mux.Handle("/b/", h.files)
+	mux.HandleFunc("/b/", func(w http.ResponseWriter, r *http.Request) {
+		transfers.Add(1)
+		defer transfers.Done()
+		h.files.ServeHTTP(w, r)
+	})
 	mux.HandleFunc("GET /ca.pem", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-pem-file")
 		w.Write(h.authority.PEM())
 	})
-	counted := http.NewServeMux()
-	counted.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handlers.Add(1)
-		defer handlers.Done()
-		mux.ServeHTTP(w, r)
-	}))
 	// Its connections last until the broker ends them; the broker waits for them itself.
-	counted.Handle(bus.WebsocketPath, h.broker.Websocket())
+	mux.Handle(bus.WebsocketPath, h.broker.Websocket())
 	srv := &http.Server{
-		Handler:           counted,
+		Handler:           mux,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    headerBytes,
@@ -298,7 +296,7 @@ func (h *Head) serveHTTPS(ctx context.Context) error {
 	stopped := context.AfterFunc(ctx, func() { srv.Close() })
 	defer stopped()
 	err := srv.Serve(tls.NewListener(h.listener, h.authority.ServerTLS()))
-	handlers.Wait() // their connections are closed
+	transfers.Wait() // their connections are closed
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

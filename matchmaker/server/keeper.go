@@ -253,7 +253,7 @@ func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done 
 	body := k.s.outcome(j, done)
 	if _, evicted := body.(*job.Evicted); !evicted {
 		k.s.rests.clear(slotKey{agent, j.Claim.Slot})
-	} else if time.Since(k.started) < soon {
+	} else if k.grant.Phase == job.Offering || time.Since(k.started) < soon {
 		k.rest()
 	}
 	if err := k.commit(ctx, body); errors.Is(err, queue.ErrMisfit) {

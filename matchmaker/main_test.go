@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"skua/internal/diag"
+	"skua/internal/trust"
+)
+
+func TestCommandLine(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "matchmaker.toml")
+	if err := os.WriteFile(bad, []byte("data = \"/tmp\"\nlistne = \":9618\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	short := filepath.Join(t.TempDir(), "matchmaker.toml")
+	if err := os.WriteFile(short, []byte("[leases]\nlease = \"10s\"\nrenew = \"9s\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args   string
+		code   int
+		stdout string
+		stderr string
+	}{
+		{"--version", diag.ExitOK, "skua-matchmaker dev", ""},
+		{"--help", diag.ExitOK, "skua-matchmaker token agent", ""},
+		{"token --help", diag.ExitOK, "make a token", ""},
+		{"--lisen :1", diag.ExitUsage, "", "unknown flag: --lisen"},
+		{"tokn", diag.ExitUsage, "", `did you mean "token"?`},
+		{"token user", diag.ExitUsage, "", "the user's name"},
+		{"token agent --ttl 5", diag.ExitUsage, "", "has no unit"},
+		{"--config " + bad, diag.ExitFailure, "", `matchmaker.toml:2: unknown key "listne"`},
+		{"--config " + short + " --data /nowhere", diag.ExitFailure, "", "too short for a renewal"},
+		{"--config /nowhere/matchmaker.toml", diag.ExitFailure, "", "no such file"},
+		{"--data /nowhere --listen nonsense", diag.ExitFailure, "", `listen = "nonsense" is not an address`},
+		{"--data /nowhere members", diag.ExitUnreachable, "", "no matchmaker runs on /nowhere"},
+		{"--data /dev/null/x", diag.ExitFailure, "", "the data directory cannot be made"},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), strings.Fields(tt.args), &stdout, &stderr)
+		if code != tt.code || !strings.Contains(stdout.String(), tt.stdout) || !strings.Contains(stderr.String(), tt.stderr) {
+			t.Errorf("%s: exit %d\nstdout: %s\nstderr: %s", tt.args, code, stdout.String(), stderr.String())
+		}
+	}
+}
+
+// lines is a writer that others may look at meanwhile.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func TestServeAndStop(t *testing.T) {
+	dir, err := os.MkdirTemp("", "skua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	data := filepath.Join(dir, "mm")
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var log lines
+	done := make(chan int, 1)
+	go func() { done <- run(ctx, []string{"--data", data, "--listen", "127.0.0.1:0"}, &log, &log) }()
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(log.String(), "matchmaker serves"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not serve:\n%s", log.String())
+		}
+	}
+	var stdout, stderr bytes.Buffer
+	if code := run(ctx, []string{"--data", data, "token", "agent", "--uses", "2", "--url", "https://head:9618"}, &stdout, &stderr); code != 0 {
+		t.Fatalf("token: exit %d: %s", code, stderr.String())
+	}
+	token, err := trust.ParseToken(stdout.String())
+	if err != nil || token.URL != "https://head:9618" || token.Kind != trust.Agent {
+		t.Errorf("token %+v, %v", token, err)
+	}
+	stdout.Reset()
+	if code := run(ctx, []string{"--data", data, "members"}, &stdout, &stderr); code != 0 || !strings.HasPrefix(stdout.String(), "KIND") {
+		t.Errorf("members: exit %d: %s%s", code, stdout.String(), stderr.String())
+	}
+	if code := run(ctx, []string{"--data", data, "revoke", "nobody"}, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), `no member "nobody"`) {
+		t.Errorf("revoke: exit %d: %s", code, stderr.String())
+	}
+	stop()
+	if code := <-done; code != 0 {
+		t.Errorf("after a clean stop the exit code is %d:\n%s", code, log.String())
+	}
+	for _, name := range []string{"login.sock", "admin.sock"} {
+		if _, err := os.Stat(filepath.Join(data, name)); err == nil {
+			t.Errorf("%s is left behind", name)
+		}
+	}
+}
