@@ -1,0 +1,158 @@
+// Package docs_test keeps the documents true where a program can: links lead somewhere, and commands
+// that are named exist, with their flags.
+package docs_test
+
+import (
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// documents are all that is written for people.
+func documents(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, pattern := range []string{"*.md", "docs/*.md", "changelog/*.md", "changelog/*/*.md", "examples/*.md"} {
+		found, err := filepath.Glob(filepath.Join("..", pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, found...)
+	}
+	if len(names) < 10 {
+		t.Fatalf("only %d documents found: %v", len(names), names)
+	}
+	return names
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ +(.+)$`)
+)
+
+func TestLinks(t *testing.T) {
+	for _, name := range documents(t) {
+		for _, m := range link.FindAllStringSubmatch(read(t, name), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			file, anchor, _ := strings.Cut(m[1], "#")
+			to := name
+			if file != "" {
+				to = filepath.Join(filepath.Dir(name), filepath.FromSlash(file))
+			}
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s links to %s, which is not there", name, m[1])
+			} else if anchor != "" && !slices.Contains(anchors(read(t, to)), anchor) {
+				t.Errorf("%s links to %s, and there is no such heading", name, m[1])
+			}
+		}
+	}
+}
+
+// anchors are the names of a document's headings in links.
+func anchors(text string) []string {
+	var names []string
+	for _, m := range heading.FindAllStringSubmatch(text, -1) {
+		names = append(names, strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case strings.ContainsRune("`.,:()/'\"!?", r):
+				return -1
+			}
+			return r
+		}, strings.ToLower(m[1])))
+	}
+	return names
+}
+
+var programs = map[string]string{"skua": "submit", "skua-agent": "agent", "skua-matchmaker": "matchmaker"}
+
+func TestCommands(t *testing.T) {
+	bin := t.TempDir()
+	for program, dir := range programs {
+		cmd := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, program), "../"+dir)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", program, err, out)
+		}
+	}
+	help := map[string]string{} // by command
+	for _, name := range documents(t) {
+		for _, c := range commands(read(t, name)) {
+			line := strings.Join(c.words, " ")
+			if _, ok := help[line]; !ok {
+				args := append(slices.Clone(c.words[1:]), "--help")
+				out, err := exec.CommandContext(t.Context(), filepath.Join(bin, c.words[0]), args...).CombinedOutput()
+				if err != nil {
+					t.Fatalf("%s --help: %v\n%s", line, err, out)
+				}
+				help[line] = string(out)
+			}
+			if !regexp.MustCompile(`(?m)^  ` + line + `( |$)`).MatchString(help[line]) {
+				t.Errorf("%s: there is no command %q", name, line)
+			}
+			for _, flag := range c.flags {
+				if !regexp.MustCompile(flag + `\b`).MatchString(help[line]) {
+					t.Errorf("%s: %s has no flag %s", name, line, flag)
+				}
+			}
+		}
+	}
+	if len(help) < 20 {
+		t.Errorf("only %d commands are named: %v", len(help), help)
+	}
+}
+
+// command is one that a document names: the program, its commands, and flags.
+type command struct{ words, flags []string }
+
+var (
+	code = regexp.MustCompile("(?m)^(    |\\$ ).*$|`[^`\n]+`")
+	word = regexp.MustCompile(`^[a-z]+$`)
+	flag = regexp.MustCompile(`^--[a-z-]+`)
+)
+
+// commands finds the commands of our programs in a document's code.
+func commands(text string) []command {
+	var found []command
+	for _, line := range code.FindAllString(text, -1) {
+		line, _, _ = strings.Cut(line, " #")
+		fields := strings.Fields(strings.Trim(line, "`"))
+		for i, f := range fields {
+			program := path.Base(f)
+			if programs[program] == "" || i+1 < len(fields) && !commandLine(fields[i+1]) {
+				continue
+			}
+			c := command{words: []string{program}}
+			rest := fields[i+1:]
+			for len(rest) > 0 && word.MatchString(rest[0]) {
+				c.words, rest = append(c.words, rest[0]), rest[1:]
+			}
+			for _, r := range rest {
+				if flag.MatchString(r) {
+					c.flags = append(c.flags, flag.FindString(r))
+				}
+			}
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+// commandLine says whether what follows a program's name can belong to a command line.
+func commandLine(next string) bool { return word.MatchString(next) || flag.MatchString(next) }
