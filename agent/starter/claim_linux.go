@@ -180,7 +180,7 @@ func (i *Init) Freeze() error {
 		return fmt.Errorf("freeze claim %s: %w", i.claim, err)
 	}
 	i.send(&message{Op: opBeat, Frozen: true})
-	if err := awaitCgroupFrozen(int(i.cg.events.Fd()), freezeLimit); err != nil {
+	if err := i.cg.awaitFrozen(freezeLimit); err != nil {
 		return fmt.Errorf("freeze claim %s: %w", i.claim, err)
 	}
 	return nil

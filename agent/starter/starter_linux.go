@@ -188,6 +188,9 @@ func (s *Starter) Adopt(ctx context.Context, claim job.ClaimID) (*Init, error) {
 			return s.adoptExit(claim, err)
 		}
 	}
+	if cg != nil {
+		cg.calm()
+	}
 	i := newInit(s, claim, cg, -1)
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
