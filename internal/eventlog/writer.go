@@ -31,7 +31,8 @@ type Writer struct {
 	log      *os.File
 	seq      uint64         // entries up to this one are written
 	size     int64          // of the log
-	unsure   map[string]int // events after the recorded length, and how often
+	sure     int64          // length up to which no event can come again
+	unsure   map[string]int // events after that length, and how often
 	dirty    bool           // something is written that Sync has not recorded
 }
 
@@ -107,7 +108,9 @@ func (w *Writer) Append(seq uint64, events ...Event) error {
 		from := len(b)
 		b = e.Append(b)
 		if text := string(b[from:]); w.unsure[text] > 0 {
-			w.unsure[text]--
+			if w.unsure[text]--; w.unsure[text] == 0 {
+				delete(w.unsure, text)
+			}
 			b = b[:from]
 		}
 	}
@@ -115,6 +118,7 @@ func (w *Writer) Append(seq uint64, events ...Event) error {
 		if err := w.write(b); err != nil {
 			return err
 		}
+		clear(w.unsure) // entries come in order: what was written before has all come again
 	}
 	w.seq, w.dirty = seq, true
 	return nil
@@ -149,7 +153,10 @@ func (w *Writer) Sync() error {
 		}
 	}
 	w.size = info.Size() // what others have appended counts too
-	text, err := json.Marshal(record{Version: recordVersion, Seq: w.seq, Size: w.size})
+	if len(w.unsure) == 0 {
+		w.sure = w.size // else the next writer must recognise what has not come again yet
+	}
+	text, err := json.Marshal(record{Version: recordVersion, Seq: w.seq, Size: w.sure})
 	if err != nil {
 		return err
 	}
@@ -157,7 +164,6 @@ func (w *Writer) Sync() error {
 		return fmt.Errorf("record position of job log: %w", err)
 	}
 	w.dirty = false
-	clear(w.unsure) // the entries they came from are behind us
 	return nil
 }
 
@@ -183,6 +189,7 @@ func (w *Writer) repair(rec record) error {
 	if from > w.size { // begun anew by the user
 		from = 0
 	}
+	w.sure = from
 	const most = 64 << 20 // what can have been written without a Sync, generously
 	if w.size-from > most {
 		from = w.size - most // not at the boundary of an event, which the loop below finds

@@ -43,11 +43,14 @@ func open(t *testing.T, dir string) *Writer {
 	return w
 }
 
-// replay writes what is missing.
+// replay writes what is missing, on disk after each entry.
 func replay(t *testing.T, w *Writer) {
 	t.Helper()
 	for seq := w.Seq() + 1; seq <= last; seq++ {
 		if err := w.Append(seq, history[seq]...); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Sync(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -101,6 +104,28 @@ func TestCrashAnywhere(t *testing.T) {
 			if got := content(t, dir); got != whole() {
 				t.Fatalf("cut at byte %d with position %q:\n%s", cut, position, got)
 			}
+		}
+	}
+}
+
+// TestCrashWhileRepeating: a writer that is interrupted again, before all that the first one had written
+// has come again, leaves a log that the third completes.
+func TestCrashWhileRepeating(t *testing.T) {
+	for again := uint64(1); again < last; again++ {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "job.log"), whole())
+		w := open(t, dir)
+		for seq := uint64(1); seq <= again; seq++ {
+			if err := w.Append(seq, history[seq]...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		replay(t, open(t, dir)) // w was killed
+		if got := content(t, dir); got != whole() {
+			t.Errorf("interrupted again after entry %d:\n%s", again, got)
 		}
 	}
 }
