@@ -86,7 +86,7 @@ func placesOf(ad *classad.Ad, outputs []job.File, dir string) ([]place, error) {
 	declared, isDeclared := declaredOutputs(ad)
 	var places []place
 	for _, f := range outputs {
-		if !fs.ValidPath(f.Name) || !filepath.IsLocal(filepath.FromSlash(f.Name)) {
+		if !fs.ValidPath(f.Name) || f.Name == "." || !filepath.IsLocal(filepath.FromSlash(f.Name)) {
 			return nil, fmt.Errorf("the name %q leaves the job's directory", f.Name)
 		}
 		to, named := outputName(ad, f.Name, declared, isDeclared, remap)

@@ -97,6 +97,12 @@ func (c *Courier) Run(ctx context.Context) (left bool, err error) {
 		return false, err
 	}
 
+	if c.logs.waiting() {
+		if err := c.save(); err != nil { // which tries them
+			return false, err
+		}
+	}
+
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	c.bag = newBag(ctx, c.cfg, c.log)
@@ -135,8 +141,10 @@ func (c *Courier) loop(ctx context.Context, pages <-chan client.Page, handled ch
 	linger := time.NewTimer(c.cfg.Linger)
 	defer linger.Stop()
 	for {
+		quiet := linger.C
 		if c.busy() {
-			linger.Reset(c.cfg.Linger)
+			linger.Reset(c.cfg.Linger) // it begins when this is over
+			quiet = nil
 		}
 		next := pages
 		if c.bag.full() {
@@ -158,7 +166,7 @@ func (c *Courier) loop(ctx context.Context, pages <-chan client.Page, handled ch
 			if err := c.save(); err != nil {
 				return err
 			}
-		case <-linger.C:
+		case <-quiet:
 			c.log.Info("nothing left to do")
 			return nil
 		}

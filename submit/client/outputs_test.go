@@ -1,0 +1,139 @@
+package client
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"skua/internal/job"
+	"skua/policy/classad"
+)
+
+func TestPlaces(t *testing.T) {
+	iwd := t.TempDir()
+	for _, tt := range []struct{ name, ad, output, dir, want string }{
+		{"standard output", `Out = "o.txt"`, job.StdoutFile, "", "o.txt"},
+		{"standard error, absolute", `Err = "/var/tmp/e"`, job.StderrFile, "", "/var/tmp/e"},
+		{"unwanted output", `Out = "/dev/null"`, job.StdoutFile, "", ""},
+		{"output that is not transferred", `Out = "o"; TransferOut = false`, job.StdoutFile, "", ""},
+		{"a file of no description", ``, "made.dat", "", "made.dat"},
+		{"declared", `TransferOutput = "made.dat, other"`, "made.dat", "", "made.dat"},
+		{"declared in a directory", `TransferOutput = "results/made.dat"`, "results/made.dat", "", "made.dat"},
+		{"declared directory", `TransferOutput = "x/results"`, "x/results/sub/made.dat", "", "results/sub/made.dat"},
+		{"what is in a declared directory", `TransferOutput = "results/"`, "results/sub/made.dat", "", "sub/made.dat"},
+		{"with its path", `TransferOutput = "results/made.dat"; PreserveRelativePaths = true`, "results/made.dat", "", "results/made.dat"},
+		{"moved", `TransferOutputRemaps = "made.dat = sub/x.dat; b = c"`, "made.dat", "", "sub/x.dat"},
+		{"moved, with odd names", `TransferOutputRemaps = "a\\=b = c\\;d"`, "a=b", "", "c;d"},
+		{"fetched elsewhere", `Out = "o.txt"`, job.StdoutFile, "/els", "/els/o.txt"},
+		{"fetched elsewhere, absolute", `Out = "/var/tmp/o.txt"`, job.StdoutFile, "/els", "/els/o.txt"},
+		{"fetched elsewhere, outside", `Out = "../o.txt"`, job.StdoutFile, "/els", "/els/o.txt"},
+		{"outside by the user's will", `Out = "../o.txt"`, job.StdoutFile, "", filepath.Join(filepath.Dir(iwd), "o.txt")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			places, err := placesOf(adOf(t, iwd, tt.ad), []job.File{{Name: tt.output}}, tt.dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if len(places) > 0 {
+				got = places[0].path
+			}
+			want := tt.want
+			if want != "" && !filepath.IsAbs(want) {
+				want = filepath.Join(iwd, want)
+			}
+			if got != want {
+				t.Errorf("goes to %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// TestHostileNames: what a machine calls its files is not to be believed.
+func TestHostileNames(t *testing.T) {
+	for _, tt := range []struct{ name, ad, output string }{
+		{"up", ``, "../.ssh/authorized_keys"},
+		{"absolute", ``, "/etc/cron.d/x"},
+		{"in between", ``, "a/../../x"},
+		{"empty", ``, ""},
+		{"the directory", ``, "."},
+		{"not asked for", `TransferOutput = "made.dat"`, ".bashrc"},
+		{"nothing asked for", `TransferOutput = ""`, "made.dat"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			places, err := placesOf(adOf(t, t.TempDir(), tt.ad), []job.File{{Name: tt.output}}, "")
+			if err == nil {
+				t.Errorf("%q goes to %+v, want an error", tt.output, places)
+			}
+		})
+	}
+}
+
+func adOf(t *testing.T, iwd, attrs string) *classad.Ad {
+	t.Helper()
+	ad, err := classad.ParseAd("[ " + attrs + " ]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ad.SetString("Iwd", iwd)
+	return ad
+}
+
+func TestFetchPlacesFiles(t *testing.T) {
+	iwd := t.TempDir()
+	inline := func(name, text string, mode uint32) job.File {
+		return job.File{Name: name, Size: int64(len(text)), Inline: []byte(text), Mode: mode}
+	}
+	fetch := func(attrs string, f job.File) error {
+		places, err := placesOf(adOf(t, iwd, attrs), []job.File{f}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return places[0].fetch(t.Context(), nil, "", nil)
+	}
+	if err := os.WriteFile(filepath.Join(iwd, "o"), []byte("old and longer"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := fetch(`Out = "o"`, inline(job.StdoutFile, "new", 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(filepath.Join(iwd, "o")); string(data) != "new" {
+		t.Errorf("the output is %q (%v), want what was there replaced", data, err)
+	}
+	if err := fetch(`TransferOutput = "d"`, inline("d/e/tool", "#!", 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	st, err := os.Stat(filepath.Join(iwd, "d/e/tool"))
+	if err != nil || st.Mode().Perm()&0o100 == 0 {
+		t.Errorf("a program below a declared directory: %v, %v; want it executable", st, err)
+	}
+	for _, tt := range []struct{ name, attrs, want string }{
+		{"a directory that is not there", `Out = "none/o"`, "is not there"},
+		{"a directory in the way", `Out = "d"`, "not a plain file"},
+	} {
+		if err := fetch(tt.attrs, inline(job.StdoutFile, "x", 0o644)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error is %v, want one with %q", tt.name, err, tt.want)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(iwd, ".skua*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestOverCluster(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{`"out.77.0"`, `strcat("out.", ClusterId, ".0")`},
+		{`"a\"77\\"`, `strcat("a\"", ClusterId, "\\")`},
+		{`Memory > 77 && Name == "x77"`, `Memory > ClusterId && Name == strcat("x", ClusterId, "")`},
+		{`"untouched"`, `"untouched"`},
+	} {
+		if got := overCluster(tt.in, "77"); got != tt.want {
+			t.Errorf("%s became %s, want %s", tt.in, got, tt.want)
+		}
+		if _, err := classad.ParseExpr(tt.want); err != nil {
+			t.Errorf("%s: %v", tt.want, err)
+		}
+	}
+}

@@ -1,0 +1,232 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"skua/internal/bus"
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/submitfile"
+	"skua/internal/wire"
+	"skua/submit/client"
+	"skua/submit/submittest"
+)
+
+// describe makes a submission of a description in dir.
+func describe(t *testing.T, dir, text string) *submitfile.Submission {
+	t.Helper()
+	d, err := submitfile.Parse("test.sub", []byte(text), submitfile.Options{Dir: dir, Stat: os.Stat, Glob: filepath.Glob, ReadFile: os.ReadFile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := client.Expand(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSubmitCarriesFiles(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	large := strings.Repeat("large ", 10_000)
+	write(t, dir, "sim.sh", "#!/bin/sh\n")
+	write(t, dir, "in/0", "first")
+	write(t, dir, "in/1", "second")
+	write(t, dir, "data/a.dat", large)
+	write(t, dir, "data/sub/b.dat", "b")
+	var told atomic.Int64
+	res, err := c.Submit(t.Context(), describe(t, dir, `
+		executable = sim.sh
+		input = in/$(Process)
+		transfer_input_files = data
+		output = out.$(Cluster).$(Process)
+		queue 2`), func(done, total int64) { told.Store(done) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for proc := range 2 {
+		id := job.ID{Cluster: res.Cluster, Proc: proc}
+		j, ok := pool.Queue.Job(id)
+		if !ok {
+			t.Fatalf("job %v is not in the queue", id)
+		}
+		got := map[string]job.File{}
+		for _, f := range j.Inputs {
+			got[f.Name] = f
+		}
+		stdin := fmt.Sprint(proc)
+		if want := map[string]string{"0": "first", "1": "second"}[stdin]; string(got[stdin].Inline) != want {
+			t.Errorf("job %v: standard input is %q inline, want %q", id, got[stdin].Inline, want)
+		}
+		if f := got["sim.sh"]; f.Mode&0o111 != 0o111 || string(f.Inline) != "#!/bin/sh\n" {
+			t.Errorf("job %v: the program came as %+v, want it inline and executable", id, f)
+		}
+		if f := got["data/sub/b.dat"]; string(f.Inline) != "b" {
+			t.Errorf("job %v: a file of a directory came as %+v", id, f)
+		}
+		if data, err := pool.Stored(got["data/a.dat"].Digest); err != nil || string(data) != large {
+			t.Errorf("job %v: the large file is not stored: %d bytes, %v", id, len(data), err)
+		}
+		if len(j.Inputs) != 4 {
+			t.Errorf("job %v has %d inputs, want 4", id, len(j.Inputs))
+		}
+		if out, _ := j.CurrentAd().Str("Out"); out != fmt.Sprintf("out.%d.%d", res.Cluster, proc) {
+			t.Errorf("job %v: Out is %q, want the cluster's number in it", id, out)
+		}
+	}
+	if told.Load() != int64(len(large)) {
+		t.Errorf("progress ended at %d bytes, want %d: the large file once", told.Load(), len(large))
+	}
+}
+
+// TestManySmallFilesGoToTheService: a thousand times a small program is more than a message carries.
+func TestManySmallFilesGoToTheService(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	for i := range 30 {
+		write(t, dir, fmt.Sprintf("in.%d", i), strings.Repeat("x", 12_000)+fmt.Sprint(i))
+	}
+	res, err := c.Submit(t.Context(), describe(t, dir, `
+		executable = /bin/cat
+		transfer_executable = false
+		input = in.$(Process)
+		queue 30`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, _ := pool.Queue.Job(job.ID{Cluster: res.Cluster, Proc: 29})
+	data, err := pool.Stored(j.Inputs[0].Digest)
+	if err != nil || !strings.HasSuffix(string(data), "29") {
+		t.Errorf("input of the last job: %d bytes, %v", len(data), err)
+	}
+}
+
+func TestSubmitOnceThoughTheAnswerIsLost(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{Patience: 200 * time.Millisecond})
+	defer c.Close()
+	lost := 0
+	pool.Hub.Intercept(func(p bus.Packet) bus.Fate {
+		if p.To == "user" && lost < 2 {
+			lost++
+			return bus.Fate{Drop: true}
+		}
+		return bus.Fate{}
+	})
+	res, err := c.Submit(t.Context(), describe(t, t.TempDir(), "executable = /bin/true\ntransfer_executable = false\nqueue"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.Hub.Intercept(nil)
+	rows, _, err := c.Jobs(t.Context(), wire.Selection{})
+	if err != nil || len(rows) != 1 || rows[0].ID.Cluster != res.Cluster || lost != 2 {
+		t.Errorf("after %d lost answers there are %d jobs (%v), want the one of cluster %d", lost, len(rows), err, res.Cluster)
+	}
+}
+
+func TestBadInputsAreRefusedBeforeAnythingIsQueued(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	write(t, dir, "a/x", "one")
+	write(t, dir, "b/x", "two")
+	for _, tt := range []struct{ name, text, want string }{
+		{"two files of one name", "executable = /bin/true\ntransfer_executable = false\ntransfer_input_files = a/x, b/x\nqueue", "both called x"},
+		{"too much for a message", "executable = /bin/true\ntransfer_executable = false\narguments = $(Process) " + strings.Repeat("x", 1000) + "\nqueue 500", "one submit carries"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := c.Submit(t.Context(), describe(t, dir, tt.text), nil)
+			var p *diag.Problem
+			if !errors.As(err, &p) || !strings.Contains(p.What, tt.want) || p.Hint == "" {
+				t.Errorf("error is %v, want a problem with %q and a hint", err, tt.want)
+			}
+		})
+	}
+	if rows, _, _ := c.Jobs(t.Context(), wire.Selection{}); len(rows) != 0 {
+		t.Errorf("%d jobs are queued, want none", len(rows))
+	}
+}
+
+func TestFollowMissesNothing(t *testing.T) {
+	pool := submittest.Start(t)
+	pool.Hub.Intercept(func(p bus.Packet) bus.Fate { // no note ever arrives
+		return bus.Fate{Drop: strings.HasPrefix(p.Subject, "skua.note.")}
+	})
+	c := pool.Client(client.Config{Poll: 5 * time.Millisecond})
+	defer c.Close()
+	res, err := c.Submit(t.Context(), describe(t, t.TempDir(), "executable = /bin/true\ntransfer_executable = false\nqueue 3"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for proc := range 3 {
+			id := job.ID{Cluster: res.Cluster, Proc: proc}
+			pool.Begin(id, "desk7")
+			pool.Finish(id, 0, nil)
+		}
+	}()
+	var kinds []string
+	last := uint64(0)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err = c.Follow(ctx, res.Seq-1, func(p client.Page) error {
+		for _, ev := range p.Events {
+			if ev.Seq <= last {
+				t.Errorf("event %d came after event %d", ev.Seq, last)
+			}
+			last = ev.Seq
+			kinds = append(kinds, ev.Body.Kind())
+		}
+		if len(kinds) >= 10 {
+			return client.ErrEnough
+		}
+		return nil
+	})
+	want := "submitted" + strings.Repeat(" offered started ended", 3)
+	if got := strings.Join(kinds, " "); !errors.Is(err, client.ErrEnough) || got != want {
+		t.Errorf("followed %q (%v), want %q", got, err, want)
+	}
+}
+
+func TestActSaysWhyNot(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	res, err := c.Submit(t.Context(), describe(t, t.TempDir(), "executable = /bin/true\ntransfer_executable = false\nqueue 2"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Act(t.Context(), wire.HoldJob, wire.Selection{Clusters: []int{res.Cluster}, Jobs: []job.ID{{Cluster: 99}}}, "not now")
+	if err != nil || len(got.Done) != 2 || got.Not["99.0"] == "" {
+		t.Errorf("hold gave %+v (%v), want two held and a reason for 99.0", got, err)
+	}
+	j, _ := pool.Queue.Job(job.ID{Cluster: res.Cluster})
+	if j.State != job.Held || j.HoldReason != "not now" {
+		t.Errorf("the job is %v because %q, want held because of what was given", j.State, j.HoldReason)
+	}
+}

@@ -1,0 +1,284 @@
+package courier_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"skua/internal/eventlog"
+	"skua/internal/job"
+	"skua/internal/submitfile"
+	"skua/internal/wire"
+	"skua/submit/client"
+	"skua/submit/courier"
+	"skua/submit/submittest"
+)
+
+const host = "thishost"
+
+// submit submits a description in dir from a host.
+func submit(t *testing.T, c *client.Client, from, dir, text string) int {
+	t.Helper()
+	d, err := submitfile.Parse("test.sub", []byte(text), submitfile.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := client.Expand(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Cluster.SetString(client.SubmitHost, from)
+	s.Cluster.SetString(courier.SubmitMachine, "laptop")
+	res, err := c.Submit(t.Context(), s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.Cluster
+}
+
+const description = `
+	executable = /bin/true
+	transfer_executable = false
+	output = out.$(Cluster).$(Process)
+	error = err.$(Process)
+	log = job.log
+	queue `
+
+// start runs a courier until the function that it gives is called, or it has nothing to do.
+func start(t *testing.T, pool courier.Pool, dir string) (stop func(), ended <-chan error) {
+	t.Helper()
+	c, err := courier.New(courier.Config{
+		Pool: pool, Host: host, Dir: dir, Linger: 50 * time.Millisecond, Retry: 10 * time.Millisecond,
+		Log: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Run(ctx)
+		done <- err
+		close(done)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return func() { cancel(); <-done }, done
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Log(strings.TrimSpace(string(b)))
+	return len(b), nil
+}
+
+func within(t *testing.T, ended <-chan error) error {
+	t.Helper()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(20 * time.Second):
+		t.Fatal("the courier does not end by itself")
+		return nil
+	}
+}
+
+func await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it did not come to pass that %s", what)
+		}
+	}
+}
+
+// kinds reads a log.
+func kinds(t *testing.T, path string) string {
+	t.Helper()
+	r, err := eventlog.OpenReader(path)
+	if err != nil {
+		return ""
+	}
+	defer r.Close()
+	var all []string
+	for {
+		e, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return strings.Join(all, ", ")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e.Job.String()+" "+e.Kind.String())
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestLogAndOutputs(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	cluster := submit(t, c, host, dir, description+"2")
+	submit(t, c, "otherhost", dir, description+"1")
+	_, ended := start(t, c, t.TempDir())
+	for proc := range 2 {
+		id := job.ID{Cluster: cluster, Proc: proc}
+		pool.Begin(id, "desk7")
+		pool.Finish(id, 0, map[string]string{job.StdoutFile: "said " + id.String(), job.StderrFile: ""})
+	}
+	if err := within(t, ended); err != nil {
+		t.Fatal(err)
+	}
+	want := "1.0 submit, 1.1 submit, 1.0 execute, 1.1 execute, 1.0 image size, 1.0 terminated, 1.1 image size, 1.1 terminated"
+	got := kinds(t, filepath.Join(dir, "job.log"))
+	if sorted(got) != sorted(want) {
+		t.Errorf("the log has %s, want %s", got, want)
+	}
+	for _, out := range []string{"out.1.0", "out.1.1"} {
+		if got := read(t, filepath.Join(dir, out)); got != "said "+out[4:] {
+			t.Errorf("%s holds %q", out, got)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "out.2.0")); err == nil {
+		t.Error("the output of another host's job was brought here")
+	}
+	rows, err := c.History(t.Context(), wire.Selection{Clusters: []int{cluster}}, 0)
+	if err != nil || len(rows) != 2 {
+		t.Fatalf("history has %d jobs: %v", len(rows), err)
+	}
+	for _, r := range rows {
+		if j, _ := pool.Queue.Job(r.ID); !j.Delivered {
+			t.Errorf("job %v is not marked as delivered", r.ID)
+		}
+	}
+}
+
+func sorted(list string) string {
+	parts := strings.Split(list, ", ")
+	for i := range parts {
+		for k := i + 1; k < len(parts); k++ {
+			if parts[k] < parts[i] {
+				parts[i], parts[k] = parts[k], parts[i]
+			}
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// TestTerminatedComesAfterTheOutputs: scripts wait for the log and read the output.
+func TestTerminatedComesAfterTheOutputs(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cluster := submit(t, c, host, dir, strings.ReplaceAll(description, "out.$(Cluster)", "sub/out")+"1")
+	if err := os.Remove(filepath.Join(dir, "sub")); err != nil {
+		t.Fatal(err)
+	}
+	state := t.TempDir()
+	id := job.ID{Cluster: cluster}
+	pool.Begin(id, "desk7")
+	pool.Finish(id, 0, map[string]string{job.StdoutFile: "x", job.StderrFile: ""})
+	_, ended := start(t, c, state)
+	if err := within(t, ended); err != nil { // it does not stay for what cannot be put anywhere
+		t.Fatal(err)
+	}
+	log := filepath.Join(dir, "job.log")
+	if got := kinds(t, log); got != "1.0 submit, 1.0 execute" {
+		t.Errorf("without a place for its output the job's log has %s", got)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, ended = start(t, c, state)
+	if err := within(t, ended); err != nil {
+		t.Fatal(err)
+	}
+	if got := kinds(t, log); got != "1.0 submit, 1.0 execute, 1.0 image size, 1.0 terminated" {
+		t.Errorf("with the directory back the log has %s", got)
+	}
+	if got := read(t, filepath.Join(dir, "sub", "out.0")); got != "x" {
+		t.Errorf("the output is %q", got)
+	}
+}
+
+// TestLogWithoutDirectory: a log that cannot be written holds up nothing else and loses nothing.
+func TestLogWithoutDirectory(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir, state := t.TempDir(), t.TempDir()
+	lost := submit(t, c, host, dir, strings.ReplaceAll(description, "job.log", "gone/job.log")+"1")
+	fine := submit(t, c, host, dir, description+"1")
+	for _, cluster := range []int{lost, fine} {
+		id := job.ID{Cluster: cluster}
+		pool.Begin(id, "desk7")
+		pool.Finish(id, 1, nil)
+	}
+	_, ended := start(t, c, state)
+	if err := within(t, ended); err != nil {
+		t.Fatal(err)
+	}
+	if got := kinds(t, filepath.Join(dir, "job.log")); !strings.HasSuffix(got, "2.0 terminated") {
+		t.Errorf("the other log has %s", got)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "gone"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, ended = start(t, c, state)
+	if err := within(t, ended); err != nil {
+		t.Fatal(err)
+	}
+	want := "1.0 submit, 1.0 execute, 1.0 image size, 1.0 terminated"
+	if got := kinds(t, filepath.Join(dir, "gone", "job.log")); got != want {
+		t.Errorf("when it can be written the log has %s, want %s", got, want)
+	}
+}
+
+// TestJobsThatEndWhileNobodyIsHere: the courier is started long after.
+func TestJobsThatEndWhileNobodyIsHere(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir, state := t.TempDir(), t.TempDir()
+	cluster := submit(t, c, host, dir, description+"3")
+	stop, _ := start(t, c, state)
+	log := filepath.Join(dir, "job.log")
+	await(t, "the log begins", func() bool { return strings.Count(kinds(t, log), "submit") == 3 })
+	stop()
+	first := job.ID{Cluster: cluster}
+	pool.Begin(first, "desk7")
+	pool.Finish(first, 0, map[string]string{job.StdoutFile: "late", job.StderrFile: ""})
+	if _, err := c.Act(t.Context(), wire.Remove, wire.Selection{Jobs: []job.ID{{Cluster: cluster, Proc: 1}}}, "no more"); err != nil {
+		t.Fatal(err)
+	}
+	pool.Commit(&job.HeldBack{Job: job.ID{Cluster: cluster, Proc: 2}, Reason: "why", Code: 1})
+	stop, _ = start(t, c, state)
+	want := "1.0 submit, 1.1 submit, 1.2 submit, 1.0 execute, 1.1 aborted, 1.2 held, 1.0 image size, 1.0 terminated"
+	await(t, "the log is complete", func() bool { return sorted(kinds(t, log)) == sorted(want) })
+	stop()
+	if got := read(t, filepath.Join(dir, "out.1.0")); got != "late" {
+		t.Errorf("the output is %q", got)
+	}
+}

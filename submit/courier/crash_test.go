@@ -1,0 +1,270 @@
+package courier
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"skua/internal/job"
+	"skua/internal/transfer"
+	"skua/internal/wire"
+	"skua/policy/classad"
+	"skua/submit/client"
+)
+
+// script is a pool whose events are given. Deliveries are among them, so what a courier does changes
+// nothing, and every run of it sees the same.
+type script struct {
+	events []job.Event
+	ads    map[job.ID]*classad.Ad
+	after  func() // called when a page, of one event, has been handled
+}
+
+func (s *script) Jobs(_ context.Context, sel wire.Selection) ([]wire.JobRow, uint64, error) {
+	if sel.Constraint != "" {
+		return nil, 0, nil // all have ended by the end of the script
+	}
+	rows := []wire.JobRow{}
+	for _, id := range sel.Jobs {
+		if ad := s.ads[id]; ad != nil {
+			rows = append(rows, wire.JobRow{ID: id, Ad: ad})
+		}
+	}
+	return rows, 0, nil
+}
+
+func (s *script) History(context.Context, wire.Selection, int) ([]wire.JobRow, error) {
+	return nil, nil
+}
+
+func (s *script) Events(context.Context, uint64) (client.Page, error) { return client.Page{}, nil }
+
+func (s *script) Follow(ctx context.Context, since uint64, handle func(client.Page) error) error {
+	for _, ev := range s.events {
+		if ev.Seq <= since {
+			continue
+		}
+		if err := handle(client.Page{Events: []job.Event{ev}, Next: ev.Seq}); err != nil {
+			return err
+		}
+		if s.after != nil {
+			s.after()
+		}
+	}
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+func (s *script) Fetch(context.Context, job.ID, string, transfer.Progress) ([]string, error) {
+	return nil, nil
+}
+
+func (s *script) Act(context.Context, wire.ActionVerb, wire.Selection, string) (wire.ActionResult, error) {
+	return wire.ActionResult{}, nil
+}
+
+var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+
+// aLife is two jobs' life with all that can happen to them; the second is removed.
+func aLife(dir string) *script {
+	ad := classad.NewAd()
+	ad.SetString("Iwd", dir)
+	ad.SetString("UserLog", "job.log")
+	ad.SetString(client.SubmitHost, "here")
+	ad.SetString(SubmitMachine, "laptop")
+	ad.SetInt("RequestMemory", 100)
+	s := &script{ads: map[job.ID]*classad.Ad{}}
+	submitted := &job.Submitted{Cluster: 5, Ad: ad, Procs: []*classad.Ad{classad.NewAd(), classad.NewAd()}}
+	a, b := job.ID{Cluster: 5}, job.ID{Cluster: 5, Proc: 1}
+	for i, p := range submitted.Procs {
+		p.SetParent(ad)
+		s.ads[job.ID{Cluster: 5, Proc: i}] = p
+	}
+	offered := func(id job.ID, e job.Epoch, machine string) *job.Offered {
+		return &job.Offered{Job: id, Epoch: e, Slot: "slot1@" + machine, Machine: machine}
+	}
+	used := job.Usage{UserCPU: 90 * time.Second, SysCPU: time.Second, Wall: 100 * time.Second, MaxRSS: 50 << 20}
+	for i, body := range []job.Body{
+		&job.LeaderEpoch{}, submitted,
+		offered(a, 1, "desk1"), &job.Declined{Job: a, Epoch: 1, Reason: "busy"},
+		offered(a, 2, "desk2"), &job.Started{Job: a, Epoch: 2},
+		offered(b, 1, "desk3"), &job.Started{Job: b, Epoch: 1},
+		&job.Paused{Job: a, Epoch: 2, Reason: "the owner of desk2 came back"}, &job.Continued{Job: a, Epoch: 2},
+		&job.Checkpointed{Job: a, Epoch: 2, Image: job.Image{Digest: "0123456789abcdef", Bytes: 12345}},
+		&job.Evicted{Job: a, Epoch: 2, Reason: "the owner of desk2 needs the machine", Usage: used},
+		offered(a, 3, "desk4"), &job.Started{Job: a, Epoch: 3},
+		&job.ImageDropped{Job: a, Epoch: 3, Digest: "0123456789abcdef", Reason: "other CPU"},
+		&job.Lapsed{Job: a, Epoch: 3}, &job.Revived{Job: a, Epoch: 3}, &job.Lapsed{Job: a, Epoch: 3},
+		offered(a, 4, "desk5"), &job.Started{Job: a, Epoch: 4},
+		&job.HeldBack{Job: b, Reason: "held by ann", Code: 1}, &job.Released{Job: b, Reason: "mended"},
+		&job.Withdrawn{Job: b, Reason: "not needed"},
+		&job.Ended{Job: a, Epoch: 4, Result: job.Result{ExitCode: 3, Usage: used, Outputs: []job.File{{Name: "x", Size: 77}}}},
+		&job.Delivered{Job: a},
+	} {
+		s.events = append(s.events, job.Event{Seq: uint64(i + 1), At: noon.Add(time.Duration(i) * time.Minute), Body: body})
+	}
+	return s
+}
+
+// tell runs a courier over a script to its end.
+func tell(t *testing.T, s *script, state string) {
+	t.Helper()
+	c, err := New(Config{Pool: s, Host: "here", Dir: state, Linger: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := len(s.events)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for { // one that finds nothing to do at a moment ends; the next goes on
+		left, err := c.Run(ctx)
+		if err != nil || left {
+			t.Fatalf("the courier ended with %v, something left: %v", err, left)
+		}
+		if int(c.state.Pos) == last {
+			return
+		}
+	}
+}
+
+func TestLifeInTheLog(t *testing.T) {
+	inUTC(t)
+	dir := t.TempDir()
+	tell(t, aLife(dir), t.TempDir())
+	got := content(t, filepath.Join(dir, "job.log"))
+	want := content(t, filepath.Join("testdata", "life.log"))
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(filepath.Join("testdata", "life.log"), []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if got != want {
+		t.Errorf("the log is\n%s\nwant\n%s", got, want)
+	}
+}
+
+// inUTC has logs written in UTC, whatever the zone of this machine is.
+func inUTC(t *testing.T) {
+	zone := time.Local
+	time.Local = time.UTC
+	t.Cleanup(func() { time.Local = zone })
+}
+
+// TestCrashEverywhere takes what is on disk after each event, and then every mixture that a crash can
+// leave: the log further than its position, both further than the courier's. A courier that begins
+// there must end with the same log.
+func TestCrashEverywhere(t *testing.T) {
+	work := t.TempDir()
+	dir, state := filepath.Join(work, "dir"), filepath.Join(work, "state")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := aLife(dir)
+	var moments []string
+	s.after = func() {
+		at := filepath.Join(t.TempDir(), fmt.Sprint(len(moments)))
+		if err := os.CopyFS(at, os.DirFS(work)); err != nil {
+			t.Fatal(err)
+		}
+		moments = append(moments, at)
+	}
+	tell(t, s, state)
+	want := content(t, filepath.Join(dir, "job.log"))
+	s.after = nil
+	if len(moments) != len(s.events) {
+		t.Fatalf("%d moments of %d events", len(moments), len(s.events))
+	}
+	for i := range moments {
+		for _, ahead := range []struct {
+			name              string
+			log, logPos, self int
+		}{
+			{"between two events", i, i, i},
+			{"log written", i + 1, i, i},
+			{"log and its position written", i + 1, i + 1, i},
+			{"several events written", i + 3, i, i},
+			{"several events and positions written", i + 3, i + 2, i},
+		} {
+			if ahead.log >= len(moments) {
+				continue
+			}
+			t.Run(fmt.Sprintf("%d %s", i+1, ahead.name), func(t *testing.T) {
+				for _, d := range []string{dir, state} {
+					if err := os.RemoveAll(d); err != nil {
+						t.Fatal(err)
+					}
+				}
+				restore(t, moments[ahead.log], work, "dir")
+				restore(t, moments[ahead.logPos], work, "state/logs")
+				restore(t, moments[ahead.self], work, "state/"+stateFile)
+				tell(t, s, state)
+				if got := content(t, filepath.Join(dir, "job.log")); got != want {
+					t.Errorf("the log is\n%s\nwant\n%s", got, want)
+				}
+			})
+		}
+	}
+}
+
+// restore copies one file or directory of a moment back.
+func restore(t *testing.T, moment, work, name string) {
+	t.Helper()
+	from := filepath.Join(moment, name)
+	err := filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(work, strings.TrimPrefix(path, moment))
+		if e.IsDir() {
+			return os.MkdirAll(to, 0o755)
+		}
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, data, 0o644)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func content(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// TestBegin: the first submit tells the first courier where to begin, and nobody later.
+func TestBegin(t *testing.T) {
+	dir := t.TempDir()
+	for _, seq := range []uint64{42, 99} {
+		if err := Begin(dir, seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := loadState(dir)
+	if err != nil || s.Pos != 41 {
+		t.Errorf("the position is %d (%v), want 41", s.Pos, err)
+	}
+}
+
+func TestDamagedPosition(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, stateFile), []byte("{\"v\":1,\"po"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := loadState(dir); err == nil {
+		t.Errorf("a damaged file gives %+v, want an error", s)
+	}
+}
