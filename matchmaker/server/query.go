@@ -138,7 +138,7 @@ func (s *Server) historyRows(p *page, jobs []*job.Job, match func(*job.Job) bool
 		if !match(j) || !olderThan(j, p.after) {
 			continue
 		}
-		row := wire.JobRow{ID: j.ID, Ad: j.CurrentAd().Flat()}
+		row := wire.JobRow{ID: j.ID, Ad: j.CurrentAd().Flat(), Delivered: j.Delivered}
 		if !p.add(historyCursor(j), row) {
 			return
 		}
@@ -165,7 +165,8 @@ func (s *Server) fetchRows(p *page, jobs []*job.Job, match func(*job.Job) bool) 
 func essentials(j *job.Job) *classad.Ad {
 	ad, all := classad.NewAd(), j.CurrentAd()
 	for _, name := range []string{
-		"ClusterId", "ProcId", "JobStatus", "Iwd", "Out", "Err", "TransferOutputRemaps",
+		"ClusterId", "ProcId", "JobStatus", "Iwd", "Out", "Err", "TransferOut", "TransferErr",
+		"TransferOutput", "TransferOutputRemaps", "PreserveRelativePaths",
 		"ExitCode", "ExitBySignal", "ExitSignal",
 	} {
 		if e, ok := all.Lookup(name); ok {
