@@ -61,6 +61,8 @@ type (
 		At      time.Time
 		Tenancy job.Tenancy
 		Acts    []job.Act
+		// Suspended says that the job must stand still until the policy lets it go on.
+		Suspended bool
 	}
 	// Tick lets time pass.
 	Tick struct {

@@ -157,8 +157,11 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 	case Readopted:
 		s.Tenancy = ev.Tenancy
 		s.enter(Claimed, Busy, ev.At)
-		if ev.Tenancy.Phase == job.Reporting {
+		switch {
+		case ev.Tenancy.Phase == job.Reporting:
 			s.Activity = Idle
+		case ev.Suspended:
+			s.suspend(ev.At, "the owner was there when the agent was started again")
 		}
 		effects = fromActs(ev.Acts)
 	case Tick:

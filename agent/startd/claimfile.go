@@ -130,10 +130,31 @@ func (k *keeper) readopt(ctx context.Context, offer wire.Offer) {
 	// What is left of the lease is the init's business until the first grant: it was told, counts by
 	// itself, and freezes the job when it is over. So a full lease may stand here meanwhile.
 	tenancy, acts := job.Readopt(offer.Job, offer.Claim, offer.Epoch, now.Add(k.cfg.Terms.Lease), now, k.cfg.Terms)
-	k.post(func(time.Time, job.Instant) slot.Event {
+	k.post(func(at time.Time, _ job.Instant) slot.Event {
+		ev := slot.Readopted{At: at, Tenancy: tenancy, Acts: acts}
+		if !hasJob(in) {
+			// The earlier agent had not got as far as to start it, or it was just leaving.
+			in.Close()
+			t.start(ctx)
+			return ev
+		}
+		// The job was frozen for an owner who may have gone since, or an owner came whom nobody saw.
+		v := k.verdicts(at)
+		ev.Suspended = in.Frozen() || v.WantSuspend && v.Suspend
 		t.adopt(ctx, in)
-		return slot.Readopted{At: at, Tenancy: tenancy, Acts: acts}
+		return ev
 	})
+}
+
+// hasJob reports whether an adopted init has a job, one that has ended included.
+func hasJob(in Init) bool {
+	select {
+	case <-in.Done():
+		return true
+	default:
+		_, running := in.Job()
+		return running
+	}
 }
 
 func writeJSON(dir, name string, v any) error {

@@ -54,8 +54,7 @@ func (t *tenant) departByImage(ctx context.Context, in Init) (used job.Usage, er
 		return used, err
 	}
 	used = t.sinceStart(meta.Used)
-	_, write := t.capabilities()
-	digest, size, err := t.k.d.cfg.Files.StoreImage(ctx, write, t.offer.Key, tree(in), []string{scratchName, imageName})
+	digest, size, err := t.storeImage(ctx, in, []string{scratchName, imageName})
 	if err != nil {
 		return used, fmt.Errorf("store the image: %w", err)
 	}
@@ -109,8 +108,7 @@ func (t *tenant) storeOwnFiles(ctx context.Context, in Init) error {
 			names = append(names, scratchName+"/"+strings.TrimSpace(name))
 		}
 	}
-	_, write := t.capabilities()
-	digest, size, err := t.k.d.cfg.Files.StoreImage(ctx, write, t.offer.Key, tree(in), names)
+	digest, size, err := t.storeImage(ctx, in, names)
 	if err != nil {
 		return fmt.Errorf("store the job's checkpoint files: %w", err)
 	}

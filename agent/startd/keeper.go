@@ -246,7 +246,8 @@ func (k *keeper) carryOut(ctx context.Context, e slot.Effect) {
 
 // paused says why the job is frozen, for the matchmaker; empty when it runs.
 func (k *keeper) paused() string {
-	if k.slot.Activity == slot.Suspended && !k.slot.Touched {
+	// A suspended job that leaves has not gone on in between.
+	if !k.slot.SuspendedAt.IsZero() && !k.slot.Touched {
 		return k.slot.Why
 	}
 	return ""

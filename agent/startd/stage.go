@@ -319,6 +319,44 @@ func (t *tenant) storeOutput(ctx context.Context, root *os.Root, name string) (j
 	return job.File{Name: name, Digest: digest, Size: size, Mode: uint32(fi.Mode().Perm())}, nil
 }
 
+// storeImage stores the named parts of the claim's directories as an image.
+func (t *tenant) storeImage(ctx context.Context, in Init, names []string) (digest blob.Digest, size int64, err error) {
+	err = t.insist(ctx, func() (err error) {
+		_, write := t.capabilities()
+		digest, size, err = t.k.d.cfg.Files.StoreImage(ctx, write, t.offer.Key, tree(in), names)
+		return err
+	})
+	return digest, size, err
+}
+
+// insist tries to bring out what the job has achieved, again and again as long as the claim stands:
+// the file service may be away for as long as the matchmaker may, and that must not cost the job its
+// work. Only when the matchmaker does answer, and it still fails for a whole lease, is it given up.
+func (t *tenant) insist(ctx context.Context, try func() error) error {
+	const most = 30 * time.Second // between two tries
+	giveUp := time.Now().Add(terms(t.offer.Terms).Lease)
+	for pause := time.Second; ; pause = min(2*pause, most) {
+		err := try()
+		if err == nil || errors.As(err, new(*holdError)) || ctx.Err() != nil {
+			return err
+		}
+		if time.Now().After(giveUp) && t.leaseLeft() > 0 {
+			return err
+		}
+		t.log.Info("what the job has done cannot be brought out yet", diag.KeyError, err)
+		if !wait(ctx, pause) {
+			return err
+		}
+	}
+}
+
+// leaseLeft is how long the lease still is, as far as is known.
+func (t *tenant) leaseLeft() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lease.Sub(t.k.d.cfg.Clock())
+}
+
 // tell sends a message about a checkpoint until it is acknowledged.
 func (t *tenant) tell(ctx context.Context, message wire.Checkpoint) error {
 	message.V = wire.Version

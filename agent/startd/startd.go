@@ -77,6 +77,8 @@ type Init interface {
 	ImageDir() string
 	Run(ctx context.Context, spec starter.JobSpec) error
 	Resume(ctx context.Context, spec starter.JobSpec) error
+	Job() (id job.ID, running bool)
+	Frozen() bool // as the agent, this one or the one before, wishes
 	Freeze() error
 	Thaw() error
 	Grant(remaining time.Duration) error
@@ -201,6 +203,7 @@ func (d *Daemon) touched(a probe.Active) {
 			}
 		}
 	}
+	d.log.Debug("the owner touches the machine", "source", a.Source, "idle", d.owner.watcher.Idle(a.At))
 	d.owner.touch(a.At)
 	for _, k := range d.keepers {
 		k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.OwnerTouched{At: at} })

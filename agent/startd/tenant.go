@@ -150,7 +150,11 @@ func (t *tenant) finish(ctx context.Context, in Init, exit starter.Exit) (wire.D
 	if exit.Err != "" {
 		return t.failed(ctx, in, errors.New(exit.Err))
 	}
-	outputs, err := t.stageOut(ctx, in.Scratch())
+	var outputs []job.File
+	err := t.insist(ctx, func() (err error) {
+		outputs, err = t.stageOut(ctx, in.Scratch())
+		return err
+	})
 	if err != nil {
 		return t.failed(ctx, in, err)
 	}

@@ -1,0 +1,447 @@
+// Package pooltest is TEST ONLY: a whole pool in one process and in simulated time.
+//
+// A pool is a real matchmaker (server, queue and negotiation over a log in memory) and real agents
+// (keepers, slots, policy, claim files on disk) on the in-memory bus, inside a testing/synctest bubble:
+// a week at a desk takes seconds. What a test cannot own is simulated: the owner's hands, the
+// machine's power and its cable, the lease clock, and the jobs. A job is "sleep D": it must be awake
+// and unfrozen for D, can be checkpointed and resumed, and the pool keeps the book of when and where
+// it ran, so that [Pool.Check] can say at any moment whether a rule has been broken:
+//
+//   - a job never has two copies that run, on whatever machines;
+//   - no job runs while the owner of its machine types;
+//   - a job that was accepted is never lost, and completes exactly once.
+//
+// Time in a bubble is exact, the order of goroutines at one instant is not. What a test asserts must
+// hold for any order.
+package pooltest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"skua/internal/bus"
+	"skua/internal/job"
+	"skua/internal/trust"
+	"skua/internal/wire"
+	"skua/policy"
+	"skua/policy/classad"
+)
+
+// Config describes a pool. Fields marked required have no default.
+type Config struct {
+	Machines int           // required
+	Slots    int           // of each machine; 0 means 1
+	Lease    time.Duration // at the agents; 0 means 5 minutes
+	Seed     uint64        // of all chance in the pool
+
+	// Policy is every machine's; the zero value is the desktop preset. The load of the machine that the
+	// test runs on never counts.
+	Policy policy.File
+	// LookEach is how often policies look at a slot; 0 means the agent's default.
+	LookEach time.Duration
+	// Fate decides what becomes of each message; nil delivers all at once.
+	Fate func(rng *rand.Rand, p bus.Packet) bus.Fate
+	// Skew is the greatest difference of a machine's lease clock from true, as a fraction. The claim
+	// protocol allows for 0.01.
+	Skew float64
+
+	Log *slog.Logger // nil means no logging
+}
+
+// Pool is a simulated pool.
+type Pool struct {
+	// Lease is how long after a machine was last heard of its jobs may be offered to others.
+	Lease time.Duration
+
+	cfg      Config
+	t        testing.TB
+	ctx      context.Context
+	rng      *rand.Rand
+	dir      string
+	hub      *bus.Hub
+	terms    job.Terms
+	policy   *policy.Policy
+	key      *trust.CapabilityKey
+	store    *store
+	user     *bus.MemoryConn
+	queueLog *bus.MemoryLog
+	machines []*Machine
+	accepted map[job.ID]time.Duration // every job that a submit was acknowledged for, and its length
+	requests int
+
+	head *head // the matchmaker; it stays here, stopped, while it is down
+
+	book book
+}
+
+// userID is the user that submits everything.
+const userID = job.UserID("user1")
+
+// Start starts a pool in the bubble that it is called from. It is stopped at the end of the test, and
+// checked a last time.
+func Start(t testing.TB, cfg Config) *Pool {
+	t.Helper()
+	if cfg.Machines < 1 {
+		t.Fatal("pooltest: a pool needs machines")
+	}
+	if cfg.Lease == 0 {
+		cfg.Lease = 5 * time.Minute
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	p := &Pool{
+		cfg: cfg, t: t, ctx: ctx,
+		rng:      rand.New(rand.NewPCG(cfg.Seed, 0)),
+		dir:      t.TempDir(),
+		hub:      bus.NewMemory(),
+		queueLog: bus.NewMemoryLog(),
+		store:    newStore(),
+		accepted: map[job.ID]time.Duration{},
+		book:     book{running: map[job.ID]*process{}, runs: map[job.ID][]Run{}},
+	}
+	p.terms = job.DefaultTerms
+	p.terms.Lease, p.terms.Renew = cfg.Lease, min(p.terms.Renew, cfg.Lease/4)
+	p.Lease = p.terms.Outlives()
+	var err error
+	if p.key, err = trust.OpenCapabilityKey(filepath.Join(p.dir, "capability.key")); err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Policy.Preset != policy.Dedicated {
+		any := 1e6
+		cfg.Policy.Owner.BackgroundLoad = &any
+	}
+	if p.policy, err = policy.Derive(cfg.Policy); err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Fate != nil {
+		fates := rand.New(rand.NewPCG(cfg.Seed, 1)) // the hub asks for one packet at a time
+		p.hub.Intercept(func(m bus.Packet) bus.Fate { return cfg.Fate(fates, m) })
+	}
+	t.Cleanup(func() {
+		p.Check(t)
+		for _, m := range p.machines {
+			m.KillAgent()
+			m.powerOff()
+		}
+		p.StopMatchmaker()
+		p.user.Close()
+		stop()
+	})
+	p.user = p.hub.Connect("user")
+	p.StartMatchmaker()
+	for i := range cfg.Machines {
+		p.machines = append(p.machines, newMachine(p, i))
+	}
+	for _, m := range p.machines {
+		m.StartAgent()
+	}
+	synctest.Wait()
+	return p
+}
+
+// RenewedEvery is how often an agent renews a lease.
+func (p *Pool) RenewedEvery() time.Duration { return p.terms.Renew }
+
+// Machines gives all machines.
+func (p *Pool) Machines() []*Machine { return p.machines }
+
+// Submit submits one job, such as "sleep 10m", as a user does, and gives its id once the matchmaker has
+// acknowledged it.
+func (p *Pool) Submit(t testing.TB, command string) job.ID {
+	t.Helper()
+	return p.SubmitN(t, command, 1)[0]
+}
+
+// SubmitN submits a cluster of n such jobs. It asks again until it is answered.
+func (p *Pool) SubmitN(t testing.TB, command string, n int) []job.ID {
+	t.Helper()
+	var length string
+	if _, err := fmt.Sscanf(command, "sleep %s", &length); err != nil {
+		t.Fatalf("pooltest: job %q is not \"sleep D\"", command)
+	}
+	d, err := time.ParseDuration(length)
+	if err != nil || d <= 0 {
+		t.Fatalf("pooltest: job %q: bad duration", command)
+	}
+	ad := classad.NewAd()
+	ad.SetString("Cmd", "/bin/sleep")
+	ad.SetBool("TransferExecutable", false)
+	ad.SetString("Args", length)
+	requirements, err := classad.ParseExpr("TARGET.CanRunJobs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ad.Set("Requirements", requirements)
+	p.requests++
+	m := wire.Submit{V: wire.Version, Request: fmt.Sprint("request ", p.requests), Ad: ad}
+	for range n {
+		m.Procs = append(m.Procs, classad.NewAd())
+	}
+	answer := ask[wire.Submitted](t, p, wire.VerbSubmit, m, func(a wire.Submitted) *wire.Failure { return a.Fail })
+	ids := make([]job.ID, n)
+	for i := range ids {
+		ids[i] = job.ID{Cluster: answer.Cluster, Proc: i}
+		p.accepted[ids[i]] = d
+	}
+	return ids
+}
+
+// ask makes a request of the user until it is answered, for at most an hour.
+func ask[A any](t testing.TB, p *Pool, verb string, message any, failure func(A) *wire.Failure) A {
+	t.Helper()
+	data, err := wire.Encode(message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Hour); ; {
+		ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
+		var a A
+		answer, err := p.user.Request(ctx, wire.UserSubject(userID, verb), data)
+		cancel()
+		if err == nil {
+			a, err = wire.Decode[A](answer)
+		}
+		if err == nil {
+			err = failure(a).Err()
+		}
+		if err == nil {
+			return a
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is not answered: %v", verb, err)
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// Job gives a job as the matchmaker's queue has it; as it had it, while the matchmaker is down.
+func (p *Pool) Job(id job.ID) *job.Job {
+	p.t.Helper()
+	j, ok := p.head.queue.Job(id)
+	if !ok {
+		p.t.Fatalf("job %v is lost", id)
+	}
+	return j
+}
+
+// State gives the state of a job.
+func (p *Pool) State(id job.ID) job.State {
+	p.t.Helper()
+	return p.Job(id).State
+}
+
+// Machine gives the machine that has the job's claim, or nil.
+func (p *Pool) Machine(id job.ID) *Machine {
+	p.t.Helper()
+	j := p.Job(id)
+	if j.Claim == nil {
+		return nil
+	}
+	for _, m := range p.machines {
+		if m.id == j.Claim.Agent {
+			return m
+		}
+	}
+	return nil
+}
+
+// Output gives what a completed job wrote.
+func (p *Pool) Output(id job.ID) string {
+	p.t.Helper()
+	j := p.Job(id)
+	if j.Result == nil {
+		p.t.Fatalf("job %v is %v and has no result", id, j.State)
+	}
+	for _, f := range j.Result.Outputs {
+		if f.Name == job.StdoutFile {
+			content, err := p.store.content(f.Digest)
+			if err != nil {
+				p.t.Fatalf("output of job %v: %v", id, err)
+			}
+			return string(content)
+		}
+	}
+	p.t.Fatalf("job %v brought no output back", id)
+	return ""
+}
+
+// Events gives the kinds of a job's events in order, the Offered ones left out.
+func (p *Pool) Events(id job.ID) []string {
+	p.t.Helper()
+	var kinds []string
+	for ev := range p.events() {
+		for _, of := range ev.Body.Jobs() {
+			if _, offer := ev.Body.(*job.Offered); of == id && !offer {
+				kinds = append(kinds, ev.Body.Kind())
+			}
+		}
+	}
+	return kinds
+}
+
+// events reads the queue log itself.
+func (p *Pool) events() func(func(job.Event) bool) {
+	return func(yield func(job.Event) bool) {
+		enough := errors.New("enough")
+		err := p.queueLog.Read(context.Background(), 1, func(seq uint64, data []byte) error {
+			var ev job.Event
+			if err := ev.UnmarshalJSON(data); err != nil {
+				return err
+			}
+			ev.Seq = seq
+			if !yield(ev) {
+				return enough
+			}
+			return nil
+		})
+		if err != nil && err != enough {
+			p.t.Errorf("read the queue log: %v", err)
+		}
+	}
+}
+
+// Await lets time pass until ok holds. It looks every step and gives up after limit.
+func (p *Pool) Await(t testing.TB, what string, step, limit time.Duration, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); ; time.Sleep(step) {
+		synctest.Wait()
+		if ok() {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v still not: %s", limit, what)
+		}
+	}
+}
+
+// AwaitState lets time pass until a job is in a state.
+func (p *Pool) AwaitState(t testing.TB, id job.ID, want job.State, limit time.Duration) {
+	t.Helper()
+	p.Await(t, fmt.Sprintf("job %v is %v", id, want), time.Second, limit, func() bool { return p.State(id) == want })
+}
+
+// Check waits until nothing can happen without time passing, and reports every rule that is or was
+// broken since the last check.
+func (p *Pool) Check(t testing.TB) {
+	t.Helper()
+	synctest.Wait()
+	p.book.mu.Lock()
+	defer p.book.mu.Unlock()
+	for _, v := range p.book.violations {
+		t.Error(v)
+	}
+	p.book.violations = nil
+	for id, x := range p.book.running {
+		if m := x.machine; m.owner.typing(time.Now()) {
+			t.Errorf("%v: job %v runs on %s while its owner types", time.Now(), id, m.Name)
+		}
+	}
+	for id := range p.accepted {
+		if _, ok := p.head.queue.Job(id); !ok {
+			t.Errorf("%v: job %v was accepted and is lost", time.Now(), id)
+		}
+	}
+}
+
+// CheckCompleted reports jobs that have not completed exactly once, or not with all their work done.
+func (p *Pool) CheckCompleted(t testing.TB) {
+	t.Helper()
+	p.Check(t)
+	ends := map[job.ID]int{}
+	for ev := range p.events() {
+		if _, ok := ev.Body.(*job.Ended); ok {
+			ends[ev.Body.Jobs()[0]]++
+		}
+	}
+	for id, length := range p.accepted {
+		j := p.Job(id)
+		if j.State != job.Completed || ends[id] != 1 {
+			t.Errorf("job %v is %v with %d completions, want one: %v", id, j.State, ends[id], p.Events(id))
+			continue
+		}
+		if got, want := p.Output(id), fmt.Sprintf("slept %v\n", length); got != want {
+			t.Errorf("job %v wrote %q, want %q", id, got, want)
+		}
+	}
+}
+
+// book is what the simulated jobs did.
+type book struct {
+	mu         sync.Mutex          // guards everything simulated: the book, machines, owners, processes
+	running    map[job.ID]*process // the copy that runs, unfrozen
+	runs       map[job.ID][]Run    // finished stretches of running
+	violations []string
+}
+
+// Run is a stretch of a job's running, unfrozen, on one machine.
+type Run struct {
+	Machine  string
+	Nonce    uint64        // drawn when the job was begun from its beginning
+	From, To time.Time     //
+	Done     time.Duration // work done at its beginning
+}
+
+// Worked is the work done in the stretch.
+func (r Run) Worked() time.Duration { return r.To.Sub(r.From) }
+
+// Runs gives the stretches in which a job has run so far, the present one included.
+func (p *Pool) Runs(id job.ID) []Run {
+	synctest.Wait()
+	p.book.mu.Lock()
+	defer p.book.mu.Unlock()
+	runs := append([]Run(nil), p.book.runs[id]...)
+	if x := p.book.running[id]; x != nil {
+		runs = append(runs, x.stretch(time.Now()))
+	}
+	return runs
+}
+
+// Running says on which machine the job runs at this moment, unfrozen; "" for none.
+func (p *Pool) Running(id job.ID) string {
+	synctest.Wait()
+	p.book.mu.Lock()
+	defer p.book.mu.Unlock()
+	if x := p.book.running[id]; x != nil {
+		return x.machine.Name
+	}
+	return ""
+}
+
+// begins notes that a copy begins to run. Called with mu held.
+func (b *book) begins(x *process) {
+	if other := b.running[x.job.id]; other != nil {
+		b.violations = append(b.violations, fmt.Sprintf("%v: job %v runs twice, on %s and on %s",
+			time.Now(), x.job.id, other.machine.Name, x.machine.Name))
+	}
+	b.running[x.job.id] = x
+}
+
+// ceases notes that a copy does not run any more. Called with mu held.
+func (b *book) ceases(x *process, now time.Time) {
+	if b.running[x.job.id] == x {
+		delete(b.running, x.job.id)
+	}
+	b.runs[x.job.id] = append(b.runs[x.job.id], x.stretch(now))
+}
+
+// RepeatedWork is how much of a job's work was done more than once.
+func (p *Pool) RepeatedWork(id job.ID) time.Duration {
+	var reached, repeated time.Duration
+	for _, r := range p.Runs(id) {
+		if r.Done < reached {
+			repeated += min(reached-r.Done, r.Worked())
+		}
+		reached = max(reached, r.Done+r.Worked())
+	}
+	return repeated
+}
