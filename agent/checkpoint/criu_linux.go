@@ -126,6 +126,7 @@ func (o Options) run(ctx context.Context, op, log string, do func(*criu.Criu) er
 		return &Error{Op: op, Reason: "did not end in time", Err: context.Cause(ctx)}
 	}
 	if err == nil {
+		_ = unix.Unlinkat(o.Dir, log, 0) // large, and of interest only after a failure
 		return nil
 	}
 	why := err.Error()

@@ -49,6 +49,10 @@ func findCgroupBase(configured string) string {
 	if unix.Access(filepath.Join(base, "cgroup.freeze"), unix.W_OK) != nil || unix.Access(base, unix.W_OK) != nil {
 		return ""
 	}
+	// Moving a process needs the right to take it away from where the init is, too.
+	if os.Getuid() != 0 && unix.Access(filepath.Join(filepath.Dir(base), "cgroup.procs"), unix.W_OK) != nil {
+		return ""
+	}
 	// Limits are taken where the machine gives them. A parent that holds processes itself, such as a
 	// service's cgroup, cannot pass controllers on, and a hybrid machine has none here.
 	for _, dir := range []string{filepath.Dir(base), base} {

@@ -135,6 +135,11 @@ func (i *Init) begin(ctx context.Context, op string, spec JobSpec) error {
 	if err := spec.check(); err != nil {
 		return what(err)
 	}
+	select {
+	case <-i.lost:
+		return what(ErrGone)
+	default:
+	}
 	i.mu.Lock()
 	if i.running {
 		i.mu.Unlock()

@@ -76,7 +76,8 @@ func (p *pid1) release() {
 	}
 }
 
-func (p *pid1) beat(frozen bool) {
+// heard notes a sign of life from the agent.
+func (p *pid1) heard() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := bootClock()
@@ -84,6 +85,12 @@ func (p *pid1) beat(frozen bool) {
 		p.hold() // the machine has slept, and we were told before the timer knew
 	}
 	p.lastBeat = now
+}
+
+// beat learns what the agent wants.
+func (p *pid1) beat(frozen bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if frozen && !p.wish {
 		p.wish = true
 		p.apply()
@@ -94,9 +101,8 @@ func (p *pid1) beat(frozen bool) {
 func (p *pid1) grant(left time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := bootClock()
-	p.lease, p.lastBeat = now+left, now
-	if left <= 0 {
+	p.lease = bootClock() + left
+	if left <= 0 && p.job != nil {
 		p.hold()
 	}
 	p.release()
@@ -121,7 +127,7 @@ func (p *pid1) freeze(done func(error)) {
 func (p *pid1) thaw() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wish, p.lastBeat = false, bootClock()
+	p.wish = false
 	p.frozen = true // the agent may have frozen the cgroup without our knowledge
 	if p.held {
 		p.release()

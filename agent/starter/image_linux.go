@@ -61,6 +61,11 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 	}
 	s, err := checkpoint.Dump(ctx, o)
 	if err != nil {
+		if ctx.Err() != nil {
+			p.mu.Lock()
+			j.lost = err.Error() // it was killed in the middle
+			p.mu.Unlock()
+		}
 		return nil, err
 	}
 	if !keep { // else CRIU has left it as it was

@@ -2,12 +2,15 @@ package starter
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"skua/agent/checkpoint"
 	"skua/internal/job"
@@ -62,6 +65,7 @@ func TestMigrate(t *testing.T) {
 				run(t, first, counter(t, first, kind))
 				second := move(t, first, b, "second")
 				third := move(t, second, a, "third")
+				checkHumble(t, jobPids(t, initPid(t, third)))
 				if err := third.Freeze(); err != nil { // it is in the cgroup again
 					t.Fatal(err)
 				}
@@ -88,6 +92,51 @@ func TestMigrate(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// checkHumble looks whether processes still have what start gives a job.
+func checkHumble(t *testing.T, pids []int) {
+	t.Helper()
+	for _, pid := range pids {
+		proc := fmt.Sprintf("/proc/%d/", pid)
+		oom, err := os.ReadFile(proc + "oom_score_adj")
+		if err != nil {
+			continue // a short-lived child
+		}
+		if got := strings.TrimSpace(string(oom)); got != "1000" {
+			t.Errorf("after the move the score for the out-of-memory killer is %s", got)
+		}
+		if raw, err := unix.Getpriority(unix.PRIO_PROCESS, pid); err == nil && 20-raw != jobNice {
+			t.Errorf("after the move it has the nice value %d", 20-raw)
+		}
+		b, err := os.ReadFile(proc + "status")
+		if err != nil {
+			continue
+		}
+		for _, want := range []string{"NoNewPrivs:\t1\n", "CapEff:\t0000000000000000\n", "CapPrm:\t0000000000000000\n"} {
+			if !strings.Contains(string(b), want) {
+				t.Errorf("after the move its status lacks %q", want)
+			}
+		}
+	}
+}
+
+// A dump that has no time says so, and what it may have killed did not end by itself.
+func TestCheckpointDeadline(t *testing.T) {
+	capableOfCheckpoints(t)
+	i := open(t, newStarter(t, nil), "deadline")
+	run(t, i, counter(t, i, "sh"))
+	grows(t, i, "out")
+	_, err := i.Checkpoint(withTimeout(t, 3*time.Millisecond), false)
+	if err == nil {
+		t.Skip("this machine dumps within 3 ms")
+	}
+	if err := i.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if e := awaitExit(t, i); e.Err == "" {
+		t.Errorf("the job seems to have ended by itself: %+v", e)
 	}
 }
 

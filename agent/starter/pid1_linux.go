@@ -69,8 +69,8 @@ type pid1 struct {
 	// reaping is held by whoever waits for children. Taken before mu.
 	reaping sync.Mutex
 
-	mu       sync.Mutex // guards what follows
-	conn     net.Conn   // to the agent, or nil
+	mu       sync.Mutex    // guards what follows
+	conn     *net.UnixConn // to the agent, or nil
 	lease    time.Duration
 	lastBeat time.Duration // both on the boot clock
 	wish     bool          // the agent wants the job frozen
@@ -91,6 +91,7 @@ type running struct {
 	pid     int
 	started time.Duration // on the boot clock
 	used    Usage         // in earlier lives, and by what has been waited for
+	lost    string        // why its end, when it comes, is not its own doing
 }
 
 func initMain() int {
@@ -194,7 +195,7 @@ func (p *pid1) accept(l *net.UnixListener, failed error) {
 			os.Exit(1)
 		}
 		p.mu.Lock()
-		if p.conn != nil && bootClock()-p.lastBeat < Silence {
+		if p.conn != nil && !hungUp(p.conn) && bootClock()-p.lastBeat < Silence {
 			p.mu.Unlock()
 			refuse(c, errOtherAgent)
 			continue
@@ -206,6 +207,20 @@ func (p *pid1) accept(l *net.UnixListener, failed error) {
 		p.mu.Unlock()
 		go p.serve(c)
 	}
+}
+
+// hungUp reports whether the peer has closed its end, perhaps so recently that serve does not know.
+func hungUp(c *net.UnixConn) bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return true
+	}
+	gone := true
+	_ = raw.Control(func(fd uintptr) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}, 0)
+		gone = err == nil && n > 0
+	})
+	return gone
 }
 
 var errOtherAgent = fmt.Errorf("another agent holds the claim: %w", ErrBusy)
@@ -243,7 +258,7 @@ func checkAgent(c *net.UnixConn) error {
 }
 
 // serve answers one agent until it goes.
-func (p *pid1) serve(c net.Conn) {
+func (p *pid1) serve(c *net.UnixConn) {
 	defer func() {
 		c.Close()
 		p.mu.Lock()
@@ -279,13 +294,13 @@ func (p *pid1) say(m *message) {
 func (p *pid1) handle(m *message) {
 	answer := &message{ID: m.ID}
 	var err error
+	p.heard()
 	switch m.Op {
 	case opBeat:
 		p.beat(m.Frozen)
 		return
 	case opHello:
 		p.mu.Lock()
-		p.lastBeat = bootClock()
 		answer.Status = p.status()
 		p.mu.Unlock()
 	case opGrant:
@@ -428,7 +443,7 @@ func (p *pid1) finish(ws unix.WaitStatus) {
 	j := p.job
 	e := &Exit{Job: j.spec.Job, Usage: j.used.Plus(rest)}
 	e.Usage.Wall += bootClock() - j.started
-	if ws.Signaled() {
+	if e.Err = j.lost; ws.Signaled() {
 		e.Signal = int(ws.Signal())
 	} else {
 		e.Code = ws.ExitStatus()
