@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -36,16 +37,18 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	if err := root.ExecuteContext(ctx); err != nil {
-		if err != errQuiet {
-			diag.Print(stderr, "skua", err)
-		}
-		if err == errQuiet {
-			return diag.ExitJobFailed
-		}
-		return diag.ExitCode(err)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return diag.ExitOK
+	case errors.Is(err, errQuiet):
+		return diag.ExitJobFailed
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		fmt.Fprintln(stderr, "skua: interrupted")
+		return diag.ExitFailure
 	}
-	return diag.ExitOK
+	diag.Print(stderr, "skua", err)
+	return diag.ExitCode(err)
 }
 
 // app is what the commands share.

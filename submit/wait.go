@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"skua/internal/job"
 	"skua/internal/wire"
 	"skua/submit/client"
+	"skua/submit/courier"
 )
 
 func (a *app) waitCommand() *cobra.Command {
@@ -71,15 +73,7 @@ func (a *app) wait(ctx context.Context, pool *client.Client, home client.Home, s
 		return err
 	}
 	if len(v.live)+len(v.away) > 0 {
-		err = pool.Follow(ctx, since, func(p client.Page) error {
-			for _, ev := range p.Events {
-				v.event(ev)
-			}
-			if len(v.live)+len(v.away) == 0 {
-				return client.ErrEnough
-			}
-			return nil
-		})
+		err = a.keepVigil(ctx, pool, home, v, since)
 	}
 	for _, f := range v.fails {
 		a.say("%s", printable(f))
@@ -93,6 +87,56 @@ func (a *app) wait(ctx context.Context, pool *client.Client, home client.Home, s
 		return errQuiet
 	}
 	return nil
+}
+
+// keepVigil follows the jobs until all have ended.
+func (a *app) keepVigil(ctx context.Context, pool *client.Client, home client.Home, v *vigil, since uint64) error {
+	ctx, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { a.mindCourier(ctx, home) })
+
+	// Outputs that are not here soon after the last job are in trouble, of which only the courier knows.
+	const soon = 10 * time.Second
+	late := time.AfterFunc(soon, func() {
+		a.say("all jobs have ended, and outputs are not here yet; %s says why", courier.LogFile(home))
+	})
+	defer late.Stop()
+	remind := func() {
+		if len(v.live) > 0 {
+			late.Stop()
+		} else {
+			late.Reset(soon)
+		}
+	}
+	remind()
+	return pool.Follow(ctx, since, func(p client.Page) error {
+		for _, ev := range p.Events {
+			v.event(ev)
+		}
+		if len(v.live)+len(v.away) == 0 {
+			return client.ErrEnough
+		}
+		remind()
+		return nil
+	})
+}
+
+// mindCourier starts the courier when it is missing, until ctx ends.
+func (a *app) mindCourier(ctx context.Context, home client.Home) {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if courier.Wanted(home) {
+				a.startCourier(home)
+			}
+		}
+	}
 }
 
 // begin looks at the jobs as they are.

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"time"
 
 	"skua/internal/diag"
 	"skua/internal/membership"
@@ -53,15 +55,25 @@ func Wanted(h client.Home) bool {
 	return true
 }
 
-// sign writes our process id into the lock file, for people who want to end a courier.
-func sign(l *os.File) error {
-	if err := l.Truncate(0); err != nil {
-		return fmt.Errorf("write the lock of the courier: %w", err)
+// lockForLong takes the lock for a courier, and notes there whose it is. Those who ask in [Wanted] hold it
+// for a moment, which does not mean that a courier is at work.
+func lockForLong(path string) (*os.File, error) {
+	l, err := lock(path)
+	for n := 0; errors.Is(err, errLocked) && n < 10; n++ {
+		time.Sleep(10 * time.Millisecond)
+		l, err = lock(path)
 	}
-	if _, err := fmt.Fprintln(l, os.Getpid()); err != nil {
-		return fmt.Errorf("write the lock of the courier: %w", err)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	if err = l.Truncate(0); err == nil {
+		_, err = l.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // Serve is the courier of this host for as long as there is work. When there is another one already it
@@ -81,7 +93,7 @@ func Serve(ctx context.Context, h client.Home, log *slog.Logger) error {
 // serveOnce works until nothing is left to do. Work that is called for while it goes is found by whoever
 // calls, who tries the lock, or here, after the lock is free again: one of the two comes last.
 func serveOnce(ctx context.Context, h client.Home, log *slog.Logger) (again bool, err error) {
-	l, err := lock(filepath.Join(h.Host(), lockFile))
+	l, err := lockForLong(filepath.Join(h.Host(), lockFile))
 	if errors.Is(err, errLocked) {
 		log.Debug("another courier is at work")
 		return false, nil
@@ -90,9 +102,6 @@ func serveOnce(ctx context.Context, h client.Home, log *slog.Logger) (again bool
 		return false, fmt.Errorf("lock the courier: %w", err)
 	}
 	defer l.Close()
-	if err := sign(l); err != nil {
-		return false, err
-	}
 	m, err := membership.Open(h.Member())
 	if err != nil {
 		return false, err

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"skua/agent/starter"
+	"skua/internal/trust"
+)
+
+func TestMain(m *testing.M) {
+	starter.MaybeInit() // "skua up" in a script makes the test binary the init of its claims
+	testscript.Main(m, map[string]func(){"skua": func() {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}})
+}
+
+// TestScripts runs the commands as people do. Each file of testdata/script is one behaviour.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("SKUA_HOME", filepath.Join(e.WorkDir, "home"))
+			e.Setenv("AGENT_TOKEN", agentToken(t))
+			e.Defer(func() { endCouriers(t, filepath.Join(e.WorkDir, "home")) })
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code":       code,
+			"eventually": eventually,
+			"killcourier": func(ts *testscript.TestScript, _ bool, _ []string) {
+				if !endCouriers(t, ts.Getenv("SKUA_HOME")) {
+					ts.Fatalf("there is no courier to kill")
+				}
+			},
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "sandbox" {
+				return sandbox(t), nil
+			}
+			return false, errors.New("unknown condition")
+		},
+	})
+}
+
+// code runs a program and wants it to end with the exit code that stands first.
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N program [argument]...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if args[0] != strconv.Itoa(got) {
+		ts.Fatalf("%s ended with exit code %d, want %s", strings.Join(args[1:], " "), got, args[0])
+	}
+}
+
+// eventually runs a program again and again until it succeeds.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: eventually program [argument]...")
+	}
+	const patience = 60 * time.Second
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		err := ts.Exec(args[0], args[1:]...)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s: %v", strings.Join(args, " "), err)
+		}
+	}
+}
+
+// endCouriers kills the couriers of a home, which outlive whoever started them.
+func endCouriers(t *testing.T, home string) (found bool) {
+	locks, err := filepath.Glob(filepath.Join(home, "hosts", "*", "courier.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range locks {
+		text, err := os.ReadFile(l)
+		if err != nil {
+			continue
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil {
+			continue
+		}
+		if p, err := os.FindProcess(pid); err == nil && p.Kill() == nil {
+			found = true
+		}
+	}
+	return found
+}
+
+func agentToken(t *testing.T) string {
+	t.Helper()
+	text, err := trust.Token{
+		Kind: trust.Agent, URL: "https://head.example.edu:9618", Fingerprint: strings.Repeat("ab", 32),
+		Secret: make([]byte, 16), Expires: time.Now().Add(time.Hour),
+	}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func sandbox(t *testing.T) bool {
+	t.Helper()
+	st, err := starter.New(starter.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Log("no sandbox:", err)
+		return false
+	}
+	can := st.Capabilities(t.Context())
+	if !can.Sandbox {
+		t.Log("no sandbox:", can.SandboxWhy)
+	}
+	return can.Sandbox
+}
