@@ -111,6 +111,30 @@ func (w *Watcher) Run(ctx context.Context) error {
 	return w.run(ctx)
 }
 
+// Settle waits until every source that is there when the watcher starts has been reached, or could not
+// be, for the first time: until then Idle knows less than it soon will. It waits a second at most.
+func (w *Watcher) Settle(ctx context.Context) {
+	const glance, limit = 10 * time.Millisecond, time.Second
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(glance)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		w.mu.Lock()
+		open := slices.ContainsFunc(w.sources, func(s *source) bool { return s.since.IsZero() && s.err == nil })
+		settled := len(w.sources) > 0 && !open
+		w.mu.Unlock()
+		if settled {
+			return
+		}
+	}
+}
+
 // Idle says how long ago the owner last touched anything: KeyboardIdle. What has never been touched
 // counts from the machine's start, so that a restarted agent does not take itself for the owner.
 func (w *Watcher) Idle(now time.Time) time.Duration {

@@ -109,7 +109,7 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 		effects = s.judge(ev.At, c)
 	case OwnerTouched:
 		if s.Armed() {
-			s.suspend(ev.At, "the owner came back")
+			s.suspend(ev.At, ownerBack)
 			s.Touched = true
 		}
 	case OwnerStayed:
@@ -189,10 +189,10 @@ func (s *Slot) judge(at time.Time, c Config) []Effect {
 	case Busy:
 		switch {
 		case v.WantSuspend && v.Suspend:
-			s.suspend(at, "the policy of the machine suspends it")
+			s.suspend(at, "the machine's policy suspended it")
 			return []Effect{Report}
 		case !v.WantSuspend && v.Preempt:
-			return s.leave(at, "the policy of the machine ends it", v.WantVacate)
+			return s.leave(at, "the machine's policy made it leave", v.WantVacate)
 		}
 	case Suspended:
 		switch {
@@ -202,7 +202,7 @@ func (s *Slot) judge(at time.Time, c Config) []Effect {
 			return []Effect{Report}
 		case v.Preempt || !at.Before(s.SuspendedAt.Add(c.SuspendFor)):
 			// The owner has stayed, so waiting costs the user more than moving does.
-			return s.leave(at, s.Why+" and stayed", v.WantVacate)
+			return s.leave(at, s.overstayed(), v.WantVacate)
 		}
 	case Vacating:
 		if v.Kill || !at.Before(s.Entered.Add(c.MaxVacate)) {
@@ -239,6 +239,16 @@ func (s *Slot) leave(at time.Time, why string, vacate bool) []Effect {
 	}
 	s.enter(Preempting, Vacating, at)
 	return []Effect{Vacate}
+}
+
+const ownerBack = "the owner came back"
+
+// overstayed says why a job that was suspended leaves.
+func (s *Slot) overstayed() string {
+	if s.Why == ownerBack {
+		return s.Why + " and stayed"
+	}
+	return s.Why + "; it has waited long enough"
 }
 
 // free gives the slot back after its claim is over.

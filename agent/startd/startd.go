@@ -56,6 +56,7 @@ type Facts func(ctx context.Context) (*classad.Ad, error)
 // Owner says how long ago the owner was last seen.
 type Owner interface {
 	Run(ctx context.Context) error
+	Settle(ctx context.Context) // waits, not long, until Idle knows what there is to know
 	Idle(now time.Time) time.Duration
 	ConsoleIdle(now time.Time) (time.Duration, bool)
 }
@@ -138,26 +139,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if err := os.MkdirAll(d.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the directory for claims: %w", err)
 	}
-	if d.cfg.Watch != nil {
-		watcher, err := d.cfg.Watch(d.touched)
-		if err != nil {
-			return fmt.Errorf("watch the owner: %w", err)
-		}
-		d.owner.watcher = watcher
-	}
-	d.readFacts(ctx)
-	if err := d.readopt(ctx); err != nil {
-		return err
-	}
-	offers, err := d.listen()
-	if err != nil {
-		return err
-	}
-	defer offers()
-
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	var wg sync.WaitGroup
 	run := func(loop func(context.Context) error) {
 		wg.Go(func() {
 			if err := loop(ctx); err != nil {
@@ -165,10 +150,25 @@ func (d *Daemon) Run(ctx context.Context) error {
 			}
 		})
 	}
-	run(d.advertise)
-	if d.owner.watcher != nil {
-		run(d.owner.watcher.Run)
+	if d.cfg.Watch != nil {
+		watcher, err := d.cfg.Watch(d.touched)
+		if err != nil {
+			return fmt.Errorf("watch the owner: %w", err)
+		}
+		d.owner.watcher = watcher
+		run(watcher.Run)
+		watcher.Settle(ctx)
 	}
+	d.readFacts(ctx)
+	if err := d.readopt(ctx); err != nil {
+		return err
+	}
+	unlisten, err := d.listen()
+	if err != nil {
+		return err
+	}
+	defer unlisten()
+	run(d.advertise)
 	for _, k := range d.keepers {
 		run(k.run)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -205,16 +204,24 @@ func (c *campus) startMatchmaker(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err = c.run(ctx, c.head, "", c.tool("skua"), "login", "--local", "--socket", socket)
+	token, err := c.admin(ctx, "token", "user", "researcher")
+	if err == nil {
+		_, err = c.run(ctx, c.head, "", c.tool("skua"), "login", token)
+	}
 	return err
 }
 
+// admin gives an order to the matchmaker.
+func (c *campus) admin(ctx context.Context, args ...string) (string, error) {
+	out, err := c.run(ctx, c.head, "", append([]string{c.tool("skua-matchmaker"), "--data", c.matchmakerDir()}, args...)...)
+	return strings.TrimSpace(out), err
+}
+
 func (c *campus) startDesks(ctx context.Context) error {
-	token, err := c.run(ctx, c.head, "", c.tool("skua-matchmaker"), "--data", c.matchmakerDir(), "token", "agent", "--uses", fmt.Sprint(deskCount))
+	token, err := c.admin(ctx, "token", "agent", "--uses", fmt.Sprint(deskCount))
 	if err != nil {
 		return err
 	}
-	token = strings.TrimSpace(token)
 	for i := range deskCount {
 		d := &desk{c: c, name: fmt.Sprint("desk", i+1)}
 		if c.root {
@@ -231,33 +238,32 @@ func (c *campus) startDesks(ctx context.Context) error {
 	return nil
 }
 
-// startDisplay starts the desk's X server on a display of its own choosing.
+// startDisplay starts the desk's X server on a display number that no other server of this machine has,
+// in whatever namespace that may be: they all meet in one /tmp.
 func (d *desk) startDisplay(ctx context.Context) error {
-	r, w, err := os.Pipe()
+	const socket = "/tmp/.X11-unix/X%d"
+	number := 100 + os.Getpid()%1000
+	for taken := true; taken; {
+		number++
+		_, err := os.Stat(fmt.Sprintf(socket, number))
+		taken = err == nil
+	}
+	d.display = fmt.Sprint(":", number)
+	p, err := d.c.start(d.netns, d.name+"-display", "Xvfb", d.display, "-screen", "0", "640x480x24", "-nolisten", "tcp")
 	if err != nil {
 		return err
 	}
-	defer r.Close()
-	cmd := d.c.command(context.Background(), d.netns, "Xvfb", "-displayfd", "3", "-screen", "0", "640x480x24", "-nolisten", "tcp")
-	cmd.ExtraFiles = []*os.File{w}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	err = cmd.Start()
-	w.Close()
-	if err != nil {
-		return fmt.Errorf("start Xvfb: %w", err)
+	for {
+		if _, err := os.Stat(fmt.Sprintf(socket, number)); err == nil {
+			return nil
+		}
+		if err := p.alive(); err != nil {
+			return err
+		}
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
 	}
-	p := &process{name: d.name + "-display", cmd: cmd, ended: make(chan struct{})}
-	go func() {
-		cmd.Wait()
-		close(p.ended)
-	}()
-	d.c.processes = append(d.c.processes, p)
-	line, err := bufio.NewReader(r).ReadString('\n')
-	if err != nil {
-		return fmt.Errorf("Xvfb did not say its display: %w", err)
-	}
-	d.display = ":" + strings.TrimSpace(line)
-	return nil
 }
 
 // startAgent has the desk join the pool and starts its agent. The policy is that of a desktop with its
@@ -278,7 +284,7 @@ max_vacate_time = "1m"
 [shared_fs]
 mounts = [%q]
 `, d.c.journalDir)
-	agent := fmt.Sprintf("name = %q\ndir = %q\npolicy = \"policy.toml\"\ndisplays = [%q]\nttys = false\n",
+	agent := fmt.Sprintf("name = %q\ndir = %q\npolicy = \"policy.toml\"\ndisplays = [%q]\nttys = false\nlog = \"debug\"\n",
 		d.name, filepath.Join(dir, "state"), d.display)
 	for name, text := range map[string]string{"policy.toml": policy, "agent.toml": agent} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -440,6 +446,32 @@ func (d *desk) xdotool(ctx context.Context, args ...string) error {
 	return nil
 }
 
+// stopCourier ends the background process that the submit started. It would end by itself some minutes
+// after the last job.
+func (c *campus) stopCourier(ctx context.Context) error {
+	locks, err := filepath.Glob(filepath.Join(c.dir, "home", "hosts", "*", "courier.lock"))
+	if err != nil {
+		return err
+	}
+	for _, lock := range locks {
+		data, err := os.ReadFile(lock)
+		if err != nil {
+			return err
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+		if err != nil {
+			return fmt.Errorf("%s names no process: %w", lock, err)
+		}
+		syscall.Kill(pid, syscall.SIGTERM)
+		for syscall.Kill(pid, 0) == nil {
+			if err := pause(ctx, 20*time.Millisecond); err != nil {
+				return fmt.Errorf("the courier (process %d) does not end", pid)
+			}
+		}
+	}
+	return nil
+}
+
 // alive says how a process that should be running has ended.
 func (p *process) alive() error {
 	select {
@@ -458,11 +490,7 @@ func (c *campus) close() error {
 	var errs []error
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if len(c.processes) > 0 {
-		if _, err := c.run(ctx, c.head, "", c.tool("skua"), "courier", "--stop"); err != nil {
-			errs = append(errs, err)
-		}
-	}
+	errs = append(errs, c.stopCourier(ctx))
 	for _, p := range slices.Backward(c.processes) {
 		p.cmd.Process.Signal(syscall.SIGTERM)
 		select {

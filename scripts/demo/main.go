@@ -25,7 +25,7 @@ import (
 func main() {
 	bin := flag.String("bin", "bin", "directory of the three programs")
 	examples := flag.String("examples", "examples", "directory of the example jobs")
-	steps := flag.Int("steps", 60, "length of the job; one step is about a second of CPU")
+	steps := flag.Int("steps", 1200, "length of the job; 1200 steps are about a minute of CPU")
 	presses := flag.Int("presses", 7, "single key presses before the owner stays")
 	keep := flag.Bool("keep", false, "keep the working directory")
 	flag.Parse()
@@ -60,7 +60,7 @@ type story struct {
 func (s *story) tell(ctx context.Context, bin, examples string, keep bool) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	dir, err := os.MkdirTemp("", "skua-demo-")
+	dir, err := workDir()
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (s *story) tell(ctx context.Context, bin, examples string, keep bool) (err 
 	if err != nil {
 		return err
 	}
-	undisturbed := startReference(ctx, job)
+	undisturbed := startReference(ctx, job, s.steps)
 	defer undisturbed.stop()
 
 	say("A researcher submits %q, %d steps of arithmetic in plain Python:", job.name, s.steps)
@@ -109,11 +109,27 @@ func (s *story) tell(ctx context.Context, bin, examples string, keep bool) (err 
 	return s.compare(ctx, job, undisturbed)
 }
 
+// workDir makes the directory of this run. It is not below /tmp, of which every job has its own.
+func workDir() (string, error) {
+	base := "/srv"
+	if os.Geteuid() != 0 {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", err
+		}
+		base = cache
+	}
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		return "", err
+	}
+	return os.MkdirTemp(base, "skua-demo-")
+}
+
 // bump presses single keys and measures how soon the job stands still. A press that nobody follows up
 // is a bumped desk, so the job goes on a second later.
 func (s *story) bump(ctx context.Context, d *desk, job *jobFiles) error {
 	say("Somebody brushes the keyboard of %s, %d times: a real key press on its X display.", d.name, s.presses)
-	tree, err := findJob(ctx, job.marker)
+	tree, err := findJob(ctx, job.journal)
 	if err != nil {
 		return err
 	}

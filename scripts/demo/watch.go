@@ -17,8 +17,8 @@ type tree struct {
 	root int // process id of the job's first process
 }
 
-// findJob looks for the process that was started with marker among its arguments.
-func findJob(ctx context.Context, marker string) (*tree, error) {
+// findJob looks for the process that was started with argument among its arguments.
+func findJob(ctx context.Context, argument string) (*tree, error) {
 	for {
 		dirs, err := filepath.Glob("/proc/[0-9]*")
 		if err != nil {
@@ -26,7 +26,7 @@ func findJob(ctx context.Context, marker string) (*tree, error) {
 		}
 		for _, dir := range dirs {
 			line, err := os.ReadFile(filepath.Join(dir, "cmdline"))
-			if err != nil || !bytes.Contains(line, []byte(marker+"\x00")) {
+			if err != nil || !bytes.Contains(line, []byte(argument+"\x00")) {
 				continue
 			}
 			pid, err := strconv.Atoi(filepath.Base(dir))
