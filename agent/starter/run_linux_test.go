@@ -86,11 +86,15 @@ func TestRunRefuses(t *testing.T) {
 		{"zero byte", JobSpec{Argv: []string{"a\x00b"}}, "zero byte"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			tt.spec.Job = testJob
 			err := i.Run(t.Context(), tt.spec)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an error with %q", err, tt.want)
 			}
 		})
+	}
+	if err := i.Run(t.Context(), JobSpec{Argv: []string{"true"}}); err == nil {
+		t.Error("a job without an id was run")
 	}
 	runShell(t, i, "exit 5")
 	if e := awaitExit(t, i); e.Code != 5 {

@@ -165,6 +165,8 @@ func checkClaim(c job.ClaimID) error {
 // check refuses what no init could run.
 func (s JobSpec) check() error {
 	switch {
+	case s.Job.Cluster < 1 || s.Job.Proc < 0:
+		return errors.New("the job has no id")
 	case len(s.Argv) == 0 || s.Argv[0] == "":
 		return errors.New("there is nothing to execute")
 	case !localName(s.Stdin) || !localName(s.Stdout) || !localName(s.Stderr):
