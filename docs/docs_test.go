@@ -1,5 +1,5 @@
-// Package docs_test keeps the documents true where a program can: links lead somewhere, and commands
-// that are named exist, with their flags.
+// Package docs_test keeps the documents true where a program can: links lead somewhere, commands that
+// are named exist, with their flags, and every key of every configuration file is explained.
 package docs_test
 
 import (
@@ -7,10 +7,16 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"skua/agent/startd"
+	"skua/matchmaker/server"
+	"skua/policy"
+	"skua/policy/config"
 )
 
 // documents are all that is written for people.
@@ -156,3 +162,68 @@ func commands(text string) []command {
 
 // commandLine says whether what follows a program's name can belong to a command line.
 func commandLine(next string) bool { return word.MatchString(next) || flag.MatchString(next) }
+
+func TestKeys(t *testing.T) {
+	for _, tt := range []struct {
+		document string
+		file     any
+	}{
+		{"policy.md", policy.File{}},
+		{"configuration.md", startd.Settings{}},
+		{"configuration.md", server.Settings{}},
+	} {
+		text := read(t, tt.document)
+		for _, key := range keys(reflect.TypeOf(tt.file), "") {
+			if !strings.Contains(text, "`"+key+"`") {
+				t.Errorf("%s does not explain the key %s", tt.document, key)
+			}
+		}
+	}
+}
+
+// keys lists the keys of a configuration file that is read into a struct of type s.
+func keys(s reflect.Type, table string) []string {
+	var names []string
+	for _, f := range reflect.VisibleFields(s) {
+		name, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
+		switch isTable := f.Type.Kind() == reflect.Struct && f.Type.Field(0).Tag.Get("toml") != ""; {
+		case name == "":
+		case f.Type == reflect.TypeFor[policy.Expressions](), f.Type == reflect.TypeFor[policy.Attributes]():
+			names = append(names, table+name+".NAME") // explained together
+		case isTable:
+			names = append(names, keys(f.Type, table+name+".")...)
+		default:
+			names = append(names, table+name)
+		}
+	}
+	return names
+}
+
+// TestPackagedFiles: what is installed by default must be readable, also with every comment that shows
+// a default taken away.
+func TestPackagedFiles(t *testing.T) {
+	comment := regexp.MustCompile(`(?m)^#(\w+ = )`)
+	for _, tt := range []struct {
+		name string
+		file any
+	}{
+		{"policy.toml", new(policy.File)},
+		{"agent.toml", new(struct {
+			Token string `toml:"token"`
+			Log   string `toml:"log"`
+			startd.Settings
+		})},
+	} {
+		text := read(t, filepath.Join("..", "packaging", tt.name))
+		for _, text := range []string{text, comment.ReplaceAllString(text, "$1")} {
+			if err := config.Decode(tt.name, []byte(text), tt.file); err != nil {
+				t.Error(err)
+			}
+		}
+		if f, ok := tt.file.(*policy.File); ok {
+			if _, err := policy.Derive(*f); err != nil {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+		}
+	}
+}
