@@ -32,10 +32,9 @@ func (l Load) Set(ad *classad.Ad) {
 // average of our own that forgets alike, a job that has just ended would look like the owner at
 // work for a minute or two, and keep the next one away. One goroutine uses a LoadMeter.
 type LoadMeter struct {
-	proc  string
-	ours  average
-	total average // where the system keeps no average
-	busy  busyTime
+	proc string
+	ours average
+	sys  systemAverage // where the system keeps none
 }
 
 // NewLoadMeter gives a meter that reads under proc; "" means /proc.

@@ -20,7 +20,7 @@ const (
 )
 
 // errNoIdleTime says that a server cannot push.
-var errNoIdleTime = errors.New("X server has no IDLETIME counter")
+var errNoIdleTime = errors.New("the X server has no IDLETIME counter")
 
 // idleAlarms has the X server itself watch the time since the last input.
 //
@@ -156,7 +156,7 @@ func newScreenSaver(x *x11) (*screenSaver, error) {
 		return nil, err
 	}
 	if !ok {
-		return nil, errors.New("X server has neither an IDLETIME counter nor MIT-SCREEN-SAVER")
+		return nil, errors.New("the X server has neither an IDLETIME counter nor MIT-SCREEN-SAVER")
 	}
 	return &screenSaver{x: x, major: major}, nil
 }

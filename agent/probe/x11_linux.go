@@ -133,7 +133,7 @@ func parseSetup(b []byte) (x11Setup, error) {
 		if b[0] == 0 {
 			reason = reason[:min(len(reason), int(b[1]))]
 		}
-		return x11Setup{}, fmt.Errorf("X server refuses: %q", reason)
+		return x11Setup{}, fmt.Errorf("the X server refuses: %q", reason)
 	}
 	if len(b) < 40 {
 		return x11Setup{}, errX11Short
@@ -183,7 +183,7 @@ func (x *x11) call(major, minor byte, body []byte, size int) ([]byte, error) {
 		case err != nil:
 			return nil, err
 		case msg[0] == x11Error:
-			return nil, fmt.Errorf("X server answers error %d to request %d.%d", msg[1], msg[10], le.Uint16(msg[8:]))
+			return nil, fmt.Errorf("the X server answers error %d to request %d.%d", msg[1], msg[10], le.Uint16(msg[8:]))
 		case msg[0] != x11Reply:
 			if len(x.pending) < 64 {
 				x.pending = append(x.pending, msg)
@@ -211,7 +211,7 @@ func (x *x11) next() ([]byte, error) {
 		}
 		switch msg[0] {
 		case x11Error:
-			return nil, fmt.Errorf("X server sends error %d about request %d.%d", msg[1], msg[10], le.Uint16(msg[8:]))
+			return nil, fmt.Errorf("the X server sends error %d about request %d.%d", msg[1], msg[10], le.Uint16(msg[8:]))
 		case x11Reply:
 		default:
 			return msg, nil
@@ -224,7 +224,7 @@ func (x *x11) receive() ([]byte, error) {
 	if x.events++; x.events > x11EventsMost {
 		now := time.Now()
 		if now.Sub(x.counted) < x11EventsTime {
-			return nil, errors.New("X server sends events without end")
+			return nil, errors.New("the X server sends events without end")
 		}
 		x.events, x.counted = 0, now
 	}
@@ -237,7 +237,7 @@ func (x *x11) receive() ([]byte, error) {
 	}
 	more := uint64(le.Uint32(msg[4:])) * 4
 	if more > x11ReplyMost {
-		return nil, fmt.Errorf("X server sends a message of %d bytes", more)
+		return nil, fmt.Errorf("the X server sends a message of %d bytes", more)
 	}
 	msg = append(msg, make([]byte, more)...)
 	_, err := io.ReadFull(x, msg[x11ReplyHead:])

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Demo shows Skua's main job on real input: a program runs on somebody's idle desktop, the owner
 // comes back, and the program is out of the way within milliseconds, moves to another desk and
 // finishes there as if nothing had happened.
