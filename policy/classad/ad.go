@@ -1,6 +1,10 @@
 package classad
 
-import "unique"
+import (
+	"slices"
+	"sync/atomic"
+	"unsafe"
+)
 
 // An Ad is a list of named expressions. Names keep the spelling and the order in which they were
 // first set; their case does not matter. An ad may be chained to a parent, whose attributes it then
@@ -8,24 +12,15 @@ import "unique"
 //
 // The zero Ad is empty and ready for use. Copy one with [Ad.Clone]: a plain copy shares what it holds.
 type Ad struct {
-	attrs  []attr
-	index  map[atom]int // position in attrs; nil while there are few
-	parent *Ad
+	shape   *shape  // nil while there are no attributes
+	slots   []Value // where shape says; an expression is of kind unevaluated
+	parent  *Ad
+	changes uint32
+
+	// prepared is what [Match] has found out about the ad, a *preparation. It is read and written
+	// atomically, but the type is not atomic.Pointer, for ads may be copied.
+	prepared unsafe.Pointer
 }
-
-type attr struct {
-	name string
-	key  atom
-	expr *Expr
-}
-
-// An atom is a name in lower case; two atoms are equal exactly if the names are.
-type atom = unique.Handle[string]
-
-func atomOf(name string) atom { return unique.Make(lower(name)) }
-
-// indexFrom is the number of attributes from which a map finds one faster than looking at each.
-const indexFrom = 9
 
 // NewAd makes an empty ad.
 func NewAd() *Ad { return &Ad{} }
@@ -36,108 +31,145 @@ func (a *Ad) Set(name string, e *Expr) {
 		a.Delete(name)
 		return
 	}
-	if e.root == nil {
-		e = &Expr{root: undefinedNode}
-	}
-	a.set(name, atomOf(name), e)
+	a.set(spelledName(name), slotOf(e))
 }
 
 // SetInt, SetReal, SetString and SetBool give an attribute a plain value.
-func (a *Ad) SetInt(name string, i int64) { a.Set(name, literalExpr(intValue(i))) }
+func (a *Ad) SetInt(name string, i int64) { a.set(spelledName(name), intValue(i)) }
 
 // SetReal sets a real; see [Ad.SetInt].
-func (a *Ad) SetReal(name string, f float64) { a.Set(name, literalExpr(realValue(f))) }
+func (a *Ad) SetReal(name string, f float64) { a.set(spelledName(name), realValue(f)) }
 
 // SetString sets a string; see [Ad.SetInt].
-func (a *Ad) SetString(name, s string) { a.Set(name, literalExpr(stringValue(s))) }
+func (a *Ad) SetString(name, s string) { a.set(spelledName(name), stringValue(s)) }
 
 // SetBool sets a boolean; see [Ad.SetInt].
-func (a *Ad) SetBool(name string, b bool) { a.Set(name, literalExpr(boolValue(b))) }
+func (a *Ad) SetBool(name string, b bool) { a.set(spelledName(name), boolValue(b)) }
 
-func (a *Ad) set(name string, key atom, e *Expr) {
-	if i := a.position(key); i >= 0 {
-		a.attrs[i].expr = e
+func (a *Ad) set(name *spelled, slot Value) {
+	a.changed()
+	if i := a.shape.slot(name.key); i >= 0 {
+		a.slots[i] = slot
 		return
 	}
-	a.attrs = append(a.attrs, attr{name, key, e})
-	switch {
-	case a.index != nil:
-		a.index[key] = len(a.attrs) - 1
-	case len(a.attrs) >= indexFrom:
-		a.reindex()
+	if a.shape == nil || a.shape.shared {
+		a.rebuild(a, nil)
 	}
+	a.shape.add(name)
+	a.slots = append(a.slots, slot)
 }
 
-func (a *Ad) reindex() {
-	a.index = nil
-	if len(a.attrs) < indexFrom {
-		return
+// rebuild gives a a shape of its own and the attributes of from, but for the one to be left out.
+func (a *Ad) rebuild(from *Ad, leaveOut *spelled) {
+	s, slots := &shape{}, make([]Value, 0, len(from.slots)+1)
+	for i := range from.slots {
+		if name := from.shape.names[i]; leaveOut == nil || name.key != leaveOut.key {
+			s.add(name)
+			slots = append(slots, from.slots[from.shape.slotAt(i)])
+		}
 	}
-	a.index = make(map[atom]int, len(a.attrs))
-	for i := range a.attrs {
-		a.index[a.attrs[i].key] = i
-	}
+	a.shape, a.slots = s, slots
 }
 
-func (a *Ad) position(key atom) int {
-	if a.index != nil {
-		if i, ok := a.index[key]; ok {
-			return i
-		}
-		return -1
+func (a *Ad) changed() {
+	a.changes++
+	atomic.StorePointer(&a.prepared, nil)
+}
+
+// newAd makes an ad of names and slots in the same order, and keeps neither. Of a name that comes
+// twice the last slot counts.
+func newAd(names []*spelled, slots []Value) *Ad {
+	if len(names) == 0 {
+		return NewAd()
 	}
-	for i := range a.attrs {
-		if a.attrs[i].key == key {
-			return i
+	if s := shapeOf(names); s != nil {
+		ad := &Ad{shape: s, slots: make([]Value, len(slots))}
+		for i, v := range slots {
+			ad.slots[s.slots[i]] = v
 		}
+		return ad
 	}
-	return -1
+	ad := NewAd()
+	for i, name := range names {
+		ad.set(name, slots[i])
+	}
+	return ad
 }
 
 // Delete removes an attribute. If the chained parent has it, the ad is given undefined in its place,
 // so that it is gone here while the parent stays as it is.
 func (a *Ad) Delete(name string) {
-	key := atomOf(name)
-	if i := a.position(key); i >= 0 {
-		a.attrs = append(a.attrs[:i], a.attrs[i+1:]...)
-		a.reindex()
+	n := spelledName(name)
+	if a.shape.slot(n.key) >= 0 {
+		a.changed()
+		a.rebuild(a, n)
 	}
-	if a.parent != nil && a.parent.find(key) != nil {
-		a.set(name, key, literalExpr(undefinedValue))
+	if _, ok := a.parent.find(n.key); ok {
+		a.set(n, undefinedValue)
 	}
 }
 
 // Lookup returns the expression of an attribute, of the chained parent's if the ad has none.
 func (a *Ad) Lookup(name string) (*Expr, bool) {
-	e := a.find(atomOf(name))
-	return e, e != nil
+	slot, ok := a.find(atomOf(name))
+	if !ok {
+		return nil, false
+	}
+	return slot.expr(), true
 }
 
-func (a *Ad) find(key atom) *Expr {
+// find returns the slot of an attribute of a or of those it is chained to.
+func (a *Ad) find(key atom) (slot Value, ok bool) {
 	for ; a != nil; a = a.parent {
-		if i := a.position(key); i >= 0 {
-			return a.attrs[i].expr
+		if i := a.shape.slot(key); i >= 0 {
+			return a.slots[i], true
 		}
 	}
-	return nil
+	return Value{}, false
+}
+
+func (a *Ad) has(key atom) bool {
+	_, ok := a.find(key)
+	return ok
+}
+
+// isOdd reports whether an attribute has a name that means something in the language.
+func (a *Ad) isOdd() bool {
+	for ; a != nil; a = a.parent {
+		if a.shape != nil && a.shape.odd {
+			return true
+		}
+	}
+	return false
 }
 
 // Names returns the ad's own attribute names in the order they were set, not the parent's.
 func (a *Ad) Names() []string {
-	names := make([]string, len(a.attrs))
-	for i := range a.attrs {
-		names[i] = a.attrs[i].name
+	names := make([]string, a.Len())
+	for i := range names {
+		names[i] = a.shape.names[i].name
 	}
 	return names
 }
 
 // Len is the number of the ad's own attributes.
-func (a *Ad) Len() int { return len(a.attrs) }
+func (a *Ad) Len() int { return len(a.slots) }
+
+// all yields the ad's own attributes in order.
+func (a *Ad) all(yield func(name string, e *Expr) bool) {
+	for i := range a.slots {
+		if !yield(a.shape.names[i].name, a.slots[a.shape.slotAt(i)].expr()) {
+			return
+		}
+	}
+}
 
 // Clone copies the ad, chained to the same parent. Expressions are shared, for they never change.
 func (a *Ad) Clone() *Ad {
-	c := &Ad{attrs: append([]attr(nil), a.attrs...), parent: a.parent}
-	c.reindex()
+	c := &Ad{slots: slices.Clone(a.slots), parent: a.parent, shape: a.shape}
+	if c.shape != nil && !c.shape.shared {
+		c.rebuild(a, nil)
+	}
 	return c
 }
 
@@ -149,6 +181,7 @@ func (a *Ad) SetParent(p *Ad) {
 			return
 		}
 	}
+	a.changed()
 	a.parent = p
 }
 
@@ -158,18 +191,19 @@ func (a *Ad) Flat() *Ad {
 		return a.Clone()
 	}
 	f := a.parent.Flat()
-	for i := range a.attrs {
-		f.set(a.attrs[i].name, a.attrs[i].key, a.attrs[i].expr)
+	for i := range a.slots {
+		f.set(a.shape.names[i], a.slots[a.shape.slotAt(i)])
 	}
 	return f
 }
 
 // Eval evaluates an attribute against target, which may be nil. A missing attribute is undefined.
 func (a *Ad) Eval(name string, target *Ad) Value {
-	if e, ok := a.Lookup(name); ok {
-		return run(e.root, a, target)
+	slot, _ := a.find(atomOf(name))
+	if slot.kind != unevaluated {
+		return slot
 	}
-	return undefinedValue
+	return run(slot.expr().root, a, target)
 }
 
 // Int evaluates an attribute without a target as [Value.Int] does.

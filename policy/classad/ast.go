@@ -32,15 +32,26 @@ type literal struct {
 	v Value
 }
 
-// attrRef is name, .name (absolute) or base.name.
+// attrRef is name, .name or base.name.
 type attrRef struct {
 	at
-	base     node // nil for a bare name
-	absolute bool
-	name     string // as spelled
-	key      atom
-	special  special
+	base    node // nil for a bare name
+	form    form
+	special special
+	name    string // as spelled
+	key     atom
 }
+
+// A form tells what stands before the name of an attribute.
+type form uint8
+
+const (
+	bareName form = iota // nothing
+	ofRoot               // a dot
+	ofMy                 // MY, or a word for the same
+	ofTarget             // TARGET
+	ofValue              // any other expression
+)
 
 type paren struct {
 	at
@@ -111,8 +122,23 @@ var specials = map[atom]special{
 }
 
 func newRef(pos int, base node, absolute bool, name string) *attrRef {
-	key := atomOf(name)
-	return &attrRef{at: at(pos), base: base, absolute: absolute, name: name, key: key, special: specials[key]}
+	s := spelledName(name)
+	n := &attrRef{at: at(pos), base: base, name: s.name, key: s.key, special: specials[s.key]}
+	switch {
+	case absolute:
+		n.form = ofRoot
+	case base != nil:
+		n.form = ofValue
+		if b, ok := base.(*attrRef); ok && b.form == bareName {
+			switch b.special {
+			case specialMy:
+				n.form = ofMy
+			case specialTarget:
+				n.form = ofTarget
+			}
+		}
+	}
+	return n
 }
 
 // Literal returns the value of an expression that is nothing but a constant.

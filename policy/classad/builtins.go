@@ -5,10 +5,13 @@ type builtin struct {
 	name     string // as documented; case does not matter in a call
 	min, max int    // number of arguments; max < 0: any number
 
-	// strict is the body of a function that needs the values of all its arguments; lazy that of one
-	// that decides for itself what to evaluate. A builtin has one of the two.
+	// strict is the body of a function that needs the values of all its arguments, which it may not
+	// keep; lazy that of one that decides for itself what to evaluate. A builtin has one of the two.
 	strict func(ev *evaluator, args []Value) Value
 	lazy   func(ev *evaluator, sc *scope, args []node) Value
+
+	// pure: the value depends on the arguments only, and is found quickly.
+	pure bool
 
 	// check, if set, looks at the arguments when a call is parsed. It may refuse them, or give the
 	// constant that stands for the call.
@@ -20,6 +23,18 @@ const anyNumber = -1
 
 // builtins are the functions by lower-case name. Each file of functions adds its own.
 var builtins = map[string]*builtin{}
+
+// builtinNamed returns nil if there is no such function.
+func builtinNamed(name string) *builtin {
+	return builtins[atomOf(name).Value().lower]
+}
+
+func definePure(fns ...builtin) {
+	for i := range fns {
+		fns[i].pure = true
+	}
+	define(fns...)
+}
 
 func define(fns ...builtin) {
 	for i := range fns {
@@ -34,14 +49,21 @@ func (f *builtin) eval(ev *evaluator, sc *scope, args []node) Value {
 	if f.lazy != nil {
 		return f.lazy(ev, sc, args)
 	}
-	vals := make([]Value, len(args))
-	for i, a := range args {
-		vals[i] = ev.eval(a, sc)
-		if ev.failed || vals[i].kind == String && !ev.spend(len(vals[i].str)) {
+	base := len(ev.stack)
+	for _, a := range args {
+		v := ev.eval(a, sc)
+		if v.kind == String {
+			ev.spend(len(v.text()))
+		}
+		if ev.failed() {
 			return errorValue
 		}
+		ev.stack = append(ev.stack, v)
 	}
-	return f.strict(ev, vals)
+	v := f.strict(ev, ev.stack[base:len(ev.stack):len(ev.stack)])
+	clear(ev.stack[base:])
+	ev.stack = ev.stack[:base]
+	return v
 }
 
 // worst returns Error if one of the values is an error, else Undefined if one is undefined, else
@@ -64,13 +86,13 @@ func nothing(k Kind) Value { return Value{kind: k} }
 
 // elements evaluates the elements of a list.
 func (ev *evaluator) elements(list Value) []Value {
-	if !ev.spend(16 * len(list.ref.elems)) {
+	if !ev.spend(16 * len(list.body().elems)) {
 		return nil
 	}
-	out := make([]Value, len(list.ref.elems))
-	for i, e := range list.ref.elems {
-		out[i] = ev.eval(e, list.ref.sc)
-		if ev.failed {
+	out := make([]Value, len(list.body().elems))
+	for i, e := range list.body().elems {
+		out[i] = ev.eval(e, list.body().sc)
+		if ev.failed() {
 			break
 		}
 	}

@@ -124,7 +124,7 @@ func envV1ToV2(ev *evaluator, args []Value) Value {
 		return v
 	case String:
 		env := environment{}
-		if env.add(strings.FieldsFunc(v.str, func(r rune) bool { return r == ';' })) {
+		if env.add(strings.FieldsFunc(v.text(), func(r rune) bool { return r == ';' })) {
 			return ev.text(env.String())
 		}
 	}
@@ -137,7 +137,7 @@ func mergeEnvironment(ev *evaluator, args []Value) Value {
 		if v.kind == Undefined {
 			continue
 		}
-		entries, err := splitArgsV2(v.str)
+		entries, err := splitArgsV2(v.text())
 		if v.kind != String || err != nil || !env.add(entries) {
 			return errorValue
 		}
@@ -161,10 +161,10 @@ func listToArgs(ev *evaluator, args []Value) Value {
 	}
 	var items []string
 	for _, v := range ev.elements(args[0]) {
-		if v.kind != String || form == 1 && (v.str == "" || strings.ContainsFunc(v.str, func(r rune) bool { return r <= ' ' && isBlank(byte(r)) })) {
+		if v.kind != String || form == 1 && (v.text() == "" || strings.ContainsFunc(v.text(), func(r rune) bool { return r <= ' ' && isBlank(byte(r)) })) {
 			return errorValue
 		}
-		items = append(items, v.str)
+		items = append(items, v.text())
 	}
 	if form == 1 {
 		return ev.text(strings.Join(items, " "))
@@ -178,9 +178,9 @@ func argsToList(ev *evaluator, args []Value) Value {
 		return errorValue
 	}
 	if form == 1 {
-		return ev.strings(strings.Fields(args[0].str))
+		return ev.strings(strings.Fields(args[0].text()))
 	}
-	items, err := splitArgsV2(args[0].str)
+	items, err := splitArgsV2(args[0].text())
 	if err != nil {
 		return errorValue
 	}
@@ -195,7 +195,7 @@ func userHome(ev *evaluator, args []Value) Value {
 	switch v := args[0]; v.kind {
 	case Undefined:
 	case String:
-		if u, err := user.Lookup(v.str); err == nil && u.HomeDir != "" {
+		if u, err := user.Lookup(v.text()); err == nil && u.HomeDir != "" {
 			return stringValue(u.HomeDir)
 		}
 	default:

@@ -25,14 +25,14 @@ func evalText(ev *evaluator, sc *scope, args []node) Value {
 	case Undefined:
 		return errorValue
 	case String:
-		if !ev.spend(16 * len(v.str)) { // parsing costs about a step per byte
+		if !ev.spend(16 * len(v.text())) { // parsing costs about a step per byte
 			return errorValue
 		}
-		e, err := ParseExpr(v.str)
+		e, err := ParseExpr(v.text())
 		if err != nil {
 			return errorValue
 		}
-		return ev.follow(e.root, sc)
+		return ev.follow(slotOf(e), sc)
 	}
 	return v
 }
@@ -90,7 +90,7 @@ func unresolved(ev *evaluator, sc *scope, args []node) Value {
 		}
 		return errorValue
 	}
-	re, err := compileRegexp(pattern.str, "i")
+	re, err := compileRegexp(pattern.text(), "i")
 	if err != nil {
 		return errorValue
 	}

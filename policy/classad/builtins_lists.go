@@ -1,7 +1,7 @@
 package classad
 
 func init() {
-	define(
+	definePure(
 		builtin{name: "member", min: 2, max: 2, strict: member},
 		builtin{name: "identicalMember", min: 2, max: 2, strict: identicalMember},
 		builtin{name: "size", min: 1, max: 1, strict: size},
@@ -56,11 +56,11 @@ func size(_ *evaluator, args []Value) Value {
 	case Undefined:
 		return v
 	case String:
-		return intValue(int64(len(v.str)))
+		return intValue(int64(len(v.text())))
 	case List:
-		return intValue(int64(len(v.ref.elems)))
+		return intValue(int64(len(v.body().elems)))
 	case AdKind:
-		return intValue(int64(v.ref.sc.ad.Len()))
+		return intValue(int64(v.body().sc.ad.Len()))
 	}
 	return errorValue
 }
@@ -147,7 +147,7 @@ func compareEach(ev *evaluator, args []Value, any bool) Value {
 	if worst(name, list) <= Error {
 		return nothing(worst(name, list))
 	}
-	o, known := comparisons[lower(name.str)]
+	o, known := comparisons[lower(name.text())]
 	if name.kind != String || !known || list.kind != List || x.kind == List || x.kind == AdKind {
 		return errorValue
 	}
@@ -179,10 +179,10 @@ func inEachContext(ev *evaluator, sc *scope, args []node) (vals []Value, list Va
 	if list.kind != List {
 		return nil, list
 	}
-	expr := args[0]
-	if ref, ok := expr.(*attrRef); ok {
+	expr := &Expr{root: args[0]}
+	if ref, ok := args[0].(*attrRef); ok {
 		if e, _ := ref.expression(ev, sc); e != nil {
-			expr = e.root
+			expr = e
 		}
 	}
 	for _, e := range ev.elements(list) {
@@ -190,8 +190,8 @@ func inEachContext(ev *evaluator, sc *scope, args []node) (vals []Value, list Va
 			vals = append(vals, errorValue)
 			continue
 		}
-		vals = append(vals, ev.follow(expr, e.ref.sc))
-		if ev.failed {
+		vals = append(vals, ev.follow(slotOf(expr), e.body().sc))
+		if ev.failed() {
 			break
 		}
 	}

@@ -71,8 +71,8 @@ func quantize(ev *evaluator, args []Value) Value {
 	if base.kind == List {
 		list := base
 		base = undefinedValue
-		for _, e := range list.ref.elems {
-			base = ev.eval(e, list.ref.sc)
+		for _, e := range list.body().elems {
+			base = ev.eval(e, list.body().sc)
 			v, ok := asReal(base)
 			if !ok {
 				return errorValue

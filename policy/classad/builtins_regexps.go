@@ -16,7 +16,7 @@ func init() {
 // optionsAt is the text of the argument at i, "" if there is none.
 func optionsAt(args []Value, i int) string {
 	if i < len(args) {
-		return args[i].str
+		return args[i].text()
 	}
 	return ""
 }
@@ -38,11 +38,11 @@ func regexpMatch(ev *evaluator, args []Value) Value {
 	if instead, is := notStrings(args...); is {
 		return instead
 	}
-	re, err := compileRegexp(args[0].str, optionsAt(args, 2))
+	re, err := compileRegexp(args[0].text(), optionsAt(args, 2))
 	if err != nil {
 		return errorValue
 	}
-	return matchAny(ev, re, args[1].str)
+	return matchAny(ev, re, args[1].text())
 }
 
 // matchAny tells whether the pattern matches one of the texts.
@@ -70,7 +70,7 @@ func regexpMember(ev *evaluator, args []Value) Value {
 	if list.kind != List {
 		return errorValue
 	}
-	re, err := compileRegexp(args[0].str, optionsAt(args, 2))
+	re, err := compileRegexp(args[0].text(), optionsAt(args, 2))
 	if err != nil {
 		return errorValue
 	}
@@ -80,7 +80,7 @@ func regexpMember(ev *evaluator, args []Value) Value {
 		case Undefined:
 			result = undefinedValue
 		case String:
-			if v := matchAny(ev, re, e.str); v.kind == Error || v.bits != 0 {
+			if v := matchAny(ev, re, e.text()); v.kind == Error || v.bits != 0 {
 				return v
 			}
 		default:
@@ -96,11 +96,11 @@ func stringListRegexpMember(ev *evaluator, args []Value) Value {
 		return errorValue
 	}
 	seps, _ := separators(args, 2)
-	re, err := compileRegexp(args[0].str, optionsAt(args, 3))
+	re, err := compileRegexp(args[0].text(), optionsAt(args, 3))
 	if err != nil {
 		return errorValue
 	}
-	fields := fieldsOf(args[1].str, seps)
+	fields := fieldsOf(args[1].text(), seps)
 	if len(fields) == 0 {
 		return undefinedValue
 	}
@@ -114,7 +114,7 @@ func substitute(ev *evaluator, args []Value, options string) Value {
 		return instead
 	}
 	options += optionsAt(args, 3)
-	pattern, text, with := args[0].str, args[1].str, args[2].str
+	pattern, text, with := args[0].text(), args[1].text(), args[2].text()
 	whole, global := strings.Contains(options, "f"), strings.Contains(options, "g")
 	re, err := compileRegexp(pattern, options)
 	if err != nil {

@@ -16,12 +16,12 @@ func init() {
 			if !ok || args[0].kind != String {
 				return errorValue
 			}
-			return f(fieldsOf(args[0].str, seps))
+			return f(fieldsOf(args[0].text(), seps))
 		}}
 	}
 	equal := func(a, b string) bool { return a == b }
 	equalFold := func(a, b string) bool { return compareFold(a, b) == 0 }
-	define(
+	definePure(
 		fold("stringListSize", func(fields []string) Value { return intValue(int64(len(fields))) }),
 		fold("stringListSum", func(fields []string) Value { return foldNumbers(fields, realValue(0), opAdd) }),
 		fold("stringListAvg", stringListAvg),
@@ -40,7 +40,7 @@ func separators(args []Value, i int) (string, bool) {
 	if len(args) <= i {
 		return " ,", true
 	}
-	return args[i].str, args[i].kind == String
+	return args[i].text(), args[i].kind == String
 }
 
 func fieldsOf(s, seps string) []string {
@@ -126,11 +126,11 @@ func allIn(name string, set bool, equal func(a, b string) bool) builtin {
 		if args[0].kind == Undefined {
 			return boolValue(set) // the empty set is in any other
 		}
-		wanted := []string{args[0].str}
+		wanted := []string{args[0].text()}
 		if set {
-			wanted = fieldsOf(args[0].str, seps)
+			wanted = fieldsOf(args[0].text(), seps)
 		}
-		fields := fieldsOf(args[1].str, seps)
+		fields := fieldsOf(args[1].text(), seps)
 		for _, w := range wanted {
 			if !ev.spend(16 * len(fields)) {
 				return errorValue
@@ -152,8 +152,8 @@ func intersect(_ *evaluator, args []Value) Value {
 		return errorValue
 	}
 	have := map[string]bool{}
-	for _, f := range fieldsOf(args[0].str, seps) {
+	for _, f := range fieldsOf(args[0].text(), seps) {
 		have[f] = true
 	}
-	return boolValue(slices.ContainsFunc(fieldsOf(args[1].str, seps), func(f string) bool { return have[f] }))
+	return boolValue(slices.ContainsFunc(fieldsOf(args[1].text(), seps), func(f string) bool { return have[f] }))
 }

@@ -3,7 +3,7 @@ package classad
 import "strings"
 
 func init() {
-	define(
+	definePure(
 		builtin{name: "strcat", max: anyNumber, strict: strcat},
 		builtin{name: "join", max: anyNumber, strict: join},
 		builtin{name: "toUpper", min: 1, max: 1, strict: func(ev *evaluator, args []Value) Value { return mapText(ev, args[0], upper) }},
@@ -87,7 +87,7 @@ func substr(_ *evaluator, args []Value) Value {
 	if args[0].kind != String || args[1].kind != Integer || len(args) == 3 && args[2].kind != Integer {
 		return errorValue
 	}
-	s := args[0].str
+	s := args[0].text()
 	size := int64(len(s))
 	start := args[1].int()
 	if start < 0 {
@@ -127,13 +127,13 @@ func split(ev *evaluator, args []Value) Value {
 		if args[1].kind != String {
 			return errorValue
 		}
-		seps = args[1].str
+		seps = args[1].text()
 	}
 	if args[0].kind != String {
 		return errorValue
 	}
 	set := byteSetOf(seps)
-	s := args[0].str
+	s := args[0].text()
 	for s != "" && set[s[0]] {
 		s = s[1:]
 	}
@@ -163,7 +163,7 @@ func splitAt(ev *evaluator, v Value, user bool) Value {
 	if v.kind != String {
 		return errorValue
 	}
-	before, after, found := strings.Cut(v.str, "@")
+	before, after, found := strings.Cut(v.text(), "@")
 	if !found && !user {
 		before, after = "", before
 	}

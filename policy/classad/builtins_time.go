@@ -52,7 +52,7 @@ func soleString(args []node) (string, bool) {
 	if !ok || lit.v.kind != String {
 		return "", false
 	}
-	return lit.v.str, true
+	return lit.v.text(), true
 }
 
 // checkAbsTime makes absTime("...") a constant, so that a malformed one is found when it is parsed.
@@ -78,7 +78,7 @@ func absTime(_ *evaluator, args []Value) Value {
 	switch v := args[0]; v.kind {
 	case String:
 		var err error
-		if secs, east, err = parseAbsTime(v.str); err != nil {
+		if secs, east, err = parseAbsTime(v.text()); err != nil {
 			return errorValue
 		}
 	case AbsTime:
@@ -120,7 +120,7 @@ func relTime(ev *evaluator, sc *scope, args []node) Value {
 	case Integer, Real:
 		return relValue(v.number())
 	case String:
-		if f, err := parseRelTime(v.str); err == nil {
+		if f, err := parseRelTime(v.text()); err == nil {
 			return relValue(f)
 		}
 	}
@@ -202,7 +202,7 @@ func formatTime(ev *evaluator, args []Value) Value {
 		if args[1].kind != String {
 			return errorValue
 		}
-		format = args[1].str
+		format = args[1].text()
 	}
 	t := time.Now()
 	if len(args) > 0 {
@@ -213,7 +213,7 @@ func formatTime(ev *evaluator, args []Value) Value {
 			t = clock(v.int(), int(v.off))
 		case AdKind:
 			var ok bool
-			if t, ok = joinTime(v.ref.sc.ad); !ok {
+			if t, ok = joinTime(v.body().sc.ad); !ok {
 				return errorValue
 			}
 		default:

@@ -12,7 +12,7 @@ func init() {
 			return boolValue(args[0].kind == kind)
 		}}
 	}
-	define(
+	definePure(
 		is("isUndefined", Undefined), is("isError", Error), is("isString", String), is("isInteger", Integer),
 		is("isReal", Real), is("isList", List), is("isClassAd", AdKind), is("isBoolean", Boolean),
 		is("isAbsTime", AbsTime), is("isRelTime", RelTime),
@@ -29,7 +29,7 @@ func toInt(_ *evaluator, args []Value) Value {
 	case Undefined, Integer:
 		return v
 	case String:
-		if i, err := strconv.ParseInt(strings.TrimSpace(v.str), 10, 64); err == nil {
+		if i, err := strconv.ParseInt(strings.TrimSpace(v.text()), 10, 64); err == nil {
 			return intValue(i) // not through a real, which has but 53 bits
 		}
 	case AbsTime:
@@ -64,7 +64,7 @@ func toBool(_ *evaluator, args []Value) Value {
 	case Undefined:
 		return v
 	case String:
-		switch lower(v.str) {
+		switch lower(v.text()) {
 		case "true":
 			return boolValue(true)
 		case "false":
@@ -88,7 +88,7 @@ func asReal(v Value) (float64, bool) {
 	case RelTime:
 		return v.float(), true
 	case String:
-		f, rest, ok := leadingReal(v.str)
+		f, rest, ok := leadingReal(v.text())
 		if ok && rest != "" {
 			f *= sizeFactor(rest[0])
 		}
@@ -181,7 +181,7 @@ func isHex(c byte) bool {
 func (ev *evaluator) asText(v Value) string {
 	switch v.kind {
 	case String:
-		return v.str
+		return v.text()
 	case AbsTime:
 		return formatAbsTime(v.int(), int(v.off))
 	case RelTime:

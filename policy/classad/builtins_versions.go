@@ -9,7 +9,7 @@ func init() {
 			return boolValue(ok(compareVersions(ev.asText(args[0]), ev.asText(args[1]))))
 		}}
 	}
-	define(
+	definePure(
 		builtin{name: "versioncmp", min: 2, max: 2, strict: func(ev *evaluator, args []Value) Value {
 			return compareTexts(ev, args, compareVersions)
 		}},

@@ -232,17 +232,17 @@ func compareValue(v Value, kind string, want json.RawMessage) string {
 		same = sameReal(v.float(), want)
 	case String:
 		var s string
-		same = json.Unmarshal(want, &s) == nil && s == v.str
+		same = json.Unmarshal(want, &s) == nil && s == v.text()
 	case AbsTime:
 		var w struct{ Secs, Offset int64 }
 		same = json.Unmarshal(want, &w) == nil && w.Secs == v.int() && w.Offset == int64(v.off)
 	case List:
 		var w []wantedValue
-		if json.Unmarshal(want, &w) != nil || len(w) != len(v.ref.elems) {
+		if json.Unmarshal(want, &w) != nil || len(w) != len(v.body().elems) {
 			same = false
 			break
 		}
-		for i, e := range v.ref.elems {
+		for i, e := range v.body().elems {
 			// The oracle's harness took the elements out of the ad that they stood in.
 			if diff := compareValue(run(e, nil, nil), w[i].Type, w[i].Value); diff != "" {
 				return fmt.Sprintf("[%d]: %s", i, diff)
@@ -250,16 +250,16 @@ func compareValue(v Value, kind string, want json.RawMessage) string {
 		}
 	case AdKind:
 		var w map[string]wantedValue
-		if json.Unmarshal(want, &w) != nil || len(w) != v.ref.sc.ad.Len() {
+		if json.Unmarshal(want, &w) != nil || len(w) != v.body().sc.ad.Len() {
 			same = false
 			break
 		}
 		for _, name := range slices.Sorted(maps.Keys(w)) {
-			e, ok := v.ref.sc.ad.Lookup(name)
+			e, ok := v.body().sc.ad.Lookup(name)
 			if !ok {
 				return name + " is missing"
 			}
-			if diff := compareValue((&evaluator{steps: maxSteps}).eval(e.root, v.ref.sc), w[name].Type, w[name].Value); diff != "" {
+			if diff := compareValue((&evaluator{steps: maxSteps}).eval(e.root, v.body().sc), w[name].Type, w[name].Value); diff != "" {
 				return name + ": " + diff
 			}
 		}

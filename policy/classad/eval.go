@@ -1,6 +1,7 @@
 package classad
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -23,18 +24,49 @@ func (sc *scope) outermost() *scope {
 
 // An evaluator is one evaluation in progress: what it may still spend, and its two outermost scopes.
 type evaluator struct {
-	steps  int // left
-	depth  int // of nested nodes
-	refs   int // of attributes on the way
-	failed bool
+	steps int // left; negative once the evaluation is abandoned
+	depth int // of nested nodes
+	refs  int // of attributes on the way
 
 	regexpTime time.Duration // spent in the backtracking engine
 
+	stack      []Value // of the arguments of the functions on the way
 	my, target scope
 }
 
 // evaluators are used again as long as no value keeps one of their scopes.
-var evaluators = sync.Pool{New: func() any { return new(evaluator) }}
+var evaluators = sync.Pool{New: func() any {
+	ev := &evaluator{}
+	ev.target.other, ev.target.right = &ev.my, true
+	return ev
+}}
+
+// begin makes an evaluator for an ad and its target, which may be nil. Whoever calls it calls end.
+func begin(my, target *Ad) *evaluator {
+	if my == nil {
+		my = emptyAd
+	}
+	ev := evaluators.Get().(*evaluator)
+	ev.steps, ev.depth, ev.refs, ev.regexpTime = maxSteps, 0, 0, 0
+	if len(ev.stack) > 0 { // left over when the last evaluation was abandoned
+		clear(ev.stack)
+		ev.stack = ev.stack[:0]
+	}
+	ev.my.ad, ev.target.ad = my, target
+	ev.my.other = nil
+	if target != nil {
+		ev.my.other = &ev.target
+	}
+	return ev
+}
+
+// end gives the evaluator back, of which nothing but v is used any more.
+func (ev *evaluator) end(v Value) {
+	if v.kind != List && v.kind != AdKind {
+		ev.my.ad, ev.target.ad = nil, nil
+		evaluators.Put(ev)
+	}
+}
 
 var emptyAd = NewAd()
 
@@ -46,61 +78,52 @@ func run(n node, my, target *Ad) Value {
 	return v
 }
 
-// try is run, and tells whether the evaluation was abandoned.
+// try is run, and tells whether the evaluation was not abandoned.
 func try(n node, my, target *Ad) (v Value, ok bool) {
-	if lit, ok := n.(*literal); ok {
-		return lit.v, true
+	if v, ok := constantOf(n); ok {
+		return v, true
 	}
-	if my == nil {
-		my = emptyAd
-	}
-	ev := evaluators.Get().(*evaluator)
-	*ev = evaluator{steps: maxSteps, my: scope{ad: my}}
-	if target != nil {
-		ev.target = scope{ad: target, other: &ev.my, right: true}
-		ev.my.other = &ev.target
-	}
+	ev := begin(my, target)
 	v = ev.eval(n, &ev.my)
-	ok = !ev.failed
-	if !ok {
-		v = errorValue
-	}
-	if v.ref == nil {
-		evaluators.Put(ev)
-	}
+	ok = !ev.failed()
+	ev.end(v)
 	return v, ok
 }
 
 // fail abandons the evaluation. That is more than an error value, which isError and =?= can see:
 // nothing can turn it into something else.
 func (ev *evaluator) fail() Value {
-	ev.failed = true
+	ev.steps = math.MinInt / 2
 	return errorValue
 }
 
+func (ev *evaluator) failed() bool { return ev.steps < 0 }
+
 // spend pays for n bytes or elements of work, and reports false if that is too much.
 func (ev *evaluator) spend(n int) bool {
-	ev.steps -= n / 16
-	if ev.steps < 0 {
-		ev.failed = true
+	if ev.steps -= n / 16; ev.steps < 0 {
+		ev.fail()
 	}
-	return !ev.failed
+	return ev.steps >= 0
 }
 
 // eval evaluates n, keeping the limits.
 func (ev *evaluator) eval(n node, sc *scope) Value {
-	if lit, ok := n.(*literal); ok {
-		return lit.v
+	switch n := n.(type) {
+	case *literal:
+		return n.v
+	case *constant:
+		return n.v
 	}
 	ev.steps--
-	if ev.failed || ev.steps < 0 || ev.depth >= maxStackDepth {
+	if ev.steps < 0 || ev.depth >= maxStackDepth {
 		return ev.fail()
 	}
 	ev.depth++
 	v := n.eval(ev, sc)
 	ev.depth--
-	if ev.failed {
-		return errorValue
+	if ev.steps < 0 {
+		return ev.fail()
 	}
 	return v
 }
@@ -123,45 +146,47 @@ func (n *call) eval(ev *evaluator, sc *scope) Value {
 }
 
 func (n *attrRef) eval(ev *evaluator, sc *scope) Value {
-	switch {
-	case n.base != nil:
-		if base, ok := n.base.(*attrRef); ok {
-			if s := base.side(sc); s != nil {
-				return n.lookup(ev, s)
-			}
+	switch n.form {
+	case bareName:
+		if slot, ok := sc.ad.find(n.key); ok { // what follows would find it too
+			return ev.follow(slot, sc)
 		}
-		return n.selectFrom(ev, ev.eval(n.base, sc))
-	case n.absolute:
+		v, found := n.find(ev, sc)
+		if !found && sc.other != nil {
+			v, _ = n.find(ev, sc.other)
+		}
+		return v
+	case ofRoot:
 		top := sc.outermost()
 		if top.other != nil {
 			return n.around(top) // the root is the pair of ads, which has none of their attributes
 		}
 		return n.lookup(ev, top)
+	case ofMy, ofTarget:
+		if s := n.side(sc); s != nil {
+			return n.lookup(ev, s)
+		}
 	}
-	v, found := n.find(ev, sc)
-	if !found && sc.other != nil {
-		v, _ = n.find(ev, sc.other)
-	}
-	return v
+	return n.selectFrom(ev, ev.eval(n.base, sc))
 }
 
-// side is the ad that a bare MY or TARGET means, found without making a value of it; nil if n is
-// neither or an attribute has that name.
+// side is the ad that MY or TARGET before the dot means; nil if an attribute has that name, or if
+// there is no target.
 func (n *attrRef) side(sc *scope) *scope {
-	if n.base != nil || n.absolute {
-		return nil
-	}
-	switch n.special {
-	case specialMy:
-		if sc.ad.find(n.key) == nil {
-			return sc
+	if n.form == ofMy {
+		if sc.ad.isOdd() && sc.ad.has(n.base.(*attrRef).key) {
+			return nil
 		}
-	case specialTarget:
-		if e, _ := findFrom(sc, n.key); e == nil {
-			return sc.outermost().other
+		return sc
+	}
+	for s := sc; ; s = s.up {
+		if s.ad.isOdd() && s.ad.has(n.base.(*attrRef).key) {
+			return nil
+		}
+		if s.up == nil {
+			return s.other
 		}
 	}
-	return nil
 }
 
 // selectFrom evaluates base.name.
@@ -170,7 +195,7 @@ func (n *attrRef) selectFrom(ev *evaluator, base Value) Value {
 	case Undefined:
 		return undefinedValue
 	case AdKind:
-		return n.lookup(ev, base.ref.sc)
+		return n.lookup(ev, base.body().sc)
 	case List:
 		vals := ev.elements(base)
 		for i, v := range vals {
@@ -189,8 +214,8 @@ func (n *attrRef) lookup(ev *evaluator, sc *scope) Value {
 // find evaluates the attribute in the innermost ad from sc outwards that has it.
 func (n *attrRef) find(ev *evaluator, sc *scope) (v Value, found bool) {
 	for s := sc; ; s = s.up {
-		if e := s.ad.find(n.key); e != nil {
-			return ev.follow(e.root, s), true
+		if slot, ok := s.ad.find(n.key); ok {
+			return ev.follow(slot, s), true
 		}
 		switch n.special {
 		case specialMy:
@@ -224,9 +249,9 @@ func (n *attrRef) expression(ev *evaluator, sc *scope) (*Expr, *scope) {
 		if base.kind != AdKind {
 			return nil, nil
 		}
-		return findFrom(base.ref.sc, n.key)
+		return findFrom(base.body().sc, n.key)
 	}
-	if n.absolute {
+	if n.form == ofRoot {
 		return findFrom(sc.outermost(), n.key)
 	}
 	e, at := findFrom(sc, n.key)
@@ -238,8 +263,8 @@ func (n *attrRef) expression(ev *evaluator, sc *scope) (*Expr, *scope) {
 
 func findFrom(sc *scope, key atom) (*Expr, *scope) {
 	for ; sc != nil; sc = sc.up {
-		if e := sc.ad.find(key); e != nil {
-			return e, sc
+		if slot, ok := sc.ad.find(key); ok {
+			return slot.expr(), sc
 		}
 	}
 	return nil, nil
@@ -262,16 +287,16 @@ func (n *attrRef) around(top *scope) Value {
 	return undefinedValue
 }
 
-// follow evaluates the expression of an attribute.
-func (ev *evaluator) follow(n node, sc *scope) Value {
-	if lit, ok := n.(*literal); ok {
-		return lit.v
+// follow evaluates the slot of an attribute.
+func (ev *evaluator) follow(slot Value, sc *scope) Value {
+	if slot.kind != unevaluated {
+		return slot
 	}
 	if ev.refs >= maxReferences {
 		return ev.fail()
 	}
 	ev.refs++
-	v := ev.eval(n, sc)
+	v := ev.eval(slot.expr().root, sc)
 	ev.refs--
 	return v
 }
@@ -284,14 +309,12 @@ func (n *subscript) eval(ev *evaluator, sc *scope) Value {
 	case x.kind == Undefined || i.kind == Undefined:
 		return undefinedValue
 	case x.kind == List && i.kind == Integer:
-		if k := i.int(); 0 <= k && k < int64(len(x.ref.elems)) {
-			return ev.eval(x.ref.elems[k], x.ref.sc)
+		if k := i.int(); 0 <= k && k < int64(len(x.body().elems)) {
+			return ev.eval(x.body().elems[k], x.body().sc)
 		}
 	case x.kind == AdKind && i.kind == String:
-		if e := x.ref.sc.ad.find(atomOf(i.str)); e != nil {
-			return ev.follow(e.root, x.ref.sc)
-		}
-		return undefinedValue
+		slot, _ := x.body().sc.ad.find(atomOf(i.text()))
+		return ev.follow(slot, x.body().sc)
 	}
 	return errorValue
 }

@@ -70,21 +70,51 @@ func FuzzParseOld(f *testing.F) {
 	})
 }
 
-func FuzzParseOldAd(f *testing.F) {
+func FuzzParseAd(f *testing.F) {
 	f.Add("A = 1\nB = \"x\\y\"\n\n# c\n'c d' = A + TARGET.B\r\n")
+	f.Add("[ A = 1; a = -2.5; 'b c' = { TRUE, \"x\" \"y\" }; d = [ e = .A ] ]")
+	f.Add(readAd(f, "job.ad"))
 	f.Fuzz(func(t *testing.T, src string) {
-		ad, err := ParseOldAd(src)
+		ad, err := ParseAd(src)
 		if err != nil {
-			return
+			if ad, err = ParseOldAd(src); err != nil {
+				return
+			}
 		}
 		again, err := ParseAd(ad.String())
 		if err != nil || again.String() != ad.String() {
 			t.Errorf("%q is %v, and then %v: %v", src, ad, again, err)
 		}
+		if again.Len() != ad.Len() {
+			t.Errorf("%q has %d attributes, and then %d", src, ad.Len(), again.Len())
+		}
+		checkAd(t, ad)
 	})
 }
 
-// Evaluation ends, and its value can be printed.
+// checkAd checks that an ad finds each of its attributes, and none that has been deleted.
+func checkAd(t *testing.T, ad *Ad) {
+	t.Helper()
+	c := ad.Clone()
+	for _, name := range ad.Names() {
+		e, ok := ad.Lookup(upper(name))
+		if !ok {
+			t.Fatalf("%s is not found in %v", name, ad)
+		}
+		if mine, ok := c.Lookup(name); !ok || mine.String() != e.String() {
+			t.Fatalf("%s is %v in a copy of %v", name, mine, ad)
+		}
+		c.Delete(name)
+		if _, ok := c.Lookup(name); ok {
+			t.Fatalf("%s is found after it was deleted from %v", name, ad)
+		}
+	}
+	if c.Len() != 0 {
+		t.Errorf("%v is left of %v", c, ad)
+	}
+}
+
+// Evaluation ends, its value can be printed, and compiling and flattening do not change it.
 func FuzzEval(f *testing.F) {
 	seed(f, false)
 	my := mustAd(f, `[a = 1; b = a + 2.5; s = "text"; l = {a, b, s, [x = 1]}; r = [x = a; y = parent.b]; loop = loop + 1;
@@ -100,8 +130,12 @@ func FuzzEval(f *testing.F) {
 		if list, ok := v.List(); ok && len(list) > maxSource {
 			t.Errorf("%q gives %d elements", src, len(list))
 		}
-		e.Eval(nil, nil)
 		e.ReferencesIn(my)
+		for _, c := range e.Conjuncts() {
+			c.Comparison()
+		}
+		checkEquivalent(t, src, false, my, target)
+		checkEquivalent(t, src, false, nil, nil)
 	})
 }
 

@@ -30,19 +30,19 @@ func (e *Expr) MarshalJSON() ([]byte, error) { return appendJSON(nil, e.tree()),
 
 func appendAdJSON(b []byte, a *Ad) []byte {
 	b = append(b, '{')
-	for i := range a.attrs {
-		if i > 0 {
+	for name, e := range a.all {
+		if b[len(b)-1] != '{' {
 			b = append(b, ',')
 		}
-		b = appendJSONString(b, a.attrs[i].name)
+		b = appendJSONString(b, name)
 		b = append(b, ':')
-		b = appendJSON(b, a.attrs[i].expr.root)
+		b = appendJSON(b, e.root)
 	}
 	return append(b, '}')
 }
 
 func appendJSON(b []byte, n node) []byte {
-	switch n := n.(type) {
+	switch n := asWritten(n).(type) {
 	case *literal:
 		switch v := n.v; v.kind {
 		case Undefined:
@@ -56,9 +56,9 @@ func appendJSON(b []byte, n node) []byte {
 				return append(b, formatReal(f, false, false)...)
 			}
 		case String:
-			looksLikeExpr := strings.HasPrefix(v.str, exprOpen) && strings.HasSuffix(v.str, exprClose)
-			if utf8.ValidString(v.str) && !looksLikeExpr {
-				return appendJSONString(b, v.str)
+			looksLikeExpr := strings.HasPrefix(v.text(), exprOpen) && strings.HasSuffix(v.text(), exprClose)
+			if utf8.ValidString(v.text()) && !looksLikeExpr {
+				return appendJSONString(b, v.text())
 			}
 		}
 	case *listNode:
@@ -155,7 +155,8 @@ func (d *jsonDecoder) end() error {
 
 // object reads what follows a brace. The methods return the height of the tree, as the parser's do.
 func (d *jsonDecoder) object() (*Ad, int, error) {
-	ad := NewAd()
+	var names []*spelled
+	var slots []Value
 	height := 0
 	for d.More() {
 		t, err := d.Token()
@@ -173,14 +174,15 @@ func (d *jsonDecoder) object() (*Ad, int, error) {
 		if err != nil {
 			return nil, 0, fmt.Errorf("%s: %w", name, err)
 		}
-		if len(ad.attrs) >= maxAttrs {
+		if len(names) >= maxAttrs {
 			return nil, 0, errors.New("the ad has too many attributes")
 		}
-		ad.Set(name, &Expr{root: n})
+		names = append(names, spelledName(name))
+		slots = append(slots, slotOf(&Expr{root: n}))
 		height = max(height, h)
 	}
 	_, err := d.Token()
-	return ad, height, err
+	return newAd(names, slots), height, err
 }
 
 func (d *jsonDecoder) value() (node, int, error) {
@@ -214,17 +216,19 @@ func (d *jsonDecoder) value() (node, int, error) {
 			ad, h, err := d.object()
 			return &adNode{ad: ad}, h + 1, err
 		}
-		list := &listNode{}
+		var elems []node
 		for d.More() {
 			n, h, err := d.value()
 			if err != nil {
 				return nil, 0, err
 			}
-			list.elems = append(list.elems, n)
+			elems = append(elems, n)
 			height = max(height, h+1)
 		}
-		_, err = d.Token()
-		return list, height, err
+		if _, err = d.Token(); err != nil {
+			return nil, 0, err
+		}
+		return new(builder).list(0, elems), height, nil
 	}
 	return &literal{v: v}, height, nil
 }

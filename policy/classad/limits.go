@@ -14,6 +14,10 @@ const (
 	// maxAttrs is the number of attributes of an ad that is parsed.
 	maxAttrs = 100_000
 
+	// maxRemembered is the greatest length of a name, and number of names of an ad, that are kept for
+	// others that are alike.
+	maxRemembered = 1000
+
 	// maxSteps is the number of tree nodes that one evaluation may visit. Functions that work on
 	// much data pay for it in steps.
 	maxSteps = 1_000_000

@@ -39,7 +39,7 @@ func (n *binary) eval(ev *evaluator, sc *scope) Value {
 	}
 	x, y := ev.eval(n.x, sc), ev.eval(n.y, sc)
 	if x.kind == String && y.kind == String {
-		ev.spend(min(len(x.str), len(y.str)))
+		ev.spend(min(len(x.text()), len(y.text())))
 	}
 	if n.op == opIs || n.op == opIsnt {
 		return identical(x, y, n.op == opIs)
@@ -172,8 +172,15 @@ func compare(o op, x, y Value) Value {
 	var less, equal bool
 	switch {
 	case x.kind == String && y.kind == String:
-		c := compareFold(x.str, y.str)
-		less, equal = c < 0, c == 0
+		if o <= opNe && x.bits != y.bits { // of different lengths
+			return boolValue(o == opNe)
+		}
+		if a, b := x.text(), y.text(); a == b {
+			equal = true
+		} else {
+			c := compareFold(a, b)
+			less, equal = c < 0, c == 0
+		}
 	case x.isNumber() && y.isNumber():
 		if x.kind == Real || y.kind == Real {
 			a, b := x.number(), y.number()
@@ -220,7 +227,7 @@ func identical(x, y Value, want bool) Value {
 	case Real, RelTime:
 		return boolValue((x.float() == y.float()) == want)
 	case String:
-		return boolValue((x.str == y.str) == want)
+		return boolValue((x.text() == y.text()) == want)
 	}
 	return boolValue((x.bits == y.bits && x.off == y.off) == want)
 }

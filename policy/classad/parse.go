@@ -1,9 +1,6 @@
 package classad
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // ParseExpr parses an expression in the new syntax. The error is a [*SyntaxError].
 func ParseExpr(src string) (*Expr, error) { return parseExpr(src, false) }
@@ -12,53 +9,6 @@ func ParseExpr(src string) (*Expr, error) { return parseExpr(src, false) }
 // are parsed: in a string a backslash is an ordinary character, except that \" is a quote. The error
 // is a [*SyntaxError].
 func ParseOldExpr(src string) (*Expr, error) { return parseExpr(src, true) }
-
-// ParseAd parses an ad in the new syntax, [ name = expr; ... ]. The error is a [*SyntaxError].
-func ParseAd(src string) (*Ad, error) {
-	p := newParser(src, false)
-	if p.err == nil && !p.isPunct('[') {
-		p.fail(p.tok.pos, "expected [ at the beginning of an ad")
-	}
-	ad, _ := p.ad()
-	p.end()
-	if p.err != nil {
-		return nil, p.err
-	}
-	return ad, nil
-}
-
-// ParseOldAd parses an ad in the old syntax, one Name = expr per line. Blank lines and lines that
-// begin with # are skipped. The error is a [*SyntaxError].
-func ParseOldAd(src string) (*Ad, error) {
-	if len(src) > maxSource {
-		return nil, syntaxError(src, maxSource, "the text is too long")
-	}
-	ad := NewAd()
-	for line, rest := 1, src; rest != ""; line++ {
-		var text string
-		text, rest, _ = strings.Cut(rest, "\n")
-		if t := strings.TrimSpace(text); t == "" || t[0] == '#' {
-			continue
-		}
-		p := newParser(text, true)
-		name := p.tok.text
-		switch {
-		case p.tok.kind != tokIdent && p.tok.kind != tokQuoted:
-			p.fail(p.tok.pos, "expected an attribute name")
-		case len(ad.attrs) >= maxAttrs:
-			p.fail(p.tok.pos, "the ad has too many attributes")
-		}
-		p.next()
-		p.expect('=', "after the name "+name)
-		e := p.whole()
-		if p.err != nil {
-			p.err.Line = line
-			return nil, p.err
-		}
-		ad.Set(name, e)
-	}
-	return ad, nil
-}
 
 func parseExpr(src string, old bool) (*Expr, error) {
 	p := newParser(src, old)
@@ -73,16 +23,28 @@ func parseExpr(src string, old bool) (*Expr, error) {
 // after an error, which is kept in scanner.err, both are meaningless.
 type parser struct {
 	scanner
+	builder
+	keep keeper // of strings
+
+	names []*spelled // of the ads that are being read, the inner ones behind the outer
+	slots []Value
 	depth int // of the recursion
 }
 
 func newParser(src string, old bool) *parser {
-	p := &parser{scanner: scanner{src: src, old: old}}
+	p := &parser{}
+	p.start(src, old)
+	return p
+}
+
+// start makes p read src.
+func (p *parser) start(src string, old bool) {
+	p.scanner = scanner{src: src, old: old}
+	p.depth = 0
 	if len(src) > maxSource {
 		p.fail(maxSource, "the text is too long")
 	}
 	p.next()
-	return p
 }
 
 // whole parses an expression and the end of the text.
@@ -153,26 +115,35 @@ func (p *parser) deeper() {
 // expr parses a conditional or anything that binds more tightly.
 func (p *parser) expr() (node, int) {
 	p.deeper()
-	defer func() { p.depth-- }()
-	n, h := p.binary(1)
-	if !p.isPunct('?') {
-		return n, h
+	n, h := p.operation(1)
+	if p.isPunct('?') {
+		n, h = p.conditional(n, h)
 	}
-	t := &ternary{at: at(p.tok.pos), cond: n}
+	p.depth--
+	return n, h
+}
+
+// conditional parses what follows a condition.
+func (p *parser) conditional(n node, h int) (node, int) {
+	pos := at(p.tok.pos)
 	p.next()
+	var yes node
 	if !p.isPunct(':') {
-		yes, hy := p.expr()
-		t.yes, h = yes, max(h, hy)
+		var hy int
+		yes, hy = p.expr()
+		h = max(h, hy)
 	}
 	p.expect(':', "in the conditional")
 	no, hn := p.expr()
-	t.no = no
-	return t, p.grown(max(h, hn))
+	if p.err != nil {
+		return nil, 0
+	}
+	return p.ternary(pos, n, yes, no), p.grown(max(h, hn))
 }
 
-// binary parses operators that bind at least as tightly as prec. All associate to the left.
-func (p *parser) binary(prec int) (node, int) {
-	x, h := p.unary()
+// operation parses operators that bind at least as tightly as prec. All associate to the left.
+func (p *parser) operation(prec int) (node, int) {
+	x, h := p.operand()
 	for p.err == nil {
 		o := p.binaryOp()
 		if o == opNone || operators[o].prec < prec {
@@ -180,8 +151,11 @@ func (p *parser) binary(prec int) (node, int) {
 		}
 		pos := p.tok.pos
 		p.next()
-		y, hy := p.binary(operators[o].prec + 1)
-		x, h = &binary{at: at(pos), op: o, x: x, y: y}, p.grown(max(h, hy))
+		y, hy := p.operation(operators[o].prec + 1)
+		if p.err != nil {
+			break
+		}
+		x, h = p.builder.binary(at(pos), o, x, y), p.grown(max(h, hy))
 	}
 	return x, h
 }
@@ -199,7 +173,7 @@ func (p *parser) binaryOp() op {
 	return opNone
 }
 
-func (p *parser) unary() (node, int) {
+func (p *parser) operand() (node, int) {
 	if p.tok.kind != tokOp {
 		return p.postfix()
 	}
@@ -213,9 +187,12 @@ func (p *parser) unary() (node, int) {
 	}
 	p.deeper()
 	p.next()
-	x, h := p.unary()
+	x, h := p.operand()
 	p.depth--
-	return &unary{at: at(pos), op: o, x: x}, p.grown(h)
+	if p.err != nil {
+		return nil, 0
+	}
+	return p.unary(at(pos), o, x), p.grown(h)
 }
 
 // postfix parses a value with its selections and subscripts.
@@ -230,7 +207,10 @@ func (p *parser) postfix() (node, int) {
 		case p.accept('['):
 			i, hi := p.expr()
 			p.expect(']', "after the subscript")
-			x, h = &subscript{at: at(pos), x: x, index: i}, max(h, hi)
+			if p.err != nil {
+				return nil, 0
+			}
+			x, h = p.subscript(at(pos), x, i), max(h, hi)
 		default:
 			return x, h
 		}
@@ -270,11 +250,17 @@ func (p *parser) primary() (node, int) {
 			p.next()
 			x, h := p.expr()
 			p.expect(')', "to close the parenthesis")
-			return &paren{pos, x}, p.grown(h)
+			if p.err != nil {
+				return nil, 0
+			}
+			return p.paren(pos, x), p.grown(h)
 		case '{':
 			p.next()
-			elems, h := p.list('}', "to close the list")
-			return &listNode{pos, elems}, p.grown(h)
+			elems, h := p.elements('}', "to close the list")
+			if p.err != nil {
+				return nil, 0
+			}
+			return p.list(pos, elems), p.grown(h)
 		case '[':
 			ad, h := p.ad()
 			return &adNode{pos, ad}, p.grown(h)
@@ -302,19 +288,14 @@ func (p *parser) str() node {
 		}
 		text = b.String()
 	}
-	return &literal{at(pos), stringValue(text)}
-}
-
-// constants are the words that are values.
-var constants = map[string]Value{
-	"true": boolValue(true), "false": boolValue(false), "undefined": undefinedValue, "error": errorValue,
+	return &literal{at(pos), stringValue(p.keep.string(text))}
 }
 
 // word parses a constant, an attribute or a function call.
 func (p *parser) word() (node, int) {
 	pos, text := p.tok.pos, p.tok.text
 	if len(text) <= len("undefined") {
-		if v, ok := constants[lower(text)]; ok {
+		if v, ok := wordValue(text); ok {
 			p.next()
 			return &literal{at(pos), v}, 1
 		}
@@ -327,13 +308,12 @@ func (p *parser) word() (node, int) {
 	if !p.accept('(') {
 		return newRef(pos, nil, false, text), 1
 	}
-	args, h := p.list(')', "after the arguments of "+text)
+	args, h := p.elements(')', "after the arguments of "+text)
 	if p.err != nil {
 		return nil, 0
 	}
-	c := &call{at: at(pos), name: text, fn: builtins[lower(text)], args: args}
-	if c.fn != nil && c.fn.check != nil {
-		constant, err := c.fn.check(args)
+	if fn := builtinNamed(text); fn != nil && fn.check != nil {
+		constant, err := fn.check(args)
 		if err != nil {
 			p.fail(pos, "%s: %v", text, err)
 		}
@@ -341,11 +321,11 @@ func (p *parser) word() (node, int) {
 			return constant, 1
 		}
 	}
-	return c, p.grown(h)
+	return p.call(at(pos), text, args), p.grown(h)
 }
 
-// list parses expressions with commas between them, and the end. It returns the greatest height.
-func (p *parser) list(end byte, where string) ([]node, int) {
+// elements parses expressions with commas between them, and the end. It returns the greatest height.
+func (p *parser) elements(end byte, where string) ([]node, int) {
 	if p.accept(end) {
 		return nil, 0
 	}
@@ -361,43 +341,4 @@ func (p *parser) list(end byte, where string) ([]node, int) {
 		}
 	}
 	return elems, height
-}
-
-// ad parses [ name = expr; ... ]. A name that comes twice has its last expression.
-func (p *parser) ad() (*Ad, int) {
-	ad := NewAd()
-	height := 0
-	p.accept('[')
-	for p.err == nil {
-		if p.accept(';') {
-			continue
-		}
-		if p.accept(']') {
-			break
-		}
-		if p.tok.kind == tokIdent && isReserved(p.tok.text) {
-			p.unexpected("where an attribute name should be; put it in single quotes")
-		}
-		name := p.name("where an attribute name should be")
-		p.expect('=', "after the name "+name)
-		x, h := p.expr()
-		if len(ad.attrs) >= maxAttrs {
-			p.fail(p.tok.pos, "the ad has too many attributes")
-		}
-		ad.Set(name, &Expr{root: x})
-		height = max(height, h)
-		if !p.isPunct(']') {
-			p.expect(';', fmt.Sprintf("or ] after the value of %s", name))
-		}
-	}
-	return ad, height
-}
-
-// isReserved reports whether the word is not an attribute name unless it is quoted.
-func isReserved(word string) bool {
-	switch lower(word) {
-	case "true", "false", "undefined", "error", "is", "isnt":
-		return true
-	}
-	return false
 }

@@ -32,10 +32,10 @@ func (a *Ad) String() string {
 // OldString prints the ad's own attributes in the old syntax, each on a line of its own.
 func (a *Ad) OldString() string {
 	p := printer{old: true}
-	for i := range a.attrs {
-		p.name(a.attrs[i].name)
+	for name, e := range a.all {
+		p.name(name)
 		p.WriteString(" = ")
-		a.attrs[i].expr.root.print(&p)
+		e.root.print(&p)
 		p.WriteByte('\n')
 	}
 	return p.String()
@@ -63,11 +63,11 @@ func (p *printer) value(v Value) {
 	case Real:
 		p.WriteString(formatReal(v.float(), p.old, p.condor))
 	case String:
-		p.quote(v.str, '"')
+		p.quote(v.text(), '"')
 	case List:
-		p.braces(v.ref.elems)
+		p.braces(v.body().elems)
 	case AdKind:
-		p.ad(v.ref.sc.ad)
+		p.ad(v.body().sc.ad)
 	case AbsTime:
 		p.WriteString(`absTime("` + formatAbsTime(v.int(), int(v.off)) + `")`)
 	case RelTime:
@@ -214,16 +214,18 @@ func (p *printer) ad(a *Ad) {
 	} else {
 		p.WriteString("[ ")
 	}
-	for i := range a.attrs {
-		if i > 0 {
+	first := true
+	for name, e := range a.all {
+		if !first {
 			p.WriteString("; ")
 		}
+		first = false
 		if p.pretty {
 			p.line()
 		}
-		p.name(a.attrs[i].name)
+		p.name(name)
 		p.WriteString(" = ")
-		a.attrs[i].expr.root.print(p)
+		e.root.print(p)
 	}
 	if p.pretty {
 		p.indent -= indent
@@ -256,11 +258,11 @@ func (n *paren) print(p *printer) {
 func (n *attrRef) print(p *printer) {
 	if n.base != nil {
 		n.base.print(p)
-		if lit, ok := n.base.(*literal); ok && lit.v.isNumber() {
+		if lit, ok := asWritten(n.base).(*literal); ok && lit.v.isNumber() {
 			p.WriteByte(' ') // 1.x would be a number
 		}
 	}
-	if n.base != nil || n.absolute {
+	if n.form != bareName {
 		p.WriteByte('.')
 	}
 	p.name(n.name)
@@ -280,7 +282,7 @@ func (n *unary) print(p *printer) {
 
 func startsWithNumber(n node) bool {
 	for {
-		switch x := n.(type) {
+		switch x := asWritten(n).(type) {
 		case *literal:
 			return x.v.kind == Integer && x.v.int() >= 0 || x.v.kind == Real && !math.Signbit(x.v.float())
 		case *subscript:

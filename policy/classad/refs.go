@@ -58,7 +58,7 @@ func (c *refCollector) collect(n node) Refs {
 
 // walk collects from n, which stands within the nested ads around.
 func (c *refCollector) walk(n node, around []*Ad, s side) {
-	switch n := n.(type) {
+	switch n := asWritten(n).(type) {
 	case *paren:
 		c.walk(n.x, around, s)
 	case *unary:
@@ -75,7 +75,7 @@ func (c *refCollector) walk(n node, around []*Ad, s side) {
 	case *subscript:
 		if base, ok := n.x.(*attrRef); ok && base.base == nil && c.sideOf(base, s) >= 0 {
 			if lit, ok := n.index.(*literal); ok && lit.v.kind == String {
-				c.add(lit.v.str, atomOf(lit.v.str), side(c.sideOf(base, s)))
+				c.add(lit.v.text(), atomOf(lit.v.text()), side(c.sideOf(base, s)))
 				return
 			}
 		}
@@ -91,8 +91,8 @@ func (c *refCollector) walk(n node, around []*Ad, s side) {
 		}
 	case *adNode:
 		around = append(around[:len(around):len(around)], n.ad)
-		for i := range n.ad.attrs {
-			c.walk(n.ad.attrs[i].expr.root, around, s)
+		for _, e := range n.ad.all {
+			c.walk(e.root, around, s)
 		}
 	case *attrRef:
 		c.ref(n, around, s)
@@ -120,11 +120,11 @@ func (c *refCollector) ref(n *attrRef, around []*Ad, s side) {
 			return
 		}
 		for _, ad := range around {
-			if ad.find(n.key) != nil {
+			if ad.has(n.key) {
 				return
 			}
 		}
-		if c.my != nil && c.my.find(n.key) == nil {
+		if c.my != nil && !c.my.has(n.key) {
 			s = sideTarget
 			if c.bare == nil {
 				c.bare = map[atom]bool{}
@@ -138,7 +138,7 @@ func (c *refCollector) ref(n *attrRef, around []*Ad, s side) {
 		if at := c.sideOf(base, s); at >= 0 {
 			// MY within a nested ad is that ad, if it has the name.
 			for _, ad := range around {
-				if base.special == specialMy && ad.find(n.key) != nil {
+				if base.special == specialMy && ad.has(n.key) {
 					return
 				}
 			}
@@ -160,8 +160,8 @@ func (c *refCollector) add(name string, key atom, s side) {
 		return
 	}
 	c.refs.My = append(c.refs.My, name)
-	if e := c.my.find(key); e != nil {
-		c.todo = append(c.todo, e.root)
+	if slot, ok := c.my.find(key); ok && slot.kind == unevaluated {
+		c.todo = append(c.todo, slot.expr().root)
 	}
 }
 
@@ -178,7 +178,7 @@ func (e *Expr) Conjuncts() []*Expr {
 			}
 			n = p.x
 		}
-		if b, ok := n.(*binary); ok && b.op == opAnd {
+		if b, ok := asWritten(n).(*binary); ok && b.op == opAnd {
 			split(b.x)
 			split(b.y)
 			return

@@ -100,7 +100,7 @@ func (s *scanner) next() {
 	switch c := s.src[s.off]; {
 	case isLetter(c):
 		start := s.off
-		for s.off < len(s.src) && (isLetter(s.src[s.off]) || isDigit(s.src[s.off])) {
+		for s.off < len(s.src) && isWordByte[s.src[s.off]] {
 			s.off++
 		}
 		s.tok.kind, s.tok.text = tokIdent, s.src[start:s.off]
@@ -286,38 +286,84 @@ func (s *scanner) escape() byte {
 	return byte(n & math.MaxUint8)
 }
 
-// spellings lists operators, longer ones before their beginnings.
-var spellings = []struct {
-	text string
-	op   op
-}{
-	{"=?=", opIs}, {"=!=", opIsnt}, {">>>", opUshr},
-	{"==", opEq}, {"!=", opNe}, {"<=", opLe}, {">=", opGe}, {"<<", opShl}, {">>", opShr}, {"&&", opAnd}, {"||", opOr},
-	{"<", opLt}, {">", opGt}, {"&", opBitAnd}, {"|", opBitOr}, {"^", opBitXor},
-	{"+", opAdd}, {"-", opSub}, {"*", opMul}, {"/", opDiv}, {"%", opMod}, {"!", opNot}, {"~", opCompl},
-}
-
 func (s *scanner) operator(c byte) {
-	if strings.IndexByte("()[]{},;.?:", c) >= 0 {
+	pos, next := s.off, s.peek(1)
+	s.off++
+	switch c {
+	case '(', ')', '[', ']', '{', '}', ',', ';', '.', '?', ':':
 		s.tok.kind, s.tok.punct = tokPunct, c
-		s.off++
 		return
-	}
-	rest := s.src[s.off:]
-	for _, o := range spellings {
-		if strings.HasPrefix(rest, o.text) {
-			s.tok.kind, s.tok.op = tokOp, o.op
-			s.off += len(o.text)
+	case '=':
+		switch {
+		case next == '=':
+			s.take(opEq, 1)
+		case next == '?' && s.peek(1) == '=':
+			s.take(opIs, 2)
+		case next == '!' && s.peek(1) == '=':
+			s.take(opIsnt, 2)
+		default:
+			s.tok.kind, s.tok.punct = tokPunct, c
+		}
+	case '!':
+		s.either(next == '=', opNe, opNot)
+	case '&':
+		s.either(next == '&', opAnd, opBitAnd)
+	case '|':
+		s.either(next == '|', opOr, opBitOr)
+	case '<':
+		if next == '<' {
+			s.take(opShl, 1)
 			return
 		}
+		s.either(next == '=', opLe, opLt)
+	case '>':
+		if next == '>' {
+			s.off++
+			s.either(s.peek(0) == '>', opUshr, opShr)
+			return
+		}
+		s.either(next == '=', opGe, opGt)
+	case '^':
+		s.take(opBitXor, 0)
+	case '+':
+		s.take(opAdd, 0)
+	case '-':
+		s.take(opSub, 0)
+	case '*':
+		s.take(opMul, 0)
+	case '/':
+		s.take(opDiv, 0)
+	case '%':
+		s.take(opMod, 0)
+	case '~':
+		s.take(opCompl, 0)
+	default:
+		s.fail(pos, "unexpected character %q", c)
 	}
-	if c == '=' {
-		s.tok.kind, s.tok.punct = tokPunct, c
-		s.off++
-		return
-	}
-	s.fail(s.off, "unexpected character %q", c)
 }
+
+// take makes an operator the token, of which n bytes are still to be passed over.
+func (s *scanner) take(o op, n int) {
+	s.tok.kind, s.tok.op = tokOp, o
+	s.off += n
+}
+
+// either takes an operator of one more byte or one without it.
+func (s *scanner) either(longer bool, long, short op) {
+	if longer {
+		s.take(long, 1)
+	} else {
+		s.take(short, 0)
+	}
+}
+
+// isWordByte has the letters and digits that names are made of.
+var isWordByte = func() (is [256]bool) {
+	for c := range is {
+		is[c] = isLetter(byte(c)) || isDigit(byte(c))
+	}
+	return is
+}()
 
 func isLetter(c byte) bool { return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' }
 

@@ -3,6 +3,7 @@ package classad
 import (
 	"math"
 	"strings"
+	"unsafe"
 )
 
 // Kind says what sort of thing a [Value] is.
@@ -20,6 +21,8 @@ const (
 	AdKind  // a nested ad
 	AbsTime // seconds since 1970 UTC, with an offset from UTC for display
 	RelTime // seconds
+
+	unevaluated // not a value: the slot of an ad holds an *Expr
 )
 
 var kindNames = [...]string{
@@ -30,12 +33,15 @@ var kindNames = [...]string{
 func (k Kind) String() string { return kindNames[k] }
 
 // A Value is what an expression evaluates to. Values are small and are passed by value.
+//
+// It has 24 bytes, which is what an attribute costs and what fits in registers. For that the length of
+// a string stands apart from its bytes, and one pointer serves all kinds; text, body and expr below
+// are the only places that look behind it.
 type Value struct {
 	kind Kind
-	off  int32     // AbsTime: seconds east of UTC
-	bits uint64    // Boolean, Integer, Real, AbsTime, RelTime
-	str  string    // String
-	ref  *compound // List, AdKind
+	off  int32  // AbsTime: seconds east of UTC
+	bits uint64 // Boolean, Integer, Real, AbsTime, RelTime; String: the length
+	ptr  unsafe.Pointer
 }
 
 // compound is the body of a list or an ad value, and the scope in which its expressions are read.
@@ -56,18 +62,32 @@ func boolValue(b bool) Value {
 	return Value{kind: Boolean}
 }
 
-func intValue(i int64) Value     { return Value{kind: Integer, bits: uint64(i)} }
-func realValue(f float64) Value  { return Value{kind: Real, bits: math.Float64bits(f)} }
-func stringValue(s string) Value { return Value{kind: String, str: s} }
-func relValue(f float64) Value   { return Value{kind: RelTime, bits: math.Float64bits(f)} }
-func adValue(sc *scope) Value    { return Value{kind: AdKind, ref: &compound{sc: sc}} }
+func intValue(i int64) Value    { return Value{kind: Integer, bits: uint64(i)} }
+func realValue(f float64) Value { return Value{kind: Real, bits: math.Float64bits(f)} }
+func relValue(f float64) Value  { return Value{kind: RelTime, bits: math.Float64bits(f)} }
+
+func stringValue(s string) Value {
+	return Value{kind: String, bits: uint64(len(s)), ptr: unsafe.Pointer(unsafe.StringData(s))}
+}
+
+func adValue(sc *scope) Value {
+	return Value{kind: AdKind, ptr: unsafe.Pointer(&compound{sc: sc})}
+}
+
+// slotOf is how an ad keeps an expression.
+func slotOf(e *Expr) Value {
+	if lit, ok := e.tree().(*literal); ok {
+		return lit.v
+	}
+	return Value{kind: unevaluated, ptr: unsafe.Pointer(e)}
+}
 
 func absValue(secs int64, east int32) Value {
 	return Value{kind: AbsTime, bits: uint64(secs), off: east}
 }
 
 func listValue(elems []node, sc *scope) Value {
-	return Value{kind: List, ref: &compound{elems: elems, sc: sc}}
+	return Value{kind: List, ptr: unsafe.Pointer(&compound{elems: elems, sc: sc})}
 }
 
 // listOf makes a list of values that are already known.
@@ -123,7 +143,7 @@ func (v Value) Real() (float64, bool) {
 }
 
 // Str returns the bytes of a string value, without quotes.
-func (v Value) Str() (string, bool) { return v.str, v.kind == String }
+func (v Value) Str() (string, bool) { return v.text(), v.kind == String }
 
 // Time returns an absolute time as seconds since 1970 UTC and its offset, in seconds east of UTC.
 func (v Value) Time() (secs int64, east int, ok bool) {
@@ -146,10 +166,10 @@ func (v Value) List() ([]Value, bool) {
 	if v.kind != List {
 		return nil, false
 	}
-	ev := &evaluator{steps: maxSteps + len(v.ref.elems)}
-	out := make([]Value, len(v.ref.elems))
-	for i, e := range v.ref.elems {
-		out[i] = ev.eval(e, v.ref.sc)
+	ev := &evaluator{steps: maxSteps + len(v.body().elems)}
+	out := make([]Value, len(v.body().elems))
+	for i, e := range v.body().elems {
+		out[i] = ev.eval(e, v.body().sc)
 	}
 	return out, true
 }
@@ -159,7 +179,7 @@ func (v Value) Ad() (*Ad, bool) {
 	if v.kind != AdKind {
 		return nil, false
 	}
-	return v.ref.sc.ad.Clone(), true
+	return v.body().sc.ad.Clone(), true
 }
 
 // String prints v in the new syntax as HTCondor does, strings with their quotes. Reals have 16 digits.
@@ -174,6 +194,25 @@ func (v Value) OldString() string {
 	p := printer{condor: true, old: true}
 	p.value(v)
 	return p.String()
+}
+
+// text is the bytes of a string; "" if v is none.
+func (v Value) text() string {
+	if v.kind != String {
+		return ""
+	}
+	return unsafe.String((*byte)(v.ptr), int(v.bits))
+}
+
+// body is that of a list or an ad.
+func (v Value) body() *compound { return (*compound)(v.ptr) }
+
+// expr is the expression in the slot of an ad.
+func (v Value) expr() *Expr {
+	if v.kind == unevaluated {
+		return (*Expr)(v.ptr)
+	}
+	return literalExpr(v)
 }
 
 func (v Value) int() int64     { return int64(v.bits) }

@@ -1,0 +1,215 @@
+package classad
+
+// Flatten returns what remains of e once all that my alone decides is known: attributes of my are
+// replaced by their values or, where those depend on more, by their expressions, bare names that my
+// does not have become TARGET's, and what is constant is computed. Given a job's Requirements and the
+// job, it is what remains to be asked of a machine.
+//
+// Evaluated in my against any target, the result has the value of e, unless the limits of an
+// evaluation come in between. Calls of functions that look at their arguments unevaluated, lists,
+// nested ads, and attributes that lead in a circle stay as they are, as does an ad that has attributes
+// with names such as MY. The time and random numbers are not computed in advance.
+func (e *Expr) Flatten(my *Ad) *Expr {
+	if my == nil {
+		my = emptyAd
+	}
+	if my.isOdd() {
+		return e
+	}
+	f := flattener{my: my, left: maxFlattened}
+	f.shared = true
+	return &Expr{root: f.flat(e.tree())}
+}
+
+// maxFlattened is the number of vertices that are looked at; beyond, attributes stay as they are.
+// maxInlined is the depth of attributes that lead to attributes.
+const (
+	maxFlattened = 2000
+	maxInlined   = 30
+)
+
+type flattener struct {
+	builder
+	my    *Ad
+	left  int
+	depth int // of attributes
+}
+
+func (f *flattener) flat(n node) node {
+	if f.left--; f.left < 0 {
+		return n
+	}
+	if v, ok := constantOf(n); ok {
+		return valueNode(n, v)
+	}
+	switch n := asWritten(n).(type) {
+	case *paren:
+		return f.paren(n.at, f.flat(n.x))
+	case *attrRef:
+		return f.ref(n)
+	case *unary:
+		return f.known(f.unary(n.at, n.op, f.flat(n.x)))
+	case *binary:
+		if n.op == opAnd || n.op == opOr {
+			return f.logic(n)
+		}
+		return f.known(f.binary(n.at, n.op, f.flat(n.x), f.flat(n.y)))
+	case *ternary:
+		return f.ternary(n)
+	case *subscript:
+		return f.known(f.subscript(n.at, f.flat(n.x), f.flat(n.index)))
+	case *call:
+		return f.call(n)
+	}
+	return n // a list too: functions that print one print its expressions
+}
+
+// valueNode is a vertex for the value of n. Lists, ads and relative times have no literals.
+func valueNode(n node, v Value) node {
+	if v.kind >= List && v.kind != AbsTime {
+		return n
+	}
+	return &literal{v: v}
+}
+
+// known is n, or the literal that it turned out to be.
+func (f *flattener) known(n node) node {
+	if v, ok := constantOf(n); ok {
+		return valueNode(n, v)
+	}
+	return n
+}
+
+func (f *flattener) each(nodes []node) []node {
+	out := make([]node, len(nodes))
+	for i, n := range nodes {
+		out[i] = f.flat(n)
+	}
+	return out
+}
+
+func (f *flattener) paren(pos at, x node) node {
+	switch asWritten(x).(type) {
+	case *literal, *attrRef, *paren, *call, *listNode:
+		return x
+	}
+	return f.known(f.builder.paren(pos, x))
+}
+
+func (f *flattener) ref(n *attrRef) node {
+	switch {
+	case n.special != ordinary:
+		return n
+	case n.form == ofValue:
+		return f.known(newRef(n.position(), f.flat(n.base), false, n.name))
+	case n.form != bareName && n.form != ofMy:
+		return n
+	}
+	slot, ok := f.my.find(n.key)
+	switch {
+	case !ok && n.form == ofMy:
+		return undefinedNode
+	case !ok:
+		return newRef(n.position(), newRef(n.position(), nil, false, "TARGET"), false, n.name)
+	case slot.kind != unevaluated:
+		return &literal{v: slot}
+	case f.depth >= maxInlined:
+		return n
+	}
+	f.depth++
+	x := f.flat(slot.expr().root)
+	f.depth--
+	if f.left < 0 {
+		return n
+	}
+	if _, isAd := asWritten(x).(*adNode); isAd {
+		return n // PARENT and the like in it must see it where it stands
+	}
+	return f.paren(n.at, x)
+}
+
+// logic drops an operand that does not matter. If what is left is not a boolean it would have become
+// one, and so the operand stays.
+func (f *flattener) logic(n *binary) node {
+	decisive := n.op == opOr
+	x, y := f.flat(n.x), f.flat(n.y)
+	if v, ok := constantOf(x); ok {
+		b, isBool := v.Bool()
+		switch {
+		case isBool && b == decisive:
+			return &literal{v: boolValue(b)}
+		case !isBool && v.kind != Undefined:
+			return &literal{v: errorValue}
+		case isBool && isLogical(y):
+			return y
+		}
+	}
+	if v, ok := constantOf(y); ok {
+		if b, isBool := v.Bool(); isBool && b != decisive && isLogical(x) {
+			return x
+		}
+	}
+	return f.known(f.binary(n.at, n.op, x, y))
+}
+
+// isLogical reports whether n can be nothing but a boolean, undefined or error.
+func isLogical(n node) bool {
+	switch n := asWritten(n).(type) {
+	case *literal:
+		return n.v.kind <= Boolean
+	case *paren:
+		return isLogical(n.x)
+	case *binary:
+		return opEq <= n.op && n.op <= opGe || n.op == opAnd || n.op == opOr
+	case *unary:
+		return n.op == opNot
+	}
+	return false
+}
+
+func (f *flattener) ternary(n *ternary) node {
+	cond := f.flat(n.cond)
+	if v, ok := constantOf(cond); ok {
+		b, isBool := v.Bool()
+		switch {
+		case n.yes == nil && v.kind != Undefined:
+			return cond
+		case n.yes == nil:
+			return f.paren(n.at, f.flat(n.no))
+		case v.kind == Undefined:
+			return undefinedNode
+		case !isBool:
+			return &literal{v: errorValue}
+		case b:
+			return f.paren(n.at, f.flat(n.yes))
+		}
+		return f.paren(n.at, f.flat(n.no))
+	}
+	var yes node
+	if n.yes != nil {
+		yes = f.flat(n.yes)
+	}
+	if isDefined(cond, yes) {
+		cond, yes = yes, nil
+	}
+	return f.known(f.builder.ternary(n.at, cond, yes, f.flat(n.no)))
+}
+
+// isDefined reports whether cond asks whether the attribute x is defined, so that cond ? x : y
+// is x ?: y.
+func isDefined(cond, x node) bool {
+	c, ok := cond.(*comparison)
+	ref, isRef := x.(*attrRef)
+	return ok && isRef && c.op == opIsnt && c.c.kind == Undefined &&
+		c.ref.key == ref.key && c.ref.form == ref.form && ref.base != nil && ref.form == ofTarget
+}
+
+func (f *flattener) call(n *call) node {
+	if n.fn != nil && n.fn.lazy != nil {
+		if n.fn.name == "ifThenElse" && len(n.args) == 3 {
+			return f.paren(n.at, f.ternary(&ternary{n.at, n.args[0], n.args[1], n.args[2]}))
+		}
+		return n
+	}
+	return f.known(f.builder.call(n.at, n.name, f.each(n.args)))
+}
