@@ -32,15 +32,14 @@ func (l Load) Set(ad *classad.Ad) {
 // average of our own that forgets alike, a job that has just ended would look like the owner at
 // work for a minute or two, and keep the next one away. One goroutine uses a LoadMeter.
 type LoadMeter struct {
-	proc string
-	ours average
-	sys  systemAverage // where the system keeps none
+	system func(ctx context.Context, now time.Time) (float64, error)
+	ours   average
 }
 
 // NewLoadMeter gives a meter that reads under proc; "" means /proc.
 func NewLoadMeter(proc string) *LoadMeter {
 	setDefault(&proc, "/proc")
-	return &LoadMeter{proc: proc}
+	return &LoadMeter{system: systemLoad(proc)}
 }
 
 // Load reads the load at this moment. ours is the number of cpus that our jobs have used on average
@@ -48,7 +47,7 @@ func NewLoadMeter(proc string) *LoadMeter {
 func (m *LoadMeter) Load(ctx context.Context, ours float64) (Load, error) {
 	now := time.Now()
 	m.ours.add(now, ours)
-	total, err := m.systemLoad(ctx, now)
+	total, err := m.system(ctx, now)
 	return Load{Total: total, Ours: m.ours.value}, err
 }
 

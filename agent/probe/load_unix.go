@@ -10,14 +10,13 @@ import (
 	"github.com/shirou/gopsutil/v3/load"
 )
 
-// systemAverage is nothing here: the kernel keeps the average.
-type systemAverage struct{}
-
 // systemLoad reads the kernel's own average.
-func (m *LoadMeter) systemLoad(ctx context.Context, _ time.Time) (float64, error) {
-	avg, err := load.AvgWithContext(gopsutilRoots(ctx, FactsConfig{Proc: m.proc}))
-	if err != nil {
-		return 0, fmt.Errorf("read load: %w", err)
+func systemLoad(proc string) func(context.Context, time.Time) (float64, error) {
+	return func(ctx context.Context, _ time.Time) (float64, error) {
+		avg, err := load.AvgWithContext(gopsutilRoots(ctx, FactsConfig{Proc: proc}))
+		if err != nil {
+			return 0, fmt.Errorf("read load: %w", err)
+		}
+		return avg.Load1, nil
 	}
-	return avg.Load1, nil
 }
