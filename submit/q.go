@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -98,6 +97,9 @@ var letters = map[job.State]string{
 	job.TransferringOutput: ">", job.Suspended: "S",
 }
 
+// stateColours are the terminal's colours of states that want to be seen.
+var stateColours = map[string]string{"R": green, "S": yellow, "H": red}
+
 func (a *app) printQueue(rows []wire.JobRow, now time.Time) {
 	t := newTable("ID", "OWNER", "SUBMITTED", "RUN_TIME", "ST", "PRI", "CMD")
 	t.right[0], t.right[3], t.right[5] = true, true, true
@@ -107,6 +109,12 @@ func (a *app) printQueue(rows []wire.JobRow, now time.Time) {
 		count[state]++
 		prio, _ := r.Ad.Int("JobPrio")
 		t.add(r.ID.String(), owner(r.Ad), submittedAt(r.Ad), span(runTime(r.Ad, now)), cmp.Or(letters[state], "?"), fmt.Sprint(prio), command(r.Ad))
+	}
+	t.paint = func(col int, cell string) string {
+		if col == 4 {
+			return stateColours[strings.TrimSpace(cell)]
+		}
+		return ""
 	}
 	t.write(a.out)
 	fmt.Fprintf(a.out, "\n%d jobs; %d idle, %d running, %d held, %d suspended\n",
@@ -208,10 +216,4 @@ func ranges(ids []job.ID) string {
 		parts = append(parts[:most], fmt.Sprintf("%d more", n))
 	}
 	return strings.Join(parts, ", ")
-}
-
-// coloured says whether w is a terminal of somebody who likes colours.
-func coloured(w any) bool {
-	f, ok := w.(*os.File)
-	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && terminalWidth(f) > 0
 }

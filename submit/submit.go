@@ -176,8 +176,8 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, wait bool) 
 		return err
 	}
 	fmt.Fprintf(a.out, "%d job(s) submitted to cluster %d.\n", n, res.Cluster)
-	if err := a.callCourier(home, res.Seq); err != nil {
-		return err
+	if err := a.callCourier(home, res.Seq); err != nil { // the jobs are queued all the same
+		a.say("logs and outputs are not brought for now: %v; \"skua fetch\" brings outputs", err)
 	}
 	if !wait {
 		return nil
@@ -251,14 +251,15 @@ func (a *app) progress(what string) transfer.Progress {
 		} else {
 			shown = now
 		}
-		fmt.Fprintf(a.err, "\r%s %s of %s ", what, bytes(done), bytes(total))
+		fmt.Fprintf(a.err, "\r%s %s of %s ", what, amount(done), amount(total))
 		if done == total {
 			fmt.Fprint(a.err, "\r\x1b[K")
 		}
 	}
 }
 
-func bytes(n int64) string {
+// amount writes a number of bytes for people.
+func amount(n int64) string {
 	v := float64(n)
 	for _, unit := range []string{"B", "kB", "MB", "GB"} {
 		if v < 1000 {

@@ -16,7 +16,16 @@ type table struct {
 	heads []string
 	right map[int]bool // columns that are aligned to the right
 	rows  [][]string
+	paint func(col int, cell string) string // the colour of a cell, on terminals that have them; may be nil
 }
+
+// Colours of terminals.
+const (
+	red    = "\x1b[31m"
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+	plain  = "\x1b[0m"
+)
 
 func newTable(heads ...string) *table { return &table{heads: heads, right: map[int]bool{}} }
 
@@ -30,35 +39,42 @@ func (t *table) write(w io.Writer) {
 		}
 	}
 	limit := terminalWidth(w)
+	colours := limit > 0 && t.paint != nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	var b strings.Builder
-	for _, row := range append([][]string{t.heads}, t.rows...) {
-		line := ""
+	for n, row := range append([][]string{t.heads}, t.rows...) {
+		used := 0
 		for i, cell := range row {
 			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
 			switch {
 			case t.right[i]:
-				line += pad + cell
+				cell = pad + cell
 			case i < len(row)-1:
-				line += cell + pad
-			default:
-				line += cell
+				cell += pad
 			}
-			if i < len(row)-1 {
-				line += " "
+			if i > 0 {
+				cell = " " + cell
 			}
+			cell = cut(cell, limit, used)
+			used += utf8.RuneCountInString(cell)
+			if colours && n > 0 {
+				if c := t.paint(i, cell); c != "" {
+					cell = c + cell + plain
+				}
+			}
+			b.WriteString(cell)
 		}
-		b.WriteString(cut(line, limit))
 		b.WriteByte('\n')
 	}
 	io.WriteString(w, b.String())
 }
 
-// cut shortens a line to at most limit characters; 0 means as long as it is.
-func cut(line string, limit int) string {
-	if limit <= 0 || utf8.RuneCountInString(line) <= limit {
-		return line
+// cut shortens a cell to what is left of a line of limit characters, of which some are used; limit 0
+// means as long as it is.
+func cut(cell string, limit, used int) string {
+	if limit <= 0 || used+utf8.RuneCountInString(cell) <= limit {
+		return cell
 	}
-	return string([]rune(line)[:limit])
+	return string([]rune(cell)[:max(limit-used, 0)])
 }
 
 // terminalWidth is the width of the terminal that w is; 0 when it is none.

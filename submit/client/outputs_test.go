@@ -137,3 +137,32 @@ func TestOverCluster(t *testing.T) {
 		}
 	}
 }
+
+// FuzzPlaces: whatever a machine calls a file, and whatever was asked for, what the user has not named
+// stays in the job's directory.
+func FuzzPlaces(f *testing.F) {
+	f.Add("made.dat", "", "a=b;c = d\\;e")
+	f.Add("results/sub/made.dat", "results/", "")
+	f.Add("../x", "..", "../x = y")
+	f.Fuzz(func(t *testing.T, name, declared, remap string) {
+		ad := classad.NewAd()
+		ad.SetString("Iwd", "/home/ann/jobs")
+		if declared != "" {
+			ad.SetString("TransferOutput", declared)
+		}
+		ad.SetString("TransferOutputRemaps", remap)
+		places, err := placesOf(ad, []job.File{{Name: name}}, "")
+		if err != nil {
+			return
+		}
+		named := map[string]bool{}
+		for _, to := range remaps(ad) {
+			named[filepath.Join("/home/ann/jobs", to)], named[filepath.Clean(to)] = true, true
+		}
+		for _, p := range places {
+			if rel, err := filepath.Rel("/home/ann/jobs", p.path); !named[p.path] && (err != nil || !filepath.IsLocal(rel)) {
+				t.Errorf("%q goes to %q", name, p.path)
+			}
+		}
+	})
+}

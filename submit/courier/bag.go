@@ -41,10 +41,13 @@ type parcel struct {
 	sent    bool // brought, and the matchmaker knows: its event is due
 }
 
+// delivery is how an errand went.
 type delivery struct {
 	id  job.ID
-	err error
+	err error // errGone: there is nothing to bring and never will be
 }
+
+var errGone = errors.New("the matchmaker has forgotten the job")
 
 const (
 	maxErrands   = 4
@@ -114,18 +117,18 @@ func (b *bag) start() {
 // bring puts a job's outputs into place and then tells the matchmaker.
 func (b *bag) bring(id job.ID) error {
 	files, err := b.pool.Fetch(b.ctx, id, "", nil)
-	switch {
-	case errors.Is(err, client.ErrNoOutputs):
-		b.log.Warn("the matchmaker has no outputs of a job any more", diag.KeyJob, id)
-	case err != nil:
+	if errors.Is(err, client.ErrNoOutputs) {
+		return errGone
+	}
+	if err != nil {
 		return err
 	}
 	res, err := b.pool.Act(b.ctx, wire.Deliver, wire.Selection{Jobs: []job.ID{id}}, "")
 	if err != nil {
 		return err
 	}
-	if why := res.Not[id.String()]; why != "" {
-		b.log.Warn("the matchmaker did not take note of a delivery", diag.KeyJob, id, "why", why)
+	if res.Not[id.String()] != "" {
+		return errGone
 	}
 	b.log.Info("outputs are in place", diag.KeyJob, id, "files", len(files))
 	return nil

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/transfer"
 	"skua/internal/wire"
@@ -159,6 +160,10 @@ func (c *Courier) loop(ctx context.Context, pages <-chan client.Page, handled ch
 			}
 			handled <- nil
 		case d := <-c.bag.done:
+			if errors.Is(d.err, errGone) {
+				c.log.Warn("outputs are lost: the matchmaker has forgotten the job", diag.KeyJob, d.id)
+				c.drop(d.id)
+			}
 			c.bag.settle(d)
 		case <-c.bag.timer.C:
 			c.bag.start()

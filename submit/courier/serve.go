@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"skua/internal/diag"
@@ -90,6 +91,37 @@ func Serve(ctx context.Context, h client.Home, log *slog.Logger) error {
 	}
 }
 
+// rest waits before the pool is asked again, which a laptop without a network may do for days.
+func rest(ctx context.Context) error {
+	t := time.NewTimer(15 * time.Second)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// errMoved ends the courier of a pool in which the user is no more.
+var errMoved = errors.New("the membership has changed")
+
+// mindMembership returns when m is not the user's membership any more, or when ctx ends.
+func mindMembership(ctx context.Context, h client.Home, m *membership.Membership) {
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if now, err := membership.Open(h.Member()); err == nil && (Dir(h, now) != Dir(h, m) || now.URL != m.URL) {
+				return
+			}
+		}
+	}
+}
+
 // serveOnce works until nothing is left to do. Work that is called for while it goes is found by whoever
 // calls, who tries the lock, or here, after the lock is free again: one of the two comes last.
 func serveOnce(ctx context.Context, h client.Home, log *slog.Logger) (again bool, err error) {
@@ -110,6 +142,14 @@ func serveOnce(ctx context.Context, h client.Home, log *slog.Logger) (again bool
 	if err != nil {
 		return false, err
 	}
+	ctx, stop := context.WithCancelCause(ctx)
+	var minding sync.WaitGroup
+	defer minding.Wait()
+	defer stop(nil)
+	minding.Go(func() {
+		mindMembership(ctx, h, m)
+		stop(errMoved)
+	})
 	pool, err := client.Connect(ctx, client.Connection{Home: h, Patient: true, Trouble: func(err error) {
 		log.Warn("the matchmaker cannot be asked; it is tried again", diag.KeyError, err)
 	}})
@@ -117,23 +157,34 @@ func serveOnce(ctx context.Context, h client.Home, log *slog.Logger) (again bool
 		return false, err
 	}
 	defer pool.Close()
-	work := filepath.Join(h.Host(), workFile)
+	work, told := filepath.Join(h.Host(), workFile), ""
 	for {
 		c, err := New(Config{Pool: pool, Host: host, Dir: Dir(h, m), Log: log})
 		if err != nil {
 			return false, err
 		}
 		left, err := c.Run(ctx)
-		if err != nil || left {
+		switch {
+		case errors.Is(context.Cause(ctx), errMoved):
+			log.Info("the user is in another pool now")
+			return true, nil
+		case diag.ExitCode(err) == diag.ExitUnreachable:
+			if err.Error() != told { // a night without a network leaves one line
+				log.Warn("the pool cannot be reached; it is tried again", diag.KeyError, err)
+			}
+			told = err.Error()
+			if err := rest(ctx); err != nil {
+				return false, err
+			}
+			continue
+		case err != nil || left:
 			return false, err // what could not be put anywhere is for the next courier
 		}
 		if err := os.Remove(work); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, err
 		}
 		// Whoever submitted before the removal has done so in an event.
-		if idle, err := c.idle(ctx); err != nil {
-			return false, err
-		} else if idle {
+		if idle, err := c.idle(ctx); err == nil && idle {
 			break
 		}
 		if err := Called(h); err != nil {
