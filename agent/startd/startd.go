@@ -100,6 +100,7 @@ type Daemon struct {
 	keepers []*keeper
 	adNow   chan struct{}              // wakes the advertiser
 	facts   atomic.Pointer[classad.Ad] // the machine's part of the ads
+	leaving atomic.Bool                // Vacate has begun: no offer is taken any more
 }
 
 // New checks the configuration. It starts nothing.
@@ -180,8 +181,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 }
 
 // Vacate asks every job to leave, with a checkpoint where it can, and waits until all have left and
-// the matchmaker knows, or until ctx ends.
+// the matchmaker knows, or until ctx ends. From now on no offer is taken.
 func (d *Daemon) Vacate(ctx context.Context, why string) error {
+	d.leaving.Store(true)
 	for _, k := range d.keepers {
 		k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.VacateAsked{At: at, Why: why} })
 	}

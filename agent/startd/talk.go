@@ -76,13 +76,16 @@ func (k *keeper) offered(offer wire.Offer, at time.Time, now job.Instant) slot.E
 	if k.slot.Tenancy.Claim == offer.Claim && k.slot.Tenancy.Phase != job.Free {
 		return slot.Tick{At: at, Now: now} // a duplicate of the offer that was taken
 	}
-	if k.slot.Tenancy.Phase == job.Free {
-		k.offer = offer
-		k.cfg.Terms = terms(offer.Terms)
-	} else {
+	switch {
+	case k.d.leaving.Load():
+		k.refuse(offer, "the agent is being stopped")
+		return slot.Tick{At: at, Now: now}
+	case k.slot.Tenancy.Phase != job.Free:
 		k.refuse(offer, "the slot has a claim")
 		return slot.Tick{At: at, Now: now}
 	}
+	k.offer = offer
+	k.cfg.Terms = terms(offer.Terms)
 	// The verdicts of a moment ago may not be those of now, and START may look at the job.
 	k.slot.Verdicts = k.verdicts(at)
 	return slot.Offered{At: at, Now: now, Job: offer.Job, Claim: offer.Claim, Epoch: offer.Epoch}

@@ -3,6 +3,8 @@ package pooltest_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +17,7 @@ import (
 // A week of owners at their desks, with everything that happens to machines, networks and programs in a
 // week. After every step all rules hold, and in the end every job has completed exactly once.
 func TestWeek(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range seeds() {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := week{rng: rand.New(rand.NewPCG(seed, 7))}
@@ -25,7 +27,7 @@ func TestWeek(t *testing.T) {
 					time.Sleep(time.Duration(w.rng.Int64N(int64(20 * time.Minute))))
 					w.p.Check(t)
 				}
-				w.calm(t)
+				w.calm()
 				w.p.Await(t, "all jobs have completed", time.Minute, 4*24*time.Hour, func() bool {
 					w.p.Check(t)
 					return w.left() == 0 || t.Failed()
@@ -35,6 +37,15 @@ func TestWeek(t *testing.T) {
 			})
 		})
 	}
+}
+
+// seeds are few, unless SKUA_SEEDS asks for more.
+func seeds() uint64 {
+	n, err := strconv.ParseUint(os.Getenv("SKUA_SEEDS"), 10, 32)
+	if err != nil {
+		return 2
+	}
+	return n
 }
 
 // rough is a bad network: a message in fifty is lost, one in fifty comes twice, one in ten late.
@@ -96,7 +107,7 @@ func (w *week) step(t *testing.T) {
 }
 
 // calm ends all trouble.
-func (w *week) calm(t *testing.T) {
+func (w *week) calm() {
 	for _, m := range w.p.Machines() {
 		m.Wake()
 		m.PlugIn()
