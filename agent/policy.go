@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"skua/agent/probe"
+	"skua/policy"
+	"skua/policy/classad"
 )
 
 func policyCommand(configFile *string) *cobra.Command {
@@ -35,23 +39,64 @@ func policyCommand(configFile *string) *cobra.Command {
 				if len(args) == 1 {
 					cfg.Policy = args[0]
 				}
-				p, err := readPolicy(cfg.Policy)
-				if err != nil {
-					return err
-				}
-				facts, err := probe.Facts(c.Context(), probe.FactsConfig{Machine: cfg.Name})
-				if facts == nil {
-					return err
-				}
-				for _, line := range p.Explain(facts) {
-					fmt.Fprintln(c.OutOrStdout(), line)
-					for _, why := range line.Because {
-						fmt.Fprintln(c.OutOrStdout(), "             not:", why)
-					}
-				}
-				return nil
+				return explain(c, cfg)
 			},
 		},
 	)
 	return root
+}
+
+// explain prints each expression of the policy with its value now, and what keeps it from being true.
+func explain(c *cobra.Command, cfg fileConfig) error {
+	p, err := readPolicy(cfg.Policy)
+	if err != nil {
+		return err
+	}
+	ad, err := machineNow(c.Context(), cfg, p)
+	if err != nil {
+		return err
+	}
+	for _, line := range p.Explain(ad) {
+		fmt.Fprintln(c.OutOrStdout(), line)
+		for _, why := range line.Because {
+			fmt.Fprintln(c.OutOrStdout(), "             not:", why)
+		}
+	}
+	return nil
+}
+
+// machineNow is the ad of this machine as a free slot would show it at this moment.
+func machineNow(ctx context.Context, cfg fileConfig, p *policy.Policy) (*classad.Ad, error) {
+	facts, err := probe.Facts(ctx, probe.FactsConfig{Machine: cfg.Name})
+	if facts == nil {
+		return nil, err
+	}
+	now := time.Now()
+	ad := p.SlotAd(facts, max(cfg.Slots, 1))
+	ad.SetString("State", "Unclaimed")
+	ad.SetString("Activity", "Idle")
+	ad.SetInt("EnteredCurrentActivity", now.Unix())
+	policy.SetClock(ad, now)
+	if load, err := probe.NewLoadMeter("").Load(ctx, 0); err == nil {
+		load.Set(ad)
+	}
+	if cfg.Owner != nil && !*cfg.Owner {
+		return ad, nil
+	}
+	w, err := probe.NewWatcher(cfg.WatchConfig())
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	w.Settle(ctx)
+	now = time.Now()
+	ad.SetInt("KeyboardIdle", int64(w.Idle(now)/time.Second))
+	if idle, ok := w.ConsoleIdle(now); ok {
+		ad.SetInt("ConsoleIdle", int64(idle/time.Second))
+	}
+	stop()
+	<-ended
+	return ad, nil
 }

@@ -163,12 +163,15 @@ func (m *Machine) watch() Watch {
 		return nil
 	}
 	return func(touched func(probe.Active)) (Owner, error) {
-		return probe.NewWatcher(probe.WatchConfig{
-			Displays: m.settings.Displays,
-			SkipTTYs: m.settings.TTYs != nil && !*m.settings.TTYs,
-			OnActive: touched, Log: m.log,
-		})
+		cfg := m.settings.WatchConfig()
+		cfg.OnActive, cfg.Log = touched, m.log
+		return probe.NewWatcher(cfg)
 	}
+}
+
+// WatchConfig says where the owner's input is looked for.
+func (s Settings) WatchConfig() probe.WatchConfig {
+	return probe.WatchConfig{Displays: s.Displays, SkipTTYs: s.TTYs != nil && !*s.TTYs}
 }
 
 // RealStarter is a starter.Starter as a [Starter].

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"skua/agent/starter"
+	"skua/internal/diag"
+)
+
+func TestMain(m *testing.M) {
+	starter.MaybeInit()
+	os.Exit(m.Run())
+}
+
+// What goes wrong is said with the file, the line and what to do, and in the exit code.
+func TestCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good := write("agent.toml", "name = \"desk\"\ndir = \""+filepath.ToSlash(dir)+"/state\"\n")
+	bad := write("bad.toml", "name = \"desk\"\nslotz = 2\n")
+	policy := write("policy.toml", "[owner]\nidle_after = \"20m\"\n")
+	badPolicy := write("bad-policy.toml", "[owner]\nidle_afer = \"20m\"\n")
+
+	for _, tt := range []struct {
+		name   string
+		args   []string
+		code   int
+		stdout string
+		stderr string
+	}{
+		{"help teaches", []string{"--help"}, diag.ExitOK, "skua-agent join TOKEN", ""},
+		{"version", []string{"--version"}, diag.ExitOK, "skua-agent dev", ""},
+		{"unknown flag", []string{"--nope"}, diag.ExitUsage, "", "skua-agent --help says what there is"},
+		{"unknown key", []string{"--config", bad, "run"}, diag.ExitFailure, "", `bad.toml:2: unknown key "slotz"`},
+		{"missing file", []string{"--config", filepath.Join(dir, "none.toml"), "run"}, diag.ExitFailure, "", "none.toml"},
+		{"not in a pool", []string{"--config", good, "run"}, diag.ExitFailure, "", "skua-agent join TOKEN"},
+		{"no token", []string{"--config", good, "join"}, diag.ExitUsage, "", "join wants one token"},
+		{"bad token", []string{"--config", good, "join", "garbage"}, diag.ExitFailure, "", "token"},
+		{"good policy", []string{"policy", "check", policy}, diag.ExitOK, "is good", ""},
+		{"bad policy", []string{"policy", "check", badPolicy}, diag.ExitFailure, "", `did you mean "idle_after"?`},
+		{"policy explained", []string{"--config", good, "policy", "explain", policy}, diag.ExitOK, "START", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr strings.Builder
+			if code := run(t.Context(), tt.args, &stdout, &stderr); code != tt.code {
+				t.Errorf("exit code %d, want %d", code, tt.code)
+			}
+			if !strings.Contains(stdout.String(), tt.stdout) || !strings.Contains(stderr.String(), tt.stderr) {
+				t.Errorf("standard output %q\nstandard error %q\nwant %q and %q", stdout.String(), stderr.String(), tt.stdout, tt.stderr)
+			}
+		})
+	}
+}
