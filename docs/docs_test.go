@@ -213,6 +213,10 @@ func TestPackagedFiles(t *testing.T) {
 			Log   string `toml:"log"`
 			startd.Settings
 		})},
+		{"matchmaker.toml", new(struct {
+			Log string `toml:"log"`
+			server.Settings
+		})},
 	} {
 		text := read(t, filepath.Join("..", "packaging", tt.name))
 		for _, text := range []string{text, comment.ReplaceAllString(text, "$1")} {
