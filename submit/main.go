@@ -96,7 +96,7 @@ A first session:
 	root.AddCommand(
 		a.submitCommand(), a.qCommand(), a.waitCommand(), a.fetchCommand(), a.historyCommand(),
 		a.holdCommand(), a.releaseCommand(), a.rmCommand(),
-		a.statusCommand(),
+		a.statusCommand(), a.classadCommand(),
 		a.loginCommand(), a.upCommand(), a.versionCommand(), a.courierCommand(),
 	)
 	return root

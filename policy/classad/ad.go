@@ -15,7 +15,7 @@ type Ad struct {
 	shape   *shape  // nil while there are no attributes
 	slots   []Value // where shape says; an expression is of kind unevaluated
 	parent  *Ad
-	changes uint32
+	changed uint64 // grows with each change, of any ad; 0: never
 
 	// prepared is what [Match] has found out about the ad, a *preparation. It is read and written
 	// atomically, but the type is not atomic.Pointer, for ads may be copied.
@@ -47,7 +47,7 @@ func (a *Ad) SetString(name, s string) { a.set(spelledName(name), stringValue(s)
 func (a *Ad) SetBool(name string, b bool) { a.set(spelledName(name), boolValue(b)) }
 
 func (a *Ad) set(name *spelled, slot Value) {
-	a.changed()
+	a.touch()
 	if i := a.shape.slot(name.key); i >= 0 {
 		a.slots[i] = slot
 		return
@@ -71,9 +71,22 @@ func (a *Ad) rebuild(from *Ad, leaveOut *spelled) {
 	a.shape, a.slots = s, slots
 }
 
-func (a *Ad) changed() {
-	a.changes++
+// changes counts the changes of all ads. That the latest one of an ad and those it is chained to is
+// still the same shows that none of them has changed, and that they are the same ads.
+var changes atomic.Uint64
+
+func (a *Ad) touch() {
+	a.changed = changes.Add(1)
 	atomic.StorePointer(&a.prepared, nil)
+}
+
+// latest is the latest change of a and those it is chained to.
+func (a *Ad) latest() uint64 {
+	n := uint64(0)
+	for ; a != nil; a = a.parent {
+		n = max(n, a.changed)
+	}
+	return n
 }
 
 // newAd makes an ad of names and slots in the same order, and keeps neither. Of a name that comes
@@ -101,7 +114,7 @@ func newAd(names []*spelled, slots []Value) *Ad {
 func (a *Ad) Delete(name string) {
 	n := spelledName(name)
 	if a.shape.slot(n.key) >= 0 {
-		a.changed()
+		a.touch()
 		a.rebuild(a, n)
 	}
 	if _, ok := a.parent.find(n.key); ok {
@@ -181,7 +194,7 @@ func (a *Ad) SetParent(p *Ad) {
 			return
 		}
 	}
-	a.changed()
+	a.touch()
 	a.parent = p
 }
 

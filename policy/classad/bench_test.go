@@ -138,7 +138,7 @@ func BenchmarkCold(b *testing.B) {
 		b.ReportAllocs()
 		j, m := mustAd(b, job), mustAd(b, texts[1])
 		for b.Loop() {
-			m.changed()
+			m.touch()
 			Match(j, m)
 		}
 	})

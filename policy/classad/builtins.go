@@ -46,10 +46,12 @@ func (f *builtin) eval(ev *evaluator, sc *scope, args []node) Value {
 	if len(args) < f.min || f.max != anyNumber && len(args) > f.max {
 		return errorValue
 	}
-	if f.lazy != nil {
-		return f.lazy(ev, sc, args)
-	}
 	base := len(ev.stack)
+	if f.lazy != nil {
+		v := f.lazy(ev, sc, args)
+		ev.release(base)
+		return v
+	}
 	for _, a := range args {
 		v := ev.eval(a, sc)
 		if v.kind == String {
@@ -61,9 +63,14 @@ func (f *builtin) eval(ev *evaluator, sc *scope, args []node) Value {
 		ev.stack = append(ev.stack, v)
 	}
 	v := f.strict(ev, ev.stack[base:len(ev.stack):len(ev.stack)])
+	ev.release(base)
+	return v
+}
+
+// release takes from the stack what stands there from base on.
+func (ev *evaluator) release(base int) {
 	clear(ev.stack[base:])
 	ev.stack = ev.stack[:base]
-	return v
 }
 
 // worst returns Error if one of the values is an error, else Undefined if one is undefined, else
@@ -84,19 +91,21 @@ func worst(vals ...Value) Kind {
 // nothing is the value of a function that passes on its arguments' worst.
 func nothing(k Kind) Value { return Value{kind: k} }
 
-// elements evaluates the elements of a list.
+// elements evaluates the elements of a list. They stand on the stack until whoever wants them, or the
+// function that does, releases them.
 func (ev *evaluator) elements(list Value) []Value {
 	if !ev.spend(16 * len(list.body().elems)) {
 		return nil
 	}
-	out := make([]Value, len(list.body().elems))
-	for i, e := range list.body().elems {
-		out[i] = ev.eval(e, list.body().sc)
+	base := len(ev.stack)
+	for _, e := range list.body().elems {
+		v := ev.eval(e, list.body().sc)
+		ev.stack = append(ev.stack, v)
 		if ev.failed() {
 			break
 		}
 	}
-	return out
+	return ev.stack[base:len(ev.stack):len(ev.stack)]
 }
 
 // text pays for a string that a function made.

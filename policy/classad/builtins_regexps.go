@@ -48,11 +48,11 @@ func regexpMatch(ev *evaluator, args []Value) Value {
 // matchAny tells whether the pattern matches one of the texts.
 func matchAny(ev *evaluator, re *regex, texts ...string) Value {
 	for _, s := range texts {
-		m, ok := re.find(ev, s, false)
+		is, ok := re.matches(ev, s)
 		if !ok {
 			return ev.fail()
 		}
-		if m != nil {
+		if is {
 			return boolValue(true)
 		}
 	}

@@ -35,10 +35,14 @@ func init() {
 	)
 }
 
+const usualSeparators = " ,"
+
+var usualSet = byteSet{' ': true, ',': true}
+
 // separators is the argument at i, or the usual separators if there is none.
 func separators(args []Value, i int) (string, bool) {
 	if len(args) <= i {
-		return " ,", true
+		return usualSeparators, true
 	}
 	return args[i].text(), args[i].kind == String
 }
@@ -46,22 +50,32 @@ func separators(args []Value, i int) (string, bool) {
 func fieldsOf(s, seps string) []string {
 	set := byteSetOf(seps)
 	var fields []string
-	for i := 0; i <= len(s); i++ {
-		start := i
+	for f, rest := nextField(s, set); f != ""; f, rest = nextField(rest, set) {
+		fields = append(fields, f)
+	}
+	return fields
+}
+
+// nextField cuts the first field from a string list; "" if there is none.
+func nextField(s string, set *byteSet) (field, rest string) {
+	for s != "" && field == "" {
+		i := 0
 		for i < len(s) && !set[s[i]] {
 			i++
 		}
-		if f := strings.Trim(s[start:i], " \t\n\v\f\r"); f != "" {
-			fields = append(fields, f)
-		}
+		field = strings.Trim(s[:i], " \t\n\v\f\r")
+		s = s[min(i+1, len(s)):]
 	}
-	return fields
+	return field, s
 }
 
 // A byteSet has the separators of a list. Looking them up takes the same time however many they are.
 type byteSet [256]bool
 
 func byteSetOf(s string) *byteSet {
+	if s == usualSeparators {
+		return &usualSet
+	}
 	var set byteSet
 	for i := range len(s) {
 		set[s[i]] = true
@@ -126,16 +140,23 @@ func allIn(name string, set bool, equal func(a, b string) bool) builtin {
 		if args[0].kind == Undefined {
 			return boolValue(set) // the empty set is in any other
 		}
-		wanted := []string{args[0].text()}
-		if set {
-			wanted = fieldsOf(args[0].text(), seps)
+		within := byteSetOf(seps)
+		in := func(w string) bool {
+			for f, rest := nextField(args[1].text(), within); f != ""; f, rest = nextField(rest, within) {
+				if equal(f, w) {
+					return true
+				}
+			}
+			return false
 		}
-		fields := fieldsOf(args[1].text(), seps)
-		for _, w := range wanted {
-			if !ev.spend(16 * len(fields)) {
+		if !set {
+			return boolValue(in(args[0].text()))
+		}
+		for w, rest := nextField(args[0].text(), within); w != ""; w, rest = nextField(rest, within) {
+			if !ev.spend(len(args[1].text())) {
 				return errorValue
 			}
-			if !slices.ContainsFunc(fields, func(f string) bool { return equal(f, w) }) {
+			if !in(w) {
 				return boolValue(false)
 			}
 		}

@@ -197,11 +197,14 @@ func (n *attrRef) selectFrom(ev *evaluator, base Value) Value {
 	case AdKind:
 		return n.lookup(ev, base.body().sc)
 	case List:
+		bottom := len(ev.stack)
 		vals := ev.elements(base)
 		for i, v := range vals {
 			vals[i] = n.selectFrom(ev, v)
 		}
-		return ev.list(vals)
+		list := ev.list(vals)
+		ev.release(bottom)
+		return list
 	}
 	return errorValue
 }

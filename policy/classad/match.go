@@ -39,7 +39,7 @@ type preparation struct {
 	rest   node    // nil: there is none
 	few    [4]test // where tests begin
 
-	changes uint32 // the state of parent
+	changed uint64 // the latest change of parent
 	known   atomic.Pointer[[]knownSlot]
 }
 
@@ -56,7 +56,7 @@ type test struct {
 // prepare returns what is known of a, finding it out if need be. Two that do so at once find the same.
 func (a *Ad) prepare() *preparation {
 	p := (*preparation)(atomic.LoadPointer(&a.prepared))
-	if p == nil || p.parent != a.parent || p.parent != nil && p.changes != p.parent.changes {
+	if p == nil || p.parent != a.parent || p.parent != nil && p.changed != p.parent.latest() {
 		p = newPreparation(a)
 		atomic.StorePointer(&a.prepared, unsafe.Pointer(p))
 	}
@@ -64,17 +64,10 @@ func (a *Ad) prepare() *preparation {
 }
 
 func newPreparation(a *Ad) *preparation {
-	p := &preparation{parent: a.parent}
+	p := &preparation{parent: a.parent, changed: a.parent.latest()}
 	p.tests = p.few[:0]
 	slot, _ := a.find(keyRequirements)
 	e := slot.expr()
-	if a.parent != nil {
-		p.changes = a.parent.changes
-		if a.parent.parent != nil { // whose changes would go unnoticed
-			p.rest = e.root
-			return p
-		}
-	}
 	var rest []node
 	for _, c := range e.Flatten(a).Conjuncts() {
 		v, isConstant := constantOf(c.root)
@@ -224,10 +217,8 @@ func (p *preparation) value(a *Ad, key atom, slot Value, other *Ad) Value {
 		}
 	}
 	k := knownSlot{key: key}
-	if a.parent == nil || a.parent.parent == nil {
-		k.v, k.constant = constantOf(slot.expr().Flatten(a).root)
-		k.constant = k.constant && k.v.kind != List && k.v.kind != AdKind
-	}
+	k.v, k.constant = constantOf(slot.expr().Flatten(a).root)
+	k.constant = k.constant && k.v.kind != List && k.v.kind != AdKind
 	more := append((*known)[:len(*known):len(*known)], k)
 	p.known.Store(&more) // another's addition may be lost, and is then made again
 	return p.value(a, key, slot, other)

@@ -123,6 +123,18 @@ func linearCost(pattern string) (int, bool) {
 	return len(prog.Inst), true
 }
 
+// matches reports whether the pattern matches; ok as with find.
+func (re *regex) matches(ev *evaluator, subject string) (is, ok bool) {
+	if re.linear != nil && re.strictlyLinear {
+		if !ev.spend(len(subject)) || !ev.spend(len(subject)*re.cost/4) {
+			return false, false
+		}
+		return re.linear.MatchString(toLatin1(subject)), true
+	}
+	m, ok := re.find(ev, subject, false)
+	return m != nil, ok
+}
+
 // find returns the bounds, in bytes, of the groups of the first match or of all, with -1 for a group
 // that had no part. It reports false if that took too long.
 func (re *regex) find(ev *evaluator, subject string, all bool) (matches [][]int, ok bool) {
