@@ -30,10 +30,7 @@ func TestFreeze(t *testing.T) {
 			if err := i.Freeze(); err != nil {
 				t.Fatal(err)
 			}
-			all, still := threads(t, jobPids(t, pid))
-			if all < 4 || still != all {
-				t.Errorf("%d of %d threads stand still", still, all)
-			}
+			stopped(t, pid, 4)
 			if !standsStill(t, i, "out") {
 				t.Error("the job writes while it is frozen")
 			}

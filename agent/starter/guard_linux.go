@@ -182,7 +182,7 @@ func (p *pid1) awaitFrozen() error {
 	deadline := time.Now().Add(freezeLimit)
 	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
 		// One in an uninterruptible wait stops before it would run any instruction of its program.
-		_, moving := threadsIn("TtZXD")
+		moving := threadsIn("RSIP")
 		if moving == 0 {
 			return nil
 		}
@@ -194,22 +194,18 @@ func (p *pid1) awaitFrozen() error {
 }
 
 // threadsIn counts the threads in this pid namespace, ours excepted, whose state is one of states, as
-// proc_pid_stat(5) spells them, and those in any other.
-func threadsIn(states string) (in, others int) {
+// proc_pid_stat(5) spells them.
+func threadsIn(states string) (n int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/task/[0-9]*/stat") // the pattern is well formed
 	for _, f := range stats {
 		if strings.HasPrefix(f, "/proc/1/") {
 			continue
 		}
-		switch st, err := readStat(f); {
-		case err != nil: // it has ended
-		case strings.IndexByte(states, st.state) >= 0:
-			in++
-		default:
-			others++
+		if st, err := readStat(f); err == nil && strings.IndexByte(states, st.state) >= 0 {
+			n++
 		}
 	}
-	return in, others
+	return n
 }
 
 // procStat is what we read of a process's or thread's stat file.

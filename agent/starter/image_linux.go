@@ -104,7 +104,16 @@ func (p *pid1) freezeForDump() error {
 		if err := p.awaitFrozen(); err != nil {
 			return err
 		}
-		if n, _ := threadsIn("D"); n == 0 {
+		// The kernel counts a thread as frozen shortly before it has gone to sleep in a vfork.
+		deadline := time.Now().Add(freezeLimit)
+		running := threadsIn("R")
+		for ; running > 0; running = threadsIn("R") {
+			if time.Now().After(deadline) {
+				return fmt.Errorf("%d threads have not stopped after %v", running, freezeLimit)
+			}
+			time.Sleep(50 * time.Microsecond)
+		}
+		if threadsIn("D") == 0 {
 			return nil
 		}
 		if err := p.setFrozen(false); err != nil {

@@ -255,6 +255,16 @@ func standsStill(t testing.TB, i *Init, name string) bool {
 	return true
 }
 
+// stopped checks that every thread behind the init has stopped, of which there are at least some. The
+// kernel counts a thread as frozen shortly before it sleeps, so a second look is allowed.
+func stopped(t testing.TB, init, some int) {
+	t.Helper()
+	await(t, "every thread has stopped", func() bool {
+		all, still := threads(t, jobPids(t, init))
+		return all >= some && still == all
+	})
+}
+
 // frozen reports whether every thread behind the init stands still, and keeps doing so. A single look
 // may meet a job that only waits for something.
 func frozen(t testing.TB, i *Init, init int, name string) bool {
