@@ -34,7 +34,7 @@ func TestPresence(t *testing.T) {
 	w.last = at(0)
 	p.touch(at(0))
 	w.last = at(80 * time.Millisecond)
-	idle(at(500*time.Millisecond), time.Hour)
+	idle(at(400*time.Millisecond), time.Hour)
 	if _, ok := p.judge(at(900 * time.Millisecond)); ok {
 		t.Error("judged before the second was over")
 	}
