@@ -1,0 +1,402 @@
+package realpool
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Patience is how long a test waits for anything that should happen soon.
+const Patience = 60 * time.Second
+
+// Config describes a pool.
+type Config struct {
+	Agents int // number of machines
+	Slots  int // of each; 0 means 1
+	Lease  int // in seconds; 0 means 6
+
+	// Policy is what policy.toml of the machine with that number says, from 1 on; nil means machines
+	// that are nobody's. The shared journal is added.
+	Policy func(machine int) string
+	// Agent is what agent.toml says beyond what every agent needs.
+	Agent func(machine int) string
+}
+
+// Pool is a running pool.
+type Pool struct {
+	Dir        string // everything except the journal
+	Journal    string // a directory that jobs find at the same path
+	Matchmaker *Program
+	Agents     []*Program
+
+	t   testing.TB
+	bin string
+	url string
+}
+
+// Build builds the programs into dir.
+func Build(dir string) error {
+	for program, pkg := range map[string]string{"skua": "./submit", "skua-agent": "./agent", "skua-matchmaker": "./matchmaker"} {
+		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, program), pkg)
+		cmd.Dir = filepath.Join("..", "..")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", program, err, out)
+		}
+	}
+	return nil
+}
+
+// Start starts a pool with the programs in bin, and waits until every machine has offered its slots.
+func Start(t testing.TB, bin string, cfg Config) *Pool {
+	t.Helper()
+	p := New(t, bin)
+	if cfg.Lease == 0 {
+		cfg.Lease = 6
+	}
+	p.Write("matchmaker.toml", fmt.Sprintf(`data = %q
+listen = %q
+url = %q
+log = "debug"
+[leases]
+lease = "%ds"
+renew = "1s"
+offer = "2s"
+guard = "1s"
+`, filepath.Join(p.Dir, "matchmaker"), strings.TrimPrefix(p.url, "https://"), p.url, cfg.Lease))
+	p.StartMatchmaker()
+	p.Must("skua", "login", p.Admin("token", "user", "researcher"))
+	if cfg.Agents == 0 {
+		return p
+	}
+	token := p.Admin("token", "agent", "--uses", strconv.Itoa(cfg.Agents))
+	for i := range cfg.Agents {
+		name := fmt.Sprint("desk", i+1)
+		policy := "preset = \"dedicated\"\n"
+		if cfg.Policy != nil {
+			policy = cfg.Policy(i + 1)
+		}
+		p.Write(name+"-policy.toml", policy+fmt.Sprintf("[shared_fs]\nmounts = [%q]\n", p.Journal))
+		agent := fmt.Sprintf("name = %q\ndir = %q\npolicy = %q\nslots = %d\nlog = \"debug\"\n",
+			name, filepath.Join(p.Dir, name), name+"-policy.toml", max(cfg.Slots, 1))
+		if cfg.Agent != nil {
+			agent += cfg.Agent(i + 1)
+		} else {
+			agent += "owner = false\n"
+		}
+		config := p.Write(name+".toml", agent)
+		p.Must("skua-agent", "--config", config, "join", token)
+		p.Agents = append(p.Agents, p.Launch(name, "skua-agent", "--config", config, "run"))
+	}
+	slots := cfg.Agents * max(cfg.Slots, 1)
+	p.Await("every slot is offered", func() bool {
+		out, _, _ := p.Run("", "skua", "status", "--json")
+		return strings.Count(out, `"Unclaimed"`) == slots
+	})
+	return p
+}
+
+// New makes a pool in which nothing runs yet.
+func New(t testing.TB, bin string) *Pool {
+	t.Helper()
+	// Short, since the names of sockets are bounded.
+	dir, err := os.MkdirTemp("", "skua-real-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Pool{Dir: dir, t: t, bin: bin, url: "https://" + freeAddress(t)}
+	// Jobs have a /tmp of their own, so what they share with the machine lies elsewhere.
+	for _, place := range []string{"/srv", "/mnt", os.Getenv("HOME")} {
+		if p.Journal, err = os.MkdirTemp(place, "skua-journal-"); err == nil {
+			break
+		}
+	}
+	if err == nil {
+		err = os.Chmod(p.Journal, 0o777) // jobs run under ids of their own
+	}
+	if err != nil {
+		t.Fatalf("make a directory for the journal: %v", err)
+	}
+	t.Cleanup(p.clean)
+	return p
+}
+
+// freeAddress gives a loopback address that nobody listens on.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// StartMatchmaker starts the matchmaker, or starts it again, and waits until it serves.
+func (p *Pool) StartMatchmaker() {
+	p.t.Helper()
+	p.Matchmaker = p.Launch("matchmaker", "skua-matchmaker", "--config", filepath.Join(p.Dir, "matchmaker.toml"))
+	p.Await("the matchmaker serves", func() bool {
+		p.Matchmaker.MustRun()
+		_, _, code := p.Run("", "skua-matchmaker", "--config", filepath.Join(p.Dir, "matchmaker.toml"), "members")
+		return code == 0
+	})
+}
+
+// RestartAgent starts an agent whose process has ended again.
+func (p *Pool) RestartAgent(n int) {
+	p.t.Helper()
+	old := p.Agents[n-1]
+	p.Agents[n-1] = p.Launch(old.Name, old.args...)
+}
+
+// Write writes a file of the pool's directory and gives its path.
+func (p *Pool) Write(name, text string) string {
+	p.t.Helper()
+	path := filepath.Join(p.Dir, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+		p.t.Fatal(err)
+	}
+	return path
+}
+
+// Script writes an executable shell script.
+func (p *Pool) Script(name, text string) {
+	p.t.Helper()
+	path := p.Write(name, "#!/bin/sh\n"+text)
+	if err := os.Chmod(path, 0o755); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// Read gives the content of a file in the pool's directory, "" when there is none.
+func (p *Pool) Read(name string) string {
+	data, _ := os.ReadFile(filepath.Join(p.Dir, name))
+	return string(data)
+}
+
+// command makes a command of the user: of a program that was built, or of the system.
+func (p *Pool) command(ctx context.Context, dir string, args ...string) *exec.Cmd {
+	name := args[0]
+	if path := filepath.Join(p.bin, name); fileExists(path) {
+		name = path
+	}
+	cmd := exec.CommandContext(ctx, name, args[1:]...)
+	cmd.Dir = filepath.Join(p.Dir, dir)
+	cmd.Env = append(os.Environ(), "SKUA_HOME="+filepath.Join(p.Dir, "home"), "PATH="+p.bin+":"+os.Getenv("PATH"))
+	cmd.WaitDelay = time.Second // a courier may have kept the output open
+	return cmd
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// Run runs a command in a directory of the pool's to its end.
+func (p *Pool) Run(dir string, args ...string) (stdout, stderr string, code int) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	cmd := p.command(ctx, dir, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if err != nil && !errors.As(err, new(*exec.ExitError)) && !errors.Is(err, exec.ErrWaitDelay) {
+		p.t.Fatalf("%s: %v", strings.Join(args, " "), err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// Must runs a command that must succeed and gives its output.
+func (p *Pool) Must(args ...string) string {
+	p.t.Helper()
+	stdout, stderr, code := p.Run("", args...)
+	if code != 0 {
+		p.t.Fatalf("%s: exit %d\n%s%s", strings.Join(args, " "), code, stdout, stderr)
+	}
+	return stdout
+}
+
+// Admin gives an order to the matchmaker.
+func (p *Pool) Admin(args ...string) string {
+	p.t.Helper()
+	args = append([]string{"skua-matchmaker", "--config", filepath.Join(p.Dir, "matchmaker.toml")}, args...)
+	return strings.TrimSpace(p.Must(args...))
+}
+
+// Submit submits a job description, whose file it writes, and gives the cluster.
+func (p *Pool) Submit(name, description string) string {
+	p.t.Helper()
+	p.Write(name, description)
+	return p.cluster(p.Must("skua", "submit", name))
+}
+
+func (p *Pool) cluster(said string) string {
+	p.t.Helper()
+	m := regexp.MustCompile(`submitted to cluster (\d+)`).FindStringSubmatch(said)
+	if m == nil {
+		p.t.Fatalf("submit did not name a cluster: %q", said)
+	}
+	return m[1]
+}
+
+// Await looks until ok holds, and fails the test when it does not in time.
+func (p *Pool) Await(what string, ok func() bool) {
+	p.t.Helper()
+	p.AwaitFor(Patience, what, ok)
+}
+
+// AwaitFor is [Pool.Await] with a limit of its own.
+func (p *Pool) AwaitFor(limit time.Duration, what string, ok func() bool) {
+	p.t.Helper()
+	for deadline := time.Now().Add(limit); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("after %v still not: %s", limit, what)
+		}
+	}
+}
+
+// Program is a program of the pool that runs in the background.
+type Program struct {
+	Name string
+
+	p     *Pool
+	args  []string
+	log   string
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+// Launch starts a program with its output in a log file.
+func (p *Pool) Launch(name string, args ...string) *Program {
+	p.t.Helper()
+	g := &Program{Name: name, p: p, args: args, log: filepath.Join(p.Dir, name+".log"), ended: make(chan struct{})}
+	log, err := os.OpenFile(g.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer log.Close()
+	g.cmd = p.command(context.Background(), "", args...)
+	g.cmd.Stdout, g.cmd.Stderr = log, log
+	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := g.cmd.Start(); err != nil {
+		p.t.Fatalf("start %s: %v", name, err)
+	}
+	go func() {
+		_ = g.cmd.Wait() // ProcessState says it
+		close(g.ended)
+	}()
+	p.t.Cleanup(func() { g.end() })
+	return g
+}
+
+// Pid is its process id.
+func (g *Program) Pid() int { return g.cmd.Process.Pid }
+
+// Log is what it has said so far, in all its runs.
+func (g *Program) Log() string {
+	data, _ := os.ReadFile(g.log)
+	return string(data)
+}
+
+// MustRun fails the test when the program has ended.
+func (g *Program) MustRun() {
+	g.p.t.Helper()
+	select {
+	case <-g.ended:
+		g.p.t.Fatalf("%s has ended: %v", g.Name, g.cmd.ProcessState)
+	default:
+	}
+}
+
+// Kill ends it with SIGKILL.
+func (g *Program) Kill() {
+	_ = g.cmd.Process.Kill() // it may have ended
+	<-g.ended
+}
+
+// Stop ends it with SIGTERM and gives its exit code.
+func (g *Program) Stop() int {
+	g.p.t.Helper()
+	_ = g.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-g.ended:
+		return g.cmd.ProcessState.ExitCode()
+	case <-time.After(Patience):
+		g.Kill()
+		g.p.t.Errorf("%s does not end after SIGTERM", g.Name)
+		return -1
+	}
+}
+
+// end ends it at the end of a test, with its log if that has failed.
+func (g *Program) end() {
+	select {
+	case <-g.ended:
+	default:
+		g.Kill()
+	}
+	if g.p.t.Failed() {
+		g.p.t.Logf("log of %s:\n%s", g.Name, tail(g.Log(), 60))
+	}
+}
+
+// tail gives the last n lines.
+func tail(text string, n int) string {
+	lines := strings.SplitAfter(text, "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "")
+}
+
+// StopCourier ends the background process that submits have started. It would end by itself some minutes
+// after the last job.
+func (p *Pool) StopCourier() {
+	p.t.Helper()
+	locks, _ := filepath.Glob(filepath.Join(p.Dir, "home", "hosts", "*", "courier.lock")) // the pattern is well formed
+	for _, lock := range locks {
+		data, err := os.ReadFile(lock)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+		if err != nil {
+			p.t.Fatalf("%s: %v", lock, err)
+		}
+		_ = syscall.Kill(pid, syscall.SIGTERM) // it may have ended
+		p.Await("the courier ends", func() bool { return state(fmt.Sprint("/proc/", pid)) == 0 })
+	}
+}
+
+// Cgroups gives the cgroups of the pool's claims.
+func (p *Pool) Cgroups() []string { return claimCgroups(p.Dir) }
+
+// Exists reports whether there is such a file.
+func Exists(path string) bool { return fileExists(path) }
+
+// clean removes what the pool has made. Its programs have ended.
+func (p *Pool) clean() {
+	if p.t.Failed() {
+		out, _ := os.ReadFile(filepath.Join(p.Dir, "home", "courier.log"))
+		p.t.Logf("log of the courier:\n%s", tail(string(out), 20))
+	}
+	for _, proc := range p.Leftovers() {
+		_ = syscall.Kill(proc.Pid, syscall.SIGKILL)
+	}
+	p.AwaitFor(10*time.Second, "nothing of the pool runs", func() bool { return len(p.Leftovers()) == 0 })
+	removeCgroups(p.Dir)
+	for _, dir := range []string{p.Dir, p.Journal} {
+		if err := os.RemoveAll(dir); err != nil {
+			p.t.Errorf("clean up: %v", err)
+		}
+	}
+}
