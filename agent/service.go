@@ -25,6 +25,7 @@ ExecStart={{.Path|cmdEscape}}{{range .Arguments}} {{.|cmd}}{{end}}
 Restart=always
 RestartSec=2
 KillMode=process
+Nice=-5
 Delegate=yes
 TimeoutStopSec=15min
 

@@ -194,8 +194,8 @@ func TestOverrides(t *testing.T) {
 	var file policy.File
 	for text, into := range map[string]**policy.Expression{
 		`TARGET.Owner == "mira" && KeyboardIdle > 10`: &file.Expressions.Start,
-		`KeybordIdle < 60`:                            &file.Expressions.Suspend,
-		`TARGET.JobPrio * 2 + 1`:                      &file.Expressions.Rank,
+		`KeybordIdle < 60`:       &file.Expressions.Suspend,
+		`TARGET.JobPrio * 2 + 1`: &file.Expressions.Rank,
 	} {
 		*into = new(policy.Expression)
 		if err := (*into).UnmarshalText([]byte(text)); err != nil {

@@ -133,8 +133,14 @@ func TestParseMetaRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, change := range [][2]string{
-		{`"v":1`, `"v":2`}, {`"v":1`, `"v":0`}, {`{`, ``}, {`"pid":1000`, `"pid":1`}, {`"pid":1000`, `"pid":4194304`},
-		{`"free_pid":2000`, `"free_pid":-1`}, {`"last_pid":1000`, `"last_pid":99999999`}, {`ic_ns":1`, `ic_ns":-1`},
+		{`"v":1`, `"v":2`},
+		{`"v":1`, `"v":0`},
+		{`{`, ``},
+		{`"pid":1000`, `"pid":1`},
+		{`"pid":1000`, `"pid":4194304`},
+		{`"free_pid":2000`, `"free_pid":-1`},
+		{`"last_pid":1000`, `"last_pid":99999999`},
+		{`ic_ns":1`, `ic_ns":-1`},
 		{`{`, strings.Repeat(" ", maxMeta) + `{`},
 	} {
 		if m, err := ParseMeta([]byte(strings.Replace(good, change[0], change[1], 1))); err == nil {

@@ -294,7 +294,11 @@ func TestOpenRefuses(t *testing.T) {
 	capable(t)
 	s := newStarter(t, nil)
 	for _, spec := range []ClaimSpec{
-		{Claim: ""}, {Claim: "../x"}, {Claim: ".."}, {Claim: "a/b"}, {Claim: job.ClaimID(strings.Repeat("x", 65))},
+		{Claim: ""},
+		{Claim: "../x"},
+		{Claim: ".."},
+		{Claim: "a/b"},
+		{Claim: job.ClaimID(strings.Repeat("x", 65))},
 		{Claim: "net", Network: "carrier pigeon"},
 	} {
 		if i, err := s.Open(t.Context(), spec); err == nil {

@@ -350,8 +350,10 @@ func (b *birth) start() (pidfd int, err error) {
 
 	attr := &syscall.ProcAttr{
 		Env: []string{"PATH=" + jobPath, "GOTRACEBACK=single"},
-		Files: []uintptr{null.Fd(), null.Fd(), log.Fd(),
-			fdConfig: r.Fd(), fdListen: uintptr(sock), fdState: stateDir.Fd(), fdImage: imageDir.Fd()},
+		Files: []uintptr{
+			null.Fd(), null.Fd(), log.Fd(),
+			fdConfig: r.Fd(), fdListen: uintptr(sock), fdState: stateDir.Fd(), fdImage: imageDir.Fd(),
+		},
 		Sys: b.namespaces(&pidfd),
 	}
 	if b.cg != nil {

@@ -27,7 +27,8 @@ func TestApply(t *testing.T) {
 		{"offered is still idle", []job.Body{offered}, job.Idle, func(j job.Job) bool { return j.Claim != nil && j.Epoch == 1 }},
 		{
 			"declined waits again and avoids the machine",
-			[]job.Body{offered, &job.Declined{Job: id, Epoch: 1}}, job.Idle,
+			[]job.Body{offered, &job.Declined{Job: id, Epoch: 1}},
+			job.Idle,
 			func(j job.Job) bool { return j.Claim == nil && len(j.Avoid) == 1 && j.Avoid[0] == "desk" },
 		},
 		{"started runs", []job.Body{offered, &job.Started{Job: id, Epoch: 1}}, job.Running, func(j job.Job) bool { return j.Starts == 1 }},

@@ -161,8 +161,10 @@ func TestMacros(t *testing.T) {
 		{"arguments = $(date +%s) $x 5$", "$(date +%s) $x 5$"},
 		{"arguments = $$(Arch) $(DOLLAR)(x)", "$$(Arch) $(x)"},
 		{"arguments = $ENV(HOME) $ENV(NONE:a,b)", "/home/anna a,b"},
-		{"p = /a/b.c/d.tar.gz\narguments = $Fp(p) $Fd(p) $Fdd(p) $Fn(p) $Fx(p) $Fxb(p) $Fnx(p) $Fdnx(p) $Fqa(p) $Fw(p)",
-			`/a/b.c/ b.c/ a/b.c/ d.tar .gz gz d.tar.gz b.c/d.tar.gz '/a/b.c/d.tar.gz' \a\b.c\d.tar.gz`},
+		{
+			"p = /a/b.c/d.tar.gz\narguments = $Fp(p) $Fd(p) $Fdd(p) $Fn(p) $Fx(p) $Fxb(p) $Fnx(p) $Fdnx(p) $Fqa(p) $Fw(p)",
+			`/a/b.c/ b.c/ a/b.c/ d.tar .gz gz d.tar.gz b.c/d.tar.gz '/a/b.c/d.tar.gz' \a\b.c\d.tar.gz`,
+		},
 		{"p = x/y\narguments = $Ff(p) $DIRNAME(p) $BASENAME(p)", "/home/anna/run/x/y x/ y"},
 		{"p = a/b.c\np = $Fn(p).o\narguments = $(p)", "b.o"},
 		{"arguments = $INT(2 * 3,%04d) $REAL(1/4.0) $INT(7.9) $REAL(1,%.2f) $INT(255,0x%x)", "0006 0.25 7 1.00 0xff"},
@@ -248,8 +250,10 @@ func TestAttributes(t *testing.T) {
 		{"transfer_output_files = \"\"", "TransferOutput", `""`},
 		{"checkpoint_exit_code = 85", "SuccessCheckpointExitCode", "85"},
 		{"requirements = Cpus > 3", "Requirements", `(Cpus > 3) && (TARGET.Arch == "X86_64") && (TARGET.OpSys == "LINUX") && (TARGET.Disk >= RequestDisk) && (TARGET.Memory >= RequestMemory) && ((TARGET.FileSystemDomain == MY.FileSystemDomain) || (TARGET.HasFileTransfer))`},
-		{"requirements = OpSysAndVer == \"x\" && TARGET.Arch == \"y\" && FileSystemDomain == \"z\"\nrequest_cpus = 2\nshould_transfer_files = NO", "Requirements",
-			`(OpSysAndVer == "x" && TARGET.Arch == "y" && FileSystemDomain == "z") && (TARGET.Disk >= RequestDisk) && (TARGET.Memory >= RequestMemory) && (TARGET.Cpus >= RequestCpus)`},
+		{
+			"requirements = OpSysAndVer == \"x\" && TARGET.Arch == \"y\" && FileSystemDomain == \"z\"\nrequest_cpus = 2\nshould_transfer_files = NO", "Requirements",
+			`(OpSysAndVer == "x" && TARGET.Arch == "y" && FileSystemDomain == "z") && (TARGET.Disk >= RequestDisk) && (TARGET.Memory >= RequestMemory) && (TARGET.Cpus >= RequestCpus)`,
+		},
 	} {
 		sub := mustExpand(t, "executable = sim\n"+tt.line+"\nqueue\n", here())
 		got := ""
