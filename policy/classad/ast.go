@@ -112,18 +112,29 @@ const (
 	specialTime
 )
 
-var specials = map[atom]special{
-	atomOf("my"): specialMy, atomOf("self"): specialMy,
-	atomOf("parent"):   specialParent,
-	atomOf("toplevel"): specialRoot, atomOf("root"): specialRoot,
-	atomOf("target"): specialTarget, atomOf("other"): specialTarget,
-	atomOf("left"): specialLeft, atomOf("right"): specialRight,
-	atomOf("currenttime"): specialTime,
+func specialOf(lower string) special {
+	switch lower {
+	case "my", "self":
+		return specialMy
+	case "parent":
+		return specialParent
+	case "toplevel", "root":
+		return specialRoot
+	case "target", "other":
+		return specialTarget
+	case "left":
+		return specialLeft
+	case "right":
+		return specialRight
+	case "currenttime":
+		return specialTime
+	}
+	return ordinary
 }
 
 func newRef(pos int, base node, absolute bool, name string) *attrRef {
 	s := spelledName(name)
-	n := &attrRef{at: at(pos), base: base, name: s.name, key: s.key, special: specials[s.key]}
+	n := &attrRef{at: at(pos), base: base, name: s.name, key: s.key, special: s.special}
 	switch {
 	case absolute:
 		n.form = ofRoot

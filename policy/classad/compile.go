@@ -33,7 +33,7 @@ type constant struct {
 	v Value
 }
 
-func (n *constant) written() node                 { return n.node }
+func (n *constant) written() node                 { return asWritten(n.node) }
 func (n *constant) eval(*evaluator, *scope) Value { return n.v }
 
 func constantOf(n node) (Value, bool) {

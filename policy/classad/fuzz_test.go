@@ -22,10 +22,14 @@ func seed(f *testing.F, old bool) {
 	}
 }
 
-// What parses is printed, parses again and prints the same.
+// What parses is printed, parses again and prints the same, be it an expression or an ad.
 func FuzzParse(f *testing.F) {
 	seed(f, false)
+	f.Add("[ A = 1; a = -2.5; 'b c' = { TRUE, \"x\" \"y\" }; d = [ e = .A ] ]")
 	f.Fuzz(func(t *testing.T, src string) {
+		if ad, err := ParseAd(src); err == nil {
+			checkAd(t, ad)
+		}
 		e, err := ParseExpr(src)
 		if err != nil {
 			if se := err.(*SyntaxError); se.Line < 1 || se.Col < 1 || se.Caret() == "" {
@@ -43,12 +47,20 @@ func FuzzParse(f *testing.F) {
 		}
 		e.References()
 		e.Conjuncts()
+		e.Vet(src)
 	})
 }
 
+// The same for the old syntax, as far as that can say everything.
 func FuzzParseOld(f *testing.F) {
 	seed(f, true)
+	f.Add("A = 1\nB = \"x\\y\"\n\n# c\n'c d' = A + TARGET.B\r\nE = -1.5\nF=TRUE\nF = 007")
+	f.Add(readAd(f, "job.ad"))
 	f.Fuzz(func(t *testing.T, src string) {
+		if ad, err := ParseOldAd(src); err == nil {
+			checkAd(t, ad)
+		}
+		checkPlainLine(t, src)
 		e, err := ParseOldExpr(src)
 		if err != nil {
 			return
@@ -70,31 +82,31 @@ func FuzzParseOld(f *testing.F) {
 	})
 }
 
-func FuzzParseAd(f *testing.F) {
-	f.Add("A = 1\nB = \"x\\y\"\n\n# c\n'c d' = A + TARGET.B\r\n")
-	f.Add("[ A = 1; a = -2.5; 'b c' = { TRUE, \"x\" \"y\" }; d = [ e = .A ] ]")
-	f.Add(readAd(f, "job.ad"))
-	f.Fuzz(func(t *testing.T, src string) {
-		ad, err := ParseAd(src)
-		if err != nil {
-			if ad, err = ParseOldAd(src); err != nil {
-				return
-			}
-		}
-		again, err := ParseAd(ad.String())
-		if err != nil || again.String() != ad.String() {
-			t.Errorf("%q is %v, and then %v: %v", src, ad, again, err)
-		}
-		if again.Len() != ad.Len() {
-			t.Errorf("%q has %d attributes, and then %d", src, ad.Len(), again.Len())
-		}
-		checkAd(t, ad)
-	})
+// checkPlainLine checks that the fast way to read a line reads what the parser does.
+func checkPlainLine(t *testing.T, line string) {
+	t.Helper()
+	if strings.Contains(line, "\n") {
+		return
+	}
+	name, v, ok := plainLine(line, &keeper{})
+	if !ok {
+		return
+	}
+	p := newParser(line, true)
+	wantName, e := p.line()
+	if want, isLiteral := e.Literal(); p.err != nil || !isLiteral || name != wantName || v.kind != want.kind || v.String() != want.String() {
+		t.Errorf("%q is read as %s = %v, parsed as %s = %v: %v", line, name, v, wantName, e, p.err)
+	}
 }
 
-// checkAd checks that an ad finds each of its attributes, and none that has been deleted.
+// checkAd checks that an ad that is printed and parsed is the same, and that it finds each of its
+// attributes and none that has been deleted.
 func checkAd(t *testing.T, ad *Ad) {
 	t.Helper()
+	again, err := ParseAd(ad.String())
+	if err != nil || again.String() != ad.String() || again.Len() != ad.Len() {
+		t.Fatalf("%v is then %v: %v", ad, again, err)
+	}
 	c := ad.Clone()
 	for _, name := range ad.Names() {
 		e, ok := ad.Lookup(upper(name))

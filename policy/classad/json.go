@@ -116,6 +116,7 @@ func (a *Ad) UnmarshalJSON(data []byte) error {
 		return fmt.Errorf("classad: reading JSON: %w", err)
 	}
 	*a = *ad
+	a.touch()
 	return nil
 }
 

@@ -51,7 +51,7 @@ func (s *shape) slot(key atom) int {
 func (s *shape) add(name *spelled) {
 	s.names = append(s.names, name)
 	s.hash = hashNames(s.hash, name)
-	s.odd = s.odd || specials[name.key] != ordinary
+	s.odd = s.odd || name.special != ordinary
 	if 2*len(s.names) > len(s.table) {
 		s.index()
 		return
@@ -119,7 +119,7 @@ func shapeOf(names []*spelled) *shape {
 		if s.slot(name.key) != s.slots[i] {
 			return nil
 		}
-		s.odd = s.odd || specials[name.key] != ordinary
+		s.odd = s.odd || name.special != ordinary
 	}
 	if len(names) <= maxRemembered {
 		place.Store(s)
