@@ -9,8 +9,7 @@ import "slices"
 //
 // builder makes the vertices. Its zero value compiles.
 type builder struct {
-	plain  bool // do not: the tests compare the results
-	shared bool // the operands may be part of other trees
+	plain bool // do not: the tests compare the results
 }
 
 // faster is a vertex that evaluates as another one does.
@@ -92,7 +91,7 @@ func (b *builder) binary(pos at, o op, x, y node) node {
 		return n
 	}
 	if o == opAnd || o == opOr {
-		return b.chain(n)
+		return newChain(n)
 	}
 	if folded := b.fold(n, x, y); folded != node(n) {
 		return folded
@@ -222,11 +221,10 @@ type chain struct {
 	terms []node
 }
 
-func (b *builder) chain(n *binary) *chain {
+// newChain makes the chain that n is the last operator of. It takes over the operands of a chain at
+// its left, which are not used any more.
+func newChain(n *binary) *chain {
 	terms := termsOf(n.x, n.op)
-	if b.shared {
-		terms = slices.Clip(terms)
-	}
 	if len(terms) == 0 {
 		terms = append(terms, n.x)
 	}
@@ -234,6 +232,15 @@ func (b *builder) chain(n *binary) *chain {
 		terms = append(terms, more...)
 	} else {
 		terms = append(terms, n.y)
+	}
+	return &chain{n, terms}
+}
+
+// joined puts operators between two or more operands.
+func joined(pos at, o op, terms []node) *chain {
+	n := &binary{pos, o, terms[0], terms[1]}
+	for _, t := range terms[2:] {
+		n = &binary{pos, o, n, t}
 	}
 	return &chain{n, terms}
 }

@@ -17,7 +17,6 @@ func (e *Expr) Flatten(my *Ad) *Expr {
 		return e
 	}
 	f := flattener{my: my, left: maxFlattened}
-	f.shared = true
 	return &Expr{root: f.flat(e.tree())}
 }
 
@@ -42,6 +41,9 @@ func (f *flattener) flat(n node) node {
 	if v, ok := constantOf(n); ok {
 		return valueNode(n, v)
 	}
+	if c, ok := n.(*chain); ok {
+		return f.logic(c)
+	}
 	switch n := asWritten(n).(type) {
 	case *paren:
 		return f.paren(n.at, f.flat(n.x))
@@ -50,9 +52,6 @@ func (f *flattener) flat(n node) node {
 	case *unary:
 		return f.known(f.unary(n.at, n.op, f.flat(n.x)))
 	case *binary:
-		if n.op == opAnd || n.op == opOr {
-			return f.logic(n)
-		}
 		return f.known(f.binary(n.at, n.op, f.flat(n.x), f.flat(n.y)))
 	case *ternary:
 		return f.ternary(n)
@@ -128,28 +127,40 @@ func (f *flattener) ref(n *attrRef) node {
 	return f.paren(n.at, x)
 }
 
-// logic drops an operand that does not matter. If what is left is not a boolean it would have become
-// one, and so the operand stays.
-func (f *flattener) logic(n *binary) node {
+// logic drops operands that do not matter.
+func (f *flattener) logic(n *chain) node {
 	decisive := n.op == opOr
-	x, y := f.flat(n.x), f.flat(n.y)
-	if v, ok := constantOf(x); ok {
+	var terms []node
+	for _, t := range n.terms {
+		t = f.flat(t)
+		v, isConstant := constantOf(t)
+		b, isBool := v.Bool()
+		if isConstant && isBool && b != decisive {
+			continue
+		}
+		terms = append(terms, t)
+		if isConstant && v.kind != Undefined {
+			break // what comes after it is never evaluated
+		}
+	}
+	switch {
+	case len(terms) == 0:
+		return &literal{v: boolValue(!decisive)}
+	case len(terms) == 1:
+		v, isConstant := constantOf(terms[0])
 		b, isBool := v.Bool()
 		switch {
-		case isBool && b == decisive:
+		case isConstant && isBool:
 			return &literal{v: boolValue(b)}
-		case !isBool && v.kind != Undefined:
+		case isConstant && v.kind != Undefined:
 			return &literal{v: errorValue}
-		case isBool && isLogical(y):
-			return y
+		case isLogical(terms[0]):
+			return terms[0]
 		}
+		// It becomes a boolean only by the operator.
+		terms = []node{&literal{v: boolValue(!decisive)}, terms[0]}
 	}
-	if v, ok := constantOf(y); ok {
-		if b, isBool := v.Bool(); isBool && b != decisive && isLogical(x) {
-			return x
-		}
-	}
-	return f.known(f.binary(n.at, n.op, x, y))
+	return joined(n.at, n.op, terms)
 }
 
 // isLogical reports whether n can be nothing but a boolean, undefined or error.

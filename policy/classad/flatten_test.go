@@ -123,3 +123,25 @@ func TestMatchAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Requirements that exclude thousands of machines by name are written by people.
+func TestLongRequirements(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("Requirements = TARGET.Memory > 5")
+	for i := range maxHeight - 10 {
+		fmt.Fprintf(&b, " && Machine != \"desk%d\"", i)
+	}
+	job := mustAd(t, b.String())
+	machine := mustAd(t, "Memory = 6\nMachine = \"desk\"\nRequirements = true")
+	if !Match(job, machine) {
+		t.Error("no match")
+	}
+	machine.SetString("Machine", "desk77")
+	if Match(job, machine) {
+		t.Error("a match with an excluded machine")
+	}
+	e, _ := job.Lookup(AttrRequirements)
+	if n := len(e.Flatten(job).Conjuncts()); n != maxHeight-9 {
+		t.Errorf("%d conjuncts", n)
+	}
+}

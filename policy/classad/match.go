@@ -84,11 +84,12 @@ func newPreparation(a *Ad) *preparation {
 			rest = append(rest, c.root)
 		}
 	}
-	if len(rest) > 0 {
+	switch len(rest) {
+	case 0:
+	case 1:
 		p.rest = rest[0]
-		for _, n := range rest[1:] {
-			p.rest = (&builder{shared: true}).binary(0, opAnd, p.rest, n)
-		}
+	default:
+		p.rest = joined(0, opAnd, rest)
 	}
 	return p
 }
