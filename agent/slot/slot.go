@@ -108,18 +108,27 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 		s.Verdicts = ev.Verdicts
 		effects = s.judge(ev.At, c)
 	case OwnerTouched:
-		if s.Armed() {
+		switch {
+		case s.Armed():
 			s.suspend(ev.At, ownerBack)
 			s.Touched = true
+		case s.Tenancy.Phase == job.Accepting && s.Verdicts.Armed:
+			// The job that is about to start will start frozen.
+			s.Touched, s.SuspendedAt, s.Why = true, ev.At, ownerBack
 		}
 	case OwnerStayed:
 		if s.Touched {
 			s.Touched = false
-			effects = append(effects, Report)
+			if s.Activity == Suspended {
+				effects = append(effects, Report)
+			}
 		}
 	case OwnerLeft:
-		if s.Touched {
+		switch {
+		case s.Touched && s.Activity == Suspended:
 			s.resume(ev.At)
+		case s.Touched:
+			s.Touched, s.SuspendedAt, s.Why = false, time.Time{}, ""
 		}
 	case Offered:
 		t, acts, ok := s.take(ev, c)
@@ -132,10 +141,17 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 	case Granted:
 		t, acts := s.Tenancy.Granted(ev.Claim, ev.Sent, ev.Now, c.Terms)
 		s.Tenancy = t
-		if t.Phase == job.Holding && s.State == Claimed && s.Activity == Idle {
-			s.enter(Claimed, Busy, ev.At)
-		}
 		effects = fromActs(acts)
+		if t.Phase == job.Holding && s.State == Claimed && s.Activity == Idle {
+			if s.SuspendedAt.IsZero() {
+				s.enter(Claimed, Busy, ev.At)
+			} else {
+				s.enter(Claimed, Suspended, ev.At)
+				if !s.Touched {
+					effects = append(effects, Report)
+				}
+			}
+		}
 	case Gone:
 		t, acts := s.Tenancy.Gone(ev.Claim)
 		s.Tenancy = t

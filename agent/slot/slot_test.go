@@ -75,6 +75,13 @@ func TestStep(t *testing.T) {
 			[]slot.Effect{slot.Thaw},
 		},
 		{
+			"a job that is about to start as the owner touches the machine starts frozen",
+			run(slot.Slot{}, slot.Looked{At: noon, Verdicts: quiet}, slot.Offered{At: noon, Job: id, Claim: "c", Epoch: 1},
+				slot.OwnerTouched{At: noon}),
+			slot.Granted{At: noon, Claim: "c"},
+			slot.Claimed, slot.Suspended, []slot.Effect{slot.Freeze, slot.Start},
+		},
+		{
 			"an owner who stays is reported", touched,
 			slot.OwnerStayed{At: noon.Add(time.Second)},
 			slot.Claimed, slot.Suspended,
@@ -161,7 +168,7 @@ func TestRandomEventsKeepInvariants(t *testing.T) {
 				switch e {
 				case slot.Freeze:
 					frozen = true
-				case slot.Thaw, slot.Start:
+				case slot.Thaw, slot.PersistClaim: // a new claim's job; frozen before it starts, it starts frozen
 					frozen = false
 				}
 			}

@@ -55,6 +55,12 @@ func (p *presence) due() (time.Time, bool) {
 	return p.touchAt.Add(p.bump), !p.touchAt.IsZero()
 }
 
+// undecided reports whether there is a touch that may turn out to be the owner's.
+func (p *presence) undecided() bool {
+	_, pending := p.due()
+	return pending
+}
+
 // idle says how long the owner has been away, bumps left out: KeyboardIdle. Without a watcher there
 // is no owner, and the second result is false.
 func (p *presence) idle(now time.Time) (time.Duration, bool) {

@@ -80,6 +80,9 @@ func (k *keeper) offered(offer wire.Offer, at time.Time, now job.Instant) slot.E
 	case k.d.leaving.Load():
 		k.refuse(offer, "the agent is being stopped")
 		return slot.Tick{At: at, Now: now}
+	case k.d.owner.undecided():
+		k.refuse(offer, "somebody has just touched the machine")
+		return slot.Tick{At: at, Now: now}
 	case k.slot.Tenancy.Phase != job.Free:
 		k.refuse(offer, "the slot has a claim")
 		return slot.Tick{At: at, Now: now}

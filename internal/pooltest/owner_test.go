@@ -141,3 +141,28 @@ func TestOwnerReturnsWhileJobStarts(t *testing.T) {
 		})
 	}
 }
+
+// The owner comes back in the middle of the start of a job that needs nothing brought in.
+func TestOwnerReturnsWhileNewJobStarts(t *testing.T) {
+	for after := time.Duration(0); after <= 3*time.Second; after += 100 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			slow := func(*rand.Rand, bus.Packet) bus.Fate { return bus.Fate{Delay: 400 * time.Millisecond} }
+			p := start(t, pooltest.Config{Machines: 1, Fate: slow})
+			time.Sleep(10 * time.Second) // the machine is known
+			go func() {
+				time.Sleep(after)
+				p.Machines()[0].Type(time.Minute)
+			}()
+			id := p.Submit(t, "sleep 10m")
+			for range 60 {
+				p.Check(t)
+				time.Sleep(50 * time.Millisecond)
+			}
+			if t.Failed() {
+				t.Fatalf("the owner returns %v after the submit: %v", after, p.Events(id))
+			}
+			p.AwaitState(t, id, job.Completed, 3*time.Hour)
+			p.CheckCompleted(t)
+		})
+	}
+}

@@ -91,6 +91,8 @@ func checkSteps(t *testing.T, p *realpool.Pool, steps, beginnings int) {
 // checkCompletions wants the one end of a job in its log and in the history.
 func checkCompletions(t *testing.T, p *realpool.Pool, id string) {
 	t.Helper()
+	// Wait waits for the outputs; the log's last event may come a moment later.
+	p.Await("the log tells the end", func() bool { return strings.Contains(p.Read("steps.log"), "005 (") })
 	if n := strings.Count(p.Read("steps.log"), "005 ("); n != 1 {
 		t.Errorf("the log tells of %d ends:\n%s", n, p.Read("steps.log"))
 	}
