@@ -68,3 +68,21 @@ func ExampleExpr_References() {
 	// TARGET.Arch == "X86_64"
 	// TARGET.Memory >= RequestMemory
 }
+
+func ExampleExpr_Flatten() {
+	job, _ := classad.ParseOldAd(`
+RequestMemory = 2 * 1024
+Requirements = TARGET.OpSys == "LINUX" && TARGET.Memory >= RequestMemory && regexp("^gpu", TARGET.Name)`)
+	requirements, _ := job.Lookup("Requirements")
+	for _, c := range requirements.Flatten(job).Conjuncts() {
+		if cmp, ok := c.Comparison(); ok {
+			fmt.Println("an index can answer", cmp.Attr, cmp.Op, cmp.Value)
+		} else {
+			fmt.Println("still to be evaluated:", c)
+		}
+	}
+	// Output:
+	// an index can answer OpSys == "LINUX"
+	// an index can answer Memory >= 2048
+	// still to be evaluated: regexp("^gpu", TARGET.Name)
+}

@@ -216,6 +216,9 @@ func isDefined(cond, x node) bool {
 }
 
 func (f *flattener) call(n *call) node {
+	if n.fn != nil && n.fn.check != nil {
+		return n // what is no literal in the source must not look like one
+	}
 	if n.fn != nil && n.fn.lazy != nil {
 		if n.fn.name == "ifThenElse" && len(n.args) == 3 {
 			return f.paren(n.at, f.ternary(&ternary{n.at, n.args[0], n.args[1], n.args[2]}))

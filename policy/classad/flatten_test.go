@@ -30,6 +30,7 @@ func TestFlatten(t *testing.T) {
 		{"time() + n", "time() + 3"},
 		{"random(n)", "random(3)"},
 		{"span", "relTime(60)"},
+		{"absTime(s)", "absTime(s)"}, // the text of a literal would be checked when it is parsed
 	} {
 		if got := mustParse(t, tt.src).Flatten(my).String(); got != tt.want && !(tt.want == "(((" && strings.HasPrefix(got, tt.want)) {
 			t.Errorf("%s: flattened to %s, want %s", tt.src, got, tt.want)
@@ -120,6 +121,17 @@ func TestMatchAllocatesNothing(t *testing.T) {
 		e := mustParse(t, src)
 		if n := testing.AllocsPerRun(100, func() { e.Eval(job, machine) }); n > 0 {
 			t.Errorf("%s allocates %g times", src, n)
+		}
+	}
+}
+
+// An evaluation that is abandoned is never a yes, not even to =!=.
+func TestMatchAbandoned(t *testing.T) {
+	machine := mustAd(t, "loop = loop + 1\nRequirements = true")
+	for _, src := range []string{"TARGET.loop =!= 5", "isError(TARGET.loop)", "5 =!= (TARGET.loop ?: 1)", "TARGET.x =!= TARGET.loop"} {
+		job := mustAd(t, "Requirements = "+src)
+		if Match(job, machine) || job.Eval(AttrRequirements, machine).IsTrue() {
+			t.Errorf("%s: a match", src)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package classad
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -131,7 +132,7 @@ func FuzzEval(f *testing.F) {
 	seed(f, false)
 	my := mustAd(f, `[a = 1; b = a + 2.5; s = "text"; l = {a, b, s, [x = 1]}; r = [x = a; y = parent.b]; loop = loop + 1;
 		t = absTime("2024-02-29T13:14:15Z"); d = relTime(90); u = undefined; e = error; x = y; q = TARGET.y]`)
-	target := mustAd(f, `[y = 5; s = "TEXT"; z = TARGET.a]`)
+	target := mustAd(f, `[y = 5; s = "TEXT"; z = TARGET.a; loop = 1 + loop; sum = y + 2.5; more = sum + TARGET.b]`)
 	f.Fuzz(func(t *testing.T, src string) {
 		e, err := ParseExpr(src)
 		if err != nil {
@@ -155,8 +156,11 @@ func FuzzJSON(f *testing.F) {
 	f.Add([]byte(`{"a":1,"b":2.5,"c":"x","d":null,"e":"\/Expr(a + 1)\/","f":[1,{"g":true}],"h":1e999}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		ad := NewAd()
-		if ad.UnmarshalJSON(data) != nil {
+		if err := ad.UnmarshalJSON(data); err != nil {
 			return
+		}
+		if !json.Valid(data) {
+			t.Fatalf("%q is not JSON, and was read as %v", data, ad)
 		}
 		out, err := ad.MarshalJSON()
 		if err != nil {

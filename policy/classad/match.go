@@ -1,6 +1,7 @@
 package classad
 
 import (
+	"slices"
 	"sync/atomic"
 	"unsafe"
 )
@@ -30,9 +31,7 @@ func Rank(my, target *Ad) float64 {
 }
 
 // A preparation is the Requirements of an ad, flattened. They are true if all tests and all of the
-// rest are.
-//
-// What matching reads of a machine stands together.
+// rest are. The tests of most machines stand in it, so that matching reads little memory.
 type preparation struct {
 	parent *Ad // that the ad was chained to
 	tests  []test
@@ -69,6 +68,7 @@ func newPreparation(a *Ad) *preparation {
 	slot, _ := a.find(keyRequirements)
 	e := slot.expr()
 	var rest []node
+	odd := a.isOdd()
 	for _, c := range e.Flatten(a).Conjuncts() {
 		v, isConstant := constantOf(c.root)
 		switch {
@@ -78,7 +78,7 @@ func newPreparation(a *Ad) *preparation {
 			p.tests, p.rest = nil, c.root // never true; nothing else need be asked
 			return p
 		}
-		if t, ok := testOf(c.root); ok && !a.isOdd() {
+		if t, ok := testOf(c.root); ok && !odd {
 			p.tests = append(p.tests, t)
 		} else {
 			rest = append(rest, c.root)
@@ -166,7 +166,10 @@ func (p *preparation) accepts(my, target *Ad, pt *preparation) bool {
 		t := &p.tests[i]
 		v, _ := target.find(t.key)
 		if v.kind == unevaluated {
-			v = pt.value(target, t.key, v, my)
+			var ok bool
+			if v, ok = pt.value(target, t.key, v, my); !ok {
+				return false
+			}
 		}
 		if v.kind == Undefined && t.other == (atom{}) {
 			if !t.holds {
@@ -178,7 +181,10 @@ func (p *preparation) accepts(my, target *Ad, pt *preparation) bool {
 		if t.other != (atom{}) {
 			other, _ := target.find(t.other)
 			if other.kind == unevaluated {
-				other = pt.value(target, t.other, other, my)
+				var ok bool
+				if other, ok = pt.value(target, t.other, other, my); !ok {
+					return false
+				}
 			}
 			if other.kind != Undefined {
 				c = other
@@ -203,24 +209,30 @@ type knownSlot struct {
 	v        Value
 }
 
-// value evaluates the expression in a slot of a, that p was made of, for other.
-func (p *preparation) value(a *Ad, key atom, slot Value, other *Ad) Value {
-	known := p.known.Load()
-	if known == nil {
-		known = new([]knownSlot)
+// maxKnown is how many attributes are looked at in that way.
+const maxKnown = 16
+
+// value evaluates the expression in a slot of a, that p was made of, for other. It reports false if
+// the evaluation was abandoned.
+func (p *preparation) value(a *Ad, key atom, slot Value, other *Ad) (v Value, ok bool) {
+	var known []knownSlot
+	if k := p.known.Load(); k != nil {
+		known = *k
 	}
-	for i := range *known {
-		if k := &(*known)[i]; k.key == key {
+	for i := range known {
+		if k := &known[i]; k.key == key {
 			if k.constant {
-				return k.v
+				return k.v, true
 			}
-			return run(slot.expr().root, a, other)
+			return try(slot.expr().root, a, other)
 		}
 	}
-	k := knownSlot{key: key}
-	k.v, k.constant = constantOf(slot.expr().Flatten(a).root)
-	k.constant = k.constant && k.v.kind != List && k.v.kind != AdKind
-	more := append((*known)[:len(*known):len(*known)], k)
-	p.known.Store(&more) // another's addition may be lost, and is then made again
-	return p.value(a, key, slot, other)
+	if len(known) < maxKnown {
+		k := knownSlot{key: key}
+		k.v, k.constant = constantOf(slot.expr().Flatten(a).root)
+		k.constant = k.constant && k.v.kind != List && k.v.kind != AdKind
+		more := append(slices.Clip(known), k)
+		p.known.Store(&more) // another's addition may be lost, and is then made again
+	}
+	return try(slot.expr().root, a, other)
 }

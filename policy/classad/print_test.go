@@ -90,10 +90,18 @@ func compact(t *testing.T, src string) string {
 
 func TestJSONErrors(t *testing.T) {
 	for _, tt := range []struct{ src, want string }{
-		{`[]`, "classad: a JSON ad must be an object"},
-		{`{"a":{"b":"/Expr(1 +)/"}}`, "classad: reading JSON: a: b: 1:4: unexpected the end where a value should be"},
-		{`{"a":1} {}`, "classad: reading JSON: there is text after the end"},
-		{`{"a":`, "classad: reading JSON: a: EOF"},
+		{`[]`, "classad: reading JSON: 1:1: a JSON ad must be an object"},
+		{`{"a":{"b":"/Expr(1 +)/"}}`, "classad: reading JSON: 1:11: in the expression, at 1:4: unexpected the end where a value should be"},
+		{`{"a":1} {}`, "classad: reading JSON: 1:9: there is text after the end"},
+		{`{"a":`, "classad: reading JSON: 1:6: expected a value"},
+		{`{"a":1,}`, "classad: reading JSON: 1:8: expected an attribute name in quotes"},
+		{"{\"a\":1\n \"b\":2}", "classad: reading JSON: 2:2: expected , or }"},
+		{`{"a" 1}`, "classad: reading JSON: 1:6: expected : after the name a"},
+		{`{"a":[1 2]}`, "classad: reading JSON: 1:9: expected , or ]"},
+		{`{"a":01}`, "classad: reading JSON: 1:7: expected , or }"},
+		{`{"a":1.}`, "classad: reading JSON: 1:8: expected a digit"},
+		{`{"a":"x}`, "classad: reading JSON: 1:6: the string is not closed"},
+		{`{"a":"\u0000"}`, "classad: reading JSON: 1:14: a string cannot contain a NUL byte"},
 	} {
 		if err := NewAd().UnmarshalJSON([]byte(tt.src)); err == nil || err.Error() != tt.want {
 			t.Errorf("%s: got error %v, want %s", tt.src, err, tt.want)
