@@ -31,6 +31,10 @@ type WatchConfig struct {
 	// each other's terminals.
 	SkipTTYs bool
 
+	// Wayland counts the owner as present while somebody has a Wayland session here: its input cannot be
+	// seen yet.
+	Wayland bool
+
 	// Quiet is how long a source must be still before its next input is reported; 0 means
 	// DefaultQuiet.
 	Quiet time.Duration
@@ -43,6 +47,8 @@ type WatchConfig struct {
 	Dev  string // where devices are; "" means /dev
 	Proc string // where processes are; "" means /proc
 	X11  string // where the sockets of X servers are; "" means /tmp/.X11-unix
+
+	RunUser string // where users' runtime directories are; "" means /run/user
 
 	Log *slog.Logger // nil means no logging
 }
@@ -85,6 +91,7 @@ func NewWatcher(cfg WatchConfig) (*Watcher, error) {
 	setDefault(&w.cfg.Dev, "/dev")
 	setDefault(&w.cfg.Proc, "/proc")
 	setDefault(&w.cfg.X11, "/tmp/.X11-unix")
+	setDefault(&w.cfg.RunUser, "/run/user")
 	return w, nil
 }
 

@@ -16,6 +16,9 @@ func (w *Watcher) run(ctx context.Context) error {
 	if !w.cfg.SkipDisplays {
 		wg.Go(func() { w.watchDisplays(ctx) })
 	}
+	if w.cfg.Wayland {
+		wg.Go(func() { w.watchWayland(ctx) })
+	}
 	<-ctx.Done()
 	wg.Wait()
 	return context.Cause(ctx)

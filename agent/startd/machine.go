@@ -171,7 +171,10 @@ func (m *Machine) watch() Watch {
 
 // WatchConfig says where the owner's input is looked for.
 func (s Settings) WatchConfig() probe.WatchConfig {
-	return probe.WatchConfig{Displays: s.Displays, SkipTTYs: s.TTYs != nil && !*s.TTYs}
+	return probe.WatchConfig{
+		Displays: s.Displays, SkipTTYs: s.TTYs != nil && !*s.TTYs,
+		Wayland: s.Displays == nil, // who names the displays says that they are all there is
+	}
 }
 
 // RealStarter is a starter.Starter as a [Starter].

@@ -375,7 +375,7 @@ func (c *campus) whereItRuns(ctx context.Context, left *desk) (*desk, error) {
 }
 
 func (c *campus) wait(ctx context.Context, j *jobFiles) error {
-	_, err := c.run(ctx, c.head, j.dir, c.tool("skua"), "wait", j.cluster, "--timeout", "180s")
+	_, err := c.run(ctx, c.head, j.dir, c.tool("skua"), "wait", j.cluster, "--timeout", "6m")
 	return err
 }
 

@@ -60,7 +60,7 @@ type story struct {
 
 // tell runs the whole story. Everything it starts has ended when it returns.
 func (s *story) tell(ctx context.Context, bin, examples string, keep bool) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 8*time.Minute)
 	defer cancel()
 	dir, err := workDir()
 	if err != nil {
