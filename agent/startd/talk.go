@@ -90,7 +90,10 @@ func (k *keeper) offered(offer wire.Offer, at time.Time, now job.Instant) slot.E
 	k.offer = offer
 	k.cfg.Terms = terms(offer.Terms)
 	// The verdicts of a moment ago may not be those of now, and START may look at the job.
-	k.slot.Verdicts = k.verdicts(at)
+	v := k.verdicts(at)
+	k.mu.Lock()
+	k.slot.Verdicts = v
+	k.mu.Unlock()
 	return slot.Offered{At: at, Now: now, Job: offer.Job, Claim: offer.Claim, Epoch: offer.Epoch}
 }
 
