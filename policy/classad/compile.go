@@ -1,7 +1,5 @@
 package classad
 
-import "slices"
-
 // An expression is compiled as its tree is built: names are interned, functions and the sides of MY
 // and TARGET resolved, what is constant is computed, chains of && and || become one vertex, and so
 // does the comparison of an attribute with a constant. The faster vertices stand in front of those
@@ -52,17 +50,15 @@ const (
 	maxFoldString = 256
 )
 
-// fold computes n, whose operands are given.
+// fold computes n if its operands, which are given, are constants.
 func (b *builder) fold(n node, operands ...node) node {
-	if !b.plain && !slices.ContainsFunc(operands, func(x node) bool { _, ok := constantOf(x); return !ok }) {
-		return b.compute(n)
-	}
-	return n
-}
-
-func (b *builder) compute(n node) node {
 	if b.plain {
 		return n
+	}
+	for _, x := range operands {
+		if _, ok := constantOf(x); !ok {
+			return n
+		}
 	}
 	ev := begin(nil, nil)
 	ev.steps = maxFoldSteps
@@ -228,13 +224,17 @@ func newChain(n *binary) *chain {
 	if len(terms) == 0 {
 		terms = append(terms, n.x)
 	}
-	if more := termsOf(n.y, n.op); len(more) > 0 {
+	if more := termsOf(n.y, n.op); 0 < len(more) && len(more) <= maxMerged {
 		terms = append(terms, more...)
 	} else {
 		terms = append(terms, n.y)
 	}
 	return &chain{n, terms}
 }
+
+// maxMerged is how long a chain at the right may be to become part of the one around it. Without a
+// bound, many parentheses within each other would take the square of their number.
+const maxMerged = 16
 
 // joined puts operators between two or more operands.
 func joined(pos at, o op, terms []node) *chain {

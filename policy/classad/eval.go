@@ -36,7 +36,8 @@ type evaluator struct {
 
 // evaluators are used again as long as no value keeps one of their scopes.
 var evaluators = sync.Pool{New: func() any {
-	ev := &evaluator{}
+	const usual = 16 // arguments and elements at a time
+	ev := &evaluator{stack: make([]Value, 0, usual)}
 	ev.target.other, ev.target.right = &ev.my, true
 	return ev
 }}
