@@ -1,5 +1,7 @@
 package classad
 
+import "slices"
+
 // Flatten returns what remains of e once all that my alone decides is known: attributes of my are
 // replaced by their values or, where those depend on more, by their expressions, bare names that my
 // does not have become TARGET's, and what is constant is computed. Given a job's Requirements and the
@@ -7,8 +9,8 @@ package classad
 //
 // Evaluated in my against any target, the result has the value of e, unless the limits of an
 // evaluation come in between. Calls of functions that look at their arguments unevaluated, lists,
-// nested ads, and attributes that lead in a circle stay as they are, as does an ad that has attributes
-// with names such as MY. The time and random numbers are not computed in advance.
+// nested ads, and attributes that lead in a circle stay as they are, and so does all of e if my has an
+// attribute with a name such as MY. The time and random numbers are not computed in advance.
 func (e *Expr) Flatten(my *Ad) *Expr {
 	if my == nil {
 		my = emptyAd
@@ -17,7 +19,7 @@ func (e *Expr) Flatten(my *Ad) *Expr {
 		return e
 	}
 	f := flattener{my: my, left: maxFlattened}
-	return &Expr{root: f.flat(e.tree())}
+	return &Expr{root: unwrap(f.flat(e.tree()))}
 }
 
 // maxFlattened is the number of vertices that are looked at; beyond, attributes stay as they are.
@@ -29,9 +31,9 @@ const (
 
 type flattener struct {
 	builder
-	my    *Ad
-	left  int
-	depth int // of attributes
+	my     *Ad
+	left   int
+	inside []atom // the attributes whose expressions are being looked at
 }
 
 func (f *flattener) flat(n node) node {
@@ -112,12 +114,12 @@ func (f *flattener) ref(n *attrRef) node {
 		return newRef(n.position(), newRef(n.position(), nil, false, "TARGET"), false, n.name)
 	case slot.kind != unevaluated:
 		return &literal{v: slot}
-	case f.depth >= maxInlined:
+	case len(f.inside) >= maxInlined || slices.Contains(f.inside, n.key):
 		return n
 	}
-	f.depth++
+	f.inside = append(f.inside, n.key)
 	x := f.flat(slot.expr().root)
-	f.depth--
+	f.inside = f.inside[:len(f.inside)-1]
 	if f.left < 0 {
 		return n
 	}

@@ -13,16 +13,16 @@ func TestFlatten(t *testing.T) {
 		{"n + 1", "4"},
 		{"TARGET.Memory >= double * 1024", "TARGET.Memory >= 6144"},
 		{"Memory >= double", "TARGET.Memory >= 6"},
-		{"needs && n == 3", "(TARGET.Memory > 6)"},
+		{"needs && n == 3", "TARGET.Memory > 6"},
 		{"n == 4 && TARGET.x", "false"},
 		{"n == 3 && TARGET.x", "true && TARGET.x"}, // x may be a number, and the result is not
 		{"TARGET.x || n == 3", "TARGET.x || true"}, // x may be an error
 		{"n == 3 || TARGET.x", "true"},
-		{"n > 5 ? TARGET.a : TARGET.b + 1", "(TARGET.b + 1)"},
+		{"n > 5 ? TARGET.a : TARGET.b + 1", "TARGET.b + 1"},
 		{"ifThenElse(n > 1, TARGET.a, TARGET.b) == s", `TARGET.a == "x"`},
 		{"ifThenElse(TARGET.a =!= undefined, TARGET.a, 2) > n", "(TARGET.a ?: 2) > 3"},
 		{"MY.missing =?= undefined", "true"},
-		{"loop + TARGET.a", "(((" /* and so on */},
+		{"loop + TARGET.a", "(loop + 1) + TARGET.a"},
 		{"list[0] + inner.a", "{ n, m }[0] + inner.a"},
 		{"usage * 2", "(TARGET.MemoryUsage ?: 5) * 2"},
 		{"strcat(s, TARGET.Name)", `strcat("x", TARGET.Name)`},
@@ -32,7 +32,7 @@ func TestFlatten(t *testing.T) {
 		{"span", "relTime(60)"},
 		{"absTime(s)", "absTime(s)"}, // the text of a literal would be checked when it is parsed
 	} {
-		if got := mustParse(t, tt.src).Flatten(my).String(); got != tt.want && !(tt.want == "(((" && strings.HasPrefix(got, tt.want)) {
+		if got := mustParse(t, tt.src).Flatten(my).String(); got != tt.want {
 			t.Errorf("%s: flattened to %s, want %s", tt.src, got, tt.want)
 		}
 	}
