@@ -354,6 +354,9 @@ func (c *campus) submit(ctx context.Context, j *jobFiles) error {
 	return nil
 }
 
+// jobRuns is what an agent logs when a job begins or goes on.
+const jobRuns = `msg="job runs"`
+
 // whereItRuns waits until the job has started on a desk other than the one it left.
 func (c *campus) whereItRuns(ctx context.Context, left *desk) (*desk, error) {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
@@ -363,7 +366,7 @@ func (c *campus) whereItRuns(ctx context.Context, left *desk) (*desk, error) {
 			if d == left {
 				continue
 			}
-			if line, _ := d.logged(`msg="job runs"`); line != "" {
+			if line, _ := d.logged(jobRuns); line != "" {
 				return d, nil
 			}
 		}
@@ -392,7 +395,7 @@ func (c *campus) migration(from, to *desk) (f checkpointFigures, down time.Durat
 	if saved == "" {
 		saved, _ = from.logged(`msg="job saved its own state"`)
 	}
-	_, runsAt := to.logged(`msg="job runs"`)
+	_, runsAt := to.logged(jobRuns)
 	if left == "" || saved == "" || runsAt.IsZero() {
 		return f, 0, fmt.Errorf("%s did not log a checkpoint; its log is %s", from.name, from.log)
 	}

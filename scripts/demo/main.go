@@ -90,6 +90,7 @@ func (s *story) tell(ctx context.Context, bin, examples string, keep bool) (err 
 	defer undisturbed.stop()
 
 	say("A researcher submits %q, %d steps of arithmetic in plain Python:", job.name, s.steps)
+	began := time.Now()
 	if err := s.campus.submit(ctx, job); err != nil {
 		return err
 	}
@@ -97,7 +98,8 @@ func (s *story) tell(ctx context.Context, bin, examples string, keep bool) (err 
 	if err != nil {
 		return err
 	}
-	say("It runs on %s, whose owner is away. (submitted and running in the same second)", first.name)
+	_, runsAt := first.logged(jobRuns)
+	say("It runs on %s, whose owner is away, %d ms after the command was typed.", first.name, runsAt.Sub(began).Milliseconds())
 	if err := s.bump(ctx, first, job); err != nil {
 		return err
 	}
@@ -136,6 +138,9 @@ func (s *story) bump(ctx context.Context, d *desk, job *jobFiles) error {
 		return err
 	}
 	for i := range s.presses {
+		if err := pause(ctx, time.Second); err != nil { // let it work in between
+			return err
+		}
 		took, err := tree.timeToFrozen(ctx, d.pressKey)
 		if err != nil {
 			return fmt.Errorf("key press %d: %w", i+1, err)
