@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -136,11 +137,21 @@ func (t *tenant) open(ctx context.Context) (Init, error) {
 	t.mu.Unlock()
 	in, err := t.k.d.cfg.Starter.Open(ctx, starter.ClaimSpec{
 		Claim: t.offer.Claim, Lease: lease, Network: starter.Network(t.k.d.cfg.Policy.Network), Shared: t.k.d.cfg.Policy.Shared,
+		Limits: t.limits(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start the claim's init: %w", err)
 	}
 	return in, nil
+}
+
+// limits are what the slot advertises: no job gets more of the machine than its owner grants.
+func (t *tenant) limits() starter.Limits {
+	mib, ok := t.k.d.cfg.Policy.SlotAd(t.k.d.facts.Load(), t.k.d.cfg.Slots).Int("Memory")
+	if !ok || mib <= 0 || mib > math.MaxInt64>>20 {
+		return starter.Limits{}
+	}
+	return starter.Limits{Memory: mib << 20}
 }
 
 // startError tells a job that cannot be started anywhere from one that this machine did not manage to

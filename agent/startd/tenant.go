@@ -3,6 +3,7 @@ package startd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -149,6 +150,11 @@ func (t *tenant) failed(ctx context.Context, in Init, err error) (wire.Done, boo
 func (t *tenant) finish(ctx context.Context, in Init, exit starter.Exit) (wire.Done, bool) {
 	if exit.Err != "" {
 		return t.failed(ctx, in, errors.New(exit.Err))
+	}
+	if exit.OverMemory {
+		return t.failed(ctx, in, &holdError{job.HoldOutOfResources, fmt.Sprintf(
+			"the job took more memory than the %d MiB that %s has for it; request_memory asks for a slot with more",
+			t.limits().Memory>>20, t.k.name)})
 	}
 	var outputs []job.File
 	err := t.insist(ctx, func() (err error) {

@@ -94,7 +94,10 @@ func makeCgroup(path string, uid int, l Limits) (*jobCgroup, error) {
 			return nil, fmt.Errorf("give cgroup away: %w", err)
 		}
 	}
-	for name, v := range map[string]int64{"memory.max": l.Memory, "pids.max": int64(l.Pids), "cpu.weight": 1} {
+	for name, v := range map[string]int64{
+		"memory.max": l.Memory, "pids.max": int64(l.Pids), "cpu.weight": 1,
+		"memory.oom.group": 1, // all or nothing: half a job would go on to a result that looks like any other
+	} {
 		if v == 0 {
 			continue
 		}
@@ -137,6 +140,40 @@ func (c *jobCgroup) close() {
 func (c *jobCgroup) hasMemory() bool {
 	_, err := os.Stat(filepath.Join(c.path, "memory.max"))
 	return err == nil
+}
+
+// blame completes what the init says of a job's end with what only the kernel knows: that it ended the
+// job for want of memory. If the want was the machine's, the job has done nothing wrong.
+func (c *jobCgroup) blame(e *Exit) {
+	if e.Err != "" || e.Signal == 0 && e.Code == 0 {
+		return
+	}
+	events, err := os.ReadFile(filepath.Join(c.path, "memory.events"))
+	if err != nil { // no memory controller
+		return
+	}
+	switch atLimit, killed := parseMemoryEvents(events); {
+	case killed && atLimit:
+		e.OverMemory = true
+	case killed:
+		e.Err = "the machine ran out of memory"
+	}
+}
+
+// parseMemoryEvents reads memory.events: whether an allocation failed because of the cgroup's own
+// limit, and whether one of its processes was killed, for that or because the whole machine was short.
+func parseMemoryEvents(events []byte) (atLimit, killed bool) {
+	for line := range strings.Lines(string(events)) {
+		name, n, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch {
+		case n == "" || n == "0":
+		case name == "oom":
+			atLimit = true
+		case name == "oom_kill":
+			killed = true
+		}
+	}
+	return atLimit, killed
 }
 
 // removeCgroup kills what is in the cgroup at path and removes it.

@@ -323,6 +323,9 @@ func (i *Init) finish(e *Exit) {
 	if i.ended {
 		return
 	}
+	if i.cg != nil {
+		i.cg.blame(e)
+	}
 	i.exit, i.ended, i.running = *e, true, false
 	close(i.done)
 }

@@ -127,12 +127,18 @@ type Exit struct {
 	Signal int    `json:"signal,omitempty"` // that ended it
 	Usage  Usage  `json:"usage"`
 	Err    string `json:"err,omitempty"` // why there is neither: the init died or was killed with it
+
+	// OverMemory says that the kernel ended it because it took more than Limits.Memory. Where there
+	// is no memory controller its allocations fail instead, and what it does then is its own doing.
+	OverMemory bool `json:"over_memory,omitempty"`
 }
 
 func (e Exit) String() string {
 	switch {
 	case e.Err != "":
 		return e.Err
+	case e.OverMemory:
+		return "ended for taking more memory than it may"
 	case e.Signal != 0:
 		return fmt.Sprintf("ended by signal %d", e.Signal)
 	}

@@ -210,6 +210,9 @@ func (s *Starter) adoptExit(claim job.ClaimID, why error) (*Init, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adopt claim %s: %w: %w", claim, ErrGone, why)
 	}
+	if rec, err := readRecord(s.dir(claim)); err == nil && rec.Cgroup != "" {
+		(&jobCgroup{path: rec.Cgroup}).blame(e)
+	}
 	i := newInit(s, claim, nil, -1)
 	i.finish(e)
 	return i, nil

@@ -141,6 +141,8 @@ const (
 	HoldTransferOutput = 12 // UploadFileError
 	HoldTransferInput  = 13 // DownloadFileError
 	HoldNoSharedFS     = 14
+	HoldOnSubmit       = 15 // SubmittedOnHold
+	HoldOutOfResources = 34 // JobOutOfResources
 )
 
 // Kind implements [Body].

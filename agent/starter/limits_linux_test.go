@@ -1,0 +1,122 @@
+package starter
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"skua/internal/job"
+)
+
+// openLimited opens a claim whose jobs may take so much memory.
+func openLimited(t *testing.T, s *Starter, claim job.ClaimID, memory int64) *Init {
+	t.Helper()
+	i, err := s.Open(t.Context(), ClaimSpec{Claim: claim, Lease: time.Hour, Limits: Limits{Memory: memory}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(i.Close)
+	return i
+}
+
+// A job that takes too much does not succeed, and one that only reserves a lot is left alone, as the
+// heaps of Java and Go are.
+func TestMemoryLimit(t *testing.T) {
+	const limit = 256 << 20
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip("python3 is not installed")
+	}
+	const reserve = `import mmap
+m = mmap.mmap(-1, 8 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0)
+x = b'x' * (64 << 20)
+print(len(x))`
+	eachFreezer(t, func(t *testing.T, s *Starter) {
+		i := openLimited(t, s, "limited", limit)
+		for _, tt := range []struct {
+			name string
+			argv []string
+			ok   bool
+			out  string
+		}{
+			{"a shell", []string{"sh", "-c", "echo hello | cat"}, true, "hello\n"},
+			{"python below it", []string{"python3", "-c", "print(len(b'x' * (64 << 20)))"}, true, "67108864\n"},
+			{"a reservation beyond it", []string{"python3", "-c", reserve}, true, "67108864\n"},
+			{"python beyond it", []string{"python3", "-c", "print(len(b'x' * (1 << 30)))"}, false, ""},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				writeScratch(t, i, "out", "")
+				run(t, i, JobSpec{Argv: tt.argv, Stdout: "out", Stderr: "err"})
+				e := awaitExit(t, i)
+				if ok := e.Code == 0 && e.Signal == 0 && e.Err == ""; ok != tt.ok {
+					t.Errorf("it ended with %v: %s", e, readScratch(t, i, "err"))
+				}
+				if got := readScratch(t, i, "out"); got != tt.out {
+					t.Errorf("it wrote %q, want %q", got, tt.out)
+				}
+				if byKernel := i.cg != nil && i.cg.hasMemory(); e.OverMemory != (byKernel && !tt.ok) {
+					t.Errorf("ended for its memory: %v, with a controller: %v", e.OverMemory, byKernel)
+				}
+			})
+		}
+	})
+}
+
+// A limited job moves, too: this Go program with its large reservations.
+func TestLimitedJobMoves(t *testing.T) {
+	capableOfCheckpoints(t)
+	const limit = 256 << 20
+	s := newStarter(t, nil)
+	from := openLimited(t, s, "from", limit)
+	run(t, from, counter(t, from, "go"))
+	grows(t, from, "out")
+	if _, err := from.Checkpoint(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	to := openLimited(t, s, "to", limit)
+	carry(t, from, to)
+	if err := to.Resume(t.Context(), JobSpec{Job: testJob}); err != nil {
+		t.Fatal(err)
+	}
+	grows(t, to, "out")
+	writeScratch(t, to, "stop", "")
+	if e := awaitExit(t, to); e.Code != countExit || e.Signal != 0 || e.Err != "" {
+		t.Errorf("the job ended with %v", e)
+	}
+}
+
+// What the kernel counts tells a job that took too much from one that was in the way when the machine
+// ran out of memory.
+func TestBlame(t *testing.T) {
+	killed := Exit{Job: testJob, Signal: 9}
+	for _, tt := range []struct {
+		name   string
+		exit   Exit
+		events string
+		want   string
+	}{
+		{"it took too much", killed, "low 0\nhigh 0\nmax 31\noom 2\noom_kill 3\noom_group_kill 1\n", "ended for taking more memory than it may"},
+		{"the machine ran out", killed, "low 0\nhigh 0\nmax 0\noom 0\noom_kill 1\n", "the machine ran out of memory"},
+		{"neither", killed, "low 0\nhigh 0\nmax 12\noom 0\noom_kill 0\n", "ended by signal 9"},
+		{"it did well all the same", Exit{Job: testJob}, "oom 1\noom_kill 1\n", "exit code 0"},
+		{"it was lost", Exit{Job: testJob, Err: "lost"}, "oom 1\noom_kill 1\n", "lost"},
+		{"no controller", killed, "", "ended by signal 9"},
+		{"half a line", killed, "oom\n\noom_kill", "ended by signal 9"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if tt.events != "" {
+				if err := os.WriteFile(filepath.Join(dir, "memory.events"), []byte(tt.events), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			e := tt.exit
+			(&jobCgroup{path: dir}).blame(&e)
+			if got := e.String(); !strings.Contains(got, tt.want) {
+				t.Errorf("the job's end is %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
