@@ -126,4 +126,3 @@ func (d *desk) xdotool(ctx context.Context, args ...string) error {
 	}
 	return nil
 }
-

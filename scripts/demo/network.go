@@ -57,4 +57,3 @@ func (c *campus) makeNetwork(ctx context.Context) error {
 	}
 	return err
 }
-
