@@ -16,7 +16,8 @@ func joinCommand(configFile *string) *cobra.Command {
 		Use:   "join TOKEN",
 		Short: "add this machine to a pool",
 		Long: `Join redeems a token that "skua-matchmaker token agent" made. The machine makes a key of its own,
-which never leaves it; the token is of no further use to anybody.`,
+which never leaves it. That spends the token, unless it was made with --uses N: then it lets in N
+machines, until it expires.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return &diag.Problem{

@@ -25,7 +25,6 @@ func Derive(f File) (*Policy, error) {
 
 	override(&d.idleAfter, f.Owner.IdleAfter)
 	override(&d.continueAfter, f.Owner.ContinueAfter)
-	override(&d.mayPause, f.Owner.MayPause)
 	override(&d.suspendFor, f.Vacate.SuspendFor)
 	override(&d.maxVacateTime, f.Vacate.MaxVacateTime)
 	p := &Policy{
@@ -34,7 +33,6 @@ func Derive(f File) (*Policy, error) {
 		ContinueAfter: d.continueAfter,
 		SuspendFor:    d.suspendFor,
 		MaxVacateTime: d.maxVacateTime,
-		MayPause:      d.mayPause,
 		CPUs:          given(f.Limits.CPUs, d.cpus),
 		Memory:        given(f.Limits.Memory, d.memory),
 		Disk:          given(f.Limits.Disk, d.disk),

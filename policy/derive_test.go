@@ -271,6 +271,7 @@ func TestDeriveRefuses(t *testing.T) {
 	}{
 		{"unknown preset", policy.File{Preset: "desk"}, `preset: there is no preset "desk"`},
 		{"coming preset", policy.File{Preset: policy.Laptop}, `preset: the preset "laptop" is not available yet`},
+		{"pause", policy.File{Owner: policy.Owner{MayPause: second}}, "owner.may_pause other than 0 is not available yet"},
 		{"battery", policy.File{Owner: policy.Owner{OnBattery: "never"}}, "owner.on_battery is not available yet"},
 		{"apps", policy.File{Owner: policy.Owner{ExclusiveApps: []string{"zoom"}}}, "owner.exclusive_apps is not available yet"},
 		{"beside the owner", policy.File{Limits: policy.Limits{InUse: policy.InUse{CPUs: quantity.Share{Count: 1}}}}, "limits.in_use.cpus"},
@@ -302,6 +303,10 @@ func TestExplain(t *testing.T) {
 	start := lines[0]
 	if start.Value.IsTrue() || len(start.Because) != 1 || start.Because[0] != "KeyboardIdle > 900 (KeyboardIdle is 12)" {
 		t.Errorf("START is explained by %q", start.Because)
+	}
+	busy := p.Explain(slotAt(t, noon, "KeyboardIdle = 2000", "LoadAvg = 1.67", "SkuaLoadAvg = 0.0"))[0].Because
+	if len(busy) != 1 || !strings.Contains(busy[0], "LoadAvg is 1.67, SkuaLoadAvg is 0") {
+		t.Errorf("START of a busy machine is explained by %q", busy)
 	}
 	if want := "SUSPEND      is true      (KeyboardIdle < 60) =!= false || "; !strings.HasPrefix(lines[1].String(), want) {
 		t.Errorf("got %q, want a line like %q", lines[1], want)

@@ -23,7 +23,7 @@ preset = "desktop"
 idle_after = "20m"
 continue_after = "2m"
 background_load = 0.5
-may_pause = "2h"
+may_pause = "0"
 
 [hours]
 run = ["Mon-Fri 19:00-07:00", "Sat-Sun"]
@@ -63,7 +63,7 @@ func TestWritten(t *testing.T) {
 	p := derive(t, file)
 	want := policy.Policy{
 		Preset:    policy.Desktop,
-		IdleAfter: 20 * time.Minute, ContinueAfter: 2 * time.Minute, MayPause: 2 * time.Hour,
+		IdleAfter: 20 * time.Minute, ContinueAfter: 2 * time.Minute,
 		SuspendFor: 5 * time.Minute, MaxVacateTime: 3 * time.Minute,
 		CPUs: quantity.Share{Percent: 75}, Memory: quantity.ByteShare{Bytes: 4 << 30}, Disk: quantity.ByteShare{Bytes: 20e9},
 		Network: policy.NetworkNone, Shared: []string{"/srv/data"},

@@ -36,7 +36,6 @@ type Policy struct {
 	ContinueAfter time.Duration // the same for a job that is suspended here
 	SuspendFor    time.Duration // the longest that a job stays suspended before it moves on
 	MaxVacateTime time.Duration // the longest that a leaving job may take
-	MayPause      time.Duration // the longest for which the owner may pause the agent; 0 means not at all
 
 	CPUs    quantity.Share     // of the machine's, for jobs
 	Memory  quantity.ByteShare // of the machine's, for jobs

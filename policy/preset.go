@@ -30,7 +30,6 @@ type defaults struct {
 	backgroundLoad float64
 	suspendFor     time.Duration
 	maxVacateTime  time.Duration
-	mayPause       time.Duration
 	cpus           quantity.Share
 	memory, disk   quantity.ByteShare
 	network        Network
@@ -46,7 +45,6 @@ var presets = map[Preset]defaults{
 		backgroundLoad: 0.3,
 		suspendFor:     10 * time.Minute,
 		maxVacateTime:  10 * time.Minute,
-		mayPause:       4 * time.Hour,
 		cpus:           quantity.Share{Percent: 100},
 		memory:         quantity.ByteShare{Percent: 50},
 		disk:           quantity.ByteShare{Percent: 50},

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"skua/policy/classad"
@@ -53,7 +54,7 @@ type Line struct {
 }
 
 // String writes the line without its reasons.
-func (l Line) String() string { return fmt.Sprintf("%-12s is %-9v %s", l.Name, l.Value, l.Expr) }
+func (l Line) String() string { return fmt.Sprintf("%-12s is %-9s %s", l.Name, brief(l.Value), l.Expr) }
 
 // Explain gives every expression and what it says of the machine now, without a job.
 func (p *Policy) Explain(machine *classad.Ad) []Line {
@@ -77,10 +78,19 @@ func (p *Policy) Explain(machine *classad.Ad) []Line {
 func readings(e *classad.Expr, scope *classad.Ad) string {
 	var parts []string
 	for _, name := range e.References().My {
-		parts = append(parts, fmt.Sprintf("%s is %v", name, scope.Eval(name, nil)))
+		parts = append(parts, fmt.Sprintf("%s is %s", name, brief(scope.Eval(name, nil))))
 	}
 	if len(parts) == 0 {
 		return ""
 	}
 	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+// brief writes a value for people: a real has as many digits as tell them something, where the language
+// has sixteen.
+func brief(v classad.Value) string {
+	if r, ok := v.Real(); ok && v.Kind() == classad.Real {
+		return strconv.FormatFloat(r, 'g', 6, 64)
+	}
+	return v.String()
 }
