@@ -101,6 +101,12 @@ func (k *keeper) ad(now time.Time, s slot.Slot) *classad.Ad {
 	ad.SetString("Name", k.name)
 	ad.SetInt("SlotID", int64(k.num))
 	ad.SetString("Machine", k.d.cfg.Machine)
+	why := k.d.cfg.Starter.CanRun()
+	ad.SetBool("CanRunJobs", why == nil)
+	if why != nil {
+		ad.SetString("CannotRunJobsReason", why.Error())
+		ad.SetBool("START", false)
+	}
 	ad.SetString("State", s.State.String())
 	ad.SetString("Activity", s.Activity.String())
 	ad.SetInt("EnteredCurrentActivity", s.Entered.Unix())
@@ -120,7 +126,7 @@ func (k *keeper) verdicts(now time.Time) slot.Verdicts {
 	ad := k.ad(now, k.slot)
 	v := k.d.cfg.Policy.Verdicts(ad, k.offer.Ad)
 	verdicts := slot.Verdicts{
-		Start: v.Start, Suspend: v.Suspend, Continue: v.Continue, Preempt: v.Preempt, Kill: v.Kill,
+		Start: v.Start && k.d.cfg.Starter.CanRun() == nil, Suspend: v.Suspend, Continue: v.Continue, Preempt: v.Preempt, Kill: v.Kill,
 		WantSuspend: v.WantSuspend, WantVacate: v.WantVacate,
 	}
 	if k.d.owner.watcher != nil {

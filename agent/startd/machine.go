@@ -2,10 +2,12 @@ package startd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"skua/agent/probe"
@@ -14,25 +16,9 @@ import (
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/membership"
-	"skua/internal/quantity"
 	"skua/policy"
 	"skua/policy/classad"
 )
-
-// Settings are what agent.toml says about one machine.
-type Settings struct {
-	Name     string         `toml:"name"`     // of the machine; the host's name by default
-	Dir      string         `toml:"dir"`      // where the agent keeps its state and its claims
-	Policy   string         `toml:"policy"`   // path of the policy file; none means the desktop preset
-	Slots    int            `toml:"slots"`    // 1 by default
-	Displays []string       `toml:"displays"` // X displays to watch, ":0"; all that are found by default
-	TTYs     *bool          `toml:"ttys"`     // whether input on terminals is the owner's; true by default
-	Owner    *bool          `toml:"owner"`    // false: nobody sits here, watch nothing
-	Criu     string         `toml:"criu"`     // path of criu; found by default
-	Cgroup   string         `toml:"cgroup"`   // directory of a cgroup v2 for the claims; found by default
-	UIDBase  uint32         `toml:"uid_base"` // first of the 65,536 user ids that jobs get
-	Cache    quantity.Bytes `toml:"cache"`    // bound of the file cache; 2GB by default
-}
 
 // Machine is the agent of this machine with everything it stands on: the real starter, probe, bus and
 // file service.
@@ -51,8 +37,8 @@ func NewMachine(s Settings, member *membership.Membership, p *policy.Policy, log
 	if s.Dir == "" {
 		return nil, &diag.Problem{What: "the agent has no directory for its state", Hint: "set dir in agent.toml"}
 	}
-	if s.Slots < 0 || s.Slots > 1024 {
-		return nil, &diag.Problem{What: fmt.Sprintf("slots = %d is not between 1 and 1024", s.Slots)}
+	if err := s.check(); err != nil {
+		return nil, err
 	}
 	if s.Name == "" {
 		host, err := os.Hostname()
@@ -72,20 +58,22 @@ func NewMachine(s Settings, member *membership.Membership, p *policy.Policy, log
 func (m *Machine) Run(ctx context.Context, keep func() bool) error {
 	// What jobs have of the disk, and what the agent writes down about them, are kept apart.
 	claims, records := filepath.Join(m.settings.Dir, "claims"), filepath.Join(m.settings.Dir, "records")
-	st, err := starter.New(starter.Config{
-		Dir: claims, CriuPath: m.settings.Criu, CgroupBase: m.settings.Cgroup, UIDBase: m.settings.UIDBase, Log: m.log,
-	})
-	if err != nil {
-		return fmt.Errorf("prepare to run jobs: %w", err)
+	cached := filepath.Join(m.settings.Dir, "cache")
+	for _, dir := range []string{claims, records, cached} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return DirProblem(dir, err)
+		}
 	}
-	can := st.Capabilities(ctx)
+	st, can, err := m.starter(ctx, claims)
+	if err != nil {
+		return err
+	}
 	if !can.Sandbox {
 		m.log.Warn("this machine cannot run jobs", "why", can.SandboxWhy)
-	}
-	if !can.Checkpoint {
+	} else if !can.Checkpoint {
 		m.log.Warn("jobs cannot be checkpointed here, only those that save their own state", "why", can.CheckpointWhy)
 	}
-	cache, err := blob.OpenCache(blob.CacheConfig{Dir: filepath.Join(m.settings.Dir, "cache"), MaxBytes: int64(m.settings.Cache)})
+	cache, err := blob.OpenCache(blob.CacheConfig{Dir: cached, MaxBytes: int64(m.settings.Cache)})
 	if err != nil {
 		return fmt.Errorf("open the file cache: %w", err)
 	}
@@ -100,13 +88,30 @@ func (m *Machine) Run(ctx context.Context, keep func() bool) error {
 	defer conn.Close()
 	d, err := New(Config{
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots,
-		Bus: conn, Starter: RealStarter{st, can}, Files: &Storage{Client: files, Cache: cache},
+		Bus: conn, Starter: st, Files: &Storage{Client: files, Cache: cache},
 		Policy: m.policy, Facts: m.facts(claims, can), Watch: m.watch(), Clock: Boottime, Log: m.log,
 	})
 	if err != nil {
 		return err
 	}
 	return m.serve(ctx, d, keep)
+}
+
+// starter makes the machine's starter and finds out what it can do. A system without one still has an
+// agent, which says why it runs nothing.
+func (m *Machine) starter(ctx context.Context, dir string) (Starter, starter.Capabilities, error) {
+	st, err := starter.New(starter.Config{
+		Dir: dir, CriuPath: m.settings.Criu, CgroupBase: m.settings.Cgroup, UIDBase: m.settings.UIDBase, Log: m.log,
+	})
+	if errors.Is(err, errors.ErrUnsupported) {
+		why := "this system (" + runtime.GOOS + ") has no sandbox for jobs yet"
+		return noStarter{errors.New(why)}, starter.Capabilities{SandboxWhy: why, CheckpointWhy: why}, nil
+	}
+	if err != nil {
+		return nil, starter.Capabilities{}, fmt.Errorf("prepare to run jobs: %w", err)
+	}
+	can := st.Capabilities(ctx)
+	return RealStarter{st, can}, can, nil
 }
 
 // serve runs the daemon until ctx ends and the jobs have left.
@@ -120,7 +125,10 @@ func (m *Machine) serve(ctx context.Context, d *Daemon, keep func() bool) error 
 		return err
 	case <-ctx.Done():
 	}
-	if keep == nil || !keep() {
+	if keep != nil && keep() {
+		m.log.Info("agent hands over: jobs stay, and stand still until the next agent adopts them")
+	} else {
+		m.log.Info("agent stops: jobs leave first", "max_vacate_time", m.policy.MaxVacateTime)
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.policy.MaxVacateTime+10*time.Second)
 		defer cancel()
 		if err := d.Vacate(grace, "the agent on "+m.settings.Name+" was stopped"); err != nil {
@@ -137,7 +145,6 @@ func (m *Machine) facts(dir string, can starter.Capabilities) Facts {
 		if ad == nil {
 			ad = classad.NewAd()
 		}
-		ad.SetBool("CanRunJobs", can.Sandbox)
 		for _, what := range ours {
 			ad.SetBool(what, true)
 		}
@@ -193,5 +200,33 @@ func (r RealStarter) Adopt(ctx context.Context, claim job.ClaimID) (Init, error)
 	return r.Starter.Adopt(ctx, claim)
 }
 
+// CanRun implements [Starter].
+func (r RealStarter) CanRun() error {
+	if r.Can.Sandbox {
+		return nil
+	}
+	return errors.New(r.Can.SandboxWhy)
+}
+
 // CanCheckpoint implements [Starter].
 func (r RealStarter) CanCheckpoint() bool { return r.Can.Checkpoint }
+
+// noStarter stands in where this system has no sandbox for jobs.
+type noStarter struct{ why error }
+
+// Open implements [Starter].
+func (n noStarter) Open(context.Context, starter.ClaimSpec) (Init, error) { return nil, n.why }
+
+// Adopt implements [Starter].
+func (n noStarter) Adopt(context.Context, job.ClaimID) (Init, error) {
+	return nil, fmt.Errorf("%w: %w", starter.ErrGone, n.why)
+}
+
+// Remove implements [Starter].
+func (noStarter) Remove(job.ClaimID) error { return nil }
+
+// CanRun implements [Starter].
+func (n noStarter) CanRun() error { return n.why }
+
+// CanCheckpoint implements [Starter].
+func (noStarter) CanCheckpoint() bool { return false }

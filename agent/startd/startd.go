@@ -69,6 +69,7 @@ type Starter interface {
 	Open(ctx context.Context, spec starter.ClaimSpec) (Init, error)
 	Adopt(ctx context.Context, claim job.ClaimID) (Init, error)
 	Remove(claim job.ClaimID) error
+	CanRun() error       // why no job can be run on this machine; nil if jobs can
 	CanCheckpoint() bool // by image, not by the job's own files
 }
 

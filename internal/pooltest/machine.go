@@ -263,7 +263,6 @@ func (m *Machine) facts(context.Context) (*classad.Ad, error) {
 	ad.SetInt("TotalCpus", 4)
 	ad.SetInt("TotalMemory", 16<<10)
 	ad.SetInt("TotalDisk", 100<<20)
-	ad.SetBool("CanRunJobs", true)
 	ad.SetBool("HasCheckpointing", true)
 	return ad, nil
 }

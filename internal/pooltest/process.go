@@ -229,6 +229,9 @@ func (s starterOf) Remove(claim job.ClaimID) error {
 	return os.RemoveAll(filepath.Join(s.m.dir, "claims", string(claim)))
 }
 
+// CanRun implements [startd.Starter].
+func (starterOf) CanRun() error { return nil }
+
 // CanCheckpoint implements [startd.Starter].
 func (starterOf) CanCheckpoint() bool { return true }
 
