@@ -144,7 +144,10 @@ func runTime(ad *classad.Ad, now time.Time) time.Duration {
 	secs, _ := ad.Real("RemoteWallClockTime")
 	d := time.Duration(secs * float64(time.Second))
 	if s := stateOf(ad); s == job.Running || s == job.Suspended {
-		since, _ := ad.Int("EnteredCurrentStatus")
+		since, ok := ad.Int("JobCurrentStartDate")
+		if !ok {
+			since, _ = ad.Int("EnteredCurrentStatus")
+		}
 		d += now.Sub(time.Unix(since, 0))
 	}
 	return d

@@ -22,6 +22,7 @@ func (j *Job) CurrentAd() *classad.Ad {
 	ad.SetReal("RemoteWallClockTime", j.Usage.Wall.Seconds())
 	if !j.Started.IsZero() {
 		ad.SetInt("JobStartDate", j.Started.Unix())
+		ad.SetInt("JobCurrentStartDate", j.LastStart.Unix())
 	}
 	if !j.Ended.IsZero() {
 		ad.SetInt("CompletionDate", j.Ended.Unix())
@@ -32,6 +33,10 @@ func (j *Job) CurrentAd() *classad.Ad {
 	if j.State == Held {
 		ad.SetString("HoldReason", j.HoldReason)
 		ad.SetInt("HoldReasonCode", int64(j.HoldCode))
+	} else if onHold(j.Ad) {
+		// The ad as submitted says why it was held, and that is over.
+		ad.Set("HoldReason", undefined)
+		ad.Set("HoldReasonCode", undefined)
 	}
 	if j.LastReason != "" {
 		ad.SetString("LastVacateReason", j.LastReason)
@@ -50,3 +55,11 @@ func (j *Job) CurrentAd() *classad.Ad {
 	}
 	return ad
 }
+
+var undefined = func() *classad.Expr {
+	e, err := classad.ParseExpr("undefined")
+	if err != nil {
+		panic(err)
+	}
+	return e
+}()

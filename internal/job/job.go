@@ -20,6 +20,7 @@ type Job struct {
 	Entered   time.Time // when State was entered
 	Submitted time.Time
 	Started   time.Time // first start; zero before it
+	LastStart time.Time // latest start; zero before it
 	Ended     time.Time // zero while it has not
 
 	Epoch Epoch  // of the latest offer; 0 before the first
@@ -76,6 +77,7 @@ func (j Job) Apply(ev Event) (Job, error) {
 		j.claim(func(c *Claim) { c.Started = true })
 		j.enter(Running, ev.At)
 		j.Starts++
+		j.LastStart = ev.At
 		if j.Started.IsZero() {
 			j.Started = ev.At
 		}
@@ -174,6 +176,23 @@ func (j *Job) Image(d blob.Digest) (Image, bool) {
 	return Image{}, false
 }
 
+// OnHoldReason is why a job is held whose description says hold = true.
+const OnHoldReason = "submitted on hold at the user's request"
+
+// OnHold says whether a job of the cluster begins its life held.
+func (b *Submitted) OnHold(proc int) bool {
+	ad := b.Procs[proc]
+	if _, own := ad.Int("JobStatus"); !own {
+		ad = b.Ad
+	}
+	return onHold(ad)
+}
+
+func onHold(ad *classad.Ad) bool {
+	status, _ := ad.Int("JobStatus")
+	return State(status) == Held
+}
+
 // Create gives the jobs of a new cluster.
 func Create(ev Event) ([]Job, error) {
 	b, ok := ev.Body.(*Submitted)
@@ -192,6 +211,9 @@ func Create(ev Event) ([]Job, error) {
 		jobs[i] = Job{
 			ID: ID{b.Cluster, i}, User: b.User, Owner: b.Owner, Ad: ad,
 			State: Idle, Entered: ev.At, Submitted: ev.At,
+		}
+		if b.OnHold(i) {
+			jobs[i].State, jobs[i].HoldReason, jobs[i].HoldCode = Held, OnHoldReason, HoldOnSubmit
 		}
 		switch len(b.Inputs) {
 		case 0:

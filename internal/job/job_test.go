@@ -236,3 +236,54 @@ func newJob(t *testing.T, id job.ID) job.Job {
 	}
 	return jobs[id.Proc]
 }
+
+func TestSubmittedOnHold(t *testing.T) {
+	held := parse(t, "JobStatus = 5\nHoldReason = \"submitted on hold at user's request\"\nHoldReasonCode = 15")
+	ev := job.Event{Seq: 1, At: noon, Body: &job.Submitted{
+		Cluster: 3, Ad: held, Procs: []*classad.Ad{parse(t, ""), parse(t, "JobStatus = 1")},
+	}}
+	jobs, err := job.Create(ev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if jobs[0].State != job.Held || jobs[0].HoldReason != job.OnHoldReason || jobs[0].HoldCode != job.HoldOnSubmit {
+		t.Errorf("the job begins as %v, %q, code %d", jobs[0].State, jobs[0].HoldReason, jobs[0].HoldCode)
+	}
+	if jobs[1].State != job.Idle {
+		t.Errorf("the job that does not ask for it begins as %v", jobs[1].State)
+	}
+	if _, err := jobs[0].Apply(job.Event{At: noon, Body: &job.Offered{Job: jobs[0].ID, Epoch: 1}}); err == nil {
+		t.Error("a held job was offered")
+	}
+	j, err := jobs[0].Apply(job.Event{At: noon, Body: &job.Released{Job: jobs[0].ID}})
+	if err != nil || j.State != job.Idle {
+		t.Fatalf("released, it is %v: %v", j.State, err)
+	}
+	ad := j.CurrentAd()
+	if status, _ := ad.Int("JobStatus"); status != int64(job.Idle) {
+		t.Errorf("released, its JobStatus is %d", status)
+	}
+	if reason, ok := ad.Str("HoldReason"); ok {
+		t.Errorf("released, it is still held: %s", reason)
+	}
+}
+
+func TestLatestStart(t *testing.T) {
+	id := job.ID{Cluster: 3, Proc: 1}
+	j := newJob(t, id)
+	for i, b := range []job.Body{
+		&job.Offered{Job: id, Epoch: 1, Machine: "desk"}, &job.Started{Job: id, Epoch: 1}, &job.Evicted{Job: id, Epoch: 1},
+		&job.Offered{Job: id, Epoch: 2, Machine: "desk"}, &job.Started{Job: id, Epoch: 2},
+		&job.Paused{Job: id, Epoch: 2}, &job.Continued{Job: id, Epoch: 2},
+	} {
+		var err error
+		if j, err = j.Apply(job.Event{At: noon.Add(time.Duration(i) * time.Minute), Body: b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]int{"JobStartDate": 1, "JobCurrentStartDate": 4, "EnteredCurrentStatus": 6} {
+		if at, _ := j.CurrentAd().Int(name); at != noon.Add(time.Duration(want)*time.Minute).Unix() {
+			t.Errorf("%s is %v, want minute %d", name, time.Unix(at, 0).UTC(), want)
+		}
+	}
+}

@@ -171,6 +171,38 @@ func TestLogAndOutputs(t *testing.T) {
 	}
 }
 
+func TestSubmittedOnHold(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	id := job.ID{Cluster: submit(t, c, host, dir, "hold = true\n"+description+"1")}
+	rows, _, err := c.Jobs(t.Context(), wire.Selection{})
+	if err != nil || len(rows) != 1 {
+		t.Fatalf("the queue has %d jobs: %v", len(rows), err)
+	}
+	if status, _ := rows[0].Ad.Int("JobStatus"); job.State(status) != job.Held {
+		t.Errorf("the job is %v", job.State(status))
+	}
+	if _, err := c.Act(t.Context(), wire.Release, wire.Selection{Jobs: []job.ID{id}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	_, ended := start(t, c, t.TempDir())
+	pool.Begin(id, "desk7")
+	pool.Finish(id, 0, nil)
+	if err := within(t, ended); err != nil {
+		t.Fatal(err)
+	}
+	const want = "1.0 submit, 1.0 held, 1.0 released, 1.0 execute, 1.0 image size, 1.0 terminated"
+	log := filepath.Join(dir, "job.log")
+	if got := kinds(t, log); got != want {
+		t.Errorf("the log has %s, want %s", got, want)
+	}
+	if text := read(t, log); !strings.Contains(text, job.OnHoldReason) || !strings.Contains(text, "Code 15") {
+		t.Errorf("the log does not say why the job was held:\n%s", text)
+	}
+}
+
 func sorted(list string) string {
 	parts := strings.Split(list, ", ")
 	for i := range parts {

@@ -68,7 +68,13 @@ func translate(id job.ID, ad *classad.Ad, r *run, ev job.Event) ([]eventlog.Even
 		name, _ := ad.Str(SubmitMachine)
 		entry.Host = address(name)
 		entry.Reason, _ = ad.Str("SubmitEventNotes")
-		return say(eventlog.Submit), r
+		entries := say(eventlog.Submit)
+		if b.OnHold(id.Proc) {
+			entries = append(entries, eventlog.Event{
+				Kind: eventlog.Held, Job: id, Time: entry.Time, Reason: job.OnHoldReason, Code: job.HoldOnSubmit,
+			})
+		}
+		return entries, r
 	case *job.Offered:
 		lost, lapsed := next.Slot, next.Lapsed
 		next.Slot, next.Machine, next.Started, next.Lapsed = b.Slot, b.Machine, false, false
