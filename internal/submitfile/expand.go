@@ -115,6 +115,9 @@ func (e *expansion) queue(q *queueStatement, procs []Proc) ([]Proc, error) {
 			same = append(same, p.out...)
 		}
 	}
+	if err := p.run(builder{"notes", buildNothing}); err != nil {
+		return nil, err
+	}
 	same = e.share(same, own)
 	procs = append(procs, p.finish(same, own))
 	for n := 1; n < q.jobs(); n++ {

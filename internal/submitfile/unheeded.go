@@ -1,0 +1,108 @@
+package submitfile
+
+import (
+	"fmt"
+	"strings"
+)
+
+// unheeded are the commands whose attributes stand in the ad while nothing acts on them yet. Who asks
+// for what they do is told, with what happens instead; the line of a command goes with the change that
+// heeds it. A test looks for readers of the attributes.
+var unheeded = []struct {
+	command string
+	attr    string // as in the ad, and as +Attr
+	means   string // the value that asks for what happens anyway; empty when none does
+	instead string
+}{
+	{"max_retries", "JobMaxRetries", "0", "the job runs once"},
+	{"retry_until", "", "", "the job runs once"},
+	{"success_exit_code", "JobSuccessExitCode", "", "the job runs once, whatever its exit code is"},
+	{"on_exit_remove", "OnExitRemove", "true", "a job that has ended has completed"},
+	{"on_exit_hold", "OnExitHold", "false", "a job that has ended has completed"},
+	{"periodic_hold", "PeriodicHold", "false", "only you hold the job"},
+	{"periodic_release", "PeriodicRelease", "false", "only you release the job"},
+	{"periodic_remove", "PeriodicRemove", "false", "only you remove the job"},
+	{"periodic_vacate", "PeriodicVacate", "false", "the job stays on its machine"},
+	{"leave_in_queue", "LeaveJobInQueue", "false", "jobs that have ended are in skua history"},
+	{"allowed_job_duration", "AllowedJobDuration", "", "the job may take as long as it needs"},
+	{"allowed_execute_duration", "AllowedExecuteDuration", "", "the job may take as long as it needs"},
+	{"max_job_retirement_time", "MaxJobRetirementTime", "0", "the machine's policy says how long a job may stay"},
+	{"job_max_vacate_time", "JobMaxVacateTime", "", "the machine's policy says how long a job has for leaving"},
+	{"kill_sig_timeout", "KillSigTimeout", "", "the machine's policy says how long a job has for leaving"},
+	{"remove_kill_sig", "RemoveKillSig", "", "there is one signal for all cases, kill_sig"},
+	{"hold_kill_sig", "HoldKillSig", "", "there is one signal for all cases, kill_sig"},
+	{"want_graceful_removal", "WantGracefulRemoval", "", "it makes no difference to how a job is removed"},
+	{"nice_user", "", "false", "the job counts as any other of yours"},
+	{"accounting_group", "", "", "the job counts as any other of yours"},
+	{"accounting_group_user", "", "", "the job counts as yours"},
+	{"concurrency_limits", "ConcurrencyLimits", "", "any number of these jobs may run at a time"},
+	{"concurrency_limits_expr", "", "", "any number of these jobs may run at a time"},
+	{"max_materialize", "JobMaterializeLimit", "", "all jobs are in the queue at once"},
+	{"max_idle", "JobMaterializeMaxIdle", "", "all jobs are in the queue at once"},
+	{"deferral_time", "DeferralTime", "", "the job starts as soon as there is a machine for it"},
+	{"cron_minute", "CronMinute", "", "the job starts as soon as there is a machine for it"},
+	{"cron_hour", "CronHour", "", "the job starts as soon as there is a machine for it"},
+	{"cron_day_of_month", "CronDayOfMonth", "", "the job starts as soon as there is a machine for it"},
+	{"cron_month", "CronMonth", "", "the job starts as soon as there is a machine for it"},
+	{"cron_day_of_week", "CronDayOfWeek", "", "the job starts as soon as there is a machine for it"},
+	{"next_job_start_delay", "NextJobStartDelay", "0", "jobs start as soon as there is a machine for them"},
+	{"keep_claim_idle", "KeepClaimIdle", "0", "a machine takes another job as soon as this one has left"},
+	{"notification", "JobNotification", "never", "no mail is sent; skua wait tells when jobs have ended"},
+	{"stream_input", "StreamIn", "false", "the file is sent whole before the job starts"},
+	{"stream_output", "StreamOut", "false", "the file arrives when the job has ended"},
+	{"stream_error", "StreamErr", "false", "the file arrives when the job has ended"},
+	{"when_to_transfer_output", "WhenToTransferOutput", "on_exit", "outputs come back when the job ends, whatever its exit code is"},
+	{"output_destination", "OutputDestination", "", "outputs come to where you submit"},
+	{"checkpoint_destination", "CheckpointDestination", "", "checkpoints are kept by the matchmaker"},
+	{"max_transfer_input_mb", "MaxTransferInputMB", "", "files of any size are sent"},
+	{"max_transfer_output_mb", "MaxTransferOutputMB", "", "files of any size come back"},
+	{"erase_output_and_error_on_restart", "EraseOutputAndErrorOnRestart", "true", "a job that begins again begins with empty files"},
+	{"noop_job", "IsNoopJob", "false", "the job really runs"},
+	{"skip_if_dataflow", "SkipIfDataflow", "false", "the job runs even if its outputs are newer than its inputs"},
+	{"retry_request_memory", "RetryRequestMemory", "", "the job asks for the same memory each time"},
+	{"retry_request_memory_increase", "RetryRequestMemoryIncrease", "", "the job asks for the same memory each time"},
+	{"core_size", "CoreSize", "0", "no core files come back"},
+	{"stack_size", "StackSize", "", "the machine's limit holds"},
+	{"log_xml", "UserLogUseXML", "false", "the log is written as text"},
+	{"manifest", "WantJobManifest", "false", "no manifest is written"},
+	{"job_machine_attrs", "JobMachineAttrs", "", "the machine's attributes do not go into the job's ad"},
+	{"job_ad_information_attrs", "JobAdInformationAttrs", "", "the log has no such entries"},
+	{"ulog_execute_attrs", "ULogExecuteEventAttrs", "", "the log has no such entries"},
+	{"submit_event_user_notes", "SubmitEventUserNotes", "", "the log has no such lines; it has submit_event_notes"},
+}
+
+// buildNothing says which commands have no effect. It sets no attribute, so that once is enough for
+// all jobs of a queue statement.
+func buildNothing(p *proc) error {
+	for _, u := range unheeded {
+		names := []string{u.command}
+		if u.attr != "" {
+			names = append(names, u.attr, "MY."+u.attr)
+		}
+		v, err := p.get(names...)
+		if err != nil {
+			return err
+		}
+		if !v.set() || u.means != "" && sameValue(v.text, u.means) {
+			continue
+		}
+		name := v.name
+		if attr, forced := strings.CutPrefix(name, "MY."); forced {
+			name = "+" + attr
+		}
+		at := v.at
+		at.col = 0 // the whole line has no effect
+		p.note(at, fmt.Sprintf("%s has no effect yet: %s", name, u.instead))
+	}
+	return nil
+}
+
+// sameValue compares without regard to the ways in which true, false and words can be written.
+func sameValue(a, b string) bool {
+	if x, ok := parseBool(a); ok {
+		if y, ok := parseBool(b); ok {
+			return x == y
+		}
+	}
+	return strings.EqualFold(unquote(a), b)
+}

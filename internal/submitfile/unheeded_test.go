@@ -1,0 +1,64 @@
+package submitfile
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestUnheeded(t *testing.T) {
+	const head = "executable = sim\n"
+	for _, tt := range []struct {
+		src  string
+		want []string
+	}{
+		{head + "queue", nil},
+		{head + "max_retries = 3\nqueue 5", []string{"job.sub:2: max_retries has no effect yet: the job runs once"}},
+		{head + "periodic_remove = (JobStatus == 2)\nqueue", []string{"job.sub:2: periodic_remove has no effect yet: only you remove the job"}},
+		{head + "+OnExitHold = (ExitCode =!= 0)\nqueue", []string{"job.sub:2: +OnExitHold has no effect yet: a job that has ended has completed"}},
+		{head + "OnExitRemove = ExitCode =?= 0\nqueue", []string{"job.sub:2: OnExitRemove has no effect yet: a job that has ended has completed"}},
+		// What happens anyway needs no note.
+		{head + "max_retries = 0\nperiodic_hold = False\non_exit_remove = TRUE\nnotification = NEVER\nnice_user = no\nqueue", nil},
+		{head + "stream_output = false\nwhen_to_transfer_output = ON_EXIT\nshould_transfer_files = YES\nqueue", nil},
+		{head + "when_to_transfer_output = ON_SUCCESS\nqueue", []string{
+			"job.sub:2: when_to_transfer_output has no effect yet: outputs come back when the job ends, whatever its exit code is",
+		}},
+	} {
+		if notes := mustExpand(t, tt.src, here()).Notes; !slices.Equal(notes, tt.want) {
+			t.Errorf("%s\nnotes %q, want %q", tt.src, notes, tt.want)
+		}
+	}
+}
+
+// TestUnheededStillIs finds the notes that are not true any more, since something reads the attribute.
+func TestUnheededStillIs(t *testing.T) {
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if e.IsDir() && (e.Name() == "submitfile" || e.Name() == "testdata" || len(e.Name()) > 2 && strings.HasPrefix(e.Name(), ".")) {
+			return fs.SkipDir
+		}
+		if e.IsDir() || filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		for _, u := range unheeded {
+			if u.attr != "" && bytes.Contains(text, []byte(`"`+u.attr+`"`)) {
+				t.Errorf("%s uses %s: is it true that %s has no effect?", name, u.attr, u.command)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
