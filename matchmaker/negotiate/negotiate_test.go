@@ -193,6 +193,11 @@ func TestWhy(t *testing.T) {
 			`no machine matches: TARGET.OpSys == "PLAN9" is true on none of the 2 machines`,
 		},
 		{
+			"an impossible clause, and one machine", `Requirements = TARGET.OpSys == "PLAN9"`,
+			[]Slot{slot(t, "a", Free, "")},
+			`the pool's one machine does not match: TARGET.OpSys == "PLAN9" is not true there`,
+		},
+		{
 			"each clause holds somewhere", `Requirements = TARGET.Memory >= 2000 && TARGET.HasMatlab`,
 			[]Slot{slot(t, "a", Free, "Memory = 3000"), slot(t, "b", Free, "HasMatlab = true")},
 			"no machine matches: none of the 2 machines meets all of the job's requirements",

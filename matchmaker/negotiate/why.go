@@ -84,10 +84,14 @@ func (w *Why) String() string {
 	}
 	suited := w.Owner + w.Claimed + w.Resting
 	switch {
+	case w.Clause != "" && w.Machines == 1:
+		return fmt.Sprintf("the pool's one machine does not match: %s is not true there", shorten(w.Clause))
+	case suited == 0 && w.Unwanted == 0 && w.Machines == 1:
+		return "the pool's one machine does not meet all of the job's requirements"
 	case w.Clause != "":
-		return fmt.Sprintf("no machine matches: %s is true on none of %s", shorten(w.Clause), machines(w.Machines))
+		return fmt.Sprintf("no machine matches: %s is true on none of the %d machines", shorten(w.Clause), w.Machines)
 	case suited == 0 && w.Unwanted == 0:
-		return fmt.Sprintf("no machine matches: none of %s meets all of the job's requirements", machines(w.Machines))
+		return fmt.Sprintf("no machine matches: none of the %d machines meets all of the job's requirements", w.Machines)
 	case suited == 0:
 		return fmt.Sprintf("no machine accepts the job now: %s the job's requirements, but START refuses it there",
 			meet(w.Unwanted))
@@ -118,13 +122,6 @@ func (w *Why) String() string {
 		text += fmt.Sprintf("; START refuses the job on %d more", w.Unwanted)
 	}
 	return text
-}
-
-func machines(n int) string {
-	if n == 1 {
-		return "the 1 machine"
-	}
-	return fmt.Sprintf("the %d machines", n)
 }
 
 func meet(n int) string {
