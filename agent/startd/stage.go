@@ -42,7 +42,10 @@ const (
 )
 
 // Bounds of what a job may bring back.
-const maxOutputs = 1000
+const (
+	maxOutputs = 1000
+	maxEntries = 10 * maxOutputs // files, directories and what is neither, in directories that it declared
+)
 
 // prepare opens the claim's init and gets the job running: from its newest good image, or from the
 // beginning.
@@ -264,18 +267,7 @@ func (t *tenant) outputs(root *os.Root) ([]string, error) {
 		names = append(names, job.StderrFile)
 	}
 	if list, ok := t.offer.Ad.Str("TransferOutput"); ok {
-		for _, name := range strings.Split(list, ",") {
-			name = path.Clean(strings.TrimSpace(name))
-			if name == "." {
-				continue
-			}
-			if fi, err := root.Stat(name); err != nil || !fi.Mode().IsRegular() {
-				return nil, &holdError{job.HoldTransferOutput, fmt.Sprintf(
-					"the job declared the output file %s and did not make it", name)}
-			}
-			names = append(names, name)
-		}
-		return names, nil
+		return declaredOutputs(root, names, strings.Split(list, ","))
 	}
 	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
@@ -296,6 +288,91 @@ func (t *tenant) outputs(root *os.Root) ([]string, error) {
 			"the job made %d files; at most %d come back: name those you want in transfer_output_files", len(names), maxOutputs)}
 	}
 	return names, nil
+}
+
+// declaredOutputs adds the files that the job declared to names. Of a directory these are the plain
+// files in it, at any depth; links in it are not followed.
+func declaredOutputs(root *os.Root, names, declared []string) ([]string, error) {
+	have := map[string]bool{}
+	for _, name := range names {
+		have[name] = true
+	}
+	seen := 0
+	for _, top := range declared {
+		top = path.Clean(strings.TrimSpace(top))
+		if top == "." {
+			continue
+		}
+		add := func(name string) error {
+			if !have[name] {
+				have[name] = true
+				names = append(names, name)
+			}
+			if len(names) > maxOutputs {
+				return tooManyDeclared(top)
+			}
+			return nil
+		}
+		fi, err := root.Stat(top)
+		switch {
+		case err == nil && fi.Mode().IsRegular():
+			err = add(top)
+		case err == nil && fi.IsDir():
+			err = fs.WalkDir(root.FS(), top, func(name string, e fs.DirEntry, err error) error {
+				if seen++; seen > maxEntries {
+					return tooManyDeclared(top)
+				}
+				if err != nil {
+					return &holdError{job.HoldTransferOutput, fmt.Sprintf("the output directory %s cannot be read: %v", name, err)}
+				}
+				if !e.Type().IsRegular() {
+					return nil
+				}
+				return add(name)
+			})
+		default:
+			err = &holdError{job.HoldTransferOutput, fmt.Sprintf(
+				"the job declared the output %s and did not make it; it left %s", top, whatIsThere(root))}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("bring out %s: %w", top, err)
+		}
+	}
+	return names, nil
+}
+
+func tooManyDeclared(top string) error {
+	return &holdError{job.HoldTransferOutput, fmt.Sprintf(
+		"with what is in %s the job's outputs are more than %d files: have the job pack them into an archive", top, maxOutputs)}
+}
+
+// whatIsThere lists some of the files in the top of the scratch directory.
+func whatIsThere(root *os.Root) string {
+	const most = 10
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return "a directory that cannot be read: " + err.Error()
+	}
+	var names []string
+	more := 0
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case strings.HasPrefix(name, "_condor_"):
+		case len(names) == most:
+			more++
+		case e.IsDir():
+			names = append(names, name+"/")
+		default:
+			names = append(names, name)
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return "no files"
+	case more > 0:
+		return fmt.Sprintf("%s and %d more", strings.Join(names, ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // unchangedInput reports whether a file is an input that the job left as it was. Inputs are written
