@@ -19,6 +19,9 @@ type File struct {
 // MaxInline is the size in bytes up to which an input travels inside the job.
 const MaxInline = 16 << 10
 
+// MaxInputs is how many files one job may bring, its program included.
+const MaxInputs = 1000
+
 // ImageKind says how a checkpoint was made.
 type ImageKind string
 

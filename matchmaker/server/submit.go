@@ -16,7 +16,6 @@ import (
 const (
 	maxProcs      = 10_000
 	maxAttributes = 1000
-	maxInputs     = 1000      // of one job
 	maxJobBytes   = 192 << 10 // one job's ad and inputs, as encoded
 	maxRequestID  = 100       // letters
 )
@@ -52,8 +51,8 @@ func (s *Server) checkSubmit(user job.UserID, m wire.Submit) error {
 		return problem("%d lists of inputs for %d jobs", len(m.Inputs), len(m.Procs))
 	}
 	for i, list := range m.Inputs {
-		if len(list) > maxInputs {
-			return problem("job %d has %d input files, at most %d are possible", i, len(list), maxInputs)
+		if len(list) > job.MaxInputs {
+			return problem("job %d has %d input files, at most %d are possible", i, len(list), job.MaxInputs)
 		}
 		if err := s.checkFiles(user, list); err != nil {
 			return problem("inputs of job %d: %v", i, err)

@@ -19,9 +19,6 @@ import (
 	"skua/policy/classad"
 )
 
-// maxInputs is how many files a job may bring.
-const maxInputs = 10_000
-
 // inputs are the files of a submission, by what is in them.
 type inputs struct {
 	procs   [][]input
@@ -90,9 +87,9 @@ func (in *inputs) ofProc(ctx context.Context, p submitfile.Proc) ([]input, error
 		if err != nil {
 			return nil, err
 		}
-		if list = append(list, more...); len(list) > maxInputs {
+		if list = append(list, more...); len(list) > job.MaxInputs {
 			return nil, &diag.Problem{
-				What: fmt.Sprintf("job %d brings more than %d input files", p.ID.Proc, maxInputs),
+				What: fmt.Sprintf("job %d brings more than %d input files", p.ID.Proc, job.MaxInputs),
 				Hint: "pack them into an archive and have the job unpack it",
 			}
 		}
@@ -126,7 +123,7 @@ func (in *inputs) add(ctx context.Context, full, to string) ([]input, error) {
 		if err != nil {
 			return nil, err
 		}
-		if list = append(list, more...); len(list) > maxInputs {
+		if list = append(list, more...); len(list) > job.MaxInputs {
 			break // whoever asked refuses it
 		}
 	}
