@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -36,7 +39,7 @@ machines, until it expires.`,
 			if err != nil {
 				return err
 			}
-			m, err := membership.Join(c.Context(), startd.MembershipDir(cfg.Dir), token, cfg.Name)
+			m, err := join(c.Context(), startd.MembershipDir(cfg.Dir), token, cfg.Name)
 			if err != nil {
 				return err
 			}
@@ -44,4 +47,13 @@ machines, until it expires.`,
 			return nil
 		},
 	}
+}
+
+// join redeems the token and keeps the membership in dir.
+func join(ctx context.Context, dir string, token trust.Token, name string) (*membership.Membership, error) {
+	m, err := membership.Join(ctx, dir, token, name)
+	if errors.As(err, new(*fs.PathError)) { // it makes the key before it asks anybody
+		return nil, startd.DirProblem(dir, err)
+	}
+	return m, err
 }

@@ -55,7 +55,8 @@ To add this machine to a pool, get a token on the matchmaker ("skua-matchmaker t
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
+		RunE:          help,
 	}
 	root.SetVersionTemplate("skua-agent {{.Version}}\n")
 	root.SetFlagErrorFunc(usageError)
@@ -75,4 +76,29 @@ func usageError(c *cobra.Command, err error) error {
 		Hint: fmt.Sprintf("%s --help says what there is", c.CommandPath()),
 		Code: diag.ExitUsage,
 	}
+}
+
+// help is what a command does that has only subcommands.
+func help(c *cobra.Command, _ []string) error { return c.Help() }
+
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if !c.HasSubCommands() {
+		return &diag.Problem{
+			What: fmt.Sprintf("%s takes no arguments, and was given %q", c.CommandPath(), args[0]),
+			Hint: fmt.Sprintf("%s --help says what there is", c.CommandPath()),
+			Code: diag.ExitUsage,
+		}
+	}
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	hint := diag.DidYouMean(args[0], names)
+	if hint == "" {
+		hint = fmt.Sprintf("%s --help says what there is", c.CommandPath())
+	}
+	return &diag.Problem{What: fmt.Sprintf("unknown command %q", args[0]), Hint: hint, Code: diag.ExitUsage}
 }

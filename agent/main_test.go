@@ -5,9 +5,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"skua/agent/starter"
 	"skua/internal/diag"
+	"skua/internal/trust"
 )
 
 func TestMain(m *testing.M) {
@@ -27,6 +29,13 @@ func TestCommandLine(t *testing.T) {
 	}
 	good := write("agent.toml", "name = \"desk\"\ndir = \""+filepath.ToSlash(dir)+"/state\"\n")
 	bad := write("bad.toml", "name = \"desk\"\nslotz = 2\n")
+	badDir := write("bad-dir.toml", "name = \"desk\"\ndir = \""+filepath.ToSlash(dir)+"/agent.toml\"\n")
+	token, err := trust.Token{
+		Kind: trust.Agent, URL: "https://127.0.0.1:1", Fingerprint: strings.Repeat("0", 64), Secret: make([]byte, 16), Expires: time.Now().Add(time.Hour),
+	}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
 	policy := write("policy.toml", "[owner]\nidle_after = \"20m\"\n")
 	badPolicy := write("bad-policy.toml", "[owner]\nidle_afer = \"20m\"\n")
 
@@ -40,6 +49,15 @@ func TestCommandLine(t *testing.T) {
 		{"help teaches", []string{"--help"}, diag.ExitOK, "skua-agent join TOKEN", ""},
 		{"version", []string{"--version"}, diag.ExitOK, "skua-agent dev", ""},
 		{"unknown flag", []string{"--nope"}, diag.ExitUsage, "", "skua-agent --help says what there is"},
+		{"unknown command", []string{"bogus"}, diag.ExitUsage, "", `unknown command "bogus"`},
+		{"command misspelt", []string{"polcy", "check", policy}, diag.ExitUsage, "", `did you mean "policy"?`},
+		{"subcommand misspelt", []string{"policy", "chek", "x"}, diag.ExitUsage, "", `did you mean "check"?`},
+		{"service misspelt", []string{"service", "instal"}, diag.ExitUsage, "", `did you mean "install"?`},
+		{"group teaches", []string{"policy"}, diag.ExitOK, "policy [command]", ""},
+		{"argument too many", []string{"run", "now"}, diag.ExitUsage, "", `takes no arguments, and was given "now"`},
+		{"nothing to check", []string{"policy", "check"}, diag.ExitUsage, "", "policy check wants one file"},
+		{"too much to explain", []string{"policy", "explain", policy, policy}, diag.ExitUsage, "", "policy explain wants one file"},
+		{"state in a bad place", []string{"--config", badDir, "join", token}, diag.ExitFailure, "", "set dir in agent.toml"},
 		{"unknown key", []string{"--config", bad, "run"}, diag.ExitFailure, "", `bad.toml:2: unknown key "slotz"`},
 		{"missing file", []string{"--config", filepath.Join(dir, "none.toml"), "run"}, diag.ExitFailure, "", "none.toml"},
 		{"not in a pool", []string{"--config", good, "run"}, diag.ExitFailure, "", "skua-agent join TOKEN"},

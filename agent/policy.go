@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"skua/agent/probe"
+	"skua/internal/diag"
 	"skua/policy"
 	"skua/policy/classad"
 )
@@ -16,11 +17,12 @@ func policyCommand(configFile *string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "policy",
 		Short: "check and explain the policy of this machine",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
+		RunE:  help,
 	}
 	root.AddCommand(
 		&cobra.Command{
-			Use: "check FILE", Short: "read a policy file and say what is wrong with it", Args: cobra.ExactArgs(1),
+			Use: "check FILE", Short: "read a policy file and say what is wrong with it", Args: policyFile(1),
 			RunE: func(c *cobra.Command, args []string) error {
 				if _, err := readPolicy(args[0]); err != nil {
 					return err
@@ -30,7 +32,7 @@ func policyCommand(configFile *string) *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "explain [FILE]", Short: "show the derived expressions and what they say right now", Args: cobra.MaximumNArgs(1),
+			Use: "explain [FILE]", Short: "show the derived expressions and what they say right now", Args: policyFile(0),
 			RunE: func(c *cobra.Command, args []string) error {
 				cfg, err := readConfig(*configFile)
 				if err != nil {
@@ -44,6 +46,20 @@ func policyCommand(configFile *string) *cobra.Command {
 		},
 	)
 	return root
+}
+
+// policyFile wants one file, or at least so many.
+func policyFile(least int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) >= least && len(args) <= 1 {
+			return nil
+		}
+		return &diag.Problem{
+			What: fmt.Sprintf("%s wants one file, and was given %d", c.CommandPath(), len(args)),
+			Hint: "name the policy: " + c.CommandPath() + " policy.toml",
+			Code: diag.ExitUsage,
+		}
+	}
 }
 
 // explain prints each expression of the policy with its value now, and what keeps it from being true.

@@ -31,10 +31,12 @@ func runCommand(configFile *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
 		Short: "run the agent in the foreground, as the service does",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if service.Interactive() || runtime.GOOS != "windows" {
-				return serve(c.Context(), *configFile)
+				ctx, handsOver, stop := untilHandOver(c.Context())
+				defer stop()
+				return serve(ctx, *configFile, handsOver)
 			}
 			s, err := systemService(*configFile)
 			if err != nil {
@@ -45,8 +47,8 @@ func runCommand(configFile *string) *cobra.Command {
 	}
 }
 
-// serve runs the agent until ctx ends.
-func serve(ctx context.Context, configFile string) error {
+// serve runs the agent until ctx ends. Jobs leave then, unless keep says that another agent takes over.
+func serve(ctx context.Context, configFile string, keep func() bool) error {
 	cfg, err := readConfig(configFile)
 	if err != nil {
 		return err
@@ -68,7 +70,7 @@ func serve(ctx context.Context, configFile string) error {
 		return err
 	}
 	log.Info("agent starts", "version", version, diag.KeyMachine, cfg.Name, diag.KeyAgent, member.ID)
-	return m.Run(ctx, nil)
+	return m.Run(ctx, keep)
 }
 
 // member gives this machine's place in its pool. With a token in the configuration, the first start
@@ -76,7 +78,10 @@ func serve(ctx context.Context, configFile string) error {
 func member(ctx context.Context, cfg fileConfig) (*membership.Membership, error) {
 	dir := startd.MembershipDir(cfg.Dir)
 	m, err := membership.Open(dir)
-	if !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, startd.DirProblem(dir, err)
+	case !errors.Is(err, fs.ErrNotExist):
 		return m, err
 	}
 	if cfg.Token == "" {
@@ -90,7 +95,7 @@ func member(ctx context.Context, cfg fileConfig) (*membership.Membership, error)
 	if err != nil {
 		return nil, err
 	}
-	return membership.Join(ctx, dir, token, cfg.Name)
+	return join(ctx, dir, token, cfg.Name)
 }
 
 // readConfig reads agent.toml: the named one, or the default one if it is there.

@@ -13,7 +13,7 @@ import (
 )
 
 // unit is the systemd unit of an installed agent. KillMode=process leaves the inits of running jobs
-// alone when the agent is restarted; they freeze their jobs until the next agent adopts them.
+// alone when the agent hands over or crashes; they freeze their jobs until the next agent adopts them.
 const unit = `[Unit]
 Description={{.Description}}
 After=network-online.target
@@ -37,17 +37,18 @@ func serviceCommand(configFile *string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "service",
 		Short: "install, start and stop the agent as a service of this system",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
+		RunE:  help,
 	}
 	for _, a := range []struct{ name, short, done string }{
 		{"install", "have this system start the agent at every boot", "installed; start it with: skua-agent service start"},
 		{"uninstall", "undo install; the machine stays a member of its pool", "uninstalled"},
 		{"start", "start the installed service", "started"},
 		{"stop", "stop the service; running jobs leave with a checkpoint first", "stopped"},
-		{"restart", "stop and start the service", "restarted"},
+		{"restart", "stop and start the service; running jobs leave first", "restarted"},
 	} {
 		root.AddCommand(&cobra.Command{
-			Use: a.name, Short: a.short, Args: cobra.NoArgs,
+			Use: a.name, Short: a.short, Args: noArgs,
 			RunE: func(c *cobra.Command, _ []string) error {
 				s, err := systemService(*configFile)
 				if err != nil {
@@ -62,7 +63,7 @@ func serviceCommand(configFile *string) *cobra.Command {
 		})
 	}
 	root.AddCommand(&cobra.Command{
-		Use: "status", Short: "say whether the service runs", Args: cobra.NoArgs,
+		Use: "status", Short: "say whether the service runs", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return serviceStatus(c, *configFile) },
 	})
 	return root
@@ -124,7 +125,7 @@ type program struct {
 func (p *program) Start(service.Service) error {
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop, p.ended = stop, make(chan error, 1)
-	go func() { p.ended <- serve(ctx, p.configFile) }()
+	go func() { p.ended <- serve(ctx, p.configFile, nil) }()
 	return nil
 }
 
