@@ -129,9 +129,14 @@ func TestNoMachineMatches(t *testing.T) {
 	p.Script("here", "true")
 	cluster := p.Submit("big.sub", "executable = here\nrequest_memory = 900TB\nqueue\n")
 	var out string
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("q said:\n%s", out)
+		}
+	})
 	p.Await("q says why the job waits", func() bool {
 		out = p.Must("skua", "q")
-		return strings.Contains(out, cluster+".0") && strings.Contains(strings.ToLower(out), "no machine")
+		return strings.Contains(out, cluster+".0 waiting:") && strings.Contains(out, "does not match")
 	})
 	p.Matchmaker.MustRun()
 	p.Agents[0].MustRun()
