@@ -329,13 +329,19 @@ func (g *Program) Kill() {
 // Stop ends it with SIGTERM and gives its exit code.
 func (g *Program) Stop() int {
 	g.p.t.Helper()
-	_ = g.cmd.Process.Signal(syscall.SIGTERM)
+	return g.End(syscall.SIGTERM)
+}
+
+// End ends it with a signal that asks for it, and gives its exit code.
+func (g *Program) End(sig syscall.Signal) int {
+	g.p.t.Helper()
+	_ = g.cmd.Process.Signal(sig)
 	select {
 	case <-g.ended:
 		return g.cmd.ProcessState.ExitCode()
 	case <-time.After(Patience):
 		g.Kill()
-		g.p.t.Errorf("%s does not end after SIGTERM", g.Name)
+		g.p.t.Errorf("%s does not end after the signal %v", g.Name, sig)
 		return -1
 	}
 }

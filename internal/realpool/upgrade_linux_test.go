@@ -1,0 +1,34 @@
+package realpool_test
+
+import (
+	"syscall"
+	"testing"
+
+	"skua/internal/realpool"
+)
+
+// An agent that is told to make way for a newer one ends at once and leaves its job to that.
+func TestAgentHandsOver(t *testing.T) {
+	p := start(t, realpool.Config{Agents: 1, Lease: 30})
+	id := submitStepper(t, p, 80, "0.1")
+	before := pids(p.JobProcesses(id))
+	if len(before) == 0 {
+		t.Fatal("the job's processes cannot be seen")
+	}
+	if code := p.Agents[0].End(syscall.SIGUSR1); code != 0 {
+		t.Errorf("the agent ended with exit code %d", code)
+	}
+	p.Await("the job stands still without its agent", func() bool {
+		left := p.JobProcesses(id)
+		return len(left) > 0 && realpool.Frozen(left)
+	})
+	p.RestartAgent(1)
+	stood := len(p.Lines("steps"))
+	p.Await("the job goes on", func() bool { return len(p.Lines("steps")) > stood+2 })
+	if after := pids(p.JobProcesses(id)); after[0] != before[0] {
+		t.Errorf("the job is process %d, and was %d", after[0], before[0])
+	}
+	p.Must("skua", "wait", id, "--timeout", "50s")
+	checkSteps(t, p, 80, 1)
+	checkCompletions(t, p, id)
+}
