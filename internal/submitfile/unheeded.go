@@ -39,12 +39,6 @@ var unheeded = []struct {
 	{"concurrency_limits_expr", "", "", "any number of these jobs may run at a time"},
 	{"max_materialize", "JobMaterializeLimit", "", "all jobs are in the queue at once"},
 	{"max_idle", "JobMaterializeMaxIdle", "", "all jobs are in the queue at once"},
-	{"deferral_time", "DeferralTime", "", "the job starts as soon as there is a machine for it"},
-	{"cron_minute", "CronMinute", "", "the job starts as soon as there is a machine for it"},
-	{"cron_hour", "CronHour", "", "the job starts as soon as there is a machine for it"},
-	{"cron_day_of_month", "CronDayOfMonth", "", "the job starts as soon as there is a machine for it"},
-	{"cron_month", "CronMonth", "", "the job starts as soon as there is a machine for it"},
-	{"cron_day_of_week", "CronDayOfWeek", "", "the job starts as soon as there is a machine for it"},
 	{"next_job_start_delay", "NextJobStartDelay", "0", "jobs start as soon as there is a machine for them"},
 	{"keep_claim_idle", "KeepClaimIdle", "0", "a machine takes another job as soon as this one has left"},
 	{"notification", "JobNotification", "never", "no mail is sent; skua wait tells when jobs have ended"},
@@ -71,7 +65,21 @@ var unheeded = []struct {
 	{"submit_event_user_notes", "SubmitEventUserNotes", "", "the log has no such lines; it has submit_event_notes"},
 }
 
-// buildNothing says which commands have no effect. It sets no attribute, so that once is enough for
+// unanswered are the commands that add to Requirements what no machine has yet.
+var unanswered = []struct{ command, attr string }{
+	{"deferral_time", "DeferralTime"},
+	{"cron_minute", "CronMinute"},
+	{"cron_hour", "CronHour"},
+	{"cron_day_of_month", "CronDayOfMonth"},
+	{"cron_month", "CronMonth"},
+	{"cron_day_of_week", "CronDayOfWeek"},
+	{"encrypt_input_files", "EncryptInputFiles"},
+	{"encrypt_output_files", "EncryptOutputFiles"},
+	{"dont_encrypt_input_files", "DontEncryptInputFiles"},
+	{"dont_encrypt_output_files", "DontEncryptOutputFiles"},
+}
+
+// buildNothing says which commands have no effect, or none that anybody wants. It sets no attribute, so that once is enough for
 // all jobs of a queue statement.
 func buildNothing(p *proc) error {
 	for _, u := range unheeded {
@@ -93,6 +101,17 @@ func buildNothing(p *proc) error {
 		at := v.at
 		at.col = 0 // the whole line has no effect
 		p.note(at, fmt.Sprintf("%s has no effect yet: %s", name, u.instead))
+	}
+	for _, u := range unanswered {
+		v, err := p.get(u.command, u.attr)
+		if err != nil {
+			return err
+		}
+		if v.set() {
+			at := v.at
+			at.col = 0
+			p.note(at, v.name+" asks for what no machine can do yet: the job waits for one that can")
+		}
 	}
 	return nil
 }
