@@ -65,6 +65,8 @@ type Client struct {
 	log *slog.Logger
 	up  chan struct{}
 
+	inProcess bool // nc has no URL
+
 	mu       sync.Mutex
 	closed   bool           // guarded by mu
 	handlers sync.WaitGroup // running handlers; Add only under mu while not closed
@@ -76,7 +78,7 @@ var _ Conn = (*Client)(nil)
 // random time of at most 1 s, then 2 s, up to 30 s, so that a thousand agents do not come back at
 // once. Nothing is buffered meanwhile.
 func Dial(cfg Config) (*Client, error) {
-	c := &Client{log: cfg.Log, up: make(chan struct{}, 1)}
+	c := &Client{log: cfg.Log, up: make(chan struct{}, 1), inProcess: cfg.InProcess != nil}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -300,7 +302,11 @@ func (s *natsSub) Unsubscribe() error {
 }
 
 func (c *Client) connected(nc *nats.Conn) {
-	c.log.Info("connected to the bus", "url", nc.ConnectedUrlRedacted())
+	at := "this process"
+	if !c.inProcess {
+		at = nc.ConnectedUrlRedacted()
+	}
+	c.log.Info("connected to the bus", "at", at)
 	signal(c.up)
 }
 
@@ -341,6 +347,7 @@ func translate(err error) error {
 		{nats.ErrConnectionClosed, ErrClosed},
 		{nats.ErrMaxPayload, ErrTooLarge},
 		{nats.ErrAuthorization, ErrRefused},
+		{nats.ErrNoServers, ErrNoAnswer},
 	} {
 		if errors.Is(err, t.theirs) {
 			return t.ours

@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -158,13 +159,33 @@ func (m *Membership) dial(_ context.Context, inbox string, log *slog.Logger, fai
 		FailFast: failFast, Log: log,
 	})
 	if err != nil {
-		return nil, &diag.Problem{
-			What: fmt.Sprintf("the matchmaker at %s cannot be reached: %v", m.URL, err),
-			Hint: "is it running, and does a firewall let TCP port 9618 through?",
-			Err:  err, Code: diag.ExitUnreachable,
-		}
+		return nil, m.unreached(err)
 	}
 	return conn, nil
+}
+
+// unreached says why there is no connection, and what to do.
+func (m *Membership) unreached(err error) error {
+	if errors.Is(err, bus.ErrRefused) {
+		return &diag.Problem{
+			What: fmt.Sprintf("the matchmaker at %s does not know this key, or not any more", m.URL),
+			Hint: `ask the pool's administrator for a token; then "skua login TOKEN" for a user, "skua-agent join TOKEN" for a machine`,
+			Err:  err,
+		}
+	}
+	port := bus.DefaultPort
+	if u, uerr := url.Parse(m.URL); uerr == nil && u.Port() != "" {
+		port = u.Port()
+	}
+	p := &diag.Problem{
+		What: fmt.Sprintf("the matchmaker at %s cannot be reached", m.URL),
+		Hint: fmt.Sprintf("is it running, and does a firewall let TCP port %s through?", port),
+		Err:  err, Code: diag.ExitUnreachable,
+	}
+	if !errors.Is(err, bus.ErrNoAnswer) { // which says nothing that has not been said
+		p.What += ": " + err.Error()
+	}
+	return p
 }
 
 // Files gives the client of the pool's file service.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"skua/internal/bus"
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/membership"
@@ -27,6 +28,9 @@ const systemSocket = "/var/lib/skua/matchmaker/login.sock"
 // LoginSocket is where the personal pool's matchmaker lets its user in.
 func (h Home) LoginSocket() string { return filepath.Join(h.Pool(), "matchmaker", "login.sock") }
 
+// LocalSockets are the places where a matchmaker on this machine is looked for.
+func (h Home) LocalSockets() []string { return []string{h.LoginSocket(), systemSocket} }
+
 // Connect connects to the pool that the user is a member of. A user of no pool becomes a member of the
 // one whose matchmaker runs on this machine, if there is one; else a Problem says what to do.
 func Connect(ctx context.Context, cfg Connection) (*Client, error) {
@@ -35,6 +39,9 @@ func Connect(ctx context.Context, cfg Connection) (*Client, error) {
 		return nil, err
 	}
 	conn, err := m.Dial(ctx, nil, !cfg.Patient)
+	if errors.Is(err, bus.ErrRefused) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, explain(cfg.Home, m, err)
 	}
@@ -65,7 +72,7 @@ func Membership(ctx context.Context, h Home) (*membership.Membership, error) {
 // the system's. Without one it fails with [fs.ErrNotExist].
 func LoginLocal(ctx context.Context, h Home) (*membership.Membership, error) {
 	var found error = fs.ErrNotExist
-	for _, socket := range []string{h.LoginSocket(), systemSocket} {
+	for _, socket := range h.LocalSockets() {
 		if _, err := os.Stat(socket); err != nil {
 			continue
 		}
