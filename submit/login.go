@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os/user"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,19 +19,22 @@ import (
 
 func (a *app) loginCommand() *cobra.Command {
 	var local bool
+	var socket string
 	c := &cobra.Command{
-		Use:   "login {TOKEN | --local}",
+		Use:   "login {TOKEN | --local | --socket FILE}",
 		Short: "join a pool as a user",
 		Long: `Login makes you a user of the pool that a token is for. Its administrator makes one for you with
 "skua-matchmaker token user". A key is made for you, which stays on this machine.
 
 On the machine of the matchmaker no token is needed: --local asks it, and the system says who you are.
-Other commands do so by themselves when you are in no pool yet.`,
+Other commands do so by themselves when you are in no pool yet. A matchmaker that runs with a --data
+directory of its own has its socket there: --socket DIR/login.sock.`,
 		Example: `  skua login skua-user-AZ4k...
   skua login --local`,
 		Args: func(_ *cobra.Command, args []string) error {
+			local = local || socket != ""
 			if local == (len(args) == 1) || len(args) > 1 {
-				return usage(`the pool's administrator makes a token with "skua-matchmaker token user"`, "login wants one token, or --local")
+				return usage(`the pool's administrator makes a token with "skua-matchmaker token user"`, "login wants one token, --local or --socket")
 			}
 			return nil
 		},
@@ -39,9 +44,12 @@ Other commands do so by themselves when you are in no pool yet.`,
 				return err
 			}
 			var m *membership.Membership
-			if local {
+			switch {
+			case socket != "":
+				m, err = loginSocket(c.Context(), home, socket)
+			case local:
 				m, err = loginLocal(c.Context(), home)
-			} else {
+			default:
 				m, err = loginToken(c.Context(), home, args[0])
 			}
 			if err != nil {
@@ -52,6 +60,7 @@ Other commands do so by themselves when you are in no pool yet.`,
 		},
 	}
 	c.Flags().BoolVar(&local, "local", false, "ask the matchmaker on this machine")
+	c.Flags().StringVar(&socket, "socket", "", "ask the matchmaker that listens at this login.sock")
 	return c
 }
 
@@ -79,8 +88,21 @@ func loginLocal(ctx context.Context, home client.Home) (*membership.Membership, 
 	m, err := client.LoginLocal(ctx, home)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &diag.Problem{
-			What: "no matchmaker is running on this machine",
-			Hint: `"skua up" starts a pool of your own; for another machine's pool use "skua login TOKEN"`,
+			What: "no matchmaker answers at " + strings.Join(home.LocalSockets(), " or "),
+			Hint: `one that runs with --data DIR is at "skua login --socket DIR/login.sock"; "skua up" starts a pool of your own`,
+			Err:  err, Code: diag.ExitUnreachable,
+		}
+	}
+	return m, err
+}
+
+func loginSocket(ctx context.Context, home client.Home, socket string) (*membership.Membership, error) {
+	m, err := membership.JoinLocal(ctx, home.Member(), socket)
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return nil, &diag.Problem{
+			What: fmt.Sprintf("no matchmaker answers at %s: %v", socket, op.Err),
+			Hint: "the socket is login.sock in the matchmaker's data directory, while it runs",
 			Err:  err, Code: diag.ExitUnreachable,
 		}
 	}

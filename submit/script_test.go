@@ -30,12 +30,17 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the commands as people do. Each file of testdata/script is one behaviour.
 func TestScripts(t *testing.T) {
+	examples, err := filepath.Abs("../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SKUA_HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("AGENT_TOKEN", agentToken(t))
+			e.Setenv("EXAMPLES", examples)
 			e.Defer(func() { endCouriers(t, filepath.Join(e.WorkDir, "home")) })
 			return nil
 		},

@@ -33,8 +33,9 @@ queues the jobs. When it says so they are safe on the matchmaker's disk: this ma
 off. A courier in the background writes the jobs' logs and puts their outputs where the description
 wants them, as soon as this machine is on.
 
-Values given as name=value count as if they stood at the beginning of the file. A file called - is
-standard input.`,
+Values given as name=value count as if they stood at the beginning of the file, so that a line of the
+file that sets the same name wins. Where the file says $(seed:1), seed=7 on the command line makes it
+7, and without that it is 1. A file called - is standard input.`,
 		Example: `  skua submit sim.sub
   skua submit sim.sub seed=7 request_memory=2GB
   skua submit --dry-run sim.sub         show the jobs' attributes and submit nothing

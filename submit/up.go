@@ -110,11 +110,11 @@ func (p *personalPool) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	can, err := capabilities(ctx, settings, log)
+	machine, err := startd.NewMachine(settings, member, rules, log)
 	if err != nil {
 		return err
 	}
-	machine, err := startd.NewMachine(settings, member, rules, log)
+	can, err := machine.Prepare(ctx) // now, so that it can be said
 	if err != nil {
 		return err
 	}
@@ -252,15 +252,6 @@ func (p *personalPool) agentSettings() (startd.Settings, *policy.Policy, error) 
 	return s, rules, err
 }
 
-// capabilities finds out what the agent will be able to do, so that it can be said now.
-func capabilities(ctx context.Context, s startd.Settings, log *slog.Logger) (starter.Capabilities, error) {
-	st, err := starter.New(starter.Config{Dir: filepath.Join(s.Dir, "claims"), Log: log})
-	if err != nil {
-		return starter.Capabilities{}, fmt.Errorf("prepare to run jobs: %w", err)
-	}
-	return st.Capabilities(ctx), nil
-}
-
 func (p *personalPool) logger() (*slog.Logger, func() error, error) {
 	if p.verbose {
 		return slog.New(slog.NewTextHandler(p.err, nil)), func() error { return nil }, nil
@@ -284,6 +275,7 @@ func (p *personalPool) welcome(url, user string, s startd.Settings, can starter.
 		fmt.Fprintf(p.out, "\n  off: running jobs. %s.\n", sentence(can.SandboxWhy))
 	case !can.Checkpoint:
 		fmt.Fprintf(p.out, "\n  off: checkpoints of running programs. %s.\n"+
+			"       scripts/install-criu installs a CRIU that is known to work.\n"+
 			"       A job that has to leave begins again, unless it saves its own state\n"+
 			"       (checkpoint_exit_code; examples/selfckpt.sub shows how).\n", sentence(can.CheckpointWhy))
 	}

@@ -27,6 +27,9 @@ type Machine struct {
 	member   *membership.Membership
 	policy   *policy.Policy
 	log      *slog.Logger
+
+	starter Starter // nil before Prepare
+	can     starter.Capabilities
 }
 
 // MembershipDir is where an agent with its state in dir keeps its membership.
@@ -53,18 +56,38 @@ func NewMachine(s Settings, member *membership.Membership, p *policy.Policy, log
 	return &Machine{settings: s, member: member, policy: p, log: log}, nil
 }
 
+// Prepare finds out what the machine can do for jobs, by trying it, which takes a few seconds the first
+// time. Run does so itself; whoever wants to know earlier calls it first, and not at the same time.
+func (m *Machine) Prepare(ctx context.Context) (starter.Capabilities, error) {
+	if m.starter != nil {
+		return m.can, nil
+	}
+	dir := m.claims()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return starter.Capabilities{}, DirProblem(dir, err)
+	}
+	st, can, err := m.newStarter(ctx, dir)
+	if err != nil {
+		return starter.Capabilities{}, err
+	}
+	m.starter, m.can = st, can
+	return can, nil
+}
+
+func (m *Machine) claims() string { return filepath.Join(m.settings.Dir, "claims") }
+
 // Run serves until ctx ends. Then, unless keep says that only the agent is being replaced, every job
 // is asked to leave first, for as long as the policy grants.
 func (m *Machine) Run(ctx context.Context, keep func() bool) error {
 	// What jobs have of the disk, and what the agent writes down about them, are kept apart.
-	claims, records := filepath.Join(m.settings.Dir, "claims"), filepath.Join(m.settings.Dir, "records")
+	records := filepath.Join(m.settings.Dir, "records")
 	cached := filepath.Join(m.settings.Dir, "cache")
-	for _, dir := range []string{claims, records, cached} {
+	for _, dir := range []string{records, cached} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return DirProblem(dir, err)
 		}
 	}
-	st, can, err := m.starter(ctx, claims)
+	can, err := m.Prepare(ctx)
 	if err != nil {
 		return err
 	}
@@ -88,8 +111,8 @@ func (m *Machine) Run(ctx context.Context, keep func() bool) error {
 	defer conn.Close()
 	d, err := New(Config{
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots,
-		Bus: conn, Starter: st, Files: &Storage{Client: files, Cache: cache},
-		Policy: m.policy, Facts: m.facts(claims, can), Watch: m.watch(), Clock: Boottime, Log: m.log,
+		Bus: conn, Starter: m.starter, Files: &Storage{Client: files, Cache: cache},
+		Policy: m.policy, Facts: m.facts(m.claims(), can), Watch: m.watch(), Clock: Boottime, Log: m.log,
 	})
 	if err != nil {
 		return err
@@ -97,9 +120,9 @@ func (m *Machine) Run(ctx context.Context, keep func() bool) error {
 	return m.serve(ctx, d, keep)
 }
 
-// starter makes the machine's starter and finds out what it can do. A system without one still has an
+// newStarter makes the machine's starter and finds out what it can do. A system without one still has an
 // agent, which says why it runs nothing.
-func (m *Machine) starter(ctx context.Context, dir string) (Starter, starter.Capabilities, error) {
+func (m *Machine) newStarter(ctx context.Context, dir string) (Starter, starter.Capabilities, error) {
 	st, err := starter.New(starter.Config{
 		Dir: dir, CriuPath: m.settings.Criu, CgroupBase: m.settings.Cgroup, UIDBase: m.settings.UIDBase, Log: m.log,
 	})
