@@ -77,7 +77,7 @@ func (p *Policy) SlotAd(facts *classad.Ad, slots int) *classad.Ad {
 	if facts != nil {
 		ad.SetParent(facts)
 		if n, ok := facts.Int("TotalCpus"); ok {
-			ad.SetInt("Cpus", p.CPUs.Of(n)/int64(slots))
+			ad.SetInt("Cpus", max(1, p.CPUs.Of(n)/int64(slots))) // more slots than cpus share them
 		}
 		if n, ok := facts.Int("TotalMemory"); ok {
 			ad.SetInt("Memory", int64(p.Memory.Of(quantity.Bytes(n)*mib)/mib)/int64(slots))
