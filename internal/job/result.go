@@ -22,6 +22,10 @@ const MaxInline = 16 << 10
 // MaxInputs is how many files one job may bring, its program included.
 const MaxInputs = 1000
 
+// MaxEncoded is the size in bytes of one job's ad and inputs, as encoded: an offer must fit into a
+// message, and so must an answer with one job in it.
+const MaxEncoded = 192 << 10
+
 // ImageKind says how a checkpoint was made.
 type ImageKind string
 

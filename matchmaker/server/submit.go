@@ -12,12 +12,11 @@ import (
 	"skua/policy/classad"
 )
 
-// Bounds of one submit. An offer must fit into a message, and so must an answer with one job in it.
+// Bounds of one submit, beside those of package job.
 const (
 	maxProcs      = 10_000
 	maxAttributes = 1000
-	maxJobBytes   = 192 << 10 // one job's ad and inputs, as encoded
-	maxRequestID  = 100       // letters
+	maxRequestID  = 100 // letters
 )
 
 // submit checks a cluster and puts it into the queue.
@@ -101,8 +100,8 @@ func checkJob(ad *classad.Ad, inputs []job.File, differs bool) error {
 	if err != nil {
 		return err
 	}
-	if len(size) > maxJobBytes {
-		return fmt.Errorf("its ad and inline files take %d bytes, at most %d are possible", len(size), maxJobBytes)
+	if len(size) > job.MaxEncoded {
+		return fmt.Errorf("its ad and inline files take %d bytes, at most %d are possible", len(size), job.MaxEncoded)
 	}
 	return nil
 }

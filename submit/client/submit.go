@@ -33,13 +33,19 @@ func (c *Client) Submit(ctx context.Context, s *submitfile.Submission, progress 
 		request.Procs = append(request.Procs, p.Ad)
 	}
 	request.Inputs = in.lists(true)
-	if size(request) > maxSubmit {
+	if size(request) > maxSubmit || largestJob(request) > job.MaxEncoded {
 		request.Inputs = in.lists(false) // what is small, many times, is large: it goes to the file service
 	}
 	if n := size(request); n > maxSubmit {
 		return wire.Submitted{}, &diag.Problem{
 			What: fmt.Sprintf("the descriptions of these %d jobs come to %d kB, and one submit carries %d kB", len(s.Procs), n>>10, maxSubmit>>10),
 			Hint: "submit them in several parts, or make the jobs differ in less, such as only in $(Process)",
+		}
+	}
+	if n := largestJob(request); n > job.MaxEncoded {
+		return wire.Submitted{}, &diag.Problem{
+			What: fmt.Sprintf("the description of a job and the list of its files come to %d kB, and %d kB are possible", n>>10, job.MaxEncoded>>10),
+			Hint: "pack the files into an archive and have the job unpack it",
 		}
 	}
 	if err := c.upload(ctx, in.missing(request.Inputs), progress); err != nil {
@@ -55,8 +61,26 @@ func (c *Client) Submit(ctx context.Context, s *submitfile.Submission, progress 
 // maxSubmit leaves room in a message for what the queue log adds to it.
 const maxSubmit = wire.MaxMessage - 24<<10
 
-func size(request wire.Submit) int {
-	data, err := json.Marshal(request)
+// largestJob is the size of the largest job alone, as encoded, or a little more.
+func largestJob(request wire.Submit) int {
+	const around = 64 // what holds the parts together
+	common, lists := size(request.Ad), make([]int, len(request.Inputs))
+	for i, l := range request.Inputs {
+		lists[i] = size(l)
+	}
+	largest := 0
+	for i, proc := range request.Procs {
+		n := common + size(proc) + around
+		if len(lists) > 0 {
+			n += lists[min(i, len(lists)-1)]
+		}
+		largest = max(largest, n)
+	}
+	return largest
+}
+
+func size(part any) int {
+	data, err := json.Marshal(part)
 	if err != nil {
 		return 0 // whoever sends it meets the error again
 	}

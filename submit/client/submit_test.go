@@ -230,3 +230,45 @@ func TestActSaysWhyNot(t *testing.T) {
 		t.Errorf("the job is %v because %q, want held because of what was given", j.State, j.HoldReason)
 	}
 }
+
+// TestOneJobsFilesGoToTheService: what fits into a message may still be more than one job carries inline.
+func TestOneJobsFilesGoToTheService(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	for i := range 11 {
+		write(t, dir, fmt.Sprintf("data/%d", i), strings.Repeat(fmt.Sprint(i%10), 15_000))
+	}
+	res, err := c.Submit(t.Context(), describe(t, dir, `
+		executable = /bin/true
+		transfer_executable = false
+		transfer_input_files = data/
+		queue`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, _ := pool.Queue.Job(job.ID{Cluster: res.Cluster})
+	if len(j.Inputs) != 11 {
+		t.Errorf("the job has %d inputs, want 11", len(j.Inputs))
+	}
+}
+
+// TestTooManyInputs holds that nothing is uploaded for a job that the matchmaker would refuse.
+func TestTooManyInputs(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	for i := range job.MaxInputs + 1 {
+		write(t, dir, fmt.Sprintf("data/%d", i), "")
+	}
+	_, err := c.Submit(t.Context(), describe(t, dir, `
+		executable = /bin/true
+		transfer_executable = false
+		transfer_input_files = data
+		queue`), func(int64, int64) { t.Error("something was uploaded") })
+	if err == nil || !strings.Contains(err.Error(), "more than 1000 input files") {
+		t.Errorf("error is %v", err)
+	}
+}
