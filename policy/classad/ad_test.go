@@ -89,3 +89,33 @@ func TestRank(t *testing.T) {
 		t.Errorf("without Rank: got %g", got)
 	}
 }
+
+// Ads that are alike share the table of their names, which must not show.
+func TestAdsOfOneShape(t *testing.T) {
+	const src = "Name = \"a\"\nArch = \"X86_64\"\nMemory = 5\nRequirements = Memory > 3"
+	a, b := mustAd(t, src), mustAd(t, src)
+	if a.shape != b.shape {
+		t.Error("the ads do not share a shape")
+	}
+	if got := a.OldString(); got != src+"\n" {
+		t.Errorf("the order of the attributes is\n%s", got)
+	}
+	c := b.Clone()
+	b.SetInt("Cpus", 2)
+	b.Delete("Name")
+	b.SetInt("MEMORY", 6)
+	c.SetString("Name", "c")
+	if got := a.OldString(); got != src+"\n" {
+		t.Errorf("changing another ad made\n%s", got)
+	}
+	if got, want := b.OldString(), "Arch = \"X86_64\"\nMemory = 6\nRequirements = Memory > 3\nCpus = 2\n"; got != want {
+		t.Errorf("got\n%s, want\n%s", got, want)
+	}
+	if s, _ := c.Str("name"); s != "c" || c.Len() != 4 {
+		t.Errorf("the copy is\n%s", c.OldString())
+	}
+	twice := mustAd(t, "A = 1\nB = 2\na = 3")
+	if got := twice.OldString(); got != "A = 3\nB = 2\n" {
+		t.Errorf("a name that comes twice:\n%s", got)
+	}
+}

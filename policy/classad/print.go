@@ -284,7 +284,7 @@ func startsWithNumber(n node) bool {
 	for {
 		switch x := asWritten(n).(type) {
 		case *literal:
-			return x.v.kind == Integer && x.v.int() >= 0 || x.v.kind == Real && !math.Signbit(x.v.float())
+			return x.v.kind == Integer && x.v.int() >= 0 || x.v.kind == Real && !math.Signbit(x.v.float()) && x.v.float() <= math.MaxFloat64
 		case *subscript:
 			n = x.x
 		case *attrRef:
