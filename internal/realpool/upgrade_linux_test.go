@@ -1,6 +1,7 @@
 package realpool_test
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 
@@ -17,6 +18,9 @@ func TestAgentHandsOver(t *testing.T) {
 	}
 	if code := p.Agents[0].End(syscall.SIGUSR1); code != 0 {
 		t.Errorf("the agent ended with exit code %d", code)
+	}
+	if !strings.Contains(p.Agents[0].Log(), "agent hands over") {
+		t.Error("the log does not tell that the jobs stay")
 	}
 	p.Await("the job stands still without its agent", func() bool {
 		left := p.JobProcesses(id)
