@@ -176,10 +176,11 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, wait bool) 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "%d job(s) submitted to cluster %d.\n", n, res.Cluster)
+	// First the courier, then the word: who reads that word may close the shell at once.
 	if err := a.callCourier(home, res.Seq); err != nil { // the jobs are queued all the same
 		a.say("logs and outputs are not brought for now: %v; \"skua fetch\" brings outputs", err)
 	}
+	fmt.Fprintf(a.out, "%d job(s) submitted to cluster %d.\n", n, res.Cluster)
 	if !wait {
 		return nil
 	}

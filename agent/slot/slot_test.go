@@ -79,7 +79,8 @@ func TestStep(t *testing.T) {
 			run(slot.Slot{}, slot.Looked{At: noon, Verdicts: quiet}, slot.Offered{At: noon, Job: id, Claim: "c", Epoch: 1},
 				slot.OwnerTouched{At: noon}),
 			slot.Granted{At: noon, Claim: "c"},
-			slot.Claimed, slot.Suspended, []slot.Effect{slot.Freeze, slot.Start},
+			slot.Claimed, slot.Suspended,
+			[]slot.Effect{slot.Freeze, slot.Start},
 		},
 		{
 			"an owner who stays is reported", touched,
