@@ -13,7 +13,7 @@ import (
 )
 
 // testWait is how long a test waits for what should happen at once; a machine may be busy.
-const testWait = 20 * time.Second
+const testWait = time.Minute
 
 // eventually polls until ok holds.
 func eventually(t testing.TB, what string, ok func() bool) {

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 var testJob = job.ID{Cluster: 12, Proc: 3}
 
 // patience bounds every wait of a test. Only a failing test waits that long.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // newStarter returns a starter of its own, which leaves nothing behind.
 func newStarter(t testing.TB, change func(*Config)) *Starter {

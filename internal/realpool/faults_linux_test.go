@@ -60,7 +60,7 @@ func TestAgentKilledAndStartedAgain(t *testing.T) {
 	if after := pids(p.JobProcesses(id)); after[0] != before[0] {
 		t.Errorf("the job is process %d, and was %d", after[0], before[0])
 	}
-	p.Must("skua", "wait", id, "--timeout", "50s")
+	p.Must("skua", "wait", id, "--timeout", "4m")
 	checkSteps(t, p, 80, 1)
 	checkCompletions(t, p, id)
 }
@@ -112,9 +112,9 @@ func TestAgentKilledForGood(t *testing.T) {
 	}
 	killed := time.Now()
 	p.Agents[victim-1].Kill()
-	p.AwaitFor(30*time.Second, "the job stands still", func() bool { return realpool.Frozen(p.JobProcesses(id)) })
+	p.AwaitFor(realpool.Patience, "the job stands still", func() bool { return realpool.Frozen(p.JobProcesses(id)) })
 	stood := len(p.Lines("steps"))
-	p.Must("skua", "wait", id, "--timeout", "50s")
+	p.Must("skua", "wait", id, "--timeout", "4m")
 	lines := p.Lines("steps")
 	for _, l := range lines[:stood] {
 		if late := l.At.Sub(killed); late > 2500*time.Millisecond {
@@ -168,8 +168,8 @@ queue %d
 	p.Await("all that run have ended", func() bool { return count("end") == began })
 	t.Logf("killed when %d jobs had begun and %d ended", began, ended)
 	p.StartMatchmaker()
-	p.AwaitFor(2*time.Minute, "all jobs have ended", func() bool { return count("end") >= jobs })
-	p.Must("skua", "wait", cluster, "--timeout", "50s")
+	p.AwaitFor(realpool.Patience, "all jobs have ended", func() bool { return count("end") >= jobs })
+	p.Must("skua", "wait", cluster, "--timeout", "4m")
 	seen := map[string]int{}
 	for _, l := range p.Lines("records") {
 		seen[l.What]++

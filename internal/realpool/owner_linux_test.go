@@ -43,7 +43,7 @@ max_vacate_time = "1m"
 	stood := len(p.Lines("steps"))
 	p.Await("the job makes steps", func() bool { return len(p.Lines("steps")) > stood+2 })
 	stop()
-	p.Must("skua", "wait", id, "--timeout", "50s")
+	p.Must("skua", "wait", id, "--timeout", "4m")
 	checkSteps(t, p, 150, 1)
 	checkCompletions(t, p, id)
 	if log := p.Read("steps.log"); !strings.Contains(log, "010 (") || !strings.Contains(log, "004 (") {

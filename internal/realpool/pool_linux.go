@@ -18,7 +18,7 @@ import (
 )
 
 // Patience is how long a test waits for anything that should happen soon.
-const Patience = 60 * time.Second
+const Patience = 5 * time.Minute
 
 // Config describes a pool.
 type Config struct {
@@ -398,7 +398,7 @@ func (p *Pool) clean() {
 	for _, proc := range p.Leftovers() {
 		_ = syscall.Kill(proc.Pid, syscall.SIGKILL)
 	}
-	p.AwaitFor(10*time.Second, "nothing of the pool runs", func() bool { return len(p.Leftovers()) == 0 })
+	p.AwaitFor(Patience, "nothing of the pool runs", func() bool { return len(p.Leftovers()) == 0 })
 	removeCgroups(p.Dir)
 	for _, dir := range []string{p.Dir, p.Journal} {
 		if err := os.RemoveAll(dir); err != nil {

@@ -72,7 +72,7 @@ func TestExitCode(t *testing.T) {
 	p := start(t, realpool.Config{Agents: 1})
 	p.Script("three", "exit 3")
 	cluster := p.Submit("three.sub", "executable = three\nlog = three.log\nqueue\n")
-	if out, errs, code := p.Run("", "skua", "wait", cluster, "--timeout", "60s"); code != 4 {
+	if out, errs, code := p.Run("", "skua", "wait", cluster, "--timeout", "4m"); code != 4 {
 		t.Errorf("wait: exit %d, want 4\n%s%s", code, out, errs)
 	}
 	out := p.Must("skua", "history")

@@ -32,7 +32,7 @@ func TestAgentHandsOver(t *testing.T) {
 	if after := pids(p.JobProcesses(id)); after[0] != before[0] {
 		t.Errorf("the job is process %d, and was %d", after[0], before[0])
 	}
-	p.Must("skua", "wait", id, "--timeout", "50s")
+	p.Must("skua", "wait", id, "--timeout", "4m")
 	checkSteps(t, p, 80, 1)
 	checkCompletions(t, p, id)
 }

@@ -192,7 +192,7 @@ func TestFollowMissesNothing(t *testing.T) {
 	}()
 	var kinds []string
 	last := uint64(0)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	err = c.Follow(ctx, res.Seq-1, func(p client.Page) error {
 		for _, ev := range p.Events {

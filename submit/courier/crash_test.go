@@ -119,7 +119,7 @@ func tell(t *testing.T, s *script, state string) {
 		t.Fatal(err)
 	}
 	last := len(s.events)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for { // one that finds nothing to do at a moment ends; the next goes on
 		left, err := c.Run(ctx)
