@@ -258,7 +258,7 @@ func (n *paren) print(p *printer) {
 func (n *attrRef) print(p *printer) {
 	if n.base != nil {
 		n.base.print(p)
-		if lit, ok := asWritten(n.base).(*literal); ok && lit.v.isNumber() {
+		if lit, ok := asWritten(n.base).(*literal); ok && hasDigits(lit.v) {
 			p.WriteByte(' ') // 1.x would be a number
 		}
 	}
@@ -280,11 +280,16 @@ func (n *unary) print(p *printer) {
 	n.x.print(p)
 }
 
+// hasDigits reports whether v is printed as a number. Infinities are printed as calls.
+func hasDigits(v Value) bool {
+	return v.kind == Integer || v.kind == Real && !math.IsInf(v.float(), 0) && !math.IsNaN(v.float())
+}
+
 func startsWithNumber(n node) bool {
 	for {
 		switch x := asWritten(n).(type) {
 		case *literal:
-			return x.v.kind == Integer && x.v.int() >= 0 || x.v.kind == Real && !math.Signbit(x.v.float()) && x.v.float() <= math.MaxFloat64
+			return hasDigits(x.v) && !math.Signbit(x.v.number())
 		case *subscript:
 			n = x.x
 		case *attrRef:
