@@ -1,0 +1,5 @@
+//go:build !race
+
+package starter
+
+const raceDetector = false
