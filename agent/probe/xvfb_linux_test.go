@@ -3,10 +3,10 @@ package probe
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +32,18 @@ type xvfb struct {
 	stop func()
 }
 
+// freeDisplay is a display that nobody has. Servers that look for one themselves, as two test programs at
+// a time do, take each other's sockets in /tmp away.
+func freeDisplay() string {
+	for n := 2000 + os.Getpid()%1000*10; ; n++ {
+		_, socket := os.Stat(fmt.Sprintf("/tmp/.X11-unix/X%d", n))
+		_, lock := os.Stat(fmt.Sprintf("/tmp/.X%d-lock", n))
+		if socket != nil && lock != nil {
+			return fmt.Sprint(":", n)
+		}
+	}
+}
+
 // startXvfb starts an X server on the display, or on a free one if display is "".
 func startXvfb(t testing.TB, display string, args ...string) *xvfb {
 	t.Helper()
@@ -43,10 +55,10 @@ func startXvfb(t testing.TB, display string, args ...string) *xvfb {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	args = append([]string{"-displayfd", "3", "-screen", "0", "320x200x8", "-nolisten", "tcp"}, args...)
-	if display != "" {
-		args = slices.Insert(args, 0, display)
+	if display == "" {
+		display = freeDisplay()
 	}
+	args = append([]string{display, "-displayfd", "3", "-screen", "0", "320x200x8", "-nolisten", "tcp"}, args...)
 	cmd := exec.Command("Xvfb", args...)
 	cmd.ExtraFiles = []*os.File{w}
 	if err := cmd.Start(); err != nil {

@@ -2,6 +2,8 @@ package realpool
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -11,8 +13,18 @@ import (
 // Display starts an X server without a screen and gives its name, such as ":7". It ends with the test.
 func Display(t testing.TB) string {
 	t.Helper()
+	// Not one of the server's choosing: two that look for a display at a time, as the tests of two
+	// packages do, take each other's sockets in /tmp away.
+	number := 20_000 + os.Getpid()%1000*10
+	for {
+		_, err := os.Stat(fmt.Sprintf("/tmp/.X11-unix/X%d", number))
+		if err != nil {
+			break
+		}
+		number++
+	}
 	ctx, stop := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, "Xvfb", "-displayfd", "1", "-screen", "0", "320x240x24", "-nolisten", "tcp")
+	cmd := exec.CommandContext(ctx, "Xvfb", fmt.Sprint(":", number), "-displayfd", "1", "-screen", "0", "320x240x24", "-nolisten", "tcp")
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
