@@ -106,16 +106,16 @@ func Join(ctx context.Context, dir string, token trust.Token, name string) (*Mem
 // JoinLocal becomes a member through the socket of a matchmaker on this machine, which asks the kernel
 // who we are.
 func JoinLocal(ctx context.Context, dir, socket string) (*Membership, error) {
-	identity, err := ownKey(dir)
-	if err != nil {
-		return nil, err
-	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", socket)
 	if err != nil {
 		return nil, fmt.Errorf("ask the matchmaker on this machine: %w", err)
 	}
 	defer conn.Close()
+	identity, err := ownKey(dir)
+	if err != nil {
+		return nil, err
+	}
 	if deadline, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(deadline)
 	} else {
@@ -206,6 +206,9 @@ func ownKey(dir string) (*trust.Identity, error) {
 	identity, err := trust.LoadIdentity(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		identity, err = trust.CreateIdentity(path)
+	}
+	if errors.Is(err, fs.ErrExist) { // two commands of one user at a time: the other was first
+		identity, err = trust.LoadIdentity(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("key of the membership: %w", err)
