@@ -194,6 +194,7 @@ func TestOverrides(t *testing.T) {
 	var file policy.File
 	for text, into := range map[string]**policy.Expression{
 		`TARGET.Owner == "mira" && KeyboardIdle > 10`: &file.Expressions.Start,
+
 		`KeybordIdle < 60`:       &file.Expressions.Suspend,
 		`TARGET.JobPrio * 2 + 1`: &file.Expressions.Rank,
 	} {
