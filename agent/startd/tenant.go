@@ -268,30 +268,22 @@ func (t *tenant) discard() {
 	close(t.ended)
 }
 
-func (t *tenant) freeze() {
-	if t == nil {
-		return
-	}
-	t.mu.Lock()
-	t.frozen = true
-	t.mu.Unlock()
-	if in := t.running.Load(); in != nil {
-		if err := (*in).Freeze(); err != nil {
-			t.log.Warn("freeze the job", diag.KeyError, err)
-		}
-	}
-}
+func (t *tenant) freeze() { t.stand(true, "freeze the job", Init.Freeze) }
 
-func (t *tenant) thaw() {
+func (t *tenant) thaw() { t.stand(false, "thaw the job", Init.Thaw) }
+
+// stand notes whether the job is to stand still, for a job that is still being prepared, and has its
+// init do so.
+func (t *tenant) stand(still bool, what string, do func(Init) error) {
 	if t == nil {
 		return
 	}
 	t.mu.Lock()
-	t.frozen = false
+	t.frozen = still
 	t.mu.Unlock()
 	if in := t.running.Load(); in != nil {
-		if err := (*in).Thaw(); err != nil {
-			t.log.Warn("thaw the job", diag.KeyError, err)
+		if err := do(*in); err != nil {
+			t.log.Warn(what, diag.KeyError, err)
 		}
 	}
 }
