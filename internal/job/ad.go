@@ -17,9 +17,28 @@ func (j *Job) CurrentAd() *classad.Ad {
 	ad.SetInt("NumJobStarts", int64(j.Starts))
 	ad.SetInt("NumEvictions", int64(j.Evictions))
 	ad.SetInt("NumCkpts", int64(len(j.Images)))
-	ad.SetReal("RemoteUserCpu", j.Usage.UserCPU.Seconds())
-	ad.SetReal("RemoteSysCpu", j.Usage.SysCPU.Seconds())
-	ad.SetReal("RemoteWallClockTime", j.Usage.Wall.Seconds())
+	ad.SetInt("NumJobCompletions", int64(j.Completions))
+	ad.SetInt("NumHolds", int64(j.Holds))
+	ad.SetInt("TotalSuspensions", int64(j.Suspensions))
+	ad.SetInt("CumulativeSuspensionTime", int64(j.SuspendedFor.Seconds()))
+	used := j.Usage.Add(j.Run)
+	ad.SetReal("RemoteUserCpu", used.UserCPU.Seconds())
+	ad.SetReal("RemoteSysCpu", used.SysCPU.Seconds())
+	ad.SetReal("RemoteWallClockTime", j.Usage.Wall.Seconds()) // of runs that are over, as in HTCondor
+	if used.MaxRSS > 0 {
+		ad.SetInt("ResidentSetSize", kilobytes(used.MaxRSS))
+		ad.SetInt("ImageSize", kilobytes(used.MaxRSS))
+		ad.SetInt("MemoryUsage", (kilobytes(used.MaxRSS)+1023)/1024)
+	}
+	if used.MaxDisk > 0 {
+		ad.SetInt("DiskUsage", kilobytes(used.MaxDisk))
+	}
+	if j.LastState != 0 {
+		ad.SetInt("LastJobStatus", int64(j.LastState))
+	}
+	if j.State == Suspended {
+		ad.SetInt("LastSuspensionTime", j.Entered.Unix())
+	}
 	if !j.Started.IsZero() {
 		ad.SetInt("JobStartDate", j.Started.Unix())
 		ad.SetInt("JobCurrentStartDate", j.LastStart.Unix())
@@ -30,9 +49,23 @@ func (j *Job) CurrentAd() *classad.Ad {
 	if j.Claim != nil {
 		ad.SetString("RemoteHost", j.Claim.Slot)
 	}
+	for _, a := range []struct{ name, text string }{
+		{"LastRemoteHost", j.LastHost},
+		{"RemoveReason", j.RemoveText},
+		{"ReleaseReason", j.ReleaseText},
+		{"LastHoldReason", j.LastHold.Reason},
+	} {
+		if a.text != "" {
+			ad.SetString(a.name, a.text)
+		}
+	}
+	if j.LastHold.Code != 0 {
+		ad.SetInt("LastHoldReasonCode", int64(j.LastHold.Code))
+	}
 	if j.State == Held {
 		ad.SetString("HoldReason", j.HoldReason)
 		ad.SetInt("HoldReasonCode", int64(j.HoldCode))
+		ad.SetInt("HoldReasonSubCode", int64(j.HoldSubCode))
 	} else if onHold(j.Ad) {
 		// The ad as submitted says why it was held, and that is over.
 		ad.Set("HoldReason", undefined)
@@ -55,6 +88,9 @@ func (j *Job) CurrentAd() *classad.Ad {
 	}
 	return ad
 }
+
+// kilobytes rounds up, as HTCondor's sizes do.
+func kilobytes(n int64) int64 { return (n + 1023) / 1024 }
 
 var undefined = func() *classad.Expr {
 	e, err := classad.ParseExpr("undefined")

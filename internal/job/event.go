@@ -30,7 +30,8 @@ type Body interface {
 
 // The events of a job's life.
 type (
-	// Submitted adds a cluster. Procs hold what differs from the cluster's ad.
+	// Submitted adds a cluster. What differs from the cluster's ad is in Procs, or, of a cluster too
+	// large for that, in a table of its own.
 	Submitted struct {
 		Cluster int           `json:"cluster"`
 		User    UserID        `json:"user"`
@@ -39,6 +40,13 @@ type (
 		Ad      *classad.Ad   `json:"ad"`
 		Procs   []*classad.Ad `json:"procs"`
 		Inputs  [][]File      `json:"inputs"` // per proc, or one list for all
+		Table   *TableRef     `json:"table,omitempty"`
+	}
+	// Opened lets further procs of a cluster with late materialization into the queue, in order.
+	Opened struct {
+		Cluster int `json:"cluster"`
+		From    int `json:"from"` // the first that enters
+		Upto    int `json:"upto"` // the first that does not
 	}
 	// Offered promises the job to a slot. From here on a lower epoch is dead.
 	Offered struct {
@@ -101,18 +109,36 @@ type (
 		Reason string `json:"reason"`
 		Usage  Usage  `json:"usage"`
 	}
-	// Ended records the one result of the job.
+	// Measured says what the present run has used so far. It is logged when that has changed enough for
+	// people and policies to care, not with every renewal.
+	Measured struct {
+		Job   ID    `json:"job"`
+		Epoch Epoch `json:"epoch"`
+		Usage Usage `json:"usage"`
+	}
+	// Requeued says that a run ended by itself and that the job wants to be run again, from its beginning.
+	Requeued struct {
+		Job    ID     `json:"job"`
+		Epoch  Epoch  `json:"epoch"`
+		Result Result `json:"result"`
+		Reason string `json:"reason"`
+	}
+	// Ended records the one result of the job. Noop is set for a job that was never to run (noop_job);
+	// it has no claim.
 	Ended struct {
 		Job    ID     `json:"job"`
 		Epoch  Epoch  `json:"epoch"`
 		Result Result `json:"result"`
+		Noop   bool   `json:"noop,omitempty"`
 	}
-	// HeldBack parks a job until it is released. Agents and users can cause it.
+	// HeldBack parks a job until it is released. Agents, users and the job's own policy can cause it.
 	HeldBack struct {
-		Job    ID     `json:"job"`
-		Reason string `json:"reason"`
-		Code   int    `json:"code"` // HTCondor's HoldReasonCode
-		Usage  Usage  `json:"usage"`
+		Job     ID     `json:"job"`
+		Reason  string `json:"reason"`
+		Code    int    `json:"code"`               // HTCondor's HoldReasonCode
+		SubCode int    `json:"sub_code,omitempty"` // HTCondor's HoldReasonSubCode
+		Usage   Usage  `json:"usage"`
+		Outputs []File `json:"outputs,omitempty"` // what the run left that its user should see: its standard streams
 	}
 	// Released lets a held job run again.
 	Released struct {
@@ -124,9 +150,20 @@ type (
 		Job    ID     `json:"job"`
 		Reason string `json:"reason"`
 	}
+	// Edited sets attributes of a job that has not ended.
+	Edited struct {
+		Job ID         `json:"job"`
+		Set []Assigned `json:"set"`
+	}
 	// Delivered says that the submit side has the outputs, so that they need not be kept.
 	Delivered struct {
 		Job ID `json:"job"`
+	}
+	// Factored sets how much a user's share of the pool weighs: the effective priority is the real one
+	// times the factor, and lower is better.
+	Factored struct {
+		User   UserID  `json:"user"`
+		Factor float64 `json:"factor"`
 	}
 	// LeaderEpoch is the first event of every new leader; it fences out the one before.
 	LeaderEpoch struct {
@@ -134,19 +171,42 @@ type (
 	}
 )
 
+// Assigned is an attribute and the expression that it is set to, in the new ClassAd syntax.
+type Assigned struct {
+	Name string `json:"name"`
+	Expr string `json:"expr"`
+}
+
+// TableRef names the table that holds what differs between the jobs of a large cluster: a blob of the
+// file service, or the same bytes inline where they are few.
+type TableRef struct {
+	Digest blob.Digest `json:"digest,omitempty"`
+	Size   int64       `json:"size"`
+	Inline []byte      `json:"inline,omitempty"`
+	Count  int         `json:"count"` // rows, which are the cluster's procs
+}
+
 // HTCondor's hold reason codes, as far as Skua uses them.
 const (
-	HoldByUser         = 1
-	HoldStartFailed    = 6  // FailedToCreateProcess
-	HoldTransferOutput = 12 // UploadFileError
-	HoldTransferInput  = 13 // DownloadFileError
-	HoldNoSharedFS     = 14
-	HoldOnSubmit       = 15 // SubmittedOnHold
-	HoldOutOfResources = 34 // JobOutOfResources
+	HoldByUser          = 1
+	HoldByPolicy        = 3  // JobPolicy: periodic_hold, on_exit_hold
+	HoldPolicyUndefined = 5  // JobPolicyUndefined
+	HoldStartFailed     = 6  // FailedToCreateProcess
+	HoldTransferOutput  = 12 // UploadFileError
+	HoldTransferInput   = 13 // DownloadFileError
+	HoldNoSharedFS      = 14
+	HoldOnSubmit        = 15 // SubmittedOnHold
+	HoldMissedDeferral  = 19 // MissedDeferredExecutionTime
+	HoldInputTooLarge   = 32 // MaxTransferInputSizeExceeded
+	HoldOutputTooLarge  = 33 // MaxTransferOutputSizeExceeded
+	HoldOutOfResources  = 34 // JobOutOfResources
+	HoldJobDuration     = 46 // JobDurationExceeded
+	HoldExecuteDuration = 47 // JobExecuteExceeded
 )
 
 // Kind implements [Body].
 func (*Submitted) Kind() string    { return "submitted" }
+func (*Opened) Kind() string       { return "opened" }
 func (*Offered) Kind() string      { return "offered" }
 func (*Declined) Kind() string     { return "declined" }
 func (*Started) Kind() string      { return "started" }
@@ -157,21 +217,22 @@ func (*ImageDropped) Kind() string { return "image-dropped" }
 func (*Lapsed) Kind() string       { return "lapsed" }
 func (*Revived) Kind() string      { return "revived" }
 func (*Evicted) Kind() string      { return "evicted" }
+func (*Measured) Kind() string     { return "measured" }
+func (*Requeued) Kind() string     { return "requeued" }
 func (*Ended) Kind() string        { return "ended" }
 func (*HeldBack) Kind() string     { return "held" }
 func (*Released) Kind() string     { return "released" }
 func (*Withdrawn) Kind() string    { return "withdrawn" }
+func (*Edited) Kind() string       { return "edited" }
 func (*Delivered) Kind() string    { return "delivered" }
+func (*Factored) Kind() string     { return "factored" }
 func (*LeaderEpoch) Kind() string  { return "leader" }
 
 // Jobs implements [Body].
 func (b *Submitted) Jobs() []ID {
-	ids := make([]ID, len(b.Procs))
-	for i := range b.Procs {
-		ids[i] = ID{b.Cluster, i}
-	}
-	return ids
+	return idsOf(b.Cluster, 0, b.Count())
 }
+func (b *Opened) Jobs() []ID       { return idsOf(b.Cluster, b.From, b.Upto) }
 func (b *Offered) Jobs() []ID      { return []ID{b.Job} }
 func (b *Declined) Jobs() []ID     { return []ID{b.Job} }
 func (b *Started) Jobs() []ID      { return []ID{b.Job} }
@@ -182,16 +243,37 @@ func (b *ImageDropped) Jobs() []ID { return []ID{b.Job} }
 func (b *Lapsed) Jobs() []ID       { return []ID{b.Job} }
 func (b *Revived) Jobs() []ID      { return []ID{b.Job} }
 func (b *Evicted) Jobs() []ID      { return []ID{b.Job} }
+func (b *Measured) Jobs() []ID     { return []ID{b.Job} }
+func (b *Requeued) Jobs() []ID     { return []ID{b.Job} }
 func (b *Ended) Jobs() []ID        { return []ID{b.Job} }
 func (b *HeldBack) Jobs() []ID     { return []ID{b.Job} }
 func (b *Released) Jobs() []ID     { return []ID{b.Job} }
 func (b *Withdrawn) Jobs() []ID    { return []ID{b.Job} }
+func (b *Edited) Jobs() []ID       { return []ID{b.Job} }
 func (b *Delivered) Jobs() []ID    { return []ID{b.Job} }
+func (*Factored) Jobs() []ID       { return nil }
 func (*LeaderEpoch) Jobs() []ID    { return nil }
+
+// Count is how many procs the cluster has.
+func (b *Submitted) Count() int {
+	if b.Table != nil {
+		return b.Table.Count
+	}
+	return len(b.Procs)
+}
+
+func idsOf(cluster, from, upto int) []ID {
+	ids := make([]ID, 0, max(upto-from, 0))
+	for proc := from; proc < upto; proc++ {
+		ids = append(ids, ID{cluster, proc})
+	}
+	return ids
+}
 
 // newBody makes an empty body of each kind for decoding.
 var newBody = map[string]func() Body{
 	"submitted":     func() Body { return new(Submitted) },
+	"opened":        func() Body { return new(Opened) },
 	"offered":       func() Body { return new(Offered) },
 	"declined":      func() Body { return new(Declined) },
 	"started":       func() Body { return new(Started) },
@@ -202,11 +284,15 @@ var newBody = map[string]func() Body{
 	"lapsed":        func() Body { return new(Lapsed) },
 	"revived":       func() Body { return new(Revived) },
 	"evicted":       func() Body { return new(Evicted) },
+	"measured":      func() Body { return new(Measured) },
+	"requeued":      func() Body { return new(Requeued) },
 	"ended":         func() Body { return new(Ended) },
 	"held":          func() Body { return new(HeldBack) },
 	"released":      func() Body { return new(Released) },
 	"withdrawn":     func() Body { return new(Withdrawn) },
+	"edited":        func() Body { return new(Edited) },
 	"delivered":     func() Body { return new(Delivered) },
+	"factored":      func() Body { return new(Factored) },
 	"leader":        func() Body { return new(LeaderEpoch) },
 }
 

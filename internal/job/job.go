@@ -14,7 +14,7 @@ type Job struct {
 	ID        ID
 	User      UserID
 	Owner     string      // the user's name, as people know it
-	Ad        *classad.Ad // as submitted, chained to the cluster's ad; never changed
+	Ad        *classad.Ad // as submitted and edited, chained to the cluster's ad; replaced, never changed
 	Inputs    []File
 	State     State
 	Entered   time.Time // when State was entered
@@ -34,9 +34,28 @@ type Job struct {
 	Result    *Result
 	Delivered bool
 
-	HoldReason string
-	HoldCode   int
-	LastReason string // why the job last stopped running, in plain words
+	HoldReason  string
+	HoldCode    int
+	HoldSubCode int
+	HeldOutputs []File // what the run left that led to the present hold
+	LastHold    Hold   // the hold before the present state; zero if there was none
+	LastReason  string // why the job last stopped running, in plain words
+	RemoveText  string // why it was removed
+	ReleaseText string // why it was last released
+
+	LastState    State         // the state before State; 0 for none
+	LastHost     string        // the slot of the run before
+	Completions  int           // runs that ended by themselves
+	Holds        int           // times held
+	Suspensions  int           // times frozen where it ran, over all runs
+	SuspendedFor time.Duration // time so spent, without a pause that lasts now
+	Run          Usage         // of the present run as last measured; zero without one
+}
+
+// Hold is a hold that is over.
+type Hold struct {
+	Reason string
+	Code   int
 }
 
 // Claim is where a job runs or is about to.
@@ -86,12 +105,18 @@ func (j Job) Apply(ev Event) (Job, error) {
 			return j, j.misfit(ev)
 		}
 		j.LastReason = b.Reason
+		j.Suspensions++
 		j.enter(Suspended, ev.At)
 	case *Continued:
 		if j.State != Suspended || !j.runs(b.Epoch) {
 			return j, j.misfit(ev)
 		}
 		j.enter(Running, ev.At)
+	case *Measured:
+		if !j.runs(b.Epoch) {
+			return j, j.misfit(ev)
+		}
+		j.Run = b.Usage
 	case *Checkpointed:
 		if !j.claimed(b.Epoch) || !j.Claim.Started {
 			return j, j.misfit(ev)
@@ -120,42 +145,61 @@ func (j Job) Apply(ev Event) (Job, error) {
 		if !j.claimed(b.Epoch) {
 			return j, j.misfit(ev)
 		}
-		j.Usage = j.Usage.Add(b.Usage)
 		j.Evictions++
 		j.LastReason = b.Reason
 		j.avoid(j.Claim.Machine)
-		j.Claim = nil
+		j.leave(b.Usage)
 		j.enter(Idle, ev.At)
-	case *Ended:
+	case *Requeued:
 		if !j.claimed(b.Epoch) || j.State.Ended() || j.State == Held {
 			return j, j.misfit(ev)
 		}
 		r := b.Result
 		j.Result = &r
-		j.Usage = j.Usage.Add(r.Usage)
-		j.Claim = nil
+		j.Images = nil // they are of a run that has come to its end
+		j.LastReason = b.Reason
+		j.Completions++
+		j.leave(r.Usage)
+		j.enter(Idle, ev.At)
+	case *Ended:
+		if !b.Noop && !j.claimed(b.Epoch) || b.Noop && j.Claim != nil || j.State.Ended() || j.State == Held {
+			return j, j.misfit(ev)
+		}
+		r := b.Result
+		j.Result = &r
+		j.Completions++
+		j.leave(r.Usage)
 		j.Ended = ev.At
 		j.enter(Completed, ev.At)
 	case *HeldBack:
 		if j.State.Ended() || j.State == Held {
 			return j, j.misfit(ev)
 		}
-		j.HoldReason, j.HoldCode = b.Reason, b.Code
-		j.Usage = j.Usage.Add(b.Usage)
-		j.Claim = nil
+		j.HoldReason, j.HoldCode, j.HoldSubCode, j.HeldOutputs = b.Reason, b.Code, b.SubCode, b.Outputs
+		j.Holds++
+		j.leave(b.Usage)
 		j.enter(Held, ev.At)
 	case *Released:
 		if j.State != Held {
 			return j, j.misfit(ev)
 		}
-		j.HoldReason, j.HoldCode = "", 0
+		j.LastHold = Hold{j.HoldReason, j.HoldCode}
+		j.HoldReason, j.HoldCode, j.HoldSubCode, j.HeldOutputs = "", 0, 0, nil
+		j.ReleaseText = b.Reason
 		j.enter(Idle, ev.At)
+	case *Edited:
+		if j.State.Ended() {
+			return j, j.misfit(ev)
+		}
+		if err := j.edit(b.Set); err != nil {
+			return j, err
+		}
 	case *Withdrawn:
 		if j.State.Ended() {
 			return j, j.misfit(ev)
 		}
-		j.LastReason = b.Reason
-		j.Claim = nil
+		j.LastReason, j.RemoveText = b.Reason, b.Reason
+		j.leave(Usage{})
 		j.Ended = ev.At
 		j.enter(Removed, ev.At)
 	case *Delivered:
@@ -241,7 +285,36 @@ func (j *Job) claim(change func(*Claim)) {
 	j.Claim = &c
 }
 
-func (j *Job) enter(s State, at time.Time) { j.State, j.Entered = s, at }
+func (j *Job) enter(s State, at time.Time) {
+	if j.State == Suspended {
+		j.SuspendedFor += at.Sub(j.Entered)
+	}
+	j.LastState, j.State, j.Entered = j.State, s, at
+}
+
+// leave ends the present claim, if there is one, and adds what its run has used.
+func (j *Job) leave(u Usage) {
+	j.Usage = j.Usage.Add(u)
+	j.Run = Usage{}
+	if j.Claim != nil {
+		j.LastHost = j.Claim.Slot
+		j.Claim = nil
+	}
+}
+
+// edit replaces the job's own ad, since the old one may still be read.
+func (j *Job) edit(set []Assigned) error {
+	ad := j.Ad.Clone()
+	for _, a := range set {
+		e, err := classad.ParseExpr(a.Expr)
+		if err != nil {
+			return fmt.Errorf("job %v: set %s: %w", j.ID, a.Name, err)
+		}
+		ad.Set(a.Name, e)
+	}
+	j.Ad = ad
+	return nil
+}
 
 func (j *Job) avoid(machine string) {
 	list := slices.DeleteFunc(slices.Clone(j.Avoid), func(m string) bool { return m == machine })

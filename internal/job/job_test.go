@@ -179,7 +179,13 @@ func TestEventsRoundTrip(t *testing.T) {
 		&job.Revived{Job: id, Epoch: 1},
 		&job.Evicted{Job: id, Epoch: 1, Reason: "r", Usage: job.Usage{Wall: time.Second}},
 		&job.Ended{Job: id, Epoch: 1, Result: job.Result{ExitCode: 2, Outputs: []job.File{{Name: "o", Digest: blob.Sum(nil)}}}},
-		&job.HeldBack{Job: id, Reason: "r", Code: 6},
+		&job.Submitted{Cluster: 4, User: "u", Ad: ad, Table: &job.TableRef{Digest: blob.Sum(nil), Size: 7, Count: 9}},
+		&job.Opened{Cluster: 4, From: 3, Upto: 5},
+		&job.Measured{Job: id, Epoch: 1, Usage: job.Usage{MaxRSS: 1 << 20}},
+		&job.Requeued{Job: id, Epoch: 1, Result: job.Result{ExitCode: 2}, Reason: "r"},
+		&job.Edited{Job: id, Set: []job.Assigned{{Name: "JobPrio", Expr: "7"}}},
+		&job.Factored{User: "u", Factor: 2},
+		&job.HeldBack{Job: id, Reason: "r", Code: 6, SubCode: 2, Outputs: []job.File{{Name: "_condor_stdout", Size: 2, Inline: []byte("hi")}}},
 		&job.Released{Job: id, Reason: "r"},
 		&job.Withdrawn{Job: id, Reason: "r"},
 		&job.Delivered{Job: id},
@@ -285,5 +291,39 @@ func TestLatestStart(t *testing.T) {
 		if at, _ := j.CurrentAd().Int(name); at != noon.Add(time.Duration(want)*time.Minute).Unix() {
 			t.Errorf("%s is %v, want minute %d", name, time.Unix(at, 0).UTC(), want)
 		}
+	}
+}
+
+// A run that ends and is to be repeated leaves its result for the job's policy to read, and no image: those
+// are of a run that is over.
+func TestRequeued(t *testing.T) {
+	id := job.ID{Cluster: 3, Proc: 0}
+	j := newJob(t, id)
+	for i, b := range []job.Body{
+		&job.Offered{Job: id, Epoch: 1, Machine: "desk", Slot: "slot1@desk"}, &job.Started{Job: id, Epoch: 1},
+		&job.Paused{Job: id, Epoch: 1}, &job.Continued{Job: id, Epoch: 1},
+		&job.Measured{Job: id, Epoch: 1, Usage: job.Usage{MaxRSS: 3 << 20}},
+		&job.Checkpointed{Job: id, Epoch: 1, Image: job.Image{Kind: job.CRIUImage, Digest: blob.Sum(nil), At: noon}},
+		&job.Requeued{Job: id, Epoch: 1, Result: job.Result{ExitCode: 2, Usage: job.Usage{Wall: time.Minute, MaxRSS: 4 << 20}}},
+		&job.Edited{Job: id, Set: []job.Assigned{{Name: "JobPrio", Expr: "3 + 4"}}},
+	} {
+		var err error
+		if j, err = j.Apply(job.Event{At: noon.Add(time.Duration(i) * time.Minute), Body: b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if j.State != job.Idle || j.Claim != nil || len(j.Images) != 0 || j.Result == nil {
+		t.Errorf("requeued, it is %v with claim %v, %d images, result %v", j.State, j.Claim, len(j.Images), j.Result)
+	}
+	for name, want := range map[string]int64{
+		"ExitCode": 2, "NumJobCompletions": 1, "TotalSuspensions": 1, "CumulativeSuspensionTime": 60,
+		"MemoryUsage": 4, "RemoteWallClockTime": 60, "JobPrio": 7, "LastJobStatus": int64(job.Running),
+	} {
+		if n, _ := j.CurrentAd().Int(name); n != want {
+			t.Errorf("%s is %d, want %d", name, n, want)
+		}
+	}
+	if _, err := j.Apply(job.Event{At: noon, Body: &job.Ended{Job: id, Epoch: 1}}); err == nil {
+		t.Error("a second result of the same run was taken")
 	}
 }

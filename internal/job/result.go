@@ -49,17 +49,23 @@ type Image struct {
 type Usage struct {
 	UserCPU time.Duration `json:"user_cpu"`
 	SysCPU  time.Duration `json:"sys_cpu"`
-	Wall    time.Duration `json:"wall"`              // time claimed, frozen time included
-	MaxRSS  int64         `json:"max_rss,omitempty"` // bytes
+	Wall    time.Duration `json:"wall"`               // time claimed, frozen time included
+	MaxRSS  int64         `json:"max_rss,omitempty"`  // bytes
+	MaxDisk int64         `json:"max_disk,omitempty"` // bytes in the scratch directory at most
+	Sent    int64         `json:"sent,omitempty"`     // bytes of outputs and images that left the machine
+	Fetched int64         `json:"fetched,omitempty"`  // bytes of inputs and images that it was sent
 }
 
-// Add sums times and keeps the larger peak.
+// Add sums times and traffic and keeps the larger peaks.
 func (u Usage) Add(v Usage) Usage {
 	return Usage{
 		UserCPU: u.UserCPU + v.UserCPU,
 		SysCPU:  u.SysCPU + v.SysCPU,
 		Wall:    u.Wall + v.Wall,
 		MaxRSS:  max(u.MaxRSS, v.MaxRSS),
+		MaxDisk: max(u.MaxDisk, v.MaxDisk),
+		Sent:    u.Sent + v.Sent,
+		Fetched: u.Fetched + v.Fetched,
 	}
 }
 
