@@ -102,6 +102,8 @@ type Done struct {
 	Result  *job.Result `json:"result,omitempty"` // when exited
 	Reason  string      `json:"reason,omitempty"` // when evicted or held, in plain words
 	Code    int         `json:"code,omitempty"`   // when held: HoldReasonCode
+	SubCode int         `json:"sub_code,omitempty"`
+	Outputs []job.File  `json:"outputs,omitempty"` // when held: the standard streams, so that their user sees what happened
 	Usage   job.Usage   `json:"usage"`
 }
 
@@ -125,7 +127,9 @@ type Ack struct {
 type Control struct {
 	V int `json:"v"`
 	ClaimRef
-	Do ControlVerb `json:"do"`
+	Do   ControlVerb `json:"do"`
+	ID   string      `json:"id,omitempty"`   // of a peek, for its answer
+	Peek *Peek       `json:"peek,omitempty"` // what a peek asks for
 }
 
 // ControlVerb is what a [Control] asks for.
@@ -135,6 +139,11 @@ type ControlVerb string
 const (
 	KillClaim   ControlVerb = "kill"   // the job was removed or held: end it at once
 	VacateClaim ControlVerb = "vacate" // checkpoint and leave
+	EvictClaim  ControlVerb = "evict"  // leave at once; the report is an eviction
+
+	SuspendClaim  ControlVerb = "suspend"  // its user wants it frozen until continued
+	ContinueClaim ControlVerb = "continue" // its user wants it to go on
+	PeekClaim     ControlVerb = "peek"     // send a piece of one of its files: [Peeked] by [VerbPeeked]
 
 	// Advertise asks for the full ad; it is about no claim. A matchmaker that was restarted behind a
 	// bus that was not sends it to an agent whose heartbeat it cannot place.

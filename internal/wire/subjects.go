@@ -30,6 +30,7 @@ const (
 	VerbRenew      = "renew"  // [Renew] → [Grant]
 	VerbDone       = "done"   // [Done] → [Ack]
 	VerbCheckpoint = "ckpt"   // [Checkpoint] → [Ack]
+	VerbPeeked     = "peeked" // [Peeked], published: the answer to a control that asked
 )
 
 // UserSubject is a user's request to the matchmaker.

@@ -11,10 +11,11 @@ import (
 // Submit adds one cluster to the queue. It is acknowledged when the queue log is on disk.
 type Submit struct {
 	V       int           `json:"v"`
-	Request string        `json:"request"` // random; a repeated request gets the first one's answer
-	Ad      *classad.Ad   `json:"ad"`      // what all procs share
-	Procs   []*classad.Ad `json:"procs"`   // what differs; the proc number is the index
-	Inputs  [][]job.File  `json:"inputs"`  // per proc, or one list for all
+	Request string        `json:"request"`         // random; a repeated request gets the first one's answer
+	Ad      *classad.Ad   `json:"ad"`              // what all procs share
+	Procs   []*classad.Ad `json:"procs"`           // what differs; the proc number is the index
+	Inputs  [][]job.File  `json:"inputs"`          // per proc, or one list for all
+	Table   *job.TableRef `json:"table,omitempty"` // in the place of Procs and Inputs, for many procs
 }
 
 // Submitted answers Submit.
@@ -38,18 +39,25 @@ type ActionVerb string
 
 // The actions of users.
 const (
-	Remove  ActionVerb = "remove"
-	HoldJob ActionVerb = "hold"
-	Release ActionVerb = "release"
-	Deliver ActionVerb = "deliver" // the courier has the outputs
+	Remove   ActionVerb = "remove"
+	HoldJob  ActionVerb = "hold"
+	Release  ActionVerb = "release"
+	Deliver  ActionVerb = "deliver"  // the courier has the outputs
+	Suspend  ActionVerb = "suspend"  // freeze where it runs
+	Continue ActionVerb = "continue" // end a pause that its user asked for
+	Vacate   ActionVerb = "vacate"   // leave the machine, saving what can be saved
+	Evict    ActionVerb = "evict"    // leave the machine at once
+	Edit     ActionVerb = "edit"     // set attributes, as Action.Set says
+	Prio     ActionVerb = "prio"     // set JobPrio to the value of Action.Set[0].Expr in the job's ad
 )
 
 // Action does something to jobs.
 type Action struct {
-	V      int        `json:"v"`
-	Do     ActionVerb `json:"do"`
-	Select Selection  `json:"select"`
-	Reason string     `json:"reason,omitempty"`
+	V      int            `json:"v"`
+	Do     ActionVerb     `json:"do"`
+	Select Selection      `json:"select"`
+	Reason string         `json:"reason,omitempty"`
+	Set    []job.Assigned `json:"set,omitempty"` // for edit and prio
 }
 
 // ActionResult answers Action.
@@ -73,6 +81,11 @@ const (
 	QueryEvents   QueryKind = "events"   // the user's events after Since, as [job.Event]
 	QueryUpload   QueryKind = "upload"   // a capability to upload inputs
 	QueryFetch    QueryKind = "fetch"    // a job's outputs and a capability to download them
+	QuerySummary  QueryKind = "summary"  // the selected jobs counted by batch, as [BatchRow]
+	QueryWhy      QueryKind = "why"      // why the one selected job does not run, as negotiate.Explanation
+	QueryUsers    QueryKind = "users"    // everybody's share, as [UserRow]
+	QueryLimits   QueryKind = "limits"   // concurrency limits, as [LimitRow]
+	QueryPeek     QueryKind = "peek"     // a piece of a file of the one selected running job, as [Peeked]
 )
 
 // Query asks. Answers come in pages: ask again with Since or After set to the result's Next while
@@ -84,6 +97,75 @@ type Query struct {
 	Since  uint64    `json:"since,omitempty"` // events after this sequence number
 	After  string    `json:"after,omitempty"` // page cursor
 	Limit  int       `json:"limit,omitempty"`
+
+	// Columns are ClassAd expressions. With them a row of jobs, history or machines is not an ad but the
+	// list of their values in it, each as the new ClassAd syntax writes it.
+	Columns []string `json:"columns,omitempty"`
+
+	Peek *Peek `json:"peek,omitempty"` // for QueryPeek
+}
+
+// Peek asks for a piece of a file of a running job.
+type Peek struct {
+	File   string `json:"file"`             // relative to the scratch directory; [job.StdoutFile] for standard output
+	Offset int64  `json:"offset,omitempty"` // negative: that many bytes before the end
+	Limit  int    `json:"limit,omitempty"`  // bytes; 0 and what is more than [MaxPeek] means that
+}
+
+// MaxPeek is how many bytes of a file one [Peek] can bring.
+const MaxPeek = 64 << 10
+
+// Peeked answers [Peek].
+type Peeked struct {
+	V      int      `json:"v"`
+	ID     string   `json:"id,omitempty"` // of the control message that asked
+	Data   []byte   `json:"data,omitempty"`
+	Offset int64    `json:"offset"` // of Data in the file
+	Size   int64    `json:"size"`   // of the file now
+	Fail   *Failure `json:"fail,omitempty"`
+}
+
+// BatchRow counts the jobs of a batch: of a batch name, or else of a cluster.
+type BatchRow struct {
+	User      job.UserID `json:"user"`
+	Owner     string     `json:"owner"`
+	Name      string     `json:"name,omitempty"` // JobBatchName; empty for a cluster without one
+	First     int        `json:"first"`          // lowest and highest cluster
+	Last      int        `json:"last"`
+	FirstJob  job.ID     `json:"first_job"` // lowest and highest job in the queue
+	LastJob   job.ID     `json:"last_job"`
+	Submitted time.Time  `json:"submitted"` // of the first cluster
+	Command   string     `json:"command"`   // of the first job, as a person would write it
+	Total     int        `json:"total"`     // all jobs of the clusters, ended and not yet materialized ones included
+	Done      int        `json:"done"`
+	Removed   int        `json:"removed,omitempty"`
+	Running   int        `json:"running"`
+	Idle      int        `json:"idle"` // those to be materialized later included
+	Held      int        `json:"held"`
+	Suspended int        `json:"suspended"`
+	Late      int        `json:"late,omitempty"` // of Idle: to be materialized later
+	Why       string     `json:"why,omitempty"`  // why the first idle job waits
+	HeldWhy   string     `json:"held_why,omitempty"`
+}
+
+// UserRow is one user's share of the pool.
+type UserRow struct {
+	User      job.UserID `json:"user"`
+	Name      string     `json:"name"`
+	Priority  float64    `json:"priority"` // real; effective is this times the factor
+	Factor    float64    `json:"factor"`
+	Effective float64    `json:"effective"` // lower is better
+	InUse     int        `json:"in_use"`    // slots now
+	Hours     float64    `json:"hours"`     // slot hours used in all
+	First     time.Time  `json:"first,omitzero"`
+	Last      time.Time  `json:"last,omitzero"`
+}
+
+// LimitRow is a concurrency limit.
+type LimitRow struct {
+	Name string  `json:"name"`
+	Cap  float64 `json:"cap"` // negative for none
+	Used float64 `json:"used"`
 }
 
 // QueryResult answers Query.
@@ -105,6 +187,8 @@ type JobRow struct {
 	Outputs []job.File  `json:"outputs,omitempty"` // of a completed job, for QueryFetch
 
 	Delivered bool `json:"delivered,omitempty"` // the submit side has the outputs
+
+	Late int `json:"late,omitempty"` // in the last row of a cluster: how many jobs are to be materialized later
 }
 
 // Note tells a user's programs that the log has grown.
