@@ -23,7 +23,7 @@ func Parse(name string, src []byte, opts Options) (*Description, error) {
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(opts.Args)) {
-		if err := p.define(k, opts.Args[k], pos{file: "command line"}); err != nil {
+		if err := p.define(k, opts.Args[k], pos{file: commandLine}); err != nil {
 			return nil, err
 		}
 	}
@@ -35,6 +35,9 @@ func Parse(name string, src []byte, opts Options) (*Description, error) {
 		return nil, err
 	}
 	if err := p.file(s); err != nil {
+		return nil, err
+	}
+	if err := p.fromCommandLine(); err != nil {
 		return nil, err
 	}
 	if len(p.d.queues) == 0 {
@@ -59,6 +62,41 @@ type parser struct {
 	read      int // bytes so far, with includes
 	depth     int // of includes
 	ifs       []conditional
+	appended  bool // Options.Append has been read
+}
+
+// commandLine is what messages call the file that the command line comes to.
+const commandLine = "command line"
+
+// appends reads the lines of Options.Append, which stand before the first queue statement.
+func (p *parser) appends() error {
+	if p.appended {
+		return nil
+	}
+	p.appended = true
+	s, err := newSource(commandLine, []byte(strings.Join(p.d.opts.Append, "\n")))
+	if err != nil {
+		return err
+	}
+	return p.file(s)
+}
+
+// fromCommandLine reads what the command line adds to a description that has been read.
+func (p *parser) fromCommandLine() error {
+	if err := p.appends(); err != nil {
+		return err
+	}
+	if p.d.opts.Queue == "" {
+		return nil
+	}
+	s, err := newSource(commandLine, []byte("queue "+p.d.opts.Queue))
+	if err != nil {
+		return err
+	}
+	if len(p.d.queues) > 0 {
+		return problem(p.d.queues[0].at, "leave one of the two out", "the description has a queue statement, and the command line another")
+	}
+	return p.file(s)
 }
 
 func (p *parser) live() bool {
@@ -118,6 +156,9 @@ func (p *parser) line(s *source, line string, at pos) error {
 	case "queue":
 		if !live {
 			return p.skipQueue(s, rest, at)
+		}
+		if err := p.appends(); err != nil {
+			return err
 		}
 		return p.queue(s, rest, at)
 	case "include":

@@ -42,6 +42,8 @@ const (
 type Options struct {
 	Dir      string            // absolute working directory, against which relative names are resolved
 	Args     map[string]string // name=value pairs from the command line; they stand before the first line
+	Append   []string          // lines that stand before the first queue statement; they win over the file's
+	Queue    string            // a queue statement without the word, for a description that has none
 	Environ  []string          // NAME=value pairs for $ENV() and getenv, as from os.Environ
 	User     string            // the submitting user: Owner, and accounting_group without a user
 	Arch     string            // Arch of this machine in HTCondor's words; empty means X86_64

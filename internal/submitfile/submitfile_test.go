@@ -223,6 +223,33 @@ func TestCommandLineComesFirst(t *testing.T) {
 	}
 }
 
+func TestAppend(t *testing.T) {
+	opts := here()
+	opts.Append = []string{"n = 5", "batch_name = night"}
+	s := mustExpand(t, "executable = sim\nn = 4\narguments = $(n)\nqueue\n", opts)
+	if got := args(s); got[0] != "5" {
+		t.Errorf("arguments %q: appended lines come after the file's", got)
+	}
+	if name, _ := s.Cluster.Str("JobBatchName"); name != "night" {
+		t.Errorf("batch name %q", name)
+	}
+	opts.Append = []string{"queue 3"}
+	if got := args(mustExpand(t, "executable = sim\n", opts)); len(got) != 3 {
+		t.Errorf("%d jobs, want 3", len(got))
+	}
+	opts.Append, opts.Queue = nil, "arguments in (a b)"
+	if got := args(mustExpand(t, "executable = sim\n", opts)); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("arguments %q", got)
+	}
+	if _, err := Parse("job.sub", []byte("executable = sim\nqueue\n"), opts); err == nil || !strings.Contains(err.Error(), "job.sub:2") {
+		t.Errorf("two queue statements: %v", err)
+	}
+	opts.Append, opts.Queue = []string{"nonsense here"}, ""
+	if _, err := Parse("job.sub", []byte("executable = sim\nqueue\n"), opts); err == nil || !strings.HasPrefix(err.Error(), "command line:1") {
+		t.Errorf("a bad line: %v", err)
+	}
+}
+
 func TestAttributes(t *testing.T) {
 	for _, tt := range []struct{ line, attr, want string }{
 		{"request_memory = 1.5GB", "RequestMemory", "1536"},
