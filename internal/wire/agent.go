@@ -82,7 +82,15 @@ type Grant struct {
 	Gone  bool   `json:"gone,omitempty"` // the claim is dead: kill the job
 	Read  string `json:"read,omitempty"` // fresh capabilities
 	Write string `json:"write,omitempty"`
+
+	// Do is what the claim's user asked for last: suspend, continue, vacate or evict. It was sent as a
+	// [Control] as well, and each grant repeats it, since the agent may have been away then. It says how
+	// things are to be: what is so already, or under way, is not done again.
+	Do ControlVerb `json:"do,omitempty"`
 }
+
+// PausedByUser is [Renew].Paused of a job that is frozen because its user wants that.
+const PausedByUser = "its user suspended it"
 
 // Outcome is how a claim came to its end.
 type Outcome string

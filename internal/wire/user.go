@@ -57,7 +57,8 @@ type Action struct {
 	Do     ActionVerb     `json:"do"`
 	Select Selection      `json:"select"`
 	Reason string         `json:"reason,omitempty"`
-	Set    []job.Assigned `json:"set,omitempty"` // for edit and prio
+	Set    []job.Assigned `json:"set,omitempty"`  // for edit and prio
+	After  job.ID         `json:"after,omitzero"` // only jobs after this one: [ActionResult].Next of the answer before
 }
 
 // ActionResult answers Action.
@@ -67,6 +68,7 @@ type ActionResult struct {
 	// Not says why an action did not apply to a job that was named.
 	Not  map[string]string `json:"not,omitempty"`
 	More bool              `json:"more,omitempty"` // there are more jobs than one message takes: ask again
+	Next job.ID            `json:"next,omitzero"`  // with More: the last job looked at, for [Action].After
 	Fail *Failure          `json:"fail,omitempty"`
 }
 

@@ -94,10 +94,9 @@ func (c *Client) History(ctx context.Context, sel wire.Selection, limit int) ([]
 // were named.
 func (c *Client) Act(ctx context.Context, do wire.ActionVerb, sel wire.Selection, reason string) (wire.ActionResult, error) {
 	all := wire.ActionResult{V: wire.Version, Not: map[string]string{}}
+	a := wire.Action{V: wire.Version, Do: do, Select: sel, Reason: reason}
 	for {
-		res, err := call[wire.ActionResult](ctx, c, wire.VerbAct, wire.Action{
-			V: wire.Version, Do: do, Select: sel, Reason: reason,
-		}, false)
+		res, err := call[wire.ActionResult](ctx, c, wire.VerbAct, a, false)
 		if err == nil {
 			err = res.Fail.Err()
 		}
@@ -106,9 +105,10 @@ func (c *Client) Act(ctx context.Context, do wire.ActionVerb, sel wire.Selection
 		}
 		all.Done = append(all.Done, res.Done...)
 		maps.Copy(all.Not, res.Not)
-		if !res.More || len(res.Done) == 0 {
+		if !res.More || res.Next == a.After && len(res.Done) == 0 {
 			return all, nil
 		}
+		a.After = res.Next
 	}
 }
 
