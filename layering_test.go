@@ -21,9 +21,9 @@ import (
 //
 // A new package is added to the lowest line that it can stand on.
 var tiers = [][]string{
-	{"policy/classad", "internal/blob", "internal/diag", "internal/quantity"},
+	{"policy/classad", "internal/blob", "internal/diag", "internal/quantity", "internal/why"},
 	{"policy/config", "policy", "internal/job", "internal/trust"},
-	{"internal/wire", "internal/eventlog", "agent/slot", "matchmaker/negotiate", "internal/submitfile"},
+	{"internal/wire", "internal/eventlog", "agent/slot", "matchmaker/negotiate", "matchmaker/jobpolicy", "internal/submitfile"},
 	{"internal/bus", "internal/transfer", "agent/probe", "agent/checkpoint", "matchmaker/collector"},
 	{"agent/starter", "matchmaker/queue", "matchmaker/files", "matchmaker/broker", "internal/membership"},
 	{"agent/startd", "matchmaker/server", "submit/client"},
@@ -33,7 +33,7 @@ var tiers = [][]string{
 
 // aside are packages beside the product, for tests and for showing it. Nothing that ships imports
 // them, and so they may import what they like.
-var aside = []string{"internal/bus/bustest", "internal/pooltest", "scripts/demo", "submit/submittest", "internal/realpool"}
+var aside = []string{"internal/bus/bustest", "internal/pooltest", "scripts/demo", "submit/submittest", "internal/realpool", "internal/netlab", "scripts/faults"}
 
 // doors are the packages through which a dependency is reached. Behind one door it can be replaced,
 // faked or bounded in one place, and its types appear in no signature but there.
@@ -57,7 +57,7 @@ var doors = []struct {
 }
 
 // pure are the packages of which a run can be repeated exactly: what goes in is all that they know.
-var pure = []string{"policy/classad", "policy", "internal/job", "internal/wire", "agent/slot", "matchmaker/negotiate"}
+var pure = []string{"policy/classad", "policy", "internal/job", "internal/why", "internal/wire", "agent/slot", "matchmaker/negotiate", "matchmaker/jobpolicy"}
 
 // impure are the packages of the standard library by which a package would touch the world.
 var impure = []string{"os", "os/exec", "os/signal", "net", "net/http", "io/ioutil", "path/filepath", "log", "log/slog", "syscall", "math/rand"}

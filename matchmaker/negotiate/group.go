@@ -5,88 +5,204 @@ import (
 	"strconv"
 	"strings"
 
+	"skua/internal/why"
 	"skua/policy/classad"
 )
 
-// groupKeys gives every job a key. Jobs with equal keys look the same to every expression that a
-// match evaluates, on either side.
-//
-// The attributes that matter are found from both ends: what the slots' expressions read of a job, and
-// what the jobs' own read, with what those read in turn. Too many names only make more groups, so
-// a bare name counts for either side.
-func groupKeys(jobs []Job, slots []Slot) []string {
-	names, told := significant(jobs, slots)
-	keys := make([]string, len(jobs))
-	texts := map[*classad.Expr]string{} // procs of a cluster share its expressions: print them once
-	var b strings.Builder
-	for i, j := range jobs {
-		b.Reset()
-		for _, name := range names {
-			if e, ok := j.Ad.Lookup(name); ok {
-				text, ok := texts[e]
-				if !ok {
-					text = e.String()
-					texts[e] = text
-				}
-				b.WriteString(text)
-			}
-			b.WriteByte(0)
-		}
-		if !told {
-			b.WriteString(strconv.Itoa(i)) // a group of its own
-		}
-		keys[i] = b.String()
-	}
-	return keys
+// AttrCheckpointRequirements is what a job's newest checkpoint needs of a machine, as an expression like
+// Requirements. It holds while the job has a checkpoint.
+const AttrCheckpointRequirements = "CheckpointRequirements"
+
+const attrNumCkpts = "NumCkpts"
+
+// group is a set of jobs that no expression can tell apart, with the verdict on each slot, which is
+// therefore found once for all of them.
+type group struct {
+	sample   *classad.Ad
+	judged   bool
+	verdicts []verdict // by slot
+	choice   []int     // the free slots that match, best first; those at its head that were taken are gone
+	limits   []share   // what the job counts for, unless the slot has a say in it
+	perSlot  bool      // it has
+	why      *why.Waiting
 }
 
-// significant gives the sorted names of the job attributes that matter. told is false when nobody can
-// tell them: eval() reads attributes whose names are made at run time.
-func significant(jobs []Job, slots []Slot) (names []string, told bool) {
-	told = true
-	set := map[string]bool{}
-	add := func(e *classad.Expr) (grew bool) {
-		refs := e.References()
-		for _, name := range slices.Concat(refs.My, refs.Target) {
-			if name = strings.ToLower(name); !set[name] {
-				set[name] = true
-				grew = true
-			}
+// grouped puts the jobs into groups. Jobs in one group look the same to every expression that a match
+// evaluates, on either side.
+func grouped(batches []Batch, slots []Slot) []*stream {
+	k := newKeys(batches, slots)
+	groups := map[string]*group{}
+	groupOf := func(key string, ad *classad.Ad) *group {
+		g := groups[key]
+		if g == nil {
+			g = &group{sample: ad}
+			groups[key] = g
 		}
-		// A string that merely says eval costs time, no more.
-		if strings.Contains(strings.ToLower(e.String()), "eval") {
-			told = false
-		}
-		return grew
+		return g
 	}
-	for _, attr := range []string{classad.AttrRequirements, classad.AttrRank} {
-		set[strings.ToLower(attr)] = true
-		for _, s := range slots {
-			addReached(s.Ad, attr, add)
+	var all []*stream
+	for i := range batches {
+		b := &batches[i]
+		if !k.differ(b) {
+			key := k.of(b.Ad)
+			if k.untold {
+				key += strconv.Itoa(i)
+			}
+			all = append(all, newStream(b, groupOf(key, b.Ad), b.Procs))
+			continue
 		}
+		procs := map[*group][]Range{}
+		var order []*group
+		b.each(func(proc int, ad *classad.Ad) {
+			key := k.of(ad)
+			if k.untold {
+				key += strconv.Itoa(i) + "." + strconv.Itoa(proc)
+			}
+			g := groupOf(key, ad)
+			rs, ok := procs[g]
+			if !ok {
+				order = append(order, g)
+			}
+			if n := len(rs); n > 0 && rs[n-1].Upto == proc {
+				rs[n-1].Upto++
+			} else {
+				rs = append(rs, Range{proc, proc + 1})
+			}
+			procs[g] = rs
+		})
+		for _, g := range order {
+			all = append(all, newStream(b, g, procs[g]))
+		}
+	}
+	return all
+}
+
+func newStream(b *Batch, g *group, procs []Range) *stream {
+	return &stream{batch: b, group: g, procs: procs, next: procs[0].From}
+}
+
+// len is how many jobs the batch has.
+func (b *Batch) len() int {
+	n := 0
+	for _, r := range b.Procs {
+		n += r.Upto - r.From
+	}
+	return n
+}
+
+// each calls f with every job and its ad.
+func (b *Batch) each(f func(proc int, ad *classad.Ad)) {
+	for _, r := range b.Procs {
+		for proc := r.From; proc < r.Upto; proc++ {
+			ad := b.Ad
+			if b.AdOf != nil && (proc > r.From || r.From != b.Procs[0].From) {
+				ad = b.AdOf(proc)
+			}
+			f(proc, ad)
+		}
+	}
+}
+
+// keys makes of a job's ad what is equal for jobs that look the same.
+type keys struct {
+	names  []string                 // the attributes that matter, in lower case and sorted
+	set    map[string]bool          // of them
+	untold bool                     // nobody can tell them: eval() reads attributes whose names are made at run time
+	texts  map[*classad.Expr]string // jobs of a cluster share its expressions: print them once
+	line   strings.Builder
+}
+
+// newKeys finds the attributes that matter. It does so from both ends: what the slots' expressions read of a job,
+// and what the jobs' own read, with what those read in turn. Too many names only make more groups, so
+// a bare name counts for either side.
+func newKeys(batches []Batch, slots []Slot) *keys {
+	k := &keys{set: map[string]bool{}, texts: map[*classad.Expr]string{}}
+	for _, name := range []string{classad.AttrRequirements, classad.AttrRank, attrLimits, AttrCheckpointRequirements} {
+		k.set[strings.ToLower(name)] = true
+	}
+	for _, s := range slots {
+		k.addReached(s.Ad, classad.AttrRequirements)
+		k.addReached(s.Ad, classad.AttrRank)
 	}
 	seen := map[*classad.Expr]bool{}
 	for grew := true; grew; {
 		grew = false
-		names = names[:0]
-		for name := range set {
-			names = append(names, name)
+		k.names = k.names[:0]
+		for name := range k.set {
+			k.names = append(k.names, name)
 		}
-		for _, j := range jobs {
-			for _, name := range names {
-				if e, ok := j.Ad.Lookup(name); ok && !seen[e] {
+		look := func(ad *classad.Ad) {
+			for _, name := range k.names {
+				if e, ok := ad.Lookup(name); ok && !seen[e] {
 					seen[e] = true
-					grew = add(e) || grew
+					grew = k.add(e) || grew
 				}
 			}
 		}
+		for i := range batches {
+			if b := &batches[i]; k.differ(b) {
+				b.each(func(_ int, ad *classad.Ad) { look(ad) })
+			} else {
+				look(b.Ad)
+			}
+		}
 	}
-	slices.Sort(names)
-	return names, told
+	if _, ok := k.set[strings.ToLower(AttrCheckpointRequirements)]; ok {
+		k.set[strings.ToLower(attrNumCkpts)] = true
+	}
+	slices.Sort(k.names)
+	return k
 }
 
-// addReached adds an attribute's expression, and those of the ad's other attributes that it reads in turn.
-func addReached(ad *classad.Ad, attr string, add func(*classad.Expr) bool) {
+// differ reports whether jobs of the batch can differ in an attribute that matters.
+func (k *keys) differ(b *Batch) bool {
+	if b.len() == 1 || b.AdOf == nil {
+		return false
+	}
+	if k.untold || k.set["procid"] {
+		return true
+	}
+	return slices.ContainsFunc(b.Varies, func(name string) bool { return k.set[strings.ToLower(name)] })
+}
+
+// of gives the key of an ad.
+func (k *keys) of(ad *classad.Ad) string {
+	k.line.Reset()
+	for _, name := range k.names {
+		if e, ok := ad.Lookup(name); ok {
+			text, ok := k.texts[e]
+			if !ok {
+				text = e.String()
+				k.texts[e] = text
+			}
+			k.line.WriteString(text)
+		}
+		k.line.WriteByte(0)
+	}
+	return k.line.String()
+}
+
+// add adds what an expression reads.
+func (k *keys) add(e *classad.Expr) (grew bool) {
+	if _, ok := e.Literal(); ok {
+		return false
+	}
+	refs := e.References()
+	for _, name := range slices.Concat(refs.My, refs.Target) {
+		if name = strings.ToLower(name); !k.set[name] {
+			k.set[name] = true
+			grew = true
+		}
+	}
+	// A string that merely says eval costs time, no more.
+	if strings.Contains(strings.ToLower(e.String()), "eval") {
+		k.untold = true
+	}
+	return grew
+}
+
+// addReached adds what an attribute's expression reads, and those of the ad's other attributes that it reads in turn.
+func (k *keys) addReached(ad *classad.Ad, attr string) {
 	done := map[string]bool{}
 	for todo := []string{attr}; len(todo) > 0; {
 		name := strings.ToLower(todo[0])
@@ -96,7 +212,7 @@ func addReached(ad *classad.Ad, attr string, add func(*classad.Expr) bool) {
 			continue
 		}
 		done[name] = true
-		add(e)
+		k.add(e)
 		todo = append(todo, e.References().My...)
 	}
 }

@@ -1,18 +1,22 @@
-// Package negotiate decides which job is offered to which slot.
+// Package negotiate decides which job is offered to which slot, and says of every job why it does not run.
 //
 // [Cycle] is a pure function of a [Snapshot]: it reads no clock, starts nothing and logs nothing, and
 // equal snapshots give equal plans. Both sides must agree: the job's Requirements hold for the slot,
-// and the slot's (its START policy) for the job. Users take turns, those with the fewest running
-// jobs first; a user's jobs go by priority, then by age; the job's Rank chooses among the slots.
+// and the slot's (its START policy) for the job. Users share the slots in inverse proportion to their
+// effective priorities, see [Account]; a user's jobs go by priority, then by age; the job's Rank chooses
+// among the slots. Jobs of nice users come when everybody else has been served.
 //
 // A plan is a proposal. Nothing is taken from the owner of a machine here, a running job is never
-// preempted, and an agent may refuse what it is offered. What cannot be matched is told why, in the
-// same pass that tried.
+// preempted, and an agent may refuse what it is offered. [Plan.Why] tells what the same pass found of a
+// job that was not matched, and [Explain] all that can be told of any job.
+//
+// What costs time is meeting jobs with slots. Jobs that nothing can tell apart form a group that meets
+// each slot once, and waiting jobs come in batches, of which the members are only looked at if they
+// can differ in something that matters. A hundred thousand jobs of one cluster cost what one costs.
 package negotiate
 
 import (
-	"cmp"
-	"slices"
+	"time"
 
 	"skua/internal/job"
 	"skua/policy/classad"
@@ -20,22 +24,53 @@ import (
 
 // Snapshot is all that a cycle knows. It is only read.
 type Snapshot struct {
-	Jobs    []Job              // those that wait for a slot, in any order
-	Slots   []Slot             // all slots of the pool, free or not, in any order
-	Running map[job.UserID]int // how many jobs of each user hold a slot now
+	Now    time.Time
+	Jobs   []Batch // those that wait for a slot, in any order
+	Slots  []Slot  // all slots of the pool, free or not, in any order
+	Claims []Claim // all claims that stand, offers included and lapsed ones not
 
-	// Served says when each user last got a slot, as any number that grows. Of users with equally many
-	// jobs running, the one served longest ago comes first.
+	// Accounts are the users' accounts, charged up to Now. Who has none has used nothing yet.
+	Accounts map[job.UserID]Account
+	// Names are the users as people know them, for what people read.
+	Names map[job.UserID]string
+	// Served says when each user last got a slot, as any number that grows. It decides between users
+	// who are equal otherwise.
 	Served map[job.UserID]uint64
+
+	// Limits are the concurrency limits by their names in lower case. "licence.*" is for the names of
+	// that group that have none of their own, and "*" for all others; what is not there is not limited.
+	Limits map[string]float64
 }
 
-// Job is a job that waits.
-type Job struct {
-	ID    job.ID
-	User  job.UserID
-	Prio  int         // JobPrio: higher goes first among the jobs of one user
-	Ad    *classad.Ad // as it is now
-	Avoid []string    // machines to use only when no other free one matches
+// Batch is some waiting jobs of one cluster.
+type Batch struct {
+	Cluster   int
+	Procs     []Range // in order, not overlapping and not empty
+	User      job.UserID
+	Prio      int       // JobPrio: higher goes first among the jobs of one user
+	Nice      bool      // see [Nice]
+	NotBefore time.Time // the jobs are not to be matched until then
+	Avoid     []string  // machines to use only when no other free one matches
+
+	// Ad is the ad of the first job, as it is now.
+	Ad *classad.Ad
+	// Varies names the attributes in which the ads of the other jobs may differ from it, apart from
+	// ProcId. It is of no concern when there is one job.
+	Varies []string
+	// AdOf gives the ad of a job. It is only called when a varying attribute matters.
+	AdOf func(proc int) *classad.Ad
+}
+
+// Range is the procs of a cluster from From until before Upto.
+type Range struct{ From, Upto int }
+
+// Nice reports whether a job is to run only when nobody else wants the machine (nice_user).
+func Nice(ad *classad.Ad) bool {
+	if nice, _ := ad.Bool("NiceUser"); nice {
+		return true
+	}
+	group, _ := ad.Str("AcctGroup")
+	return group == "nice-user" // which is all that condor_submit makes of nice_user
 }
 
 // Slot is one slot of the pool.
@@ -55,13 +90,17 @@ const (
 	Free    Status = iota
 	Resting        // it gave back an offer or a job a moment ago
 	Claimed        // it has a job, or an offer of one
-	Owner          // the machine's owner uses it
+	Owner          // it is the owner's, and no job may start
 )
 
-// Plan is what a cycle proposes.
-type Plan struct {
-	Matches []Match
-	Waiting map[job.ID]*Why // for every job that was not matched; alike jobs share one Why
+// Claim is a job that has a slot, or an offer of one.
+type Claim struct {
+	Job    job.ID
+	User   job.UserID
+	Nice   bool
+	Agent  job.AgentID
+	Slot   string
+	Limits string // the concurrency limits that the job counts against, see [LimitsOf]
 }
 
 // Match proposes to offer a job to a slot.
@@ -70,152 +109,32 @@ type Match struct {
 	Slot Slot
 }
 
+// Plan is what a cycle proposes.
+type Plan struct {
+	Matches []Match
+
+	cycle *cycle
+}
+
 // Cycle matches the jobs of a snapshot with its free slots.
-func Cycle(s Snapshot) Plan {
+func Cycle(s Snapshot) *Plan {
 	c := newCycle(s)
-	plan := Plan{Waiting: map[job.ID]*Why{}}
-	var waiting []*candidate
-	for line := newLines(c.candidates(s.Jobs), s.Running, s.Served); ; {
-		next := line.next()
-		if next == nil {
-			break
+	plan := &Plan{cycle: c}
+	for {
+		turn := c.lines.next()
+		if turn == nil {
+			return plan
 		}
+		next := turn.first()
 		i, ok := c.pick(next)
 		if !ok {
-			waiting = append(waiting, next)
+			turn.drop() // nor is there a slot for the others of its kind
 			continue
 		}
-		c.taken[i] = true
-		line.served(next)
-		plan.Matches = append(plan.Matches, Match{Job: next.job.ID, Slot: c.slots[i]})
+		id := next.take()
+		c.taken[i] = id
+		c.limits.take(c.wanted(next.group, i))
+		turn.served()
+		plan.Matches = append(plan.Matches, Match{Job: id, Slot: c.slots[i]})
 	}
-	// Last, because a slot that was taken in this cycle is in use as well.
-	for _, w := range waiting {
-		plan.Waiting[w.job.ID] = c.why(w)
-	}
-	return plan
-}
-
-// cycle is the working state of one [Cycle].
-type cycle struct {
-	slots    []Slot // by name
-	machine  []int  // of each slot: a number for its machine
-	machines int
-	taken    []bool // by slot
-}
-
-// group is a set of jobs that no expression can tell apart, with the verdict on each slot, which is
-// therefore found once for all of them.
-type group struct {
-	sample   *classad.Ad
-	judged   bool
-	verdicts []verdict // by slot
-	choice   []int     // the free slots that match, best first
-	why      *Why
-}
-
-// candidate is a waiting job and the group it is in.
-type candidate struct {
-	job   *Job
-	group *group
-}
-
-func newCycle(s Snapshot) *cycle {
-	c := &cycle{slots: slices.Clone(s.Slots), taken: make([]bool, len(s.Slots))}
-	slices.SortFunc(c.slots, func(a, b Slot) int {
-		return cmp.Or(cmp.Compare(a.Machine, b.Machine), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Agent, b.Agent))
-	})
-	numbers := map[string]int{}
-	for _, s := range c.slots {
-		n, ok := numbers[s.Machine]
-		if !ok {
-			n = len(numbers)
-			numbers[s.Machine] = n
-		}
-		c.machine = append(c.machine, n)
-	}
-	c.machines = len(numbers)
-	return c
-}
-
-// candidates puts the jobs into groups.
-func (c *cycle) candidates(jobs []Job) []*candidate {
-	keys := groupKeys(jobs, c.slots)
-	groups := map[string]*group{}
-	all := make([]*candidate, len(jobs))
-	for i := range jobs {
-		g := groups[keys[i]]
-		if g == nil {
-			g = &group{sample: jobs[i].Ad}
-			groups[keys[i]] = g
-		}
-		all[i] = &candidate{job: &jobs[i], group: g}
-	}
-	return all
-}
-
-// pick gives the best free slot for a job.
-func (c *cycle) pick(w *candidate) (slot int, ok bool) {
-	g := w.group
-	c.judge(g)
-	g.choice = slices.DeleteFunc(g.choice, func(i int) bool { return c.taken[i] })
-	for _, i := range g.choice {
-		if !slices.Contains(w.job.Avoid, c.slots[i].Machine) {
-			return i, true
-		}
-	}
-	if len(g.choice) > 0 {
-		return g.choice[0], true // a machine to avoid is better than none
-	}
-	return 0, false
-}
-
-// verdict is the outcome of one job meeting one slot.
-type verdict int
-
-// From the worst to the best, so that the best slot of a machine speaks for it.
-const (
-	unsuited verdict = iota // the job's Requirements do not hold
-	unwanted                // the slot's do not
-	owned                   // suits, but the owner uses it
-	claimed                 // suits, but has a job
-	resting                 // suits, but gave one back a moment ago
-	matching
-)
-
-// judge lets the group meet every slot, once.
-func (c *cycle) judge(g *group) {
-	if g.judged {
-		return
-	}
-	g.judged = true
-	g.verdicts = make([]verdict, len(c.slots))
-	requirements, _ := g.sample.Lookup(classad.AttrRequirements)
-	type score struct{ mine, theirs float64 }
-	scores := map[int]score{}
-	for i, s := range c.slots {
-		switch {
-		case requirements == nil || !requirements.Eval(g.sample, s.Ad).IsTrue():
-			g.verdicts[i] = unsuited
-		case s.Status == Owner:
-			// START says no just because the owner is there; that is not the news.
-			g.verdicts[i] = owned
-		case s.Status == Claimed:
-			g.verdicts[i] = claimed
-		case !s.Ad.Eval(classad.AttrRequirements, g.sample).IsTrue():
-			g.verdicts[i] = unwanted
-		case s.Status == Resting:
-			g.verdicts[i] = resting
-		default:
-			g.verdicts[i] = matching
-			g.choice = append(g.choice, i)
-			scores[i] = score{classad.Rank(g.sample, s.Ad), classad.Rank(s.Ad, g.sample)}
-		}
-	}
-	slices.SortStableFunc(g.choice, func(a, b int) int {
-		return cmp.Or(
-			cmp.Compare(scores[b].mine, scores[a].mine),
-			cmp.Compare(scores[b].theirs, scores[a].theirs),
-		)
-	})
 }

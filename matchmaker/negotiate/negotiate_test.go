@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"skua/internal/job"
 	"skua/policy/classad"
@@ -29,7 +30,7 @@ func slotOf(t testing.TB, name, machine string, status Status, extra string) Slo
 }
 
 // waiting makes a job of user from its id and attributes.
-func waiting(t testing.TB, id, user, attrs string) Job {
+func waiting(t testing.TB, id, user, attrs string) Batch {
 	t.Helper()
 	ad, err := classad.ParseAd(`[ Requirements = TARGET.Memory >= RequestMemory; RequestMemory = 100; ` + attrs + ` ]`)
 	if err != nil {
@@ -40,11 +41,30 @@ func waiting(t testing.TB, id, user, attrs string) Job {
 		t.Fatal(err)
 	}
 	prio, _ := ad.Int("JobPrio")
-	return Job{ID: parsed, User: job.UserID(user), Prio: int(prio), Ad: ad}
+	return Batch{
+		Cluster: parsed.Cluster, Procs: []Range{{parsed.Proc, parsed.Proc + 1}},
+		User: job.UserID(user), Prio: int(prio), Nice: Nice(ad), Ad: ad,
+	}
 }
 
+// noon is when the snapshots of these tests are taken, a Monday.
+var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+
+// claims makes so many claims of each user.
+func claims(running map[job.UserID]int) []Claim {
+	var all []Claim
+	for user, n := range running {
+		for range n {
+			all = append(all, Claim{User: user})
+		}
+	}
+	return all
+}
+
+func (b *Batch) first() job.ID { return job.ID{Cluster: b.Cluster, Proc: b.Procs[0].From} }
+
 // show renders matches as "1.0>desk1 2.0>desk2".
-func show(p Plan) string {
+func show(p *Plan) string {
 	var out []string
 	for _, m := range p.Matches {
 		out = append(out, fmt.Sprintf("%v>%s", m.Job, strings.TrimPrefix(m.Slot.Name, "slot1@")))
@@ -53,13 +73,13 @@ func show(p Plan) string {
 }
 
 func TestMatches(t *testing.T) {
-	avoiding := func(j Job, machines ...string) Job {
+	avoiding := func(j Batch, machines ...string) Batch {
 		j.Avoid = machines
 		return j
 	}
 	for _, tt := range []struct {
 		name    string
-		jobs    []Job
+		jobs    []Batch
 		slots   []Slot
 		running map[job.UserID]int
 		served  map[job.UserID]uint64
@@ -70,55 +90,55 @@ func TestMatches(t *testing.T) {
 		},
 		{
 			name:  "ids in order, slots by name",
-			jobs:  []Job{waiting(t, "10.0", "u", ""), waiting(t, "9.1", "u", ""), waiting(t, "9.0", "u", "")},
+			jobs:  []Batch{waiting(t, "10.0", "u", ""), waiting(t, "9.1", "u", ""), waiting(t, "9.0", "u", "")},
 			slots: []Slot{slot(t, "b", Free, ""), slot(t, "a", Free, "")},
 			want:  "9.0>a 9.1>b",
 		},
 		{
 			name:  "the job's requirements decide",
-			jobs:  []Job{waiting(t, "1.0", "u", "RequestMemory = 5000")},
+			jobs:  []Batch{waiting(t, "1.0", "u", "RequestMemory = 5000")},
 			slots: []Slot{slot(t, "a", Free, ""), slot(t, "b", Free, "Memory = 8000")},
 			want:  "1.0>b",
 		},
 		{
 			name:  "so does START",
-			jobs:  []Job{waiting(t, "1.0", "u", `Owner = "ann"`)},
+			jobs:  []Batch{waiting(t, "1.0", "u", `Owner = "ann"`)},
 			slots: []Slot{slot(t, "a", Free, `START = TARGET.Owner == "bob"`), slot(t, "b", Free, `START = TARGET.Owner == "ann"`)},
 			want:  "1.0>b",
 		},
 		{
 			name:  "undefined is not yes",
-			jobs:  []Job{waiting(t, "1.0", "u", "Requirements = TARGET.HasMatlab")},
+			jobs:  []Batch{waiting(t, "1.0", "u", "Requirements = TARGET.HasMatlab")},
 			slots: []Slot{slot(t, "a", Free, "")},
 			want:  "",
 		},
 		{
 			name:  "only free slots are matched",
-			jobs:  []Job{waiting(t, "1.0", "u", ""), waiting(t, "1.1", "u", "")},
+			jobs:  []Batch{waiting(t, "1.0", "u", ""), waiting(t, "1.1", "u", "")},
 			slots: []Slot{slot(t, "a", Owner, ""), slot(t, "b", Claimed, ""), slot(t, "c", Resting, ""), slot(t, "d", Free, "")},
 			want:  "1.0>d",
 		},
 		{
 			name:  "rank chooses",
-			jobs:  []Job{waiting(t, "1.0", "u", "Rank = TARGET.Memory"), waiting(t, "1.1", "u", "Rank = -TARGET.Memory")},
+			jobs:  []Batch{waiting(t, "1.0", "u", "Rank = TARGET.Memory"), waiting(t, "1.1", "u", "Rank = -TARGET.Memory")},
 			slots: []Slot{slot(t, "a", Free, "Memory = 2000"), slot(t, "b", Free, "Memory = 3000"), slot(t, "c", Free, "Memory = 1000")},
 			want:  "1.0>b 1.1>c",
 		},
 		{
 			name:  "the slot's rank breaks a tie",
-			jobs:  []Job{waiting(t, "1.0", "u", `Owner = "ann"`)},
+			jobs:  []Batch{waiting(t, "1.0", "u", `Owner = "ann"`)},
 			slots: []Slot{slot(t, "a", Free, ""), slot(t, "b", Free, `Rank = TARGET.Owner == "ann" ? 10 : 0`)},
 			want:  "1.0>b",
 		},
 		{
 			name:  "priority goes before age",
-			jobs:  []Job{waiting(t, "1.0", "u", ""), waiting(t, "2.0", "u", "JobPrio = 5"), waiting(t, "3.0", "u", "JobPrio = -1")},
+			jobs:  []Batch{waiting(t, "1.0", "u", ""), waiting(t, "2.0", "u", "JobPrio = 5"), waiting(t, "3.0", "u", "JobPrio = -1")},
 			slots: []Slot{slot(t, "a", Free, ""), slot(t, "b", Free, "")},
 			want:  "2.0>a 1.0>b",
 		},
 		{
 			name: "users take turns whatever their priorities",
-			jobs: []Job{
+			jobs: []Batch{
 				waiting(t, "1.0", "ann", "JobPrio = 9"), waiting(t, "1.1", "ann", "JobPrio = 9"), waiting(t, "1.2", "ann", "JobPrio = 9"),
 				waiting(t, "2.0", "bob", ""),
 			},
@@ -127,50 +147,56 @@ func TestMatches(t *testing.T) {
 		},
 		{
 			name:    "who has slots already waits",
-			jobs:    []Job{waiting(t, "1.0", "ann", ""), waiting(t, "2.0", "bob", ""), waiting(t, "2.1", "bob", ""), waiting(t, "2.2", "bob", "")},
+			jobs:    []Batch{waiting(t, "1.0", "ann", ""), waiting(t, "2.0", "bob", ""), waiting(t, "2.1", "bob", ""), waiting(t, "2.2", "bob", "")},
 			slots:   []Slot{slot(t, "a", Free, ""), slot(t, "b", Free, ""), slot(t, "c", Free, "")},
 			running: map[job.UserID]int{"ann": 2},
 			want:    "2.0>a 2.1>b 1.0>c",
 		},
 		{
 			name:   "who was served last comes last",
-			jobs:   []Job{waiting(t, "1.0", "ann", ""), waiting(t, "2.0", "bob", ""), waiting(t, "3.0", "eve", "")},
+			jobs:   []Batch{waiting(t, "1.0", "ann", ""), waiting(t, "2.0", "bob", ""), waiting(t, "3.0", "eve", "")},
 			slots:  []Slot{slot(t, "a", Free, ""), slot(t, "b", Free, "")},
 			served: map[job.UserID]uint64{"ann": 7, "bob": 6},
 			want:   "3.0>a 2.0>b",
 		},
 		{
 			name:  "a user's unmatchable job does not stop the next one",
-			jobs:  []Job{waiting(t, "1.0", "u", "RequestMemory = 1000000"), waiting(t, "1.1", "u", "")},
+			jobs:  []Batch{waiting(t, "1.0", "u", "RequestMemory = 1000000"), waiting(t, "1.1", "u", "")},
 			slots: []Slot{slot(t, "a", Free, "")},
 			want:  "1.1>a",
 		},
 		{
 			name:  "a machine that failed the job is avoided",
-			jobs:  []Job{avoiding(waiting(t, "1.0", "u", "Rank = TARGET.Memory"), "a")},
+			jobs:  []Batch{avoiding(waiting(t, "1.0", "u", "Rank = TARGET.Memory"), "a")},
 			slots: []Slot{slot(t, "a", Free, "Memory = 9000"), slot(t, "b", Free, "")},
 			want:  "1.0>b",
 		},
 		{
 			name:  "unless there is no other",
-			jobs:  []Job{avoiding(waiting(t, "1.0", "u", ""), "a", "b")},
+			jobs:  []Batch{avoiding(waiting(t, "1.0", "u", ""), "a", "b")},
 			slots: []Slot{slot(t, "a", Free, ""), slot(t, "b", Owner, "")},
 			want:  "1.0>a",
 		},
 		{
 			name:  "several slots of a machine",
-			jobs:  []Job{waiting(t, "1.0", "u", ""), waiting(t, "1.1", "u", "")},
+			jobs:  []Batch{waiting(t, "1.0", "u", ""), waiting(t, "1.1", "u", "")},
 			slots: []Slot{slotOf(t, "slot2@a", "a", Free, ""), slotOf(t, "slot1@a", "a", Free, "")},
 			want:  "1.0>a 1.1>slot2@a",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := Cycle(Snapshot{Jobs: tt.jobs, Slots: tt.slots, Running: tt.running, Served: tt.served})
+			got := Cycle(Snapshot{Now: noon, Jobs: tt.jobs, Slots: tt.slots, Claims: claims(tt.running), Served: tt.served})
 			if show(got) != tt.want {
 				t.Errorf("matched %q, want %q", show(got), tt.want)
 			}
-			if len(got.Matches)+len(got.Waiting) != len(tt.jobs) {
-				t.Errorf("%d matched and %d waiting of %d jobs", len(got.Matches), len(got.Waiting), len(tt.jobs))
+			matched := map[job.ID]bool{}
+			for _, m := range got.Matches {
+				matched[m.Job] = true
+			}
+			for _, b := range tt.jobs {
+				if id := b.first(); matched[id] == (got.Why(id) != nil) {
+					t.Errorf("job %v: matched is %v, but the reason to wait is %v", id, matched[id], got.Why(id))
+				}
 			}
 		})
 	}
@@ -239,12 +265,12 @@ func TestWhy(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			j := waiting(t, "1.0", "u", tt.job)
-			plan := Cycle(Snapshot{Jobs: []Job{j}, Slots: tt.slots})
-			why := plan.Waiting[j.ID]
+			plan := Cycle(Snapshot{Now: noon, Jobs: []Batch{j}, Slots: tt.slots})
+			why := plan.Why(j.first())
 			if why == nil {
 				t.Fatalf("the job was matched: %s", show(plan))
 			}
-			if got := why.String(); got != tt.want {
+			if got := why.Sentence(time.UTC); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})
@@ -252,10 +278,10 @@ func TestWhy(t *testing.T) {
 }
 
 func TestWhyCountsThisCyclesMatches(t *testing.T) {
-	jobs := []Job{waiting(t, "1.0", "u", ""), waiting(t, "1.1", "u", "")}
+	jobs := []Batch{waiting(t, "1.0", "u", ""), waiting(t, "1.1", "u", "")}
 	plan := Cycle(Snapshot{Jobs: jobs, Slots: []Slot{slot(t, "a", Free, "")}})
 	const want = "the only machine that matches has another job"
-	if got := plan.Waiting[jobs[1].ID]; got == nil || got.String() != want {
+	if got := plan.Why(jobs[1].first()); got == nil || got.Sentence(time.UTC) != want {
 		t.Errorf("1.1 waits because %v, want %q", got, want)
 	}
 }
@@ -279,9 +305,9 @@ func TestGroups(t *testing.T) {
 		{"a name made at run time", "Colour = 1", "Colour = 2", `START = eval(strcat("Col", "our")) =?= 1`, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			jobs := []Job{waiting(t, "1.0", "u", tt.a), waiting(t, "1.1", "u", tt.b)}
-			keys := groupKeys(jobs, []Slot{slot(t, "m", Free, tt.slot)})
-			if same := keys[0] == keys[1]; same != tt.same {
+			jobs := []Batch{waiting(t, "1.0", "u", tt.a), waiting(t, "1.1", "u", tt.b)}
+			streams := grouped(jobs, []Slot{slot(t, "m", Free, tt.slot)})
+			if same := streams[0].group == streams[1].group; same != tt.same {
 				t.Errorf("one group: %v, want %v", same, tt.same)
 			}
 		})
@@ -292,17 +318,17 @@ func TestGroups(t *testing.T) {
 func TestCycleIsSound(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		s := Snapshot{Running: map[job.UserID]int{"ann": r.IntN(3), "bob": r.IntN(3)}}
+		s := Snapshot{Now: noon, Claims: claims(map[job.UserID]int{"ann": r.IntN(3), "bob": r.IntN(3)})}
 		for i := range r.IntN(6) {
 			extra := fmt.Sprintf("Memory = %d; START = TARGET.Colour != %d; Rank = TARGET.Colour", 100*r.IntN(4), r.IntN(3))
 			s.Slots = append(s.Slots, slot(t, fmt.Sprint("m", i), Status(r.IntN(4)), extra))
 		}
-		byID := map[job.ID]Job{}
+		byID := map[job.ID]Batch{}
 		for i := range r.IntN(12) {
 			j := waiting(t, fmt.Sprintf("%d.0", i+1), []string{"ann", "bob", "eve"}[r.IntN(3)],
 				fmt.Sprintf("RequestMemory = %d; Colour = %d; JobPrio = %d", 100*r.IntN(4), r.IntN(3), r.IntN(2)))
 			s.Jobs = append(s.Jobs, j)
-			byID[j.ID] = j
+			byID[j.first()] = j
 		}
 		plan := Cycle(s)
 
@@ -316,7 +342,7 @@ func TestCycleIsSound(t *testing.T) {
 			taken[m.Slot.Name] = true
 		}
 		for id, j := range byID {
-			if plan.Waiting[id] == nil {
+			if plan.Why(id) == nil {
 				t.Fatalf("seed %d: job %v is neither matched nor waiting", seed, id)
 			}
 			for _, sl := range s.Slots {
@@ -327,29 +353,14 @@ func TestCycleIsSound(t *testing.T) {
 		}
 		r.Shuffle(len(s.Jobs), func(i, k int) { s.Jobs[i], s.Jobs[k] = s.Jobs[k], s.Jobs[i] })
 		r.Shuffle(len(s.Slots), func(i, k int) { s.Slots[i], s.Slots[k] = s.Slots[k], s.Slots[i] })
-		if again := Cycle(s); !reflect.DeepEqual(show(again), show(plan)) || fmt.Sprint(again.Waiting) != fmt.Sprint(plan.Waiting) {
+		again := Cycle(s)
+		if show(again) != show(plan) {
 			t.Fatalf("seed %d: the same snapshot in another order gave\n%s\nnot\n%s", seed, show(again), show(plan))
 		}
-	}
-}
-
-func BenchmarkCycle(b *testing.B) {
-	for _, size := range []struct{ jobs, slots int }{{1000, 10}, {1000, 1000}} {
-		b.Run(fmt.Sprintf("jobs=%d/slots=%d", size.jobs, size.slots), func(b *testing.B) {
-			var s Snapshot
-			cluster := waiting(b, "1.0", "u", "").Ad
-			for i := range size.jobs {
-				ad := classad.NewAd()
-				ad.SetParent(cluster)
-				ad.SetInt("ProcId", int64(i))
-				s.Jobs = append(s.Jobs, Job{ID: job.ID{Cluster: 1, Proc: i}, User: "u", Ad: ad})
+		for id := range byID {
+			if a, b := again.Why(id), plan.Why(id); !reflect.DeepEqual(a, b) {
+				t.Fatalf("seed %d: in another order job %v waits because of %+v, not %+v", seed, id, a, b)
 			}
-			for i := range size.slots {
-				s.Slots = append(s.Slots, slot(b, fmt.Sprint("m", i), Status(i%4), `START = TARGET.RequestMemory < Memory`))
-			}
-			for b.Loop() {
-				Cycle(s)
-			}
-		})
+		}
 	}
 }

@@ -59,7 +59,6 @@ type slotKey struct {
 // snapshot is the pool as a cycle sees it, and how many slots are free.
 func (s *Server) snapshot() (snapshot negotiate.Snapshot, free int) {
 	s.forgetSilent()
-	snapshot.Running = map[job.UserID]int{}
 	s.mu.Lock()
 	snapshot.Served = maps.Clone(s.served)
 	s.mu.Unlock()
@@ -67,10 +66,14 @@ func (s *Server) snapshot() (snapshot negotiate.Snapshot, free int) {
 	for _, j := range s.cfg.Queue.Claimed() {
 		if !j.Claim.Lapsed {
 			claimed[slotKey{j.Claim.Agent, j.Claim.Slot}] = true
-			snapshot.Running[j.User]++
+			ad := j.CurrentAd()
+			snapshot.Claims = append(snapshot.Claims, negotiate.Claim{
+				Job: j.ID, User: j.User, Nice: negotiate.Nice(ad), Agent: j.Claim.Agent, Slot: j.Claim.Slot, Limits: negotiate.LimitsOf(ad, nil),
+			})
 		}
 	}
 	now := time.Now()
+	snapshot.Now = now
 	for _, sl := range s.slots.Slots() {
 		key := slotKey{sl.Agent, sl.Name}
 		slot := negotiate.Slot{Name: sl.Name, Agent: sl.Agent, Machine: sl.Machine, Ad: sl.Ad}
@@ -91,7 +94,10 @@ func (s *Server) snapshot() (snapshot negotiate.Snapshot, free int) {
 	for _, j := range s.cfg.Queue.Idle() {
 		ad := j.CurrentAd()
 		prio, _ := ad.Int("JobPrio")
-		snapshot.Jobs = append(snapshot.Jobs, negotiate.Job{ID: j.ID, User: j.User, Prio: int(prio), Ad: ad, Avoid: j.Avoid})
+		snapshot.Jobs = append(snapshot.Jobs, negotiate.Batch{
+			Cluster: j.ID.Cluster, Procs: []negotiate.Range{{From: j.ID.Proc, Upto: j.ID.Proc + 1}},
+			User: j.User, Prio: int(prio), Nice: negotiate.Nice(ad), Avoid: j.Avoid, Ad: ad,
+		})
 	}
 	return snapshot, free
 }

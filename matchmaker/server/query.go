@@ -122,9 +122,9 @@ func (s *Server) reasons() func(*job.Job) string {
 	snapshot, _ := s.snapshot()
 	plan := negotiate.Cycle(snapshot)
 	return func(j *job.Job) string {
-		switch why := plan.Waiting[j.ID]; {
+		switch why := plan.Why(j.ID); {
 		case why != nil:
-			return why.String()
+			return why.Sentence(time.Local)
 		case j.Claim != nil && !j.Claim.Lapsed:
 			return "it has been offered to " + j.Claim.Slot
 		}

@@ -1,0 +1,190 @@
+// Package why holds what people are told about jobs that do not run, and the sentences that tell it.
+//
+// The matchmaker fills in the facts ([Waiting], [Explanation]), which travel as JSON; commands make the
+// sentences, in the time zone of whoever reads them. The first sentence is the answer: one clause, in
+// plain words, with what would change it where something would. Everything else is detail.
+//
+// The package decides nothing and asks nobody.
+package why
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Waiting says why a job was not matched, counted in machines. A machine with several slots counts once,
+// for the slot that comes closest.
+type Waiting struct {
+	At       int64 `json:"at"` // when that was found; this and all times are in Unix seconds
+	Machines int   `json:"machines"`
+
+	Unsuited int `json:"unsuited,omitempty"` // do not meet the job's Requirements
+	Unfit    int `json:"unfit,omitempty"`    // meet them, but not what its checkpoint needs
+	Unable   int `json:"unable,omitempty"`   // cannot run any jobs
+	Unwanted int `json:"unwanted,omitempty"` // their START does not accept the job
+	Closed   int `json:"closed,omitempty"`   // suit, but their policy's hours are over
+	Owner    int `json:"owner,omitempty"`    // suit, but are in use by their owners
+	Claimed  int `json:"claimed,omitempty"`  // suit, but have other jobs
+	Resting  int `json:"resting,omitempty"`  // suit, but gave back an offer or a job a moment ago
+	Free     int `json:"free,omitempty"`     // suit, and something other than machines is in the way
+
+	// Clause is a part of the job's Requirements, or of its checkpoint's, that no machine meets, if there is such a
+	// part. Without is how many machines would match if it were not there.
+	Clause  string    `json:"clause,omitempty"`
+	Without int       `json:"without,omitempty"`
+	Short   *Shortage `json:"short,omitempty"` // what the clause asks too much of, if it is about a size
+
+	OpensAt  int64  `json:"opens_at,omitempty"` // when the first of the closed machines opens; 0 if nobody knows
+	Reason   string `json:"reason,omitempty"`   // why one of those that cannot run jobs cannot
+	Deferred int64  `json:"deferred,omitempty"` // the job is not to start before
+	Limit    *Limit `json:"limit,omitempty"`    // a concurrency limit that is full
+
+	// Ahead are the users who have the machines that match, if each of them has a better priority than
+	// the job's user.
+	Ahead []string `json:"ahead,omitempty"`
+}
+
+// Shortage is a size that is asked for and that no machine has which suits otherwise.
+type Shortage struct {
+	What    Resource `json:"what"`
+	Asked   float64  `json:"asked"`
+	Too     int      `json:"too_little"` // how many machines have too little
+	Largest float64  `json:"largest"`    // what the largest of those offers that suit otherwise
+	Try     float64  `json:"try,omitempty"`
+	Matches int      `json:"matches,omitempty"` // how many machines would match if Try were asked for
+}
+
+// Limit is a concurrency limit.
+type Limit struct {
+	Name string  `json:"name"`
+	Cap  float64 `json:"cap"`
+	Used float64 `json:"used"`
+	Full bool    `json:"full,omitempty"`
+}
+
+// Sentence says it in one sentence, without a full stop.
+func (w *Waiting) Sentence(loc *time.Location) string {
+	suited := w.suited()
+	switch {
+	case w.Deferred > 0:
+		return "deferred: it is not to start before " + moment(w.Deferred, w.At, loc)
+	case w.Machines == 0:
+		return "no machine is in the pool"
+	case w.Free > 0 && w.Limit != nil:
+		return fmt.Sprintf("the concurrency limit %s is full: %s of %s in use", w.Limit.Name, number(w.Limit.Used), number(w.Limit.Cap))
+	case w.Free == w.Machines && w.Free == 1:
+		return "the pool's one machine is free for it"
+	case suited == 0:
+		return w.nowhere()
+	}
+	text := w.uses(suited, loc)
+	if w.Unwanted > 0 {
+		text += fmt.Sprintf("; START refuses the job on %d more", w.Unwanted)
+	}
+	return text
+}
+
+func (w *Waiting) suited() int { return w.Closed + w.Owner + w.Claimed + w.Resting + w.Free }
+
+// nowhere is the sentence for a job that no machine could run, whatever its owner or other jobs did.
+func (w *Waiting) nowhere() string {
+	switch {
+	case w.Unfit > 0 && w.Unwanted == 0 && w.Unable == 0:
+		text := "its checkpoint fits no machine that is now in the pool"
+		if w.Clause != "" {
+			text += ": " + shorten(w.Clause) + " is true on none"
+			if w.Unfit < w.Machines {
+				text += " of " + machines(w.Unfit, "meets the job's requirements", "meet the job's requirements")
+			}
+		}
+		return text
+	case w.Unwanted > 0:
+		return fmt.Sprintf("no machine accepts the job now: %s, but START refuses it there",
+			machines(w.Unwanted, "meets the job's requirements", "meet the job's requirements"))
+	case w.Unable > 0:
+		text := "no machine can run it: " + machines(w.Unable, "meets the job's requirements, but can run no jobs", "meet the job's requirements, but can run no jobs")
+		if w.Reason != "" {
+			text += " (" + shorten(w.Reason) + ")"
+		}
+		return text
+	case w.Short != nil:
+		return w.Short.sentence(w.Machines)
+	case w.Clause != "" && w.Machines == 1:
+		return fmt.Sprintf("the pool's one machine does not match: %s is not true there", shorten(w.Clause)) + w.dropping()
+	case w.Clause != "":
+		return fmt.Sprintf("no machine matches: %s is true on none of the %d machines", shorten(w.Clause), w.Machines) + w.dropping()
+	case w.Machines == 1:
+		return "the pool's one machine does not meet all of the job's requirements"
+	}
+	return fmt.Sprintf("no machine matches: none of the %d machines meets all of the job's requirements", w.Machines)
+}
+
+func (w *Waiting) dropping() string {
+	if w.Without == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; dropping it would match %d", w.Without)
+}
+
+// uses says what the machines do that match.
+func (w *Waiting) uses(suited int, loc *time.Location) string {
+	if w.Closed == suited {
+		until := ""
+		if w.OpensAt > 0 {
+			until = " until " + moment(w.OpensAt, w.At, loc)
+		}
+		if suited == 1 {
+			return "policy hours are closed" + until + " on the only machine that matches"
+		}
+		return fmt.Sprintf("policy hours are closed%s on all %d machines that match", until, suited)
+	}
+	var uses []string
+	add := func(n int, one, many string) {
+		switch {
+		case n == 1:
+			uses = append(uses, "1 "+one)
+		case n > 1:
+			uses = append(uses, fmt.Sprintf("%d %s", n, many))
+		}
+	}
+	add(w.Owner, "is in use by its owner", "are in use by their owners")
+	if len(w.Ahead) > 0 && w.Claimed > 0 {
+		of := " jobs of " + listed(w.Ahead, 3) + ", whose priority is better"
+		add(w.Claimed, "has"+strings.Replace(of, " jobs of", " a job of", 1), "have"+of)
+	} else {
+		add(w.Claimed, "has another job", "have other jobs")
+	}
+	until := "outside its hours"
+	if w.OpensAt > 0 {
+		until = "closed until " + moment(w.OpensAt, w.At, loc)
+	}
+	add(w.Closed, "is "+until, "are "+strings.Replace(until, "its", "their", 1))
+	add(w.Resting, "gave a job back a moment ago", "gave a job back a moment ago")
+	add(w.Free, "is free", "are free")
+	_, rest, _ := strings.Cut(uses[0], " ")
+	switch {
+	case suited == 1:
+		return "the only machine that matches " + rest
+	case len(uses) == 1:
+		return fmt.Sprintf("all %d machines that match %s", suited, rest)
+	}
+	return fmt.Sprintf("of the %d machines that match, %s", suited, listed(uses, len(uses)))
+}
+
+// sentence says that no machine has as much as the job asks for.
+func (s *Shortage) sentence(machines int) string {
+	whose := fmt.Sprintf("the largest of the %d machines", machines)
+	switch {
+	case machines == 1:
+		whose = "the pool's one machine"
+	case s.Too < machines:
+		whose = "the largest that suits otherwise"
+	}
+	text := fmt.Sprintf("no machine has enough %s: the job asks for %s, and %s offers %s",
+		s.What.noun(), s.What.amount(s.Asked), whose, s.What.amount(s.Largest))
+	if s.Matches > 0 {
+		text += fmt.Sprintf("; asking for %s would match %d", s.What.amount(s.Try), s.Matches)
+	}
+	return text
+}

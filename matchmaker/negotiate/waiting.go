@@ -1,0 +1,135 @@
+package negotiate
+
+import (
+	"skua/internal/job"
+	"skua/internal/why"
+	"skua/policy/classad"
+)
+
+// Why says why a job of the snapshot was not matched. It is nil for one that was, and for one that is
+// not in the snapshot. What is asked twice is worked out once, so that it must not be called from
+// several goroutines at a time.
+func (p *Plan) Why(id job.ID) *why.Waiting {
+	c := p.cycle
+	for _, st := range c.streams[id.Cluster] {
+		if st.has(id) {
+			return c.why(st)
+		}
+	}
+	return nil
+}
+
+// why sums up the verdicts on a stream's jobs.
+func (c *cycle) why(st *stream) *why.Waiting {
+	g := st.group
+	if g.why == nil {
+		g.why = c.sumUp(g)
+	}
+	w := g.why
+	if st.batch.NotBefore.After(c.snapshot.Now) {
+		deferred := *w
+		deferred.Deferred = st.batch.NotBefore.Unix()
+		w = &deferred
+	}
+	return w
+}
+
+func (c *cycle) sumUp(g *group) *why.Waiting {
+	c.judge(g)
+	w := &why.Waiting{At: c.snapshot.Now.Unix(), Machines: c.machines}
+	best := make([]verdict, c.machines)
+	for i := range g.verdicts {
+		v := c.verdict(g, i)
+		switch {
+		case v == closed:
+			if at := c.shutting(i).opensAt; at > 0 && (w.OpensAt == 0 || at < w.OpensAt) {
+				w.OpensAt = at
+			}
+		case v == unable && w.Reason == "":
+			w.Reason, _ = c.slots[i].Ad.Str(attrCannotRun)
+		case v == matching && w.Limit == nil:
+			if l, full := c.limits.full(c.wanted(g, i)); full {
+				w.Limit = &why.Limit{Name: l.Name, Cap: l.Cap, Used: l.Used, Full: true}
+			}
+		}
+		best[c.machine[i]] = max(best[c.machine[i]], v)
+	}
+	for _, v := range best {
+		*countOf(w, v)++
+	}
+	if w.Closed == 0 {
+		w.OpensAt = 0
+	}
+	switch {
+	case w.Machines == 0:
+	case w.Unsuited == w.Machines:
+		c.unmet(g, w)
+	case w.Unfit > 0 && w.Unsuited+w.Unfit == w.Machines:
+		_, checkpoint := needs(g.sample)
+		w.Clause = c.unmetClause(checkpoint, g.sample)
+	}
+	return w
+}
+
+// verdict is the group's on a slot as things are at the end of the cycle, and with the reason for which
+// a slot is its owner's looked into.
+func (c *cycle) verdict(g *group, slot int) verdict {
+	v := g.verdicts[slot]
+	switch {
+	case v == matching && c.taken[slot] != (job.ID{}):
+		return claimed
+	case v == owned || v == unwanted:
+		switch s := c.shutting(slot); {
+		case s.unable:
+			return unable
+		case s.closed:
+			return closed
+		}
+	}
+	return v
+}
+
+func countOf(w *why.Waiting, v verdict) *int {
+	switch v {
+	case unsuited:
+		return &w.Unsuited
+	case unfit:
+		return &w.Unfit
+	case unable:
+		return &w.Unable
+	case unwanted:
+		return &w.Unwanted
+	case closed:
+		return &w.Closed
+	case owned:
+		return &w.Owner
+	case claimed:
+		return &w.Claimed
+	case resting:
+		return &w.Resting
+	}
+	return &w.Free
+}
+
+// unmet looks for a clause of the Requirements that no machine meets.
+func (c *cycle) unmet(g *group, w *why.Waiting) {
+	requirements, _ := g.sample.Lookup(classad.AttrRequirements)
+	w.Clause = c.unmetClause(requirements, g.sample)
+}
+
+// unmetClause gives the first clause that no slot meets.
+func (c *cycle) unmetClause(e *classad.Expr, ad *classad.Ad) string {
+	for _, clause := range e.Conjuncts() {
+		met := false
+		for _, s := range c.slots {
+			if clause.Eval(ad, s.Ad).IsTrue() {
+				met = true
+				break
+			}
+		}
+		if !met {
+			return clause.String()
+		}
+	}
+	return ""
+}
