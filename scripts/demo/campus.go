@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"skua/internal/netlab"
 )
 
 // campus is the demo's pool: a matchmaker, three desks, and the processes that make them.
@@ -24,12 +26,10 @@ type campus struct {
 	bin        string
 	method     string // how jobs move here: "criu" or "files"
 	root       bool
-	prefix     string // of the names of our network namespaces
 	journalDir string
-	head       string // name of the matchmaker's namespace
+	lab        *netlab.Lab // nil without root: then all is on this machine's own network
 	desks      []*desk
 	processes  []*process // in the order they were started
-	namespaces []string
 }
 
 // process is a program that runs in the background until close.
@@ -41,13 +41,13 @@ type process struct {
 
 const (
 	deskCount = 3
-	network   = "10.99.77." // inside our own namespaces only
+	head      = "head" // where the matchmaker and the researcher are
 )
 
 // build makes the campus and waits until all desks are in the pool. What was made before an error is
 // in the campus for close.
 func build(ctx context.Context, dir, bin string) (*campus, error) {
-	c := &campus{dir: dir, root: os.Geteuid() == 0, prefix: fmt.Sprintf("skd%d-", os.Getpid()), journalDir: filepath.Join(dir, "journal")}
+	c := &campus{dir: dir, root: os.Geteuid() == 0, journalDir: filepath.Join(dir, "journal")}
 	var err error
 	if c.bin, err = filepath.Abs(bin); err != nil {
 		return c, err
@@ -65,7 +65,7 @@ func build(ctx context.Context, dir, bin string) (*campus, error) {
 	}
 	say("Building a small campus: a matchmaker and %d desks, each with its own X display.", deskCount)
 	if c.root {
-		if err := c.makeNetwork(ctx); err != nil {
+		if c.lab, err = netlab.New(ctx, fmt.Sprintf("skd%d-", os.Getpid())); err != nil {
 			return c, err
 		}
 	}
@@ -78,26 +78,25 @@ func build(ctx context.Context, dir, bin string) (*campus, error) {
 	return c, c.awaitPool(ctx)
 }
 
-// command makes a command that runs in a namespace; without namespaces, on this machine.
-func (c *campus) command(ctx context.Context, netns, name string, args ...string) *exec.Cmd {
-	if netns != "" {
-		args = append([]string{"--net=/run/netns/" + netns, name}, args...)
-		name = "nsenter" // leaves the mounts alone, which "ip netns exec" does not
-	}
+// command makes a command that runs on a machine of the lab; without one, on this machine.
+func (c *campus) command(ctx context.Context, machine, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
+	if c.lab != nil {
+		cmd = c.lab.Command(ctx, machine, name, args...)
+	}
 	cmd.Env = append(os.Environ(), "SKUA_HOME="+filepath.Join(c.dir, "home"))
 	return cmd
 }
 
 // start runs a program in the background with its output in a log file.
-func (c *campus) start(netns, name string, args ...string) (*process, error) {
+func (c *campus) start(machine, name string, args ...string) (*process, error) {
 	log, err := os.Create(filepath.Join(c.dir, name+".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
 	// Not bound to a context: close ends it in order, politely first.
-	cmd := c.command(context.Background(), netns, args[0], args[1:]...)
+	cmd := c.command(context.Background(), machine, args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // ctrl-C is for the demo alone
 	if err := cmd.Start(); err != nil {
@@ -113,8 +112,8 @@ func (c *campus) start(netns, name string, args ...string) (*process, error) {
 }
 
 // run executes a command and gives its standard output.
-func (c *campus) run(ctx context.Context, netns, dir string, args ...string) (string, error) {
-	cmd := c.command(ctx, netns, args[0], args[1:]...)
+func (c *campus) run(ctx context.Context, machine, dir string, args ...string) (string, error) {
+	cmd := c.command(ctx, machine, args[0], args[1:]...)
 	cmd.Dir = dir
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -131,9 +130,9 @@ func (c *campus) matchmakerDir() string { return filepath.Join(c.dir, "matchmake
 func (c *campus) startMatchmaker(ctx context.Context) error {
 	listen := "127.0.0.1:" + strconv.Itoa(20000+os.Getpid()%10000)
 	if c.root {
-		listen = network + "1:9618"
+		listen = netlab.Head + ":9618"
 	}
-	p, err := c.start(c.head, "matchmaker", c.tool("skua-matchmaker"), "--data", c.matchmakerDir(), "--listen", listen)
+	p, err := c.start(head, "matchmaker", c.tool("skua-matchmaker"), "--data", c.matchmakerDir(), "--listen", listen)
 	if err != nil {
 		return err
 	}
@@ -151,14 +150,14 @@ func (c *campus) startMatchmaker(ctx context.Context) error {
 	}
 	token, err := c.admin(ctx, "token", "user", "researcher")
 	if err == nil {
-		_, err = c.run(ctx, c.head, "", c.tool("skua"), "login", token)
+		_, err = c.run(ctx, head, "", c.tool("skua"), "login", token)
 	}
 	return err
 }
 
 // admin gives an order to the matchmaker.
 func (c *campus) admin(ctx context.Context, args ...string) (string, error) {
-	out, err := c.run(ctx, c.head, "", append([]string{c.tool("skua-matchmaker"), "--data", c.matchmakerDir()}, args...)...)
+	out, err := c.run(ctx, head, "", append([]string{c.tool("skua-matchmaker"), "--data", c.matchmakerDir()}, args...)...)
 	return strings.TrimSpace(out), err
 }
 
@@ -169,8 +168,10 @@ func (c *campus) startDesks(ctx context.Context) error {
 	}
 	for i := range deskCount {
 		d := &desk{c: c, name: fmt.Sprint("desk", i+1)}
-		if c.root {
-			d.netns = c.prefix + d.name
+		if c.lab != nil {
+			if _, err := c.lab.Add(ctx, d.name); err != nil {
+				return err
+			}
 		}
 		if err := d.startDisplay(ctx); err != nil {
 			return err
@@ -188,7 +189,7 @@ func (c *campus) awaitPool(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
-		out, err := c.run(ctx, c.head, "", c.tool("skua"), "status", "--json")
+		out, err := c.run(ctx, head, "", c.tool("skua"), "status", "--json")
 		if err == nil && strings.Count(out, `"Unclaimed"`) == deskCount {
 			break
 		}
@@ -213,7 +214,7 @@ func (c *campus) awaitPool(ctx context.Context) error {
 			c.method = "files"
 		}
 	}
-	out, err := c.run(ctx, c.head, "", c.tool("skua"), "status")
+	out, err := c.run(ctx, head, "", c.tool("skua"), "status")
 	say("\n$ skua status\n%s", out)
 	if c.method == "files" {
 		say("So the job of this demo saves its own state when it is asked to leave.")
@@ -222,7 +223,7 @@ func (c *campus) awaitPool(ctx context.Context) error {
 }
 
 func (c *campus) submit(ctx context.Context, j *jobFiles) error {
-	out, err := c.run(ctx, c.head, j.dir, c.tool("skua"), "submit", j.name)
+	out, err := c.run(ctx, head, j.dir, c.tool("skua"), "submit", j.name)
 	say("\n$ skua submit %s\n%s", j.name, out)
 	if err != nil {
 		return err
@@ -252,14 +253,14 @@ func (c *campus) whereItRuns(ctx context.Context, left *desk) (*desk, error) {
 			}
 		}
 		if err := pause(ctx, 10*time.Millisecond); err != nil {
-			out, _ := c.run(context.WithoutCancel(ctx), c.head, "", c.tool("skua"), "q")
+			out, _ := c.run(context.WithoutCancel(ctx), head, "", c.tool("skua"), "q")
 			return nil, fmt.Errorf("the job does not start; the queue says:\n%s", out)
 		}
 	}
 }
 
 func (c *campus) wait(ctx context.Context, j *jobFiles) error {
-	_, err := c.run(ctx, c.head, j.dir, c.tool("skua"), "wait", j.cluster, "--timeout", "6m")
+	_, err := c.run(ctx, head, j.dir, c.tool("skua"), "wait", j.cluster, "--timeout", "6m")
 	return err
 }
 
@@ -344,10 +345,8 @@ func (c *campus) close() error {
 			errs = append(errs, fmt.Errorf("%s did not stop when asked to", p.name))
 		}
 	}
-	for _, ns := range c.namespaces {
-		if out, err := exec.CommandContext(ctx, "ip", "netns", "delete", ns).CombinedOutput(); err != nil {
-			errs = append(errs, fmt.Errorf("remove namespace %s: %w: %s", ns, err, out))
-		}
+	if c.lab != nil {
+		errs = append(errs, c.lab.Close(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -17,7 +17,6 @@ import (
 type desk struct {
 	c       *campus
 	name    string
-	netns   string
 	display string
 	log     string // path of the agent's log
 }
@@ -33,7 +32,7 @@ func (d *desk) startDisplay(ctx context.Context) error {
 		taken = err == nil
 	}
 	d.display = fmt.Sprint(":", number)
-	p, err := d.c.start(d.netns, d.name+"-display", "Xvfb", d.display, "-screen", "0", "640x480x24", "-nolisten", "tcp")
+	p, err := d.c.start(d.name, d.name+"-display", "Xvfb", d.display, "-screen", "0", "640x480x24", "-nolisten", "tcp")
 	if err != nil {
 		return err
 	}
@@ -76,11 +75,11 @@ mounts = [%q]
 		}
 	}
 	config := filepath.Join(dir, "agent.toml")
-	if _, err := d.c.run(ctx, d.netns, "", d.c.tool("skua-agent"), "--config", config, "join", token); err != nil {
+	if _, err := d.c.run(ctx, d.name, "", d.c.tool("skua-agent"), "--config", config, "join", token); err != nil {
 		return err
 	}
 	d.log = filepath.Join(d.c.dir, d.name+".log")
-	_, err := d.c.start(d.netns, d.name, d.c.tool("skua-agent"), "--config", config, "run")
+	_, err := d.c.start(d.name, d.name, d.c.tool("skua-agent"), "--config", config, "run")
 	return err
 }
 
@@ -119,7 +118,7 @@ func (d *desk) type_(ctx context.Context) error {
 }
 
 func (d *desk) xdotool(ctx context.Context, args ...string) error {
-	cmd := d.c.command(ctx, d.netns, "xdotool", args...)
+	cmd := d.c.command(ctx, d.name, "xdotool", args...)
 	cmd.Env = append(cmd.Env, "DISPLAY="+d.display)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("xdotool: %w: %s", err, bytes.TrimSpace(out))
