@@ -136,6 +136,7 @@ type Control struct {
 	V int `json:"v"`
 	ClaimRef
 	Do   ControlVerb `json:"do"`
+	For  Cause       `json:"for,omitempty"`  // of a kill: what its user did; a job may want to hear of that first
 	ID   string      `json:"id,omitempty"`   // of a peek, for its answer
 	Peek *Peek       `json:"peek,omitempty"` // what a peek asks for
 }
@@ -156,6 +157,15 @@ const (
 	// Advertise asks for the full ad; it is about no claim. A matchmaker that was restarted behind a
 	// bus that was not sends it to an agent whose heartbeat it cannot place.
 	Advertise ControlVerb = "advertise"
+)
+
+// Cause is why a job is ended.
+type Cause string
+
+// The causes of [KillClaim]. Without one the job is ended at once.
+const (
+	ForRemove Cause = "remove"
+	ForHold   Cause = "hold"
 )
 
 // Enrol asks to join the pool.
