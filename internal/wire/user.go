@@ -65,6 +65,7 @@ type Action struct {
 type ActionResult struct {
 	V    int      `json:"v"`
 	Done []job.ID `json:"done"`
+	Note string   `json:"note,omitempty"` // what is to be known about what was done
 	// Not says why an action did not apply to a job that was named.
 	Not  map[string]string `json:"not,omitempty"`
 	More bool              `json:"more,omitempty"` // there are more jobs than one message takes: ask again

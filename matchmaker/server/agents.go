@@ -42,7 +42,7 @@ func (s *Server) onAgent(_ context.Context, m bus.Msg) {
 		if r, err = wire.Decode[wire.Renew](m.Data); err != nil {
 			break
 		}
-		kept := s.entrust(r.Job, func(ctx context.Context, k *keeper) { k.renew(ctx, m, agent, r.Claim, &r.Paused) })
+		kept := s.entrust(r.Job, func(ctx context.Context, k *keeper) { k.renew(ctx, m, agent, r.Claim, &r) })
 		if !kept {
 			s.reply(m, wire.Grant{V: wire.Version, Gone: true})
 		}

@@ -21,8 +21,15 @@ type keeper struct {
 	s       *Server
 	log     *slog.Logger
 	terms   job.Terms
+	claim   job.ClaimID
 	errands chan errand
 	stop    chan struct{} // closed when a newer claim has replaced this one
+
+	wish  wish      // guarded by s.mu
+	usage job.Usage // of the run, as last heard; guarded by s.mu
+
+	logged   job.Usage // the measurement that the log has
+	measured time.Time // when that was logged
 
 	grant   job.Grant
 	started time.Time // when the claim was granted, if that was in this process
@@ -42,15 +49,16 @@ func (s *Server) recover(ctx context.Context) {
 	now := s.cfg.Clock()
 	for _, j := range s.cfg.Queue.Claimed() {
 		terms := s.termsOf(j)
-		s.keep(ctx, job.Recover(j.ID, j.Epoch, *j.Claim, now, terms), terms)
+		s.keep(ctx, job.Recover(j.ID, j.Epoch, *j.Claim, now, terms), terms, j.Run)
 	}
 	s.matchAgain()
 }
 
-// keep starts the keeper of a claim, in the place of the one of the job's claim before.
-func (s *Server) keep(ctx context.Context, g job.Grant, terms job.Terms) {
+// keep starts the keeper of a claim, in the place of the one of the job's claim before. used is what its
+// run has used as far as the log knows.
+func (s *Server) keep(ctx context.Context, g job.Grant, terms job.Terms, used job.Usage) {
 	k := &keeper{
-		s: s, terms: terms, grant: g,
+		s: s, terms: terms, claim: g.Claim, grant: g, usage: used, logged: used,
 		log:     s.log.With(diag.KeyJob, g.Job, diag.KeyEpoch, g.Epoch, diag.KeyAgent, g.Agent),
 		errands: make(chan errand, maxErrands),
 		stop:    make(chan struct{}),
@@ -129,12 +137,12 @@ func (k *keeper) leave() {
 }
 
 // job gives the job as it is now. stands is false when its user has taken the claim away, or a newer one
-// has been made; the keeper then has nothing left to keep.
+// has been made; the keeper then has nothing left to keep. j is nil for a job that has been forgotten.
 func (k *keeper) job() (j *job.Job, stands bool) {
 	j, ok := k.s.cfg.Queue.Job(k.grant.Job)
 	if !ok || j.Claim == nil || j.Epoch != k.grant.Epoch {
 		k.grant.Phase = job.Over
-		return nil, false
+		return j, false
 	}
 	return j, true
 }
@@ -194,9 +202,9 @@ func (k *keeper) refused(ctx context.Context, agent job.AgentID, claim job.Claim
 	k.grant.Phase = job.Over
 }
 
-// renew answers an agent that takes the claim or holds it. paused is why the job stands still, "" when it
-// runs, nil when the agent has not said.
-func (k *keeper) renew(ctx context.Context, m bus.Msg, agent job.AgentID, claim job.ClaimID, paused *string) {
+// renew answers an agent that takes the claim or holds it. r is what it says of the job, nil when it has
+// only accepted.
+func (k *keeper) renew(ctx context.Context, m bus.Msg, agent job.AgentID, claim job.ClaimID, r *wire.Renew) {
 	j, stands := k.job()
 	next, record, ruling := k.grant.Renew(agent, claim, k.s.cfg.Clock(), k.terms)
 	if !stands || ruling == job.Gone {
@@ -213,12 +221,16 @@ func (k *keeper) renew(ctx context.Context, m bus.Msg, agent job.AgentID, claim 
 		bodies = append(bodies, &job.Revived{Job: j.ID, Epoch: j.Epoch})
 		state = job.Running
 	}
-	switch {
-	case paused == nil:
-	case *paused != "" && state == job.Running:
-		bodies = append(bodies, &job.Paused{Job: j.ID, Epoch: j.Epoch, Reason: shorten(*paused)})
-	case *paused == "" && state == job.Suspended:
-		bodies = append(bodies, &job.Continued{Job: j.ID, Epoch: j.Epoch})
+	if r != nil {
+		switch {
+		case r.Paused != "" && state == job.Running:
+			bodies = append(bodies, &job.Paused{Job: j.ID, Epoch: j.Epoch, Reason: shorten(r.Paused)})
+		case r.Paused == "" && state == job.Suspended:
+			bodies = append(bodies, &job.Continued{Job: j.ID, Epoch: j.Epoch})
+		}
+		if k.measure(r.Usage) {
+			bodies = append(bodies, &job.Measured{Job: j.ID, Epoch: j.Epoch, Usage: r.Usage})
+		}
 	}
 	if err := k.commit(ctx, bodies...); errors.Is(err, queue.ErrMisfit) {
 		k.s.reply(m, wire.Grant{V: wire.Version, Gone: true})
@@ -239,7 +251,17 @@ func (k *keeper) renew(ctx context.Context, m bus.Msg, agent job.AgentID, claim 
 		k.log.Error("capabilities cannot be made", diag.KeyError, err)
 		return
 	}
-	k.s.reply(m, wire.Grant{V: wire.Version, Read: read, Write: write})
+	k.s.reply(m, wire.Grant{V: wire.Version, Read: read, Write: write, Do: k.wanted(r)})
+}
+
+// wanted is what the agent is told again. That a job is to go on has been heeded once it does.
+func (k *keeper) wanted(r *wire.Renew) wire.ControlVerb {
+	k.s.mu.Lock()
+	defer k.s.mu.Unlock()
+	if k.wish.do == wire.ContinueClaim && r != nil && r.Paused != wire.PausedByUser {
+		k.wish = wish{}
+	}
+	return k.wish.do
 }
 
 // finish takes the report of how the claim ended.
@@ -251,9 +273,12 @@ func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done 
 		return
 	}
 	body := k.s.outcome(j, done)
-	if _, evicted := body.(*job.Evicted); !evicted {
+	switch b, evicted := body.(*job.Evicted); {
+	case !evicted:
 		k.s.rests.clear(slotKey{agent, j.Claim.Slot})
-	} else if k.grant.Phase == job.Offering || time.Since(k.started) < soon {
+	case k.s.wishFor(j).leaves(): // nothing is wrong with the slot
+		b.Reason = k.s.wishFor(j).reason
+	case k.grant.Phase == job.Offering || time.Since(k.started) < soon:
 		k.rest()
 	}
 	if err := k.commit(ctx, body); errors.Is(err, queue.ErrMisfit) {
@@ -296,13 +321,18 @@ func (k *keeper) checkpoint(ctx context.Context, m bus.Msg, agent job.AgentID, c
 
 // withdraw ends the claim of a job that its user has removed or held, once the log has that.
 func (k *keeper) withdraw(context.Context) {
-	if _, stands := k.job(); stands {
+	j, stands := k.job()
+	if stands {
 		return // released and offered again already: this claim is the new one
+	}
+	cause := wire.ForHold
+	if j != nil && j.State == job.Removed {
+		cause = wire.ForRemove
 	}
 	k.s.publish(wire.ControlSubject(k.grant.Agent), wire.Control{
 		V:        wire.Version,
 		ClaimRef: wire.ClaimRef{Job: k.grant.Job, Claim: k.grant.Claim, Epoch: k.grant.Epoch},
-		Do:       wire.KillClaim,
+		Do:       wire.KillClaim, For: cause,
 	})
 }
 

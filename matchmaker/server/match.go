@@ -132,7 +132,7 @@ func (s *Server) offer(ctx context.Context, matches []negotiate.Match) {
 			s.served[j.User] = s.offers
 			s.mu.Unlock()
 			terms := s.termsOf(j)
-			s.keep(ctx, job.Offer(o.Job, o.Claim, o.Epoch, o.Agent, s.cfg.Clock(), terms), terms)
+			s.keep(ctx, job.Offer(o.Job, o.Claim, o.Epoch, o.Agent, s.cfg.Clock(), terms), terms, job.Usage{})
 			s.sendOffer(ctx, j, terms)
 		}
 	}

@@ -1,0 +1,89 @@
+package server
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"skua/internal/job"
+	"skua/internal/wire"
+)
+
+func TestRemoveHoldRelease(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, bob, desk := p.user("u1"), p.user("u2"), p.agent("desk")
+		desk.advertise("Unclaimed")
+		id := ann.submit(1, "")
+		o := desk.offered()
+		desk.accept(o)
+
+		if r := bob.act(wire.Remove, id); len(r.Done) != 0 || r.Not["1.0"] != "you have no such job" {
+			t.Errorf("bob removing ann's job got %+v", r)
+		}
+		p.wantState(id, job.Running)
+
+		if r := ann.act(wire.HoldJob, id); len(r.Done) != 1 {
+			t.Fatalf("holding got %+v", r)
+		}
+		p.wantState(id, job.Held)
+		if c := <-desk.controls; c.Do != wire.KillClaim || c.ClaimRef != refOf(o) {
+			t.Errorf("the agent was told %+v", c)
+		}
+		if g := desk.renew(o, ""); !g.Gone {
+			t.Error("the claim of a held job was renewed")
+		}
+		if r := ann.act(wire.HoldJob, id); r.Not["1.0"] != "it is held already" {
+			t.Errorf("holding twice got %+v", r)
+		}
+		desk.noOffer()
+
+		ann.act(wire.Release, id)
+		o = desk.offered()
+		if o.Epoch != 2 {
+			t.Errorf("epoch %d", o.Epoch)
+		}
+		desk.accept(o)
+		ann.act(wire.Remove, id)
+		p.wantState(id, job.Removed)
+		if c := <-desk.controls; c.Do != wire.KillClaim || c.Claim != o.Claim {
+			t.Errorf("the agent was told %+v", c)
+		}
+		if ack := desk.done(o, exited(0)); !ack.Stale {
+			t.Error("the result of a removed job counted")
+		}
+		if r := ann.act(wire.Remove, id); r.Not["1.0"] != "it has been removed" {
+			t.Errorf("removing twice got %+v", r)
+		}
+		if r := ann.act(wire.Deliver, id); r.Not["1.0"] != "it has not completed" {
+			t.Errorf("delivering a removed job got %+v", r)
+		}
+	})
+}
+
+func TestActOnSelections(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann := p.user("u1")
+		ann.submit(2, "JobPrio = 1")
+		ann.submit(2, "JobPrio = 2")
+		act := func(sel wire.Selection) wire.ActionResult {
+			return ask[wire.ActionResult](p, ann.conn, wire.UserSubject("u1", wire.VerbAct), wire.Action{V: wire.Version, Do: wire.HoldJob, Select: sel})
+		}
+		for _, tt := range []struct {
+			sel       wire.Selection
+			done, not string
+		}{
+			{wire.Selection{Constraint: "JobPrio == 2 && ProcId == 1"}, "[2.1]", "map[]"},
+			{wire.Selection{Clusters: []int{2, 7}}, "[2.0]", "map[7:you have no such cluster]"},
+			{wire.Selection{Jobs: []job.ID{{Cluster: 2}}, Clusters: []int{1}}, "[1.0 1.1]", "map[2.0:it is held already]"},
+			{wire.Selection{}, "[]", "map[]"},
+		} {
+			r := act(tt.sel)
+			if fmt.Sprint(r.Done) != tt.done || fmt.Sprint(r.Not) != tt.not {
+				t.Errorf("holding %+v: %v, not %v; want %s, not %s", tt.sel, r.Done, r.Not, tt.done, tt.not)
+			}
+		}
+		if r := act(wire.Selection{Constraint: "JobPrio =="}); r.Fail == nil || !strings.Contains(r.Fail.What, "constraint") {
+			t.Errorf("a bad constraint got %+v", r)
+		}
+	})
+}

@@ -1,0 +1,175 @@
+package server
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strings"
+
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/policy/classad"
+)
+
+// Bounds of one edit.
+const (
+	maxAssigned   = 100
+	maxAssignment = 16 << 10 // bytes of all names and expressions
+)
+
+var attributeName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+
+// editing checks the assignments of an edit.
+func editing(set []job.Assigned) (action, error) {
+	if len(set) == 0 || len(set) > maxAssigned {
+		return action{}, problem("%d attributes to set: from 1 to %d are possible", len(set), maxAssigned)
+	}
+	size := 0
+	var next []string // what only the next start heeds
+	exprs := make([]*classad.Expr, len(set))
+	for i, a := range set {
+		size += len(a.Name) + len(a.Expr)
+		if size > maxAssignment {
+			return action{}, problem("the attributes to set take more than %d bytes", maxAssignment)
+		}
+		if !attributeName.MatchString(a.Name) {
+			return action{}, &diag.Problem{
+				What: fmt.Sprintf("%.80q is not the name of an attribute", a.Name),
+				Hint: "names are letters, digits and _",
+			}
+		}
+		if why, ok := protected[strings.ToLower(a.Name)]; ok {
+			return action{}, &diag.Problem{What: fmt.Sprintf("%s cannot be edited: %s", a.Name, why.what), Hint: why.hint}
+		}
+		e, err := classad.ParseExpr(a.Expr)
+		if err != nil {
+			return action{}, &diag.Problem{
+				What: fmt.Sprintf("%s = %.200s: %v", a.Name, a.Expr, err),
+				Hint: `texts stand in double quotes, such as JobBatchName="night"`,
+				Err:  err,
+			}
+		}
+		exprs[i] = e
+		if startsWith[strings.ToLower(a.Name)] {
+			next = append(next, a.Name)
+		}
+	}
+	act := action{do: func(j *job.Job) (job.Body, string) {
+		if not := ended(j); not != "" {
+			return nil, not
+		}
+		if not := checkEdit(j, set, exprs); not != "" {
+			return nil, not
+		}
+		return &job.Edited{Job: j.ID, Set: set}, ""
+	}}
+	if len(next) > 0 {
+		act.note = fmt.Sprintf("jobs that run now heed %s at their next start", strings.Join(next, ", "))
+	}
+	return act, nil
+}
+
+// checkEdit says why a job would not do any more after an edit.
+func checkEdit(j *job.Job, set []job.Assigned, exprs []*classad.Expr) string {
+	ad := j.Ad.Clone()
+	for i, a := range set {
+		if strings.EqualFold(a.Name, "Cmd") && transfers(j.Ad) {
+			return "its program was taken when it was submitted; submit it again with another"
+		}
+		ad.Set(a.Name, exprs[i])
+	}
+	if ad.Len() > maxAttributes {
+		return fmt.Sprintf("it would have more than %d attributes", maxAttributes)
+	}
+	if err := checkJob(ad, j.Inputs, true); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// transfers says whether the job brings its program along.
+func transfers(ad *classad.Ad) bool {
+	t, ok := ad.Bool("TransferExecutable")
+	return !ok || t
+}
+
+// prioritising checks the one expression of a priority.
+func prioritising(set []job.Assigned) (action, error) {
+	if len(set) != 1 || len(set[0].Expr) > maxAssignment {
+		return action{}, problem("a priority is one expression")
+	}
+	text := set[0].Expr
+	e, err := classad.ParseExpr(text)
+	if err != nil {
+		return action{}, &diag.Problem{
+			What: fmt.Sprintf("priority %.200q: %v", text, err),
+			Hint: "write a number, or an expression such as JobPrio + 10",
+			Err:  err,
+		}
+	}
+	return action{do: func(j *job.Job) (job.Body, string) {
+		if not := ended(j); not != "" {
+			return nil, not
+		}
+		ad := j.CurrentAd()
+		if _, ok := ad.Lookup("JobPrio"); !ok {
+			ad.SetInt("JobPrio", 0)
+		}
+		v := e.Eval(ad, nil)
+		n, ok := v.Int()
+		if !ok || n < math.MinInt32 || n > math.MaxInt32 {
+			return nil, fmt.Sprintf("%.80s gives %.80s there, not a whole number of 32 bits", text, v)
+		}
+		if old, _ := ad.Int("JobPrio"); old == n {
+			return nil, ""
+		}
+		return &job.Edited{Job: j.ID, Set: []job.Assigned{{Name: "JobPrio", Expr: fmt.Sprint(n)}}}, ""
+	}}, nil
+}
+
+// protection is why an attribute is not to be edited.
+type protection struct{ what, hint string }
+
+// protected are the attributes that nobody edits, in lower case.
+var protected = func() map[string]protection {
+	all := map[string]protection{}
+	for _, p := range []struct {
+		protection
+		names string
+	}{
+		{protection{"it says which job this is", "submit the job again"}, "ClusterId ProcId GlobalJobId MyType TargetType"},
+		{protection{"it says whose job this is", "that user can submit it"}, "Owner User NTDomain"},
+		{
+			protection{"it follows from what happens to the job", "see skua hold, release, rm, suspend and continue"},
+			"JobStatus LastJobStatus HoldReason HoldReasonCode HoldReasonSubCode RemoveReason ReleaseReason",
+		},
+		{
+			protection{"the matchmaker keeps it itself", ""},
+			"QDate EnteredCurrentStatus NumJobStarts NumEvictions NumCkpts NumJobCompletions NumHolds TotalSuspensions " +
+				"CumulativeSuspensionTime LastSuspensionTime RemoteUserCpu RemoteSysCpu RemoteWallClockTime ResidentSetSize " +
+				"ImageSize MemoryUsage DiskUsage JobStartDate JobCurrentStartDate JobCurrentStartExecutingDate CompletionDate " +
+				"RemoteHost LastRemoteHost LastHoldReason LastHoldReasonCode LastVacateReason ExitBySignal ExitSignal ExitCode " +
+				"CheckpointMethod LastCkptTime CheckpointRequirements",
+		},
+		{
+			protection{"the files of the job were taken when it was submitted", "submit it again with other files"},
+			"TransferInput TransferExecutable",
+		},
+	} {
+		for name := range strings.FieldsSeq(p.names) {
+			all[strings.ToLower(name)] = p.protection
+		}
+	}
+	return all
+}()
+
+// startsWith are the attributes, in lower case, that a machine is told when a job starts, so that a
+// run does not heed their change.
+var startsWith = func() map[string]bool {
+	all := map[string]bool{}
+	for name := range strings.FieldsSeq("Cmd Args Arguments Env Environment In Out Err KillSig JobLeaseDuration Requirements Rank " +
+		"RequestMemory RequestDisk RequestCpus TransferOutput SuccessCheckpointExitCode CheckpointExitCode") {
+		all[strings.ToLower(name)] = true
+	}
+	return all
+}()

@@ -1,0 +1,157 @@
+package server
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"skua/internal/job"
+	"skua/internal/wire"
+)
+
+// set edits jobs, or their priority.
+func (u *user) set(do wire.ActionVerb, sel wire.Selection, set ...job.Assigned) wire.ActionResult {
+	u.t.Helper()
+	return ask[wire.ActionResult](u.pool, u.conn, wire.UserSubject(u.id, wire.VerbAct),
+		wire.Action{V: wire.Version, Do: do, Select: sel, Set: set})
+}
+
+func TestEdit(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, bob := p.user("u1"), p.user("u2")
+		id := ann.submit(2, "")
+		one := wire.Selection{Jobs: []job.ID{id}}
+		for _, tt := range []struct {
+			name, expr string
+			want       string // of the failure, or of why not; "" when it is done
+		}{
+			{"RequestMemory", "2048", ""},
+			{"JobBatchName", `"night run"`, ""},
+			{"Requirements", "TARGET.Memory >= RequestMemory", ""},
+			{"Mine", "undefined", ""},
+			{"TransferExecutable", "false", "were taken when it was submitted"},
+			{"ClusterId", "7", "ClusterId cannot be edited: it says which job this is"},
+			{"procid", "7", "it says which job this is"},
+			{"Owner", `"bob"`, "it says whose job this is"},
+			{"User", `"bob"`, "it says whose job this is"},
+			{"JobStatus", "4", "it follows from what happens to the job"},
+			{"QDate", "0", "the matchmaker keeps it itself"},
+			{"MemoryUsage", "0", "the matchmaker keeps it itself"},
+			{"Cmd", `"/bin/other"`, "its program was taken when it was submitted"},
+			{"Requirements", `"Memory > 1"`, "a text in quotes"},
+			{"Arguments", `"'a"`, "quote"},
+			{"RequestMemory", "2 GB", "RequestMemory = 2 GB"},
+			{"no name", "1", "is not the name of an attribute"},
+			{"Long", `"` + strings.Repeat("x", maxAssignment) + `"`, "more than"},
+		} {
+			r := ann.set(wire.Edit, one, job.Assigned{Name: tt.name, Expr: tt.expr})
+			got := r.Not["1.0"]
+			if r.Fail != nil {
+				got = r.Fail.What
+			}
+			if (tt.want == "") != (len(r.Done) == 1) || !strings.Contains(got, tt.want) {
+				t.Errorf("%s = %.40s: done %v, but %q, want %q", tt.name, tt.expr, r.Done, got, tt.want)
+			}
+		}
+		ad := p.job(id).CurrentAd()
+		if n, _ := ad.Int("RequestMemory"); n != 2048 {
+			t.Errorf("RequestMemory is %d", n)
+		}
+		if _, ok := p.job(job.ID{Cluster: 1, Proc: 1}).CurrentAd().Int("RequestMemory"); ok {
+			t.Error("the other job of the cluster has changed as well")
+		}
+		if r := bob.set(wire.Edit, one, job.Assigned{Name: "A", Expr: "1"}); r.Not["1.0"] != "you have no such job" {
+			t.Errorf("bob editing ann's job got %+v", r)
+		}
+		if r := ann.set(wire.Edit, one); r.Fail == nil {
+			t.Errorf("setting nothing got %+v", r)
+		}
+	})
+}
+
+func TestEditOfARunningJob(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, desk := p.user("u1"), p.agent("desk")
+		desk.advertise("Unclaimed")
+		id := ann.submit(1, "RequestMemory = 10")
+		o := desk.offered()
+		desk.accept(o)
+		r := ann.set(wire.Edit, wire.Selection{Jobs: []job.ID{id}}, job.Assigned{Name: "RequestMemory", Expr: "20"})
+		if len(r.Done) != 1 || r.Note != "jobs that run now heed RequestMemory at their next start" {
+			t.Errorf("editing got %+v", r)
+		}
+		p.wantState(id, job.Running)
+		desk.done(o, wire.Done{Outcome: wire.Evicted, Reason: "the owner is back"})
+		desk.advertise("Unclaimed")
+		time.Sleep(firstRest)
+		o = desk.offered()
+		if n, _ := o.Ad.Int("RequestMemory"); n != 20 {
+			t.Errorf("the next offer has RequestMemory %d", n)
+		}
+	})
+}
+
+func TestPrio(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann := p.user("u1")
+		id := ann.submit(2, "JobPrio = 3")
+		bare := ann.submit(1, "")
+		for _, tt := range []struct {
+			id   job.ID
+			expr string
+			want int64
+			not  string
+		}{
+			{id, "7", 7, ""},
+			{id, "JobPrio + 10", 17, ""},
+			{id, "-5", -5, ""},
+			{bare, "JobPrio + 10", 10, ""},
+			{id, "JobPrio * Nothing", -5, "JobPrio * Nothing gives undefined there"},
+			{id, "1 << 40", -5, ""},
+			{id, "5000000000", -5, "not a whole number of 32 bits"},
+		} {
+			r := ann.set(wire.Prio, wire.Selection{Jobs: []job.ID{tt.id}}, job.Assigned{Expr: tt.expr})
+			if r.Fail != nil {
+				if tt.expr != "1 << 40" {
+					t.Errorf("%s: %s", tt.expr, r.Fail.What)
+				}
+				continue
+			}
+			if got, _ := p.job(tt.id).CurrentAd().Int("JobPrio"); got != tt.want || !strings.Contains(r.Not[tt.id.String()], tt.not) {
+				t.Errorf("%s: JobPrio is %d, want %d; not %v", tt.expr, got, tt.want, r.Not)
+			}
+		}
+	})
+}
+
+// An action on more jobs than one answer takes goes on where it was, so that each job is met once.
+func TestManyJobsAreActedOnInSteps(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann := p.user("u1")
+		const procs = maxActed + maxActed/2
+		id := ann.submit(procs, "JobPrio = 1")
+		ann.act(wire.Remove, job.ID{Cluster: id.Cluster, Proc: 3})
+		a := wire.Action{V: wire.Version, Do: wire.Prio, Select: wire.Selection{Clusters: []int{id.Cluster}}, Set: []job.Assigned{{Expr: "JobPrio + 1"}}}
+		var done []int
+		for {
+			r := ask[wire.ActionResult](p, ann.conn, wire.UserSubject("u1", wire.VerbAct), a)
+			if r.Fail != nil {
+				t.Fatal(r.Fail.What)
+			}
+			done = append(done, len(r.Done))
+			if !r.More {
+				break
+			}
+			a.After = r.Next
+		}
+		if got := fmt.Sprint(done); got != fmt.Sprint([]int{maxActed, maxActed/2 - 1}) {
+			t.Errorf("done in steps of %s", got)
+		}
+		for _, j := range p.queue.Jobs("u1") {
+			if n, _ := j.CurrentAd().Int("JobPrio"); n != 2 {
+				t.Fatalf("job %v has priority %d", j.ID, n)
+			}
+		}
+	})
+}

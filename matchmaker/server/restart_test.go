@@ -1,0 +1,118 @@
+package server
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"skua/internal/blob"
+	"skua/internal/bus"
+	"skua/internal/job"
+	"skua/internal/trust"
+	"skua/internal/wire"
+	"skua/matchmaker/queue"
+)
+
+func TestRestartInTheMiddle(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, desk := p.user("u1"), p.agent("desk")
+		desk.advertise("Unclaimed")
+		id := ann.submit(1, "")
+		o := desk.offered()
+		desk.accept(o)
+
+		time.Sleep(testTerms.Outlives() - time.Second) // the lease is about to end
+		p.stop()
+		time.Sleep(time.Hour) // and would be long over
+		p.run()
+		p.wantState(id, job.Running)
+		if g := desk.renew(o, ""); g.Gone {
+			t.Error("the claim is gone after the restart")
+		}
+		p.stop()
+		p.run()
+		time.Sleep(testTerms.Outlives() - time.Millisecond)
+		p.wantState(id, job.Running)
+		time.Sleep(time.Millisecond)
+		p.wantState(id, job.Idle)
+	})
+}
+
+func TestAcceptanceAfterRestart(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, desk := p.user("u1"), p.agent("desk")
+		desk.advertise("Unclaimed")
+		id := ann.submit(1, "")
+		o := desk.offered()
+		p.stop()
+		p.run()
+		if g := desk.accept(o); g.Gone {
+			t.Error("an offer that stood before the restart was not granted after it")
+		}
+		p.wantState(id, job.Running)
+		p.stop()
+		p.run()
+		if ack := desk.done(o, exited(0)); ack.Stale || ack.Fail != nil {
+			t.Errorf("the result got %+v", ack)
+		}
+		p.wantState(id, job.Completed)
+		p.stop()
+		p.run()
+		if ack := desk.done(o, exited(0)); !ack.Stale {
+			t.Errorf("the result of a completed job got %+v", ack)
+		}
+	})
+}
+
+func TestHeartbeatOfAnUnknownAgent(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		desk := p.agent("desk")
+		desk.advertise("Unclaimed")
+		desk.send(wire.HeartbeatSubject("desk"), wire.Heartbeat{V: wire.Version})
+		if n := len(desk.controls); n != 0 {
+			t.Errorf("%d controls for an agent that is known", n)
+		}
+		p.stop()
+		p.run()
+		desk.send(wire.HeartbeatSubject("desk"), wire.Heartbeat{V: wire.Version})
+		if c := <-desk.controls; c.Do != wire.Advertise {
+			t.Errorf("got control %q", c.Do)
+		}
+	})
+}
+
+func TestNewLeaderEndsTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pool{t: t, hub: bus.NewMemory(), log: bus.NewMemoryLog(), terms: testTerms, start: time.Now()}
+		q, err := queue.Open(t.Context(), queue.Config{Log: p.log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := New(Config{
+			Bus: p.hub.Connect("old"), Queue: q, Roster: fakeRoster{},
+			Clock:    func() job.Instant { return job.Instant(time.Since(p.start)) },
+			Sign:     func(trust.Capability) (string, error) { return "", nil },
+			ImageKey: func(job.ID) blob.Key { return blob.Key{} },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- s.Run(t.Context()) }()
+		synctest.Wait()
+		if _, err := queue.Open(t.Context(), queue.Config{Log: p.log}); err != nil {
+			t.Fatal(err)
+		}
+		ann := p.user("u1")
+		r := ask[wire.Submitted](p, ann.conn, wire.UserSubject("u1", wire.VerbSubmit), clusterOf(t, 1, ""))
+		if r.Fail == nil {
+			t.Error("a stale matchmaker took a submit")
+		}
+		if err := <-done; !errors.Is(err, queue.ErrStale) {
+			t.Errorf("it ended with %v", err)
+		}
+		ann.conn.Close()
+		s.cfg.Bus.Close()
+	})
+}

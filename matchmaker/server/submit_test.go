@@ -1,0 +1,56 @@
+package server
+
+import (
+	"strings"
+	"testing"
+
+	"skua/internal/blob"
+	"skua/internal/job"
+	"skua/internal/wire"
+	"skua/policy/classad"
+)
+
+func TestSubmitIsChecked(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann := p.user("u1")
+		digest := blob.Sum([]byte("in"))
+		p.held["u1/"+string(digest)] = true
+		for _, tt := range []struct {
+			name   string
+			change func(*wire.Submit)
+			want   string
+		}{
+			{"good", func(*wire.Submit) {}, ""},
+			{"good with inputs", func(s *wire.Submit) { s.Inputs = [][]job.File{{{Name: "in", Digest: digest, Size: 2}}} }, ""},
+			{"no request id", func(s *wire.Submit) { s.Request = "" }, "request id"},
+			{"no ad", func(s *wire.Submit) { s.Ad = nil }, "no ad"},
+			{"no procs", func(s *wire.Submit) { s.Procs = nil }, "0 jobs"},
+			{"a null proc", func(s *wire.Submit) { s.Procs[0] = nil }, "no ad"},
+			{"no Requirements", func(s *wire.Submit) { s.Ad.Delete("Requirements") }, "no Requirements"},
+			{"quoted Requirements", func(s *wire.Submit) { s.Ad.SetString("Requirements", "true") }, "text in quotes"},
+			{"no Cmd", func(s *wire.Submit) { s.Ad.Delete("Cmd") }, "Cmd"},
+			{"bad Requirements of one proc", func(s *wire.Submit) { s.Procs[1].SetString("Requirements", "x") }, "job 1"},
+			{"inputs of another user", func(s *wire.Submit) { s.Inputs = [][]job.File{{{Name: "in", Digest: blob.Sum(nil)}}} }, "not been uploaded"},
+			{"inputs that climb out", func(s *wire.Submit) { s.Inputs = [][]job.File{{{Name: "../in", Digest: digest, Size: 2}}} }, "relative path"},
+			{"too few input lists", func(s *wire.Submit) {
+				s.Procs = append(s.Procs, classad.NewAd())
+				s.Inputs = make([][]job.File, 2)
+			}, "2 lists of inputs for 3 jobs"},
+			{"a huge ad", func(s *wire.Submit) { s.Ad.SetString("Note", strings.Repeat("x", 200<<10)) }, "at most"},
+		} {
+			s := clusterOf(t, 2, "")
+			s.Request = tt.name
+			tt.change(&s)
+			r := ask[wire.Submitted](p, ann.conn, wire.UserSubject("u1", wire.VerbSubmit), s)
+			switch {
+			case tt.want == "" && r.Fail != nil:
+				t.Errorf("%s: %s", tt.name, r.Fail.What)
+			case tt.want != "" && (r.Fail == nil || !strings.Contains(r.Fail.What, tt.want)):
+				t.Errorf("%s: got %+v, want something with %q", tt.name, r.Fail, tt.want)
+			}
+		}
+		if n := len(p.queue.Jobs("")); n != 4 {
+			t.Errorf("%d jobs in the queue, want 4", n)
+		}
+	})
+}
