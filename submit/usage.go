@@ -18,9 +18,11 @@ var errQuiet = errors.New("a job failed")
 func flagError(c *cobra.Command, err error) error {
 	return &diag.Problem{
 		What: err.Error(), Code: diag.ExitUsage,
-		Hint: fmt.Sprintf("%q says what there is", c.CommandPath()+" --help"),
+		Hint: helpHint(c),
 	}
 }
+
+func helpHint(c *cobra.Command) string { return fmt.Sprintf("%q says what there is", c.CommandPath()+" --help") }
 
 func usage(hint, format string, args ...any) error {
 	return &diag.Problem{What: fmt.Sprintf(format, args...), Hint: hint, Code: diag.ExitUsage}
@@ -42,7 +44,7 @@ func unknownCommand(root *cobra.Command, word string) error {
 
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage(fmt.Sprintf("%q says what there is", c.CommandPath()+" --help"), "%s takes no arguments, and got %q", c.Name(), args[0])
+		return usage(helpHint(c), "%s takes no arguments, and got %q", c.Name(), args[0])
 	}
 	return nil
 }
