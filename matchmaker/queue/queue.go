@@ -45,6 +45,8 @@ type Config struct {
 	MaxJobs    int // jobs that have not ended or wait to be fetched, in all; 0 means 1,000,000
 	MaxPerUser int // the same for one user; 0 means 100,000
 	MaxHistory int // ended jobs kept beyond those; 0 means 50,000
+
+	HalfLife time.Duration // after which past use of the pool counts half; 0 means [negotiate.DefaultHalfLife]
 }
 
 // Errors that callers branch on.
@@ -92,6 +94,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 	if q.log == nil {
 		q.log = slog.New(slog.DiscardHandler)
 	}
+	q.state.accounts.halfLife = cfg.HalfLife
 	start := time.Now()
 	if err := q.replay(ctx); err != nil {
 		return nil, fmt.Errorf("open queue: %w", err)

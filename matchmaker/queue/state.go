@@ -27,6 +27,8 @@ type state struct {
 
 	requests     map[requestKey]Receipt
 	requestOrder []requestKey
+
+	accounts accounts
 }
 
 // requestKey is what makes a submit the same as an earlier one.
@@ -50,6 +52,7 @@ func newState(maxHistory int) *state {
 		held:       map[job.UserID]int{},
 		maxHistory: maxHistory,
 		requests:   map[requestKey]Receipt{},
+		accounts:   newAccounts(),
 	}
 }
 
@@ -57,6 +60,8 @@ func newState(maxHistory int) *state {
 func (s *state) apply(ev job.Event) error {
 	switch b := ev.Body.(type) {
 	case *job.LeaderEpoch:
+	case *job.Factored:
+		s.accounts.factor(b.User, b.Factor, ev.At)
 	case *job.Submitted:
 		if b.Cluster <= s.cluster {
 			return fmt.Errorf("cluster %d comes after cluster %d", b.Cluster, s.cluster)
@@ -82,6 +87,7 @@ func (s *state) apply(ev job.Event) error {
 				return err
 			}
 			s.put(&next)
+			s.accounts.moved(&next, ev.At)
 		}
 	}
 	s.seq = ev.Seq
