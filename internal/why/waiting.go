@@ -121,8 +121,11 @@ func (w *Waiting) nowhere() string {
 }
 
 func (w *Waiting) dropping() string {
-	if w.Without == 0 {
+	switch {
+	case w.Without == 0:
 		return ""
+	case w.Machines == 1:
+		return "; without that it would match"
 	}
 	return fmt.Sprintf("; dropping it would match %d", w.Without)
 }
@@ -182,9 +185,9 @@ func (s *Shortage) sentence(machines int) string {
 		whose = "the largest that suits otherwise"
 	}
 	text := fmt.Sprintf("no machine has enough %s: the job asks for %s, and %s offers %s",
-		s.What.noun(), s.What.amount(s.Asked), whose, s.What.amount(s.Largest))
+		s.What.noun(), s.What.Amount(s.Asked), whose, s.What.Amount(s.Largest))
 	if s.Matches > 0 {
-		text += fmt.Sprintf("; asking for %s would match %d", s.What.amount(s.Try), s.Matches)
+		text += fmt.Sprintf("; asking for %s would match %d", s.What.Amount(s.Try), s.Matches)
 	}
 	return text
 }

@@ -28,8 +28,8 @@ func (r Resource) noun() string {
 	return string(r)
 }
 
-// amount writes so much of the resource for people: "7.8 GB", "4 cpus".
-func (r Resource) amount(n float64) string {
+// Amount writes so much of the resource for people: "7.8 GB", "4 cpus".
+func (r Resource) Amount(n float64) string {
 	switch r {
 	case Memory:
 		return size(n * (1 << 20))

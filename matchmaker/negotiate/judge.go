@@ -119,6 +119,8 @@ func (c *cycle) judge(g *group) {
 			g.verdicts[i] = unsuited
 		case checkpoint != nil && !checkpoint.Eval(g.sample, s.Ad).IsTrue():
 			g.verdicts[i] = unfit
+		case s.Status != Free && s.Status != Resting && !roomy(s.Ad, g.sample):
+			g.verdicts[i] = unsuited // which the job's Requirements need not say
 		case s.Status == Owner:
 			// START says no just because the owner is there; that is not the news.
 			g.verdicts[i] = owned
@@ -126,6 +128,9 @@ func (c *cycle) judge(g *group) {
 			g.verdicts[i] = claimed
 		case !s.Ad.Eval(classad.AttrRequirements, g.sample).IsTrue():
 			g.verdicts[i] = unwanted
+			if !roomy(s.Ad, g.sample) {
+				g.verdicts[i] = unsuited
+			}
 		case s.Status == Resting:
 			g.verdicts[i] = resting
 		default:

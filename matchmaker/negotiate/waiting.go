@@ -1,19 +1,30 @@
 package negotiate
 
 import (
+	"slices"
+
 	"skua/internal/job"
 	"skua/internal/why"
 	"skua/policy/classad"
 )
 
+const attrDeferralTime = "DeferralTime"
+
 // Why says why a job of the snapshot was not matched. It is nil for one that was, and for one that is
 // not in the snapshot. What is asked twice is worked out once, so that it must not be called from
 // several goroutines at a time.
 func (p *Plan) Why(id job.ID) *why.Waiting {
-	c := p.cycle
+	if st := p.cycle.streamOf(id); st != nil {
+		return p.cycle.why(st)
+	}
+	return nil
+}
+
+// streamOf gives the stream that a job still waits in.
+func (c *cycle) streamOf(id job.ID) *stream {
 	for _, st := range c.streams[id.Cluster] {
 		if st.has(id) {
-			return c.why(st)
+			return st
 		}
 	}
 	return nil
@@ -29,6 +40,9 @@ func (c *cycle) why(st *stream) *why.Waiting {
 	if st.batch.NotBefore.After(c.snapshot.Now) {
 		deferred := *w
 		deferred.Deferred = st.batch.NotBefore.Unix()
+		if at, ok := g.sample.Int(attrDeferralTime); ok { // it may be offered a little ahead of it
+			deferred.Deferred = max(deferred.Deferred, at)
+		}
 		w = &deferred
 	}
 	return w
@@ -111,23 +125,23 @@ func countOf(w *why.Waiting, v verdict) *int {
 	return &w.Free
 }
 
-// unmet looks for a clause of the Requirements that no machine meets.
+// unmet looks for the clause of the Requirements that no machine meets.
 func (c *cycle) unmet(g *group, w *why.Waiting) {
-	requirements, _ := g.sample.Lookup(classad.AttrRequirements)
-	w.Clause = c.unmetClause(requirements, g.sample)
+	a := c.analyse(g.sample)
+	k, without := a.worst()
+	if k < 0 {
+		return
+	}
+	w.Clause, w.Short = a.clauses[k].text, a.short(k)
+	if w.Short == nil {
+		w.Without = without
+	}
 }
 
 // unmetClause gives the first clause that no slot meets.
 func (c *cycle) unmetClause(e *classad.Expr, ad *classad.Ad) string {
 	for _, clause := range e.Conjuncts() {
-		met := false
-		for _, s := range c.slots {
-			if clause.Eval(ad, s.Ad).IsTrue() {
-				met = true
-				break
-			}
-		}
-		if !met {
+		if !slices.ContainsFunc(c.slots, func(s Slot) bool { return clause.Eval(ad, s.Ad).IsTrue() }) {
 			return clause.String()
 		}
 	}

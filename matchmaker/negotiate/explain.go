@@ -1,0 +1,210 @@
+package negotiate
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"skua/internal/job"
+	"skua/internal/why"
+	"skua/policy/classad"
+)
+
+// Explain tells all that can be told about why a job does not run, or does. It runs a cycle, so that
+// what it says is what the matchmaker does.
+func Explain(s Snapshot, j *job.Job) *why.Explanation {
+	ad := j.CurrentAd()
+	e := &why.Explanation{Job: j.ID.String(), State: j.State.String(), At: s.Now.Unix(), Evictions: j.Evictions}
+	if j.LastReason != "" && j.State != job.Suspended && j.State != job.Removed {
+		e.Last = &why.Lately{Reason: j.LastReason, Slot: j.LastHost}
+	}
+	switch {
+	case j.State == job.Held:
+		e.Hold = &why.Hold{Reason: j.HoldReason, Code: j.HoldCode, SubCode: j.HoldSubCode, Since: j.Entered.Unix()}
+		if j.HoldCode == job.HoldOutOfResources {
+			e.Hold.Try = moreMemory(ad)
+		}
+	case j.State.Ended():
+		e.Ended = &why.Ended{At: j.Ended.Unix(), Reason: j.RemoveText}
+		if j.Result != nil {
+			e.Ended.Code, e.Ended.Signal = j.Result.ExitCode, j.Result.Signal
+		}
+	case j.Claim != nil && !j.Claim.Lapsed:
+		e.Run = &why.Run{Slot: j.Claim.Slot, Since: j.LastStart.Unix(), Offered: !j.Claim.Started}
+		if j.State == job.Suspended {
+			e.Run.Suspended, e.Run.Reason = j.Entered.Unix(), j.LastReason
+		}
+	default:
+		explainWaiting(s, j, ad, e)
+	}
+	return e
+}
+
+func explainWaiting(s Snapshot, j *job.Job, ad *classad.Ad, e *why.Explanation) {
+	if !s.has(j.ID) {
+		prio, _ := ad.Int("JobPrio")
+		s.Jobs = append(slices.Clone(s.Jobs), Batch{
+			Cluster: j.ID.Cluster, Procs: []Range{{j.ID.Proc, j.ID.Proc + 1}},
+			User: j.User, Prio: int(prio), Nice: Nice(ad), Avoid: j.Avoid, Ad: ad,
+		})
+	}
+	plan := Cycle(s)
+	for _, m := range plan.Matches {
+		if m.Job == j.ID {
+			e.Run = &why.Run{Slot: m.Slot.Name, Planned: true}
+			return
+		}
+	}
+	c := plan.cycle
+	st := c.streamOf(j.ID)
+	if st == nil {
+		return
+	}
+	w := *c.why(st)
+	w.Ahead = c.ahead(st)
+	e.Waiting = &w
+	e.Share = c.share(st)
+	for _, l := range parseLimits(LimitsOf(ad, nil)) {
+		used := c.limits.used[l.name]
+		limit := c.limits.capOf(l.name)
+		_, full := c.limits.full([]share{l})
+		e.Limits = append(e.Limits, why.Limit{Name: l.name, Cap: limit, Used: used, Full: full})
+	}
+	a := c.analyse(ad)
+	e.Clauses = a.report()
+	e.Refusals = a.refusals(st.group)
+	if w.Machines > 0 && w.Unsuited == w.Machines {
+		e.Changes = a.changes()
+	}
+}
+
+func (s *Snapshot) has(id job.ID) bool {
+	for i := range s.Jobs {
+		if s.Jobs[i].Cluster == id.Cluster && newStream(&s.Jobs[i], nil, s.Jobs[i].Procs).has(id) {
+			return true
+		}
+	}
+	return false
+}
+
+// ahead names the users who have the slots that suit a job, if each of them has a better priority than
+// the job's user; most slots first.
+func (c *cycle) ahead(st *stream) []string {
+	type slotKey struct {
+		agent job.AgentID
+		slot  string
+	}
+	holders := map[slotKey]job.UserID{}
+	for _, cl := range c.snapshot.Claims {
+		holders[slotKey{cl.Agent, cl.Slot}] = cl.User
+	}
+	own := c.snapshot.Accounts[st.batch.User].Effective()
+	slots := map[job.UserID]int{}
+	for i := range c.slots {
+		if c.verdict(st.group, i) != claimed {
+			continue
+		}
+		user, ok := holders[slotKey{c.slots[i].Agent, c.slots[i].Name}]
+		if id := c.taken[i]; id != (job.ID{}) {
+			user, ok = c.userOf(id), true
+		}
+		if !ok || user == st.batch.User || !st.batch.Nice && c.snapshot.Accounts[user].Effective() >= own {
+			return nil
+		}
+		slots[user]++
+	}
+	users := make([]job.UserID, 0, len(slots))
+	for u := range slots {
+		users = append(users, u)
+	}
+	slices.SortFunc(users, func(a, b job.UserID) int {
+		return cmp.Or(cmp.Compare(slots[b], slots[a]), cmp.Compare(a, b))
+	})
+	var names []string
+	for _, u := range users {
+		names = append(names, c.nameOf(u))
+	}
+	return names
+}
+
+func (c *cycle) userOf(id job.ID) job.UserID {
+	for _, st := range c.streams[id.Cluster] {
+		return st.batch.User // a cluster is one user's
+	}
+	return ""
+}
+
+func (c *cycle) nameOf(u job.UserID) string {
+	if name := c.snapshot.Names[u]; name != "" {
+		return name
+	}
+	return string(u)
+}
+
+// share is the place of a job's user among all users who have jobs.
+func (c *cycle) share(st *stream) *why.Share {
+	slots, waiting := map[job.UserID]int{}, map[job.UserID]int{}
+	for _, cl := range c.snapshot.Claims {
+		slots[cl.User]++
+	}
+	for _, streams := range c.streams {
+		for _, s := range streams {
+			for _, r := range s.procs {
+				waiting[s.batch.User] += r.Upto - max(r.From, s.next)
+			}
+		}
+	}
+	own := st.batch.User
+	for _, id := range c.taken {
+		if id != (job.ID{}) {
+			slots[c.userOf(id)]++
+		}
+	}
+	account := c.snapshot.Accounts[own]
+	out := &why.Share{
+		Place: 1, Of: 1, Slots: slots[own], Nice: st.batch.Nice,
+		Effective: account.Effective(), Real: account.Real(), Factor: account.Effective() / account.Real(),
+	}
+	users := map[job.UserID]bool{}
+	for u := range slots {
+		users[u] = true
+	}
+	for u := range waiting {
+		users[u] = true
+	}
+	for u := range users {
+		if u == own {
+			continue
+		}
+		out.Of++
+		if p := c.snapshot.Accounts[u].Effective(); p < out.Effective {
+			out.Place++
+			out.Ahead = append(out.Ahead, why.User{Name: c.nameOf(u), Effective: p, Slots: slots[u], Waiting: waiting[u]})
+		}
+	}
+	slices.SortFunc(out.Ahead, func(a, b why.User) int {
+		return cmp.Or(cmp.Compare(a.Effective, b.Effective), cmp.Compare(a.Name, b.Name))
+	})
+	const most = 5
+	if out.More = len(out.Ahead) - most; out.More > 0 {
+		out.Ahead = out.Ahead[:most]
+	} else {
+		out.More = 0
+	}
+	return out
+}
+
+// moreMemory is the request to try for a job that had too little: a quarter more than what it was seen
+// to use, or twice what it asked for.
+func moreMemory(ad *classad.Ad) int64 {
+	asked, ok := ad.Real("RequestMemory")
+	if !ok || asked <= 0 {
+		return 0
+	}
+	try := 2 * asked
+	if used, ok := ad.Real("MemoryUsage"); ok && used > asked {
+		try = 1.25 * used
+	}
+	const step = 256 // MiB
+	return int64(math.Ceil(try/step) * step)
+}
