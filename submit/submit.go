@@ -3,30 +3,52 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
+	"regexp"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"skua/internal/diag"
 	"skua/internal/membership"
 	"skua/internal/submitfile"
-	"skua/internal/transfer"
 	"skua/internal/wire"
 	"skua/policy/classad"
 	"skua/submit/client"
 	"skua/submit/courier"
 )
 
+// submission is what the flags of submit say.
+type submission struct {
+	source
+	batch   string
+	wait    bool
+	terse   bool
+	verbose bool
+	asJSON  bool
+	maxJobs int
+	elsewhere
+}
+
+// elsewhere are flags by which HTCondor's submit speaks to other places. Each is refused with what to do
+// instead, so that a script that uses it does not do something else.
+type elsewhere struct{ remote, name, pool, addr string }
+
+func (e elsewhere) check() error {
+	for flag, value := range map[string]string{"remote": e.remote, "name": e.name, "pool": e.pool, "addr": e.addr} {
+		if value != "" {
+			return usage(`"skua login TOKEN" joins another pool; SKUA_HOME=DIR keeps the membership of a second one`,
+				"--%s %s: jobs go to the pool that you are a member of, and it has one queue", flag, value)
+		}
+	}
+	return nil
+}
+
 func (a *app) submitCommand() *cobra.Command {
-	var dryRun, wait bool
+	var s submission
 	c := &cobra.Command{
-		Use:   "submit FILE [name=value]...",
+		Use:   "submit {FILE | -- COMMAND [ARGUMENT]...} [name=value]...",
 		Short: "queue the jobs that a file describes",
 		Long: `Submit reads a job description in HTCondor's language, uploads the files that the jobs need, and
 queues the jobs. When it says so they are safe on the matchmaker's disk: this machine may be switched
@@ -35,103 +57,119 @@ wants them, as soon as this machine is on.
 
 Values given as name=value count as if they stood at the beginning of the file, so that a line of the
 file that sets the same name wins. Where the file says $(seed:1), seed=7 on the command line makes it
-7, and without that it is 1. A file called - is standard input.`,
+7, and without that it is 1. Lines given with --append stand before the queue statement, and so they
+win. A file called - is standard input.
+
+For one command no file is needed: what stands after -- is run as a job. Arguments that are files here
+are sent with it, and its standard output and errors come back to files that are named after it.
+
+A description that runs commands while it is read ("include command : ...", "queue from ... |") is
+refused unless --allow-commands is given: read it first.`,
 		Example: `  skua submit sim.sub
   skua submit sim.sub seed=7 request_memory=2GB
   skua submit --dry-run sim.sub         show the jobs' attributes and submit nothing
-  skua submit --wait sim.sub            come back when the jobs have ended`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usage(`try "skua submit --help"`, "submit wants the name of a job description file")
-			}
-			return nil
-		},
+  skua submit --wait sim.sub            come back when the jobs have ended
+  skua submit -- python3 sim.py 7       one command
+  skua submit -a 'priority = 5' sim.sub --queue 10`,
 		RunE: func(c *cobra.Command, args []string) error {
-			d, err := a.describe(args[0], args[1:], dryRun)
-			if err != nil {
+			// HTCondor's users do not put the words of a queue statement into quotes.
+			s.queue = strings.TrimSpace(strings.ReplaceAll(s.queue, wordSep, " "))
+			if err := s.arguments(args, c.ArgsLenAtDash()); err != nil {
 				return err
 			}
-			if dryRun {
-				return a.dryRun(d)
-			}
-			return a.submit(c.Context(), d, wait)
+			return a.runSubmit(c.Context(), s)
 		},
 	}
-	c.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be submitted")
-	c.Flags().BoolVar(&wait, "wait", false, "wait until the jobs have ended; the exit code tells whether all went well")
+	f := c.Flags()
+	f.BoolVar(&s.dryRun, "dry-run", false, "show what would be submitted")
+	f.BoolVar(&s.wait, "wait", false, "wait until the jobs have ended; the exit code tells whether all went well")
+	f.StringArrayVarP(&s.appended, "append", "a", nil, "a `LINE` to stand before the queue statement; may be given again")
+	f.StringVar(&s.queue, "queue", "", "the queue statement of a file that has none, such as 10 or \"x in (a b)\"; stands last, and takes the `WORDS` after it")
+	teach(c, "queue", habit{words: untilDash})
+	f.StringVar(&s.batch, "batch-name", "", "a `NAME` for these jobs, under which q and watch show them")
+	f.BoolVar(&s.terse, "terse", false, "print the range of the jobs' ids and nothing else")
+	f.BoolVarP(&s.verbose, "verbose", "v", false, "print the jobs' attributes, too")
+	f.BoolVar(&s.asJSON, "json", false, "print the answer as JSON; with --dry-run the jobs' ads")
+	f.BoolVar(&s.allowCommands, "allow-commands", false, "let the description run commands while it is read")
+	f.IntVar(&s.maxJobs, "maxjobs", 0, "submit nothing if it would be more than this many jobs; 0 means any number")
+	f.StringVar(&s.file, "file", "", "the description's `FILE`, as an option")
+
+	// What scripts for HTCondor's submit say. The first are what always happens here.
+	var ignored bool
+	for _, name := range []string{"spool", "single-cluster", "disable", "unused", "debug", "allow-crlf-script", "factory"} {
+		f.BoolVar(&ignored, name, false, "accepted for HTCondor's sake")
+	}
+	f.StringVar(&s.remote, "remote", "", "")
+	f.StringVar(&s.name, "name", "", "")
+	f.StringVar(&s.pool, "pool", "", "")
+	f.StringVar(&s.addr, "addr", "", "")
+	for _, name := range []string{"file", "spool", "single-cluster", "disable", "unused", "debug", "allow-crlf-script", "factory", "remote", "name", "pool", "addr"} {
+		_ = f.MarkHidden(name) // it is there
+	}
 	return c
 }
 
-// describe reads a job description.
-func (a *app) describe(name string, assignments []string, dryRun bool) (*submitfile.Description, error) {
-	var src []byte
-	var err error
-	if name == "-" {
-		name = "standard input"
-		src, err = io.ReadAll(io.LimitReader(a.in, submitfile.MaxFileSize+1))
-	} else {
-		src, err = readBounded(name)
-	}
-	if err != nil {
-		return nil, &diag.Problem{What: "read job description: " + err.Error(), Err: err}
-	}
-	opts, err := surroundings()
-	if err != nil {
-		return nil, err
-	}
-	opts.DryRun = dryRun
-	opts.Args = map[string]string{}
-	for _, s := range assignments {
-		k, v, ok := strings.Cut(s, "=")
-		if k = strings.TrimSpace(k); !ok || k == "" {
-			return nil, usage("what follows the file are values for it, such as seed=7", "%q is not of the form name=value", s)
-		}
-		opts.Args[k] = strings.TrimSpace(v)
-	}
-	return submitfile.Parse(name, src, opts)
-}
+// assignmentWord tells name=value from the name of a file.
+var assignmentWord = regexp.MustCompile(`^\s*(\+|(?i:my)\.)?[A-Za-z_][\w.]*\s*=`)
 
-// surroundings are what a description may refer to.
-func surroundings() (submitfile.Options, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return submitfile.Options{}, err
+// arguments sorts what stands beside the flags. dash is how many words stand before "--", or -1.
+func (s *submission) arguments(args []string, dash int) error {
+	if dash >= 0 {
+		args, s.command = args[:dash], args[dash:]
 	}
-	opts := submitfile.Options{
-		Dir: dir, Environ: os.Environ(), Arch: "X86_64", OpSys: "LINUX", Now: time.Now(), Seed: rand.Uint64(),
-		ReadFile: readBounded,
-		Stat:     os.Stat,
-		Glob:     filepath.Glob,
-	}
-	if runtime.GOARCH == "arm64" {
-		opts.Arch = "aarch64"
-	}
-	if runtime.GOOS == "windows" {
-		opts.OpSys = "WINDOWS"
-	}
-	if home, err := client.UserHome(); err == nil {
-		if m, err := membership.Open(home.Member()); err == nil {
-			opts.User = m.Name
+	for _, arg := range args {
+		switch {
+		case assignmentWord.MatchString(arg):
+			s.assignments = append(s.assignments, arg)
+		case s.file == "":
+			s.file = arg
+		default:
+			return usage("what stands beside the file are values for it, such as seed=7", "%q is not of the form name=value", arg)
 		}
 	}
-	return opts, nil
-}
-
-func readBounded(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
+	switch {
+	case len(s.command) > 0 && s.file != "":
+		return usage("leave one of them out", "a description, %s, and a command after --", s.file)
+	case len(s.command) == 0 && s.file == "" && s.queue == "":
+		return usage(`try "skua submit --help"`, "submit wants the name of a job description file")
+	case s.terse && s.verbose, s.terse && s.asJSON, s.verbose && s.asJSON:
+		return usage("choose one", "--terse, --verbose and --json are different answers")
+	case s.maxJobs < 0:
+		return usage("0 means any number", "--maxjobs %d", s.maxJobs)
 	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, submitfile.MaxFileSize+1)) // one more than is accepted
+	if s.batch != "" {
+		s.appended = append(s.appended, "batch_name = "+literal(s.batch))
+	}
+	return s.elsewhere.check()
 }
 
-func (a *app) dryRun(d *submitfile.Description) error {
+func (a *app) runSubmit(ctx context.Context, s submission) error {
+	d, err := a.describe(ctx, s.source)
+	if err != nil {
+		return err
+	}
+	if n := d.Jobs(); s.maxJobs > 0 && n > s.maxJobs {
+		return &diag.Problem{What: fmt.Sprintf("the description comes to %d jobs, and --maxjobs allows %d", n, s.maxJobs)}
+	}
+	if s.dryRun {
+		return a.dryRun(d, s.asJSON)
+	}
+	return a.submit(ctx, d, s)
+}
+
+func (a *app) dryRun(d *submitfile.Description, asJSON bool) error {
 	s, err := d.Expand(1)
 	if err != nil {
 		return err
 	}
 	a.notes(s.Notes)
+	if asJSON {
+		ads := make([]*classad.Ad, len(s.Procs))
+		for i, p := range s.Procs {
+			ads[i] = p.Ad.Flat()
+		}
+		return a.printJSON(ads)
+	}
 	for _, p := range s.Procs {
 		fmt.Fprintln(a.out, p.Ad.Flat().OldString())
 	}
@@ -144,7 +182,7 @@ func (a *app) notes(notes []string) {
 	}
 }
 
-func (a *app) submit(ctx context.Context, d *submitfile.Description, wait bool) error {
+func (a *app) submit(ctx context.Context, d *submitfile.Description, how submission) error {
 	s, err := client.Expand(d)
 	if err != nil {
 		return err
@@ -170,8 +208,11 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, wait bool) 
 		s.Cluster.SetString(courier.SubmitMachine, name)
 	}
 	n := len(s.Procs)
-	const mostDots = 60
-	fmt.Fprintf(a.out, "Submitting job(s)%s\n", strings.Repeat(".", min(n, mostDots)))
+	talk := !how.terse && !how.asJSON
+	if talk {
+		const mostDots = 60
+		fmt.Fprintf(a.out, "Submitting job(s)%s\n", strings.Repeat(".", min(n, mostDots)))
+	}
 	res, err := pool.Submit(ctx, s, a.progress("uploading"))
 	if err != nil {
 		return err
@@ -180,11 +221,36 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, wait bool) 
 	if err := a.callCourier(home, res.Seq); err != nil { // the jobs are queued all the same
 		a.say("logs and outputs are not brought for now: %v; \"skua fetch\" brings outputs", err)
 	}
-	fmt.Fprintf(a.out, "%d job(s) submitted to cluster %d.\n", n, res.Cluster)
-	if !wait {
+	sel := wire.Selection{Clusters: []int{res.Cluster}}
+	switch {
+	case how.terse:
+		fmt.Fprintf(a.out, "%d.0 - %d.%d\n", res.Cluster, res.Cluster, n-1)
+	case how.asJSON:
+		fmt.Fprintf(a.out, "{\"cluster\":%d,\"jobs\":%d,\"first\":\"%d.0\",\"last\":\"%d.%d\"}\n", res.Cluster, n, res.Cluster, res.Cluster, n-1)
+	case how.verbose:
+		if err := a.showProcs(ctx, pool, sel); err != nil {
+			return err
+		}
+	}
+	if talk {
+		fmt.Fprintf(a.out, "%d job(s) submitted to cluster %d.\n", n, res.Cluster)
+	}
+	if !how.wait {
 		return nil
 	}
-	return a.wait(ctx, pool, home, wire.Selection{Clusters: []int{res.Cluster}})
+	return a.wait(ctx, pool, home, sel, waiting{})
+}
+
+// showProcs prints the ads of jobs as HTCondor's submit does.
+func (a *app) showProcs(ctx context.Context, pool *client.Client, sel wire.Selection) error {
+	rows, _, err := pool.Jobs(ctx, sel)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		fmt.Fprintf(a.out, "\n** Proc %v:\n%s", r.ID, r.Ad.OldString())
+	}
+	return nil
 }
 
 // callCourier has the background process care for what was submitted.
@@ -239,35 +305,4 @@ func jobFile(ad *classad.Ad) string {
 		return name
 	}
 	return "the job description"
-}
-
-// progress shows how far a transfer is on a terminal; elsewhere it is nil.
-func (a *app) progress(what string) transfer.Progress {
-	if terminalWidth(a.err) == 0 {
-		return nil
-	}
-	var shown time.Time
-	return func(done, total int64) {
-		if now := time.Now(); done < total && now.Sub(shown) < 100*time.Millisecond {
-			return
-		} else {
-			shown = now
-		}
-		fmt.Fprintf(a.err, "\r%s %s of %s ", what, amount(done), amount(total))
-		if done == total {
-			fmt.Fprint(a.err, "\r\x1b[K")
-		}
-	}
-}
-
-// amount writes a number of bytes for people.
-func amount(n int64) string {
-	v := float64(n)
-	for _, unit := range []string{"B", "kB", "MB", "GB"} {
-		if v < 1000 {
-			return fmt.Sprintf("%.4g %s", v, unit)
-		}
-		v /= 1000
-	}
-	return fmt.Sprintf("%.4g TB", v)
 }

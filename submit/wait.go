@@ -18,36 +18,63 @@ import (
 
 func (a *app) waitCommand() *cobra.Command {
 	var timeout time.Duration
+	var how waiting
 	c := &cobra.Command{
-		Use:   "wait [CLUSTER | JOB]...",
+		Use:   "wait [CLUSTER | JOB | LOG]...",
 		Short: "wait until jobs have ended and their outputs are here",
 		Long: `Wait returns when all the jobs have ended, all your jobs in the queue if none are named. For jobs that
 were submitted on this machine it also waits until their outputs are in place.
 
+Instead of jobs the event log of a description may be named ("log = sweep.log"): then wait follows that
+file until all the jobs in it have ended, or the ones that are named after it, and asks no pool. That
+works wherever the file can be read.
+
 The exit code is 0 when all completed with exit code 0, and 4 when one did not, was removed or is held.`,
 		Example: `  skua wait 12
-  skua wait 12.0 13 --timeout 1h && gnuplot results.gp`,
+  skua wait 12.0 13 --timeout 1h && gnuplot results.gp
+  skua wait 12 --num 3                  until three of them have ended
+  skua wait sweep.log
+  skua wait sweep.log 12.4 --echo       show the log's events meanwhile`,
 		RunE: func(c *cobra.Command, args []string) error {
-			sel, err := selection(args)
-			if err != nil {
-				return err
-			}
 			ctx := c.Context()
 			if timeout > 0 {
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeoutCause(ctx, timeout, errTimeout)
 				defer cancel()
 			}
+			if how.num < 0 {
+				return usage("0 means all", "--num %d", how.num)
+			}
+			if len(args) > 0 && plainFile(args[0]) {
+				return a.waitForLog(ctx, args[0], args[1:], how)
+			}
+			if how.echo || how.status {
+				return usage("name the log: skua wait sweep.log --echo", "--echo and --status show what a log says")
+			}
+			sel, err := selection(args)
+			if err != nil {
+				return err
+			}
 			pool, home, err := a.connect(ctx)
 			if err != nil {
 				return err
 			}
 			defer pool.Close()
-			return a.wait(ctx, pool, home, sel)
+			return a.wait(ctx, pool, home, sel, how)
 		},
 	}
-	c.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait, such as 90s or 2h; 0 means for ever")
+	f := c.Flags()
+	f.DurationVar(&timeout, "timeout", 0, "how long to wait, such as 90s or 2h; 0 means for ever")
+	f.IntVar(&how.num, "num", 0, "return when this many of the jobs have ended; 0 means all")
+	f.BoolVar(&how.echo, "echo", false, "show the events of the log")
+	f.BoolVar(&how.status, "status", false, "say when a job in the log is submitted, started and has ended")
 	return c
+}
+
+// waiting says how to wait.
+type waiting struct {
+	num          int  // for so many to end; 0 for all
+	echo, status bool // of a log
 }
 
 var errTimeout = errors.New("time is up")
@@ -55,24 +82,39 @@ var errTimeout = errors.New("time is up")
 // vigil is what a wait knows of the jobs it waits for.
 type vigil struct {
 	host  string
-	live  map[job.ID]bool // not ended
+	num   int             // how many are to end; 0 for all
+	total int             // jobs waited for
+	done  int             // of these have ended
+	live  map[job.ID]bool // not ended; true for one that runs
+	late  map[int]int     // by cluster, jobs that are to enter the queue
 	away  map[job.ID]bool // completed, submitted here, and the outputs are not here
 	ours  map[job.ID]bool // submitted here
 	fails []string
 }
 
+// over says whether there is nothing more to wait for.
+func (v *vigil) over() bool {
+	if v.num > 0 && v.done >= v.num {
+		return true
+	}
+	return len(v.live)+len(v.away)+len(v.late) == 0
+}
+
 // wait waits until the selected jobs have ended.
-func (a *app) wait(ctx context.Context, pool *client.Client, home client.Home, sel wire.Selection) error {
+func (a *app) wait(ctx context.Context, pool *client.Client, home client.Home, sel wire.Selection, how waiting) error {
 	host, err := home.HostID()
 	if err != nil {
 		return err
 	}
-	v := &vigil{host: host, live: map[job.ID]bool{}, away: map[job.ID]bool{}, ours: map[job.ID]bool{}}
+	v := &vigil{
+		host: host, num: how.num, live: map[job.ID]bool{}, late: map[int]int{},
+		away: map[job.ID]bool{}, ours: map[job.ID]bool{},
+	}
 	since, err := v.begin(ctx, pool, sel)
 	if err != nil {
 		return err
 	}
-	if len(v.live)+len(v.away) > 0 {
+	if !v.over() {
 		err = a.keepVigil(ctx, pool, home, v, since)
 	}
 	for _, f := range v.fails {
@@ -80,7 +122,7 @@ func (a *app) wait(ctx context.Context, pool *client.Client, home client.Home, s
 	}
 	switch {
 	case errors.Is(err, errTimeout):
-		return v.late()
+		return v.overdue()
 	case err != nil && !errors.Is(err, client.ErrEnough):
 		return err
 	case len(v.fails) > 0:
@@ -104,23 +146,50 @@ func (a *app) keepVigil(ctx context.Context, pool *client.Client, home client.Ho
 	})
 	defer late.Stop()
 	remind := func() {
-		if len(v.live) > 0 {
+		if len(v.live)+len(v.late) > 0 {
 			late.Stop()
 		} else {
 			late.Reset(soon)
 		}
 	}
 	remind()
+	bar := a.meter("waiting")
+	defer bar.clear()
+	bar.jobs(v.done, v.total, v.rest())
 	return pool.Follow(ctx, since, func(p client.Page) error {
 		for _, ev := range p.Events {
 			v.event(ev)
 		}
-		if len(v.live)+len(v.away) == 0 {
+		if len(v.live) == 0 && len(v.late) > 0 {
+			if err := v.lookForLate(ctx, pool); err != nil {
+				return err
+			}
+		}
+		if v.over() {
 			return client.ErrEnough
 		}
 		remind()
+		bar.jobs(v.done, v.total, v.rest())
 		return nil
 	})
+}
+
+// rest is what a meter says besides how many have ended.
+func (v *vigil) rest() string {
+	running := 0
+	for _, runs := range v.live {
+		if runs {
+			running++
+		}
+	}
+	s := fmt.Sprintf("%d running", running)
+	if n := len(v.fails); n > 0 {
+		s += fmt.Sprintf(", %d failed", n)
+	}
+	if len(v.live)+len(v.late) == 0 {
+		s = "bringing outputs"
+	}
+	return s
 }
 
 // mindCourier starts the courier when it is missing, until ctx ends.
@@ -147,13 +216,20 @@ func (v *vigil) begin(ctx context.Context, pool *client.Client, sel wire.Selecti
 	}
 	for _, r := range rows {
 		v.ours[r.ID] = client.Submitted(r.Ad, v.host)
-		if stateOf(r.Ad) == job.Held {
+		if r.Late > 0 {
+			v.late[r.ID.Cluster] = r.Late
+			v.total += r.Late
+		}
+		v.live[r.ID] = false
+		switch stateOf(r.Ad) {
+		case job.Held:
 			reason, _ := r.Ad.Str("HoldReason")
 			v.fail(r.ID, "is held: %s", reason)
-			continue
+		case job.Running:
+			v.live[r.ID] = true
 		}
-		v.live[r.ID] = true
 	}
+	v.total += len(rows)
 	named := len(sel.Clusters)+len(sel.Jobs) > 0
 	if !named {
 		return since, nil // of all one's jobs those that are in the queue are meant
@@ -163,7 +239,9 @@ func (v *vigil) begin(ctx context.Context, pool *client.Client, sel wire.Selecti
 		return 0, err
 	}
 	for _, r := range ended {
-		delete(v.live, r.ID) // it ended between the two questions
+		if _, twice := v.ours[r.ID]; !twice { // else it ended between the two questions
+			v.total++
+		}
 		v.ours[r.ID] = client.Submitted(r.Ad, v.host)
 		v.ended(r.ID, exitOf(r.Ad), r.Delivered)
 	}
@@ -173,15 +251,43 @@ func (v *vigil) begin(ctx context.Context, pool *client.Client, sel wire.Selecti
 	return since, nil
 }
 
+// lookForLate asks which jobs are still to enter the queue, when none is there: a cluster may have been
+// removed as a whole.
+func (v *vigil) lookForLate(ctx context.Context, pool *client.Client) error {
+	var sel wire.Selection
+	for cluster := range v.late {
+		sel.Clusters = append(sel.Clusters, cluster)
+	}
+	rows, _, err := pool.Jobs(ctx, sel)
+	if err != nil {
+		return err
+	}
+	clear(v.late)
+	for _, r := range rows {
+		if r.Late > 0 {
+			v.late[r.ID.Cluster] = r.Late
+		}
+	}
+	return nil
+}
+
 func (v *vigil) event(ev job.Event) {
+	if b, ok := ev.Body.(*job.Opened); ok {
+		v.opened(b)
+		return
+	}
 	for _, id := range ev.Body.Jobs() {
-		if !v.live[id] {
+		if _, live := v.live[id]; !live {
 			if _, ok := ev.Body.(*job.Delivered); ok {
 				delete(v.away, id)
 			}
 			continue
 		}
 		switch b := ev.Body.(type) {
+		case *job.Started, *job.Continued, *job.Revived:
+			v.live[id] = true
+		case *job.Paused, *job.Lapsed, *job.Evicted, *job.Requeued:
+			v.live[id] = false
 		case *job.Ended:
 			exit := fmt.Sprint(b.Result.ExitCode)
 			if b.Result.Signal != 0 {
@@ -196,11 +302,43 @@ func (v *vigil) event(ev job.Event) {
 	}
 }
 
+// opened takes up jobs that have entered the queue.
+func (v *vigil) opened(b *job.Opened) {
+	if _, ok := v.late[b.Cluster]; !ok {
+		return
+	}
+	ours := v.ours[v.anyOf(b.Cluster)]
+	for _, id := range b.Jobs() {
+		if _, known := v.ours[id]; known {
+			continue // the rows had it already
+		}
+		v.live[id], v.ours[id] = false, ours
+		v.late[b.Cluster]--
+	}
+	if v.late[b.Cluster] <= 0 {
+		delete(v.late, b.Cluster)
+	}
+}
+
+// anyOf gives a job of the cluster: all were submitted from one place.
+func (v *vigil) anyOf(cluster int) job.ID {
+	for id := range v.ours {
+		if id.Cluster == cluster {
+			return id
+		}
+	}
+	return job.ID{}
+}
+
 // ended notes how a job ended.
 func (v *vigil) ended(id job.ID, exit string, delivered bool) {
-	delete(v.live, id)
+	if _, live := v.live[id]; !live && v.over() && v.num > 0 {
+		return // enough have ended before it
+	}
 	switch exit {
 	case "0":
+		delete(v.live, id)
+		v.done++
 	case "removed":
 		v.fail(id, "was removed")
 		return
@@ -221,13 +359,18 @@ func exitWords(exit string) string {
 
 func (v *vigil) fail(id job.ID, format string, args ...any) {
 	delete(v.live, id)
+	v.done++
 	v.fails = append(v.fails, fmt.Sprintf("job %v "+format, append([]any{id}, args...)...))
 }
 
-// late says what is missing when the time is up.
-func (v *vigil) late() error {
-	if len(v.live) > 0 {
-		return &diag.Problem{What: fmt.Sprintf("time is up and %d jobs have not ended", len(v.live)), Hint: `"skua q" says how they are`}
+// overdue says what is missing when the time is up.
+func (v *vigil) overdue() error {
+	n := len(v.live)
+	for _, late := range v.late {
+		n += late
+	}
+	if n > 0 {
+		return &diag.Problem{What: fmt.Sprintf("time is up and %d jobs have not ended", n), Hint: `"skua q" says how they are`}
 	}
 	return &diag.Problem{
 		What: fmt.Sprintf("time is up and the outputs of %d jobs are not here yet", len(v.away)),

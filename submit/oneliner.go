@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"skua/internal/diag"
+)
+
+// systemDirs are where a program lies that every machine of a pool has, or that it is no use to send.
+var systemDirs = []string{"/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"}
+
+// oneLiner is the job description of "skua submit -- command": what a person would have written for it.
+type oneLiner struct {
+	executable string
+	transfer   bool     // the program is sent; otherwise the machine's own is run
+	name       string   // of the files that the job writes
+	args       []string // after the program
+	inputs     []string // arguments that are files here
+}
+
+// parseOneLiner finds out what is meant by a command. exists says whether a name is a plain file here,
+// and find gives the place of a program that is called by its name alone.
+func parseOneLiner(words []string, exists func(string) bool, find func(string) (string, error)) (oneLiner, error) {
+	o := oneLiner{executable: words[0], args: words[1:], transfer: true, name: fileName(words[0])}
+	switch {
+	case filepath.Base(o.executable) != o.executable:
+		o.transfer = !slices.Contains(systemDirs, filepath.Dir(o.executable))
+	default:
+		place, err := find(o.executable)
+		switch {
+		case err == nil:
+			o.executable, o.transfer = place, !slices.Contains(systemDirs, filepath.Dir(place))
+		case !exists(o.executable):
+			return o, &diag.Problem{
+				What: fmt.Sprintf("there is no program %q", o.executable),
+				Hint: "a program of yours is named with its directory, such as ./" + o.executable, Err: err,
+			}
+		}
+	}
+	for _, arg := range o.args {
+		if filepath.IsLocal(arg) && !strings.Contains(arg, ",") && exists(arg) && !slices.Contains(o.inputs, arg) {
+			o.inputs = append(o.inputs, arg)
+		}
+		if strings.ContainsAny(arg, "\n\r\x00") {
+			return o, &diag.Problem{What: "an argument has a line break in it", Hint: "put the command into a script, and submit that"}
+		}
+	}
+	if len(o.inputs) == 1 && !o.transfer { // of "python3 sim.py 7" the script is what it is about
+		o.name = fileName(o.inputs[0])
+	}
+	return o, nil
+}
+
+// fileName is what the files of a job are called that runs the program.
+func fileName(program string) string {
+	name := filepath.Base(program)
+	if short := strings.TrimSuffix(name, filepath.Ext(name)); short != "" {
+		name = short
+	}
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r == '.' || r == '+' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
+			return r
+		}
+		return '_'
+	}, name)
+}
+
+// description is the text of the job description, without a queue statement.
+func (o oneLiner) description() string {
+	var b strings.Builder
+	line := func(name, value string) { fmt.Fprintf(&b, "%s = %s\n", name, value) }
+	line("executable", literal(o.executable))
+	if !o.transfer {
+		line("transfer_executable", "false")
+	}
+	if len(o.args) > 0 {
+		line("arguments", literal(quoteArguments(o.args)))
+	}
+	if len(o.inputs) > 0 {
+		line("transfer_input_files", literal(strings.Join(o.inputs, ", ")))
+		// An argument names the file where it is here, and so it must be there, too.
+		if slices.ContainsFunc(o.inputs, func(name string) bool { return filepath.Base(name) != filepath.Clean(name) }) {
+			line("preserve_relative_paths", "true")
+		}
+	}
+	line("output", o.name+".$(Cluster).$(Process).out")
+	line("error", o.name+".$(Cluster).$(Process).err")
+	line("log", o.name+".log")
+	line("batch_name", o.name)
+	return b.String()
+}
+
+// told says what was assumed.
+func (o oneLiner) told() string {
+	s := fmt.Sprintf("standard output goes to %s.CLUSTER.0.out, errors to %[1]s.CLUSTER.0.err, the log is %[1]s.log", o.name)
+	if len(o.inputs) > 0 {
+		s += "; sent with the job: " + strings.Join(o.inputs, ", ")
+	}
+	if !o.transfer {
+		s += "; the machine's own " + o.executable + " is run"
+	}
+	return s
+}
+
+// literal protects a text from the expansion of macros.
+func literal(s string) string { return strings.ReplaceAll(s, "$", "$(DOLLAR)") }
+
+// quoteArguments writes arguments in the new syntax of job descriptions.
+func quoteArguments(args []string) string {
+	quoted := make([]string, len(args))
+	for i, arg := range args {
+		if arg == "" || strings.ContainsAny(arg, " \t'") {
+			arg = "'" + strings.ReplaceAll(arg, "'", "''") + "'"
+		}
+		quoted[i] = strings.ReplaceAll(arg, `"`, `""`)
+	}
+	return `"` + strings.Join(quoted, " ") + `"`
+}
+
+// plainFile says whether there is a file of that name.
+func plainFile(name string) bool {
+	st, err := os.Stat(name)
+	return err == nil && st.Mode().IsRegular()
+}
+
+// findProgram finds a program as a shell does, but prefers the system's own, which is on other machines.
+func findProgram(name string) (string, error) {
+	for _, dir := range systemDirs {
+		full := filepath.Join(dir, name)
+		if st, err := os.Stat(full); err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o111 != 0 {
+			return full, nil
+		}
+	}
+	return exec.LookPath(name)
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"skua/internal/job"
+	"skua/internal/submitfile"
+)
+
+func TestOneLiner(t *testing.T) {
+	files := []string{"sim.py", "my data.csv", "run"}
+	exists := func(name string) bool { return slices.Contains(files, name) }
+	find := func(name string) (string, error) {
+		switch name {
+		case "python3":
+			return "/usr/bin/python3", nil
+		case "mine":
+			return "/home/ann/bin/mine", nil
+		}
+		return "", errors.New("not found")
+	}
+	for _, tt := range []struct {
+		words []string
+		want  oneLiner
+	}{
+		{[]string{"python3", "sim.py", "7"}, oneLiner{"/usr/bin/python3", false, "sim", []string{"sim.py", "7"}, []string{"sim.py"}}},
+		{[]string{"./run", "my data.csv"}, oneLiner{"./run", true, "run", []string{"my data.csv"}, []string{"my data.csv"}}},
+		{[]string{"run", "/etc/passwd"}, oneLiner{"run", true, "run", []string{"/etc/passwd"}, nil}},
+		{[]string{"/usr/bin/env"}, oneLiner{"/usr/bin/env", false, "env", []string{}, nil}},
+		{[]string{"mine"}, oneLiner{"/home/ann/bin/mine", true, "mine", []string{}, nil}},
+	} {
+		got, err := parseOneLiner(tt.words, exists, find)
+		if err != nil || got.executable != tt.want.executable || got.transfer != tt.want.transfer || got.name != tt.want.name ||
+			!slices.Equal(got.args, tt.want.args) || !slices.Equal(got.inputs, tt.want.inputs) {
+			t.Errorf("%q is understood as %+v (%v), want %+v", tt.words, got, err, tt.want)
+		}
+	}
+	for _, words := range [][]string{{"nothing"}, {"run", "two\nlines"}} {
+		if got, err := parseOneLiner(words, exists, find); err == nil {
+			t.Errorf("%q is understood as %+v", words, got)
+		}
+	}
+}
+
+// What is written for a command comes out of the description as it was typed.
+func FuzzOneLiner(f *testing.F) {
+	f.Add("a b", "it's", `say "hi"`)
+	f.Add("$(x)", "$$(y)", `\`)
+	f.Add("", "'", `""`)
+	f.Fuzz(func(t *testing.T, a, b, c string) {
+		words := []string{"/bin/echo", a, b, c}
+		o, err := parseOneLiner(words, func(string) bool { return false }, nil)
+		if err != nil || strings.ContainsFunc(a+b+c, func(r rune) bool { return r < ' ' || r > '~' }) {
+			return // other programs' words are none of ours
+		}
+		d, err := submitfile.Parse("the command", []byte(o.description()), submitfile.Options{Queue: "1"})
+		if err != nil {
+			t.Fatalf("%q gives\n%s: %v", words, o.description(), err)
+		}
+		s, err := d.Expand(1)
+		if err != nil {
+			t.Fatalf("%q gives\n%s: %v", words, o.description(), err)
+		}
+		cmd, err := job.CommandOf(s.Procs[0].Ad)
+		if err != nil {
+			t.Fatalf("%q gives\n%v: %v", words, s.Procs[0].Ad.Flat(), err)
+		}
+		if !slices.Equal(cmd.Argv, words) {
+			t.Errorf("%q arrives as %q", words, cmd.Argv)
+		}
+	})
+}
+
+func TestMeterLine(t *testing.T) {
+	for _, tt := range []struct {
+		width int
+		want  string
+	}{
+		{80, "waiting  30% [============                            ] 3 of 10 jobs  2 running"},
+		{60, "waiting  30% [====          ] 3 of 10 jobs  2 running"},
+		{30, "waiting  30% 3 of 10 jobs  2 "},
+		{0, ""},
+	} {
+		got := meterLine(tt.width, "waiting", 0.3, "3 of 10 jobs", "2 running")
+		if tt.width > 0 && len(got) >= tt.width || tt.width >= 80 && got != tt.want {
+			t.Errorf("in %d columns: %q, want %q", tt.width, got, tt.want)
+		}
+	}
+}

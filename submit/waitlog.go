@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"skua/internal/diag"
+	"skua/internal/eventlog"
+	"skua/internal/job"
+)
+
+// logVigil is what is known of the jobs of an event log.
+type logVigil struct {
+	cluster, proc int // the job waited for; negative for any
+	begun         map[job.ID]bool
+	ended         map[job.ID]bool
+	clusters      int // with late materialization, whose jobs are not all there
+	fails         []string
+}
+
+// Events of clusters with late materialization, HTCondor's numbers.
+const (
+	clusterSubmitted eventlog.Kind = 35
+	clusterRemoved   eventlog.Kind = 36
+)
+
+// waitForLog waits until the jobs of an event log have ended, as condor_wait does.
+func (a *app) waitForLog(ctx context.Context, path string, jobs []string, how waiting) error {
+	v := &logVigil{cluster: -1, proc: -1, begun: map[job.ID]bool{}, ended: map[job.ID]bool{}}
+	if len(jobs) > 1 {
+		return usage("leave the others out to wait for all", "a log and more than one job or cluster")
+	}
+	if len(jobs) == 1 {
+		if err := v.only(jobs[0]); err != nil {
+			return err
+		}
+	}
+	log, err := eventlog.OpenReader(path)
+	if err != nil {
+		return &diag.Problem{What: "read the event log: " + err.Error(), Err: err}
+	}
+	defer log.Close()
+	bar := a.meter("waiting")
+	if how.echo || how.status {
+		bar = nil // they use the same lines
+	}
+	defer bar.clear()
+	for {
+		if err := a.readLog(log, v, how); err != nil {
+			return err
+		}
+		switch {
+		case how.num > 0 && len(v.ended) >= how.num:
+			return a.logDone(v, bar)
+		case len(v.begun) == 0 && v.clusters == 0:
+			what := "this log does not mention any jobs"
+			if v.cluster >= 0 {
+				what = "this log does not mention that job"
+			}
+			return &diag.Problem{What: what, Hint: "the log is what the line \"log = ...\" of the job description names"}
+		case len(v.ended) >= len(v.begun) && v.clusters <= 0 && how.num == 0:
+			return a.logDone(v, bar)
+		}
+		bar.jobs(len(v.ended), len(v.begun), "")
+		if err := grown(ctx); err != nil {
+			if errors.Is(err, errTimeout) {
+				bar.clear()
+				return &diag.Problem{What: fmt.Sprintf("time is up and %d jobs have not ended", len(v.begun)-len(v.ended)), Hint: `"skua logs" tells what happened to them`, Err: err}
+			}
+			return err
+		}
+	}
+}
+
+// grown waits until a log may have grown. A file of somebody's file system tells nobody, and to look is
+// cheap.
+func grown(ctx context.Context) error {
+	t := time.NewTimer(200 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// only says which job is meant: "12", "12.3" or, as logs write it, "12.3.0".
+func (v *logVigil) only(text string) error {
+	parts := strings.Split(text, ".")
+	numbers := make([]int, len(parts))
+	for i, p := range parts {
+		n, err := strconv.Atoi(p)
+		if err != nil || n < 0 || len(parts) > 3 {
+			return usage("a cluster is a number such as 12, a job of it is 12.3", "%q is neither a cluster nor a job", text)
+		}
+		numbers[i] = n
+	}
+	v.cluster = numbers[0]
+	if len(numbers) > 1 {
+		v.proc = numbers[1]
+	}
+	return nil
+}
+
+func (v *logVigil) means(id job.ID) bool {
+	return v.cluster < 0 || id.Cluster == v.cluster && (v.proc < 0 || id.Proc == v.proc)
+}
+
+// readLog takes in what the log has now.
+func (a *app) readLog(log *eventlog.Reader, v *logVigil, how waiting) error {
+	for {
+		e, err := log.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, eventlog.ErrNotEvent):
+			continue // others write into logs, too
+		case err != nil:
+			return fmt.Errorf("read the event log: %w", err)
+		}
+		if !v.means(e.Job) {
+			continue
+		}
+		if how.echo {
+			fmt.Fprint(a.out, e)
+		}
+		if text := v.take(e); text != "" && how.status {
+			fmt.Fprintf(a.out, "%d.%d.0 %s\n", e.Job.Cluster, e.Job.Proc, printable(text))
+		}
+		if how.num > 0 && len(v.ended) >= how.num {
+			return nil
+		}
+	}
+}
+
+// take counts an event and gives what it means in a word.
+func (v *logVigil) take(e eventlog.Event) string {
+	switch e.Kind {
+	case eventlog.Submit:
+		v.begun[e.Job] = true
+		return "submitted"
+	case clusterSubmitted:
+		v.clusters++
+	case clusterRemoved:
+		v.clusters--
+	case eventlog.Execute:
+		v.begun[e.Job] = true // the log may have been cut at its beginning
+		return "executing on host " + e.Host
+	case eventlog.Terminated:
+		v.begun[e.Job], v.ended[e.Job] = true, true
+		if x := e.Exit; x != nil && x.Signal != 0 {
+			v.fails = append(v.fails, fmt.Sprintf("job %v ended with signal %d", e.Job, x.Signal))
+		} else if x != nil && x.Code != 0 {
+			v.fails = append(v.fails, fmt.Sprintf("job %v ended with exit code %d", e.Job, x.Code))
+		}
+		return "completed"
+	case eventlog.Aborted:
+		v.begun[e.Job], v.ended[e.Job] = true, true
+		v.fails = append(v.fails, fmt.Sprintf("job %v was removed", e.Job))
+		return "aborted"
+	}
+	return ""
+}
+
+func (a *app) logDone(v *logVigil, bar *meter) error {
+	bar.clear()
+	for _, f := range v.fails {
+		a.say("%s", f)
+	}
+	if len(v.fails) > 0 {
+		return errQuiet
+	}
+	return nil
+}
