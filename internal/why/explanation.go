@@ -28,12 +28,13 @@ type Explanation struct {
 
 // Clause is a part of the job's Requirements.
 type Clause struct {
-	Text     string `json:"text"`
-	Meet     int    `json:"meet"`                // machines that meet it
-	Alone    int    `json:"alone,omitempty"`     // machines that meet all the others and not this one
-	Implicit bool   `json:"implicit,omitempty"`  // not of the job's Requirements: what machines ask of every job
-	Offers   string `json:"offers,omitempty"`    // the most that any machine which suits otherwise has
-	Asked    string `json:"asked_for,omitempty"` // what the clause asks for
+	Text       string `json:"text"`
+	Meet       int    `json:"meet"`                 // machines that meet it
+	Alone      int    `json:"alone,omitempty"`      // machines that meet all the others and not this one
+	Implicit   bool   `json:"implicit,omitempty"`   // not of the job's Requirements: what machines ask of every job
+	Checkpoint bool   `json:"checkpoint,omitempty"` // not of them either: what its checkpoint needs
+	Offers     string `json:"offers,omitempty"`     // the most that any machine which suits otherwise has
+	Asked      string `json:"asked_for,omitempty"`  // what the clause asks for
 }
 
 // Refusal is a part of START that is not true for the job on some machines.
@@ -132,7 +133,11 @@ func (e *Explanation) Sentence(loc *time.Location) string {
 	case e.Ended != nil:
 		return e.Ended.sentence(e.State, e.At, loc)
 	case r == nil && e.Waiting != nil:
-		return e.Waiting.Sentence(loc)
+		text := e.Waiting.Sentence(loc)
+		if w := e.Waiting; w.Claimed > 0 && w.Claimed == w.suited() && len(w.Ahead) == 0 && e.Share != nil && e.Share.Of > 1 {
+			text += fmt.Sprintf("; its user's place in line is %d of %d", e.Share.Place, e.Share.Of)
+		}
+		return text
 	case r == nil:
 		return "it waits for the matchmaker"
 	case r.Planned:
@@ -171,7 +176,7 @@ func (e *Explanation) Details(loc *time.Location) []string {
 		d.line("%s", e.Hold.remedy(e.Job))
 	}
 	if w := e.Waiting; w != nil && w.Machines > 0 {
-		d.line("of the pool's %s:", machines(w.Machines, "", ""))
+		d.line("of the pool's %s:", strings.TrimSpace(machines(w.Machines, "", "")))
 		for _, c := range []struct {
 			n    int
 			what string
@@ -212,7 +217,7 @@ func (e *Explanation) Details(loc *time.Location) []string {
 	for _, l := range e.Limits {
 		d.line("concurrency limit %s: %s", l.Name, l.use())
 	}
-	if e.Share != nil && e.Waiting != nil {
+	if e.Share != nil && e.Waiting != nil && e.Waiting.suited() > 0 {
 		e.Share.details(&d)
 	}
 	if e.Last != nil {
@@ -253,6 +258,9 @@ func (e *Explanation) needsClauses() bool {
 
 func (c Clause) remark() string {
 	var parts []string
+	if c.Checkpoint {
+		parts = append(parts, "for its checkpoint")
+	}
 	if c.Asked != "" {
 		parts = append(parts, "it asks for "+c.Asked)
 	}

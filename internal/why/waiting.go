@@ -41,16 +41,18 @@ type Waiting struct {
 	Limit    *Limit `json:"limit,omitempty"`    // a concurrency limit that is full
 
 	// Ahead are the users who have the machines that match, if each of them has a better priority than
-	// the job's user.
+	// the job's user. Own says that it is the user's own jobs that have them.
 	Ahead []string `json:"ahead,omitempty"`
+	Own   bool     `json:"own,omitempty"`
 }
 
 // Shortage is a size that is asked for and that no machine has which suits otherwise.
 type Shortage struct {
 	What    Resource `json:"what"`
 	Asked   float64  `json:"asked"`
-	Too     int      `json:"too_little"` // how many machines have too little
-	Largest float64  `json:"largest"`    // what the largest of those offers that suit otherwise
+	Too     int      `json:"too_little"`     // how many machines have too little
+	Suit    int      `json:"suit,omitempty"` // how many suit otherwise
+	Largest float64  `json:"largest"`        // what the largest of those offers, or of all if none does
 	Try     float64  `json:"try,omitempty"`
 	Matches int      `json:"matches,omitempty"` // how many machines would match if Try were asked for
 }
@@ -92,11 +94,12 @@ func (w *Waiting) nowhere() string {
 	switch {
 	case w.Unfit > 0 && w.Unwanted == 0 && w.Unable == 0:
 		text := "its checkpoint fits no machine that is now in the pool"
-		if w.Clause != "" {
-			text += ": " + shorten(w.Clause) + " is true on none"
-			if w.Unfit < w.Machines {
-				text += " of " + machines(w.Unfit, "meets the job's requirements", "meet the job's requirements")
-			}
+		switch {
+		case w.Clause == "":
+		case w.Unfit == 1:
+			text += ": " + shorten(w.Clause) + " is not true on the one that meets the job's requirements"
+		default:
+			text += fmt.Sprintf(": %s is true on none of the %d that meet the job's requirements", shorten(w.Clause), w.Unfit)
 		}
 		return text
 	case w.Unwanted > 0:
@@ -152,10 +155,12 @@ func (w *Waiting) uses(suited int, loc *time.Location) string {
 		}
 	}
 	add(w.Owner, "is in use by its owner", "are in use by their owners")
-	if len(w.Ahead) > 0 && w.Claimed > 0 {
-		of := " jobs of " + listed(w.Ahead, 3) + ", whose priority is better"
-		add(w.Claimed, "has"+strings.Replace(of, " jobs of", " a job of", 1), "have"+of)
-	} else {
+	switch of := listed(w.Ahead, 3) + ", whose priority is better"; {
+	case len(w.Ahead) > 0:
+		add(w.Claimed, "has a job of "+of, "have jobs of "+of)
+	case w.Own:
+		add(w.Claimed, "has another job of its user", "have other jobs of its user")
+	default:
 		add(w.Claimed, "has another job", "have other jobs")
 	}
 	until := "outside its hours"
@@ -176,16 +181,21 @@ func (w *Waiting) uses(suited int, loc *time.Location) string {
 }
 
 // sentence says that no machine has as much as the job asks for.
-func (s *Shortage) sentence(machines int) string {
-	whose := fmt.Sprintf("the largest of the %d machines", machines)
+func (s *Shortage) sentence(all int) string {
+	text := fmt.Sprintf("no machine has enough %s for the %s that the job asks for: ", s.What.noun(), s.What.Amount(s.Asked))
+	largest := "the largest"
 	switch {
-	case machines == 1:
-		whose = "the pool's one machine"
-	case s.Too < machines:
-		whose = "the largest that suits otherwise"
+	case all == 1:
+		text += "the pool's one machine offers " + s.What.Amount(s.Largest)
+	default:
+		if s.Suit > 0 && s.Suit < all {
+			largest = fmt.Sprintf("the largest of the %d that suit otherwise", s.Suit)
+		}
+		if s.Suit == 1 && all > 1 {
+			largest = "the one that suits otherwise"
+		}
+		text += machines(s.Too, "has", "have") + " too little, " + largest + " offers " + s.What.Amount(s.Largest)
 	}
-	text := fmt.Sprintf("no machine has enough %s: the job asks for %s, and %s offers %s",
-		s.What.noun(), s.What.Amount(s.Asked), whose, s.What.Amount(s.Largest))
 	if s.Matches > 0 {
 		text += fmt.Sprintf("; asking for %s would match %d", s.What.Amount(s.Try), s.Matches)
 	}

@@ -13,7 +13,7 @@ import (
 type analysis struct {
 	c          *cycle
 	ad         *classad.Ad
-	clauses    []clause
+	clauses    []clause      // of its Requirements, and what slots ask of every job
 	checkpoint *classad.Expr // what the job's checkpoint needs, nil for nothing
 }
 
@@ -158,6 +158,15 @@ func (a *analysis) report() []why.Clause {
 		}
 		all = append(all, r)
 	}
+	if a.checkpoint == nil {
+		return all
+	}
+	for _, e := range a.checkpoint.Conjuncts() {
+		all = append(all, why.Clause{
+			Text: e.String(), Checkpoint: true,
+			Meet: a.c.countMachines(func(i int) bool { return e.Eval(a.ad, a.c.slots[i].Ad).IsTrue() }),
+		})
+	}
 	return all
 }
 
@@ -190,6 +199,20 @@ func (a *analysis) largest(k int) (most float64, ok bool) {
 		}
 	}
 	return most, ok
+}
+
+// largestAtAll is what largest is, or the most that any slot offers if none meets all others.
+func (a *analysis) largestAtAll(k int) float64 {
+	most, ok := a.largest(k)
+	if ok {
+		return most
+	}
+	for i := range a.c.slots {
+		if n, ok := a.c.slots[i].Ad.Real(a.clauses[k].size.attr); ok {
+			most = max(most, n)
+		}
+	}
+	return most
 }
 
 // worst gives the clause that no machine meets and that says most; -1 if there is none. Without it the
@@ -228,15 +251,8 @@ func (a *analysis) short(k int) *why.Shortage {
 	if out.Too == 0 {
 		return nil // no machine says how much it has
 	}
-	most, ok := a.largest(k)
-	if !ok { // none suits otherwise: then of all
-		for i := range a.c.slots {
-			if n, ok := a.c.slots[i].Ad.Real(s.attr); ok {
-				most = max(most, n)
-			}
-		}
-	}
-	out.Largest = most
+	out.Suit = a.c.countMachines(func(i int) bool { return a.othersHold(i, k) })
+	out.Largest = a.largestAtAll(k)
 	if e := a.relax(k); e.To > 0 {
 		if n := a.try(e); n > 0 {
 			out.Try, out.Matches = e.To, n
@@ -252,7 +268,7 @@ func (a *analysis) refusals(g *group) []why.Refusal {
 	at := map[string]int{}
 	var all []why.Refusal
 	for i := range a.c.slots {
-		if v := a.c.verdict(g, i); v != unwanted && v != owned && v != closed {
+		if v := a.c.verdict(g, i); v != unwanted && v != owned {
 			continue
 		}
 		s := &a.c.slots[i]

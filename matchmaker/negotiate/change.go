@@ -73,14 +73,7 @@ func (a *analysis) relax(k int) why.Edit {
 	if s == nil {
 		return why.Edit{}
 	}
-	most, ok := a.largest(k)
-	if !ok {
-		for i := range a.c.slots {
-			if n, isNumber := a.c.slots[i].Ad.Real(s.attr); isNumber {
-				most = max(most, n)
-			}
-		}
-	}
+	most := a.largestAtAll(k)
 	to := s.resource().Neat(most)
 	if s.strict && to == most {
 		to--

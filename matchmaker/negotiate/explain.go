@@ -61,7 +61,7 @@ func explainWaiting(s Snapshot, j *job.Job, ad *classad.Ad, e *why.Explanation) 
 		return
 	}
 	w := *c.why(st)
-	w.Ahead = c.ahead(st)
+	w.Ahead, w.Own = c.holders(st)
 	e.Waiting = &w
 	e.Share = c.share(st)
 	for _, l := range parseLimits(LimitsOf(ad, nil)) {
@@ -87,9 +87,9 @@ func (s *Snapshot) has(id job.ID) bool {
 	return false
 }
 
-// ahead names the users who have the slots that suit a job, if each of them has a better priority than
-// the job's user; most slots first.
-func (c *cycle) ahead(st *stream) []string {
+// holders looks at who has the slots that suit a job. It names them, most slots first, if each has a
+// better priority than the job's user; own is true if it is that user.
+func (c *cycle) holders(st *stream) (ahead []string, own bool) {
 	type slotKey struct {
 		agent job.AgentID
 		slot  string
@@ -98,7 +98,7 @@ func (c *cycle) ahead(st *stream) []string {
 	for _, cl := range c.snapshot.Claims {
 		holders[slotKey{cl.Agent, cl.Slot}] = cl.User
 	}
-	own := c.snapshot.Accounts[st.batch.User].Effective()
+	priority := c.snapshot.Accounts[st.batch.User].Effective()
 	slots := map[job.UserID]int{}
 	for i := range c.slots {
 		if c.verdict(st.group, i) != claimed {
@@ -108,23 +108,28 @@ func (c *cycle) ahead(st *stream) []string {
 		if id := c.taken[i]; id != (job.ID{}) {
 			user, ok = c.userOf(id), true
 		}
-		if !ok || user == st.batch.User || !st.batch.Nice && c.snapshot.Accounts[user].Effective() >= own {
-			return nil
+		if !ok {
+			return nil, false
 		}
 		slots[user]++
 	}
+	if len(slots) == 1 && slots[st.batch.User] > 0 {
+		return nil, true
+	}
 	users := make([]job.UserID, 0, len(slots))
 	for u := range slots {
+		if u == st.batch.User || !st.batch.Nice && c.snapshot.Accounts[u].Effective() >= priority {
+			return nil, false
+		}
 		users = append(users, u)
 	}
 	slices.SortFunc(users, func(a, b job.UserID) int {
 		return cmp.Or(cmp.Compare(slots[b], slots[a]), cmp.Compare(a, b))
 	})
-	var names []string
 	for _, u := range users {
-		names = append(names, c.nameOf(u))
+		ahead = append(ahead, c.nameOf(u))
 	}
-	return names
+	return ahead, false
 }
 
 func (c *cycle) userOf(id job.ID) job.UserID {
