@@ -1,5 +1,5 @@
 # Everything is done by scripts/; this file only gives it short names.
-.PHONY: build demo test bench check lint clean
+.PHONY: build demo test bench check lint clean faults
 
 build test bench check clean:
 	@scripts/$@
@@ -10,3 +10,9 @@ demo:
 	@go run ./scripts/demo
 
 lint: check
+
+# make faults SEEDS=100 runs a hundred schedules of faults, make faults SEED=17 repeats one.
+faults:
+	@scripts/setup
+	@scripts/build
+	@go run ./scripts/faults $(if $(SEED),-seed $(SEED),-seeds $(or $(SEEDS),3))
