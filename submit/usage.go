@@ -22,7 +22,9 @@ func flagError(c *cobra.Command, err error) error {
 	}
 }
 
-func helpHint(c *cobra.Command) string { return fmt.Sprintf("%q says what there is", c.CommandPath()+" --help") }
+func helpHint(c *cobra.Command) string {
+	return fmt.Sprintf("%q says what there is", c.CommandPath()+" --help")
+}
 
 func usage(hint, format string, args ...any) error {
 	return &diag.Problem{What: fmt.Sprintf(format, args...), Hint: hint, Code: diag.ExitUsage}
