@@ -20,9 +20,11 @@ const (
 	Freeze                     // stop every thread of the job; it may be stopped already
 	Thaw                       // let it go on
 	Vacate                     // checkpoint, store the image, end the job, then report Ended
+	Dismiss                    // ask the job to end, then end it and report Ended; no result is wanted
 	Kill                       // end the job at once, then report Ended
 	Discard                    // end the job at once; nobody waits for a report
 	Forget                     // remove the claim file and all that belongs to the claim
+	KeepPause                  // write to the claim file whether its user has suspended the job
 	Report                     // tell the matchmaker at once that the job was frozen or goes on
 	Advertise                  // the slot's ad has changed
 )
@@ -30,7 +32,7 @@ const (
 func (e Effect) String() string {
 	return [...]string{
 		"PersistClaim", "SendAccept", "Renew", "SendReport", "Refuse", "Start", "Freeze", "Thaw",
-		"Vacate", "Kill", "Discard", "Forget", "Report", "Advertise",
+		"Vacate", "Dismiss", "Kill", "Discard", "Forget", "KeepPause", "Report", "Advertise",
 	}[e]
 }
 

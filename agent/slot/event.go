@@ -41,10 +41,31 @@ type (
 		At    time.Time
 		Claim job.ClaimID
 	}
-	// VacateAsked asks the job to leave: somebody stops the agent, or a user asked for it.
+	// VacateAsked asks the job to leave: somebody stops the agent, or a user asked for it. Without a
+	// claim whatever job there is is meant. Now has it leave at once, without a checkpoint.
 	VacateAsked struct {
-		At  time.Time
-		Why string
+		At    time.Time
+		Claim job.ClaimID
+		Why   string
+		Now   bool
+	}
+	// SuspendAsked says that its user wants the job to stand still until ContinueAsked.
+	SuspendAsked struct {
+		At    time.Time
+		Claim job.ClaimID
+	}
+	// ContinueAsked ends the pause that its user asked for.
+	ContinueAsked struct {
+		At    time.Time
+		Claim job.ClaimID
+	}
+	// Withdrawn says that the job was removed or held. The matchmaker has given the claim up, and
+	// nobody waits for the job's results. It has until Grace is over to end by itself.
+	Withdrawn struct {
+		At    time.Time
+		Claim job.ClaimID
+		Why   string
+		Grace time.Duration
 	}
 	// Ended says that nothing of the job runs any more and that the report is on disk.
 	Ended struct {
@@ -63,6 +84,8 @@ type (
 		Acts    []job.Act
 		// Suspended says that the job must stand still until the policy lets it go on.
 		Suspended bool
+		// ByUser says that it must stand still until its user lets it go on.
+		ByUser bool
 	}
 	// Tick lets time pass.
 	Tick struct {
@@ -71,15 +94,18 @@ type (
 	}
 )
 
-func (e Looked) when() time.Time       { return e.At }
-func (e OwnerTouched) when() time.Time { return e.At }
-func (e OwnerStayed) when() time.Time  { return e.At }
-func (e OwnerLeft) when() time.Time    { return e.At }
-func (e Offered) when() time.Time      { return e.At }
-func (e Granted) when() time.Time      { return e.At }
-func (e Gone) when() time.Time         { return e.At }
-func (e VacateAsked) when() time.Time  { return e.At }
-func (e Ended) when() time.Time        { return e.At }
-func (e Acknowledged) when() time.Time { return e.At }
-func (e Readopted) when() time.Time    { return e.At }
-func (e Tick) when() time.Time         { return e.At }
+func (e Looked) when() time.Time        { return e.At }
+func (e OwnerTouched) when() time.Time  { return e.At }
+func (e OwnerStayed) when() time.Time   { return e.At }
+func (e OwnerLeft) when() time.Time     { return e.At }
+func (e Offered) when() time.Time       { return e.At }
+func (e Granted) when() time.Time       { return e.At }
+func (e Gone) when() time.Time          { return e.At }
+func (e VacateAsked) when() time.Time   { return e.At }
+func (e SuspendAsked) when() time.Time  { return e.At }
+func (e ContinueAsked) when() time.Time { return e.At }
+func (e Withdrawn) when() time.Time     { return e.At }
+func (e Ended) when() time.Time         { return e.At }
+func (e Acknowledged) when() time.Time  { return e.At }
+func (e Readopted) when() time.Time     { return e.At }
+func (e Tick) when() time.Time          { return e.At }

@@ -71,7 +71,13 @@ type Slot struct {
 	// Touched is set while a first touch of the owner may still turn out to be a bumped desk; until
 	// then nobody is told of the suspension.
 	Touched     bool
-	SuspendedAt time.Time // when the job was frozen for the owner; zero while it is not
+	SuspendedAt time.Time // when the job was frozen for the owner or its user; zero while it is not
+
+	// ByUser is set while the job's user wants it to stand still: whatever the owner does, it neither
+	// goes on nor moves.
+	ByUser bool
+	// Until is when a job that was withdrawn is ended at the latest; zero for all others.
+	Until time.Time
 }
 
 // Armed reports whether the first sign of the owner must freeze the slot's job at once.
@@ -90,8 +96,10 @@ func (s Slot) Due(c Config) (time.Time, bool) {
 	switch {
 	case s.Touched:
 		return s.SuspendedAt.Add(c.Bump), true
-	case s.Activity == Suspended:
+	case s.Activity == Suspended && !s.ByUser:
 		return s.SuspendedAt.Add(c.SuspendFor), true
+	case s.Activity == Vacating && !s.Until.IsZero():
+		return s.Until, true
 	case s.Activity == Vacating:
 		return s.Entered.Add(c.MaxVacate), true
 	}
@@ -112,7 +120,7 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 		case s.Armed():
 			s.suspend(ev.At, ownerBack)
 			s.Touched = true
-		case s.Tenancy.Phase == job.Accepting && s.Verdicts.Armed:
+		case s.Tenancy.Phase == job.Accepting && s.Verdicts.Armed && !s.ByUser:
 			// The job that is about to start will start frozen.
 			s.Touched, s.SuspendedAt, s.Why = true, ev.At, ownerBack
 		}
@@ -153,17 +161,42 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 			}
 		}
 	case Gone:
+		if s.Activity == Vacating && !s.Until.IsZero() {
+			break // that is known, and the job has a little time left
+		}
 		t, acts := s.Tenancy.Gone(ev.Claim)
 		s.Tenancy = t
 		effects = fromActs(acts)
 	case VacateAsked:
-		if s.State == Claimed && s.Tenancy.Phase != job.Reporting {
-			effects = s.leave(ev.At, ev.Why, true)
+		switch {
+		case !s.tenanted(ev.Claim):
+		case s.State == Claimed:
+			effects = s.leave(ev.At, ev.Why, !ev.Now)
+		case s.Activity == Vacating && ev.Now && s.Until.IsZero():
+			effects = s.leave(ev.At, ev.Why, false)
 		}
+	case SuspendAsked:
+		if s.State == Claimed && s.tenanted(ev.Claim) && !s.ByUser {
+			effects = s.pause(ev.At)
+		}
+	case ContinueAsked:
+		if s.State == Claimed && s.tenanted(ev.Claim) && s.ByUser {
+			effects = s.unpause(ev.At)
+		}
+	case Withdrawn:
+		if ev.Grace <= 0 || !s.tenanted(ev.Claim) || s.Activity != Busy && s.Activity != Suspended {
+			t, acts := s.Tenancy.Gone(ev.Claim)
+			s.Tenancy = t
+			effects = fromActs(acts)
+			break
+		}
+		s.Why, s.Touched, s.ByUser, s.Until = ev.Why, false, false, ev.At.Add(ev.Grace)
+		s.enter(Preempting, Vacating, ev.At)
+		effects = []Effect{Dismiss}
 	case Ended:
 		t, acts := s.Tenancy.End(ev.Now, c.Terms)
 		s.Tenancy = t
-		s.Touched, s.SuspendedAt = false, time.Time{}
+		s.Touched, s.SuspendedAt, s.ByUser, s.Until = false, time.Time{}, false, time.Time{}
 		s.enter(Claimed, Idle, ev.At)
 		effects = fromActs(acts)
 	case Acknowledged:
@@ -176,6 +209,9 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 		switch {
 		case ev.Tenancy.Phase == job.Reporting:
 			s.Activity = Idle
+		case ev.ByUser:
+			s.suspend(ev.At, userSuspended)
+			s.ByUser = true
 		case ev.Suspended:
 			s.suspend(ev.At, "the owner was there when the agent was started again")
 		}
@@ -205,14 +241,14 @@ func (s *Slot) judge(at time.Time, c Config) []Effect {
 	case Busy:
 		switch {
 		case v.WantSuspend && v.Suspend:
-			s.suspend(at, "the machine's policy suspended it")
+			s.suspend(at, policySuspended)
 			return []Effect{Report}
 		case !v.WantSuspend && v.Preempt:
 			return s.leave(at, "the machine's policy made it leave", v.WantVacate)
 		}
 	case Suspended:
 		switch {
-		case s.Touched:
+		case s.Touched || s.ByUser:
 		case v.Continue:
 			s.resume(at)
 			return []Effect{Report}
@@ -221,7 +257,11 @@ func (s *Slot) judge(at time.Time, c Config) []Effect {
 			return s.leave(at, s.overstayed(), v.WantVacate)
 		}
 	case Vacating:
-		if v.Kill || !at.Before(s.Entered.Add(c.MaxVacate)) {
+		over := s.Entered.Add(c.MaxVacate)
+		if !s.Until.IsZero() {
+			over = s.Until
+		}
+		if v.Kill || !at.Before(over) {
 			s.enter(Preempting, Killing, at)
 			return []Effect{Kill}
 		}
@@ -241,6 +281,42 @@ func (s *Slot) suspend(at time.Time, why string) {
 	s.SuspendedAt, s.Why = at, why
 }
 
+// pause has the job stand still because its user says so. A job that is yet to start will start frozen.
+func (s *Slot) pause(at time.Time) []Effect {
+	s.ByUser, s.Touched = true, false
+	if s.Activity == Idle {
+		s.SuspendedAt, s.Why = at, userSuspended
+		return []Effect{KeepPause}
+	}
+	s.suspend(at, userSuspended)
+	return []Effect{KeepPause, Report}
+}
+
+// unpause ends the pause of its user. The job goes on if the policy lets it; else it waits from now on
+// as one that the policy has just suspended.
+func (s *Slot) unpause(at time.Time) []Effect {
+	s.ByUser = false
+	if s.Activity == Idle {
+		s.SuspendedAt, s.Why = time.Time{}, ""
+		return []Effect{KeepPause}
+	}
+	lets := s.Verdicts.Continue
+	s.suspend(at, policySuspended)
+	// The verdicts are about a job that has waited since its user suspended it; it waits since now.
+	s.Entered, s.Verdicts.Preempt = at, false
+	if lets {
+		s.resume(at)
+	}
+	return []Effect{KeepPause, Report}
+}
+
+// tenanted reports whether the slot has a claim whose job has not ended, and it is the one that is
+// meant; "" means any.
+func (s *Slot) tenanted(claim job.ClaimID) bool {
+	t := s.Tenancy
+	return t.Phase != job.Free && t.Phase != job.Reporting && (claim == "" || claim == t.Claim)
+}
+
 func (s *Slot) resume(at time.Time) {
 	s.enter(Claimed, Busy, at)
 	s.Touched, s.SuspendedAt, s.Why = false, time.Time{}, ""
@@ -248,7 +324,7 @@ func (s *Slot) resume(at time.Time) {
 
 // leave begins the end of the claim: with a checkpoint, or without.
 func (s *Slot) leave(at time.Time, why string, vacate bool) []Effect {
-	s.Why, s.Touched = why, false
+	s.Why, s.Touched, s.ByUser = why, false, false
 	if !vacate || s.Activity == Idle {
 		s.enter(Preempting, Killing, at)
 		return []Effect{Kill}
@@ -257,7 +333,12 @@ func (s *Slot) leave(at time.Time, why string, vacate bool) []Effect {
 	return []Effect{Vacate}
 }
 
-const ownerBack = "the owner came back"
+// Why a job is suspended.
+const (
+	ownerBack       = "the owner came back"
+	policySuspended = "the machine's policy suspended it"
+	userSuspended   = "its user suspended it"
+)
 
 // overstayed says why a job that was suspended leaves.
 func (s *Slot) overstayed() string {
@@ -270,6 +351,7 @@ func (s *Slot) overstayed() string {
 // free gives the slot back after its claim is over.
 func (s *Slot) free(at time.Time) {
 	s.Touched, s.SuspendedAt, s.Why = false, time.Time{}, ""
+	s.ByUser, s.Until = false, time.Time{}
 	if s.Verdicts.Start {
 		s.enter(Unclaimed, Idle, at)
 	} else {

@@ -26,6 +26,9 @@ func TestStep(t *testing.T) {
 		slot.Granted{At: noon, Claim: "c"})
 	touched := run(busy, slot.OwnerTouched{At: noon})
 	suspended := run(touched, slot.OwnerStayed{At: noon.Add(time.Second)}, slot.Looked{At: noon.Add(time.Second), Verdicts: inUse})
+	paused := run(busy, slot.SuspendAsked{At: noon, Claim: "c"})
+	dismissed := run(busy, slot.Withdrawn{At: noon, Claim: "c", Why: "removed", Grace: 20 * time.Second})
+	overstayed := slot.Verdicts{Suspend: true, Preempt: true, WantSuspend: true, WantVacate: true}
 	vacating := run(suspended, slot.Looked{At: noon.Add(time.Hour), Verdicts: inUse})
 
 	for _, tt := range []struct {
@@ -129,6 +132,99 @@ func TestStep(t *testing.T) {
 			slot.Claimed, slot.Busy,
 			[]slot.Effect{slot.Freeze, slot.Renew},
 		},
+		{
+			"its user suspends it: on disk, and told", busy,
+			slot.SuspendAsked{At: noon, Claim: "c"},
+			slot.Claimed, slot.Suspended,
+			[]slot.Effect{slot.Freeze, slot.KeepPause, slot.Report, slot.Advertise},
+		},
+		{
+			"a second time nothing happens", paused,
+			slot.SuspendAsked{At: noon, Claim: "c"},
+			slot.Claimed, slot.Suspended, nil,
+		},
+		{
+			"another job's user does not", busy,
+			slot.SuspendAsked{At: noon, Claim: "d"},
+			slot.Claimed, slot.Busy, nil,
+		},
+		{
+			"an absent owner does not let a job go on that its user suspended", paused,
+			slot.Looked{At: noon.Add(time.Hour), Verdicts: quiet},
+			slot.Claimed, slot.Suspended, nil,
+		},
+		{
+			"nor does one who stays make it leave", paused,
+			slot.Looked{At: noon.Add(time.Hour), Verdicts: overstayed},
+			slot.Claimed, slot.Suspended, nil,
+		},
+		{
+			"its user lets it go on", run(paused, slot.Looked{At: noon.Add(time.Hour), Verdicts: quiet}),
+			slot.ContinueAsked{At: noon.Add(time.Hour), Claim: "c"},
+			slot.Claimed, slot.Busy,
+			[]slot.Effect{slot.Thaw, slot.KeepPause, slot.Report, slot.Advertise},
+		},
+		{
+			"but the owner is there: it waits for the policy", run(paused, slot.Looked{At: noon.Add(time.Hour), Verdicts: overstayed}),
+			slot.ContinueAsked{At: noon.Add(time.Hour), Claim: "c"},
+			slot.Claimed, slot.Suspended,
+			[]slot.Effect{slot.KeepPause, slot.Report},
+		},
+		{
+			"and waits its whole time", run(paused, slot.Looked{At: noon.Add(time.Hour), Verdicts: overstayed}, slot.ContinueAsked{At: noon.Add(time.Hour), Claim: "c"}),
+			slot.Tick{At: noon.Add(time.Hour + 59*time.Second)},
+			slot.Claimed, slot.Suspended, nil,
+		},
+		{
+			"a job suspended by its user before it starts starts frozen",
+			run(slot.Slot{}, slot.Looked{At: noon, Verdicts: quiet}, slot.Offered{At: noon, Job: id, Claim: "c", Epoch: 1},
+				slot.SuspendAsked{At: noon, Claim: "c"}),
+			slot.Granted{At: noon, Claim: "c"},
+			slot.Claimed, slot.Suspended,
+			[]slot.Effect{slot.Freeze, slot.Start, slot.Report, slot.Advertise},
+		},
+		{
+			"a restarted agent remembers the pause of its user",
+			slot.Slot{},
+			slot.Readopted{At: noon, Tenancy: busy.Tenancy, ByUser: true},
+			slot.Claimed, slot.Suspended,
+			[]slot.Effect{slot.Freeze, slot.Advertise},
+		},
+		{
+			"its user has it leave", paused,
+			slot.VacateAsked{At: noon, Claim: "c", Why: "asked"},
+			slot.Preempting, slot.Vacating,
+			[]slot.Effect{slot.Vacate, slot.Advertise},
+		},
+		{
+			"and leave at once, even while it is leaving", vacating,
+			slot.VacateAsked{At: noon, Claim: "c", Why: "asked", Now: true},
+			slot.Preempting, slot.Killing,
+			[]slot.Effect{slot.Kill, slot.Advertise},
+		},
+		{
+			"a removed job is ended at once", busy,
+			slot.Withdrawn{At: noon, Claim: "c"},
+			slot.Unclaimed, slot.Idle,
+			[]slot.Effect{slot.Discard, slot.Forget, slot.Advertise},
+		},
+		{
+			"unless it wants to be asked first", busy,
+			slot.Withdrawn{At: noon, Claim: "c", Grace: 20 * time.Second},
+			slot.Preempting, slot.Vacating,
+			[]slot.Effect{slot.Dismiss, slot.Advertise},
+		},
+		{
+			"that the claim is gone is no news then", dismissed,
+			slot.Gone{At: noon, Claim: "c"},
+			slot.Preempting, slot.Vacating, nil,
+		},
+		{
+			"a dismissed job has its time and no more", dismissed,
+			slot.Tick{At: noon.Add(20 * time.Second)},
+			slot.Preempting, slot.Killing,
+			[]slot.Effect{slot.Kill, slot.Advertise},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, effects := tt.from.Step(tt.event, cfg)
@@ -194,7 +290,7 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 	now := instant(at)
 	claims := []job.ClaimID{"a", "b"}
 	claim := claims[rng.IntN(2)]
-	switch rng.IntN(11) {
+	switch rng.IntN(15) {
 	case 0, 1:
 		return slot.Looked{At: at, Verdicts: quiet}
 	case 2:
@@ -211,6 +307,14 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 		return slot.Granted{At: at, Now: now, Sent: now, Claim: claim}
 	case 9:
 		return slot.Gone{At: at, Claim: claim}
+	case 10:
+		return slot.SuspendAsked{At: at, Claim: claim}
+	case 11:
+		return slot.ContinueAsked{At: at, Claim: claim}
+	case 12:
+		return slot.VacateAsked{At: at, Claim: claim, Now: rng.IntN(2) == 0}
+	case 13:
+		return slot.Withdrawn{At: at, Claim: claim, Grace: time.Duration(rng.IntN(2)) * time.Minute}
 	default:
 		return slot.Tick{At: at, Now: now}
 	}

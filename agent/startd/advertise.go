@@ -71,6 +71,7 @@ func (d *Daemon) readFacts(ctx context.Context) {
 	if facts != nil {
 		d.facts.Store(facts)
 	}
+	d.checkMounts()
 }
 
 func (d *Daemon) sendAd(bye bool) {
@@ -98,6 +99,9 @@ func (d *Daemon) send(subject string, message any) {
 // state, and the owner's idle time.
 func (k *keeper) ad(now time.Time, s slot.Slot) *classad.Ad {
 	ad := k.d.cfg.Policy.SlotAd(k.d.facts.Load(), k.d.cfg.Slots)
+	if k.d.unshared.Load() {
+		ad.Delete("FileSystemDomain")
+	}
 	ad.SetString("Name", k.name)
 	ad.SetInt("SlotID", int64(k.num))
 	ad.SetString("Machine", k.d.cfg.Machine)

@@ -29,12 +29,23 @@ const (
 type claimRecord struct {
 	V     int        `json:"v"`
 	Offer wire.Offer `json:"offer"`
+
+	Limits    limits `json:"limits"`              // of the job, as the machine was when the offer was taken
+	Suspended bool   `json:"suspended,omitempty"` // by its user
 }
 
 // persistClaim takes the offer: the claim file is on disk when it returns.
 func (k *keeper) persistClaim() error {
 	k.tenant = newTenant(k, k.offer)
-	return writeJSON(k.tenant.dir, claimFile, claimRecord{V: wire.Version, Offer: k.offer})
+	k.tenant.limits = k.limits()
+	return k.writeClaim()
+}
+
+// writeClaim writes down what an agent that is started again must know of the claim.
+func (k *keeper) writeClaim() error {
+	return writeJSON(k.tenant.dir, claimFile, claimRecord{
+		V: wire.Version, Offer: k.offer, Limits: k.tenant.limits, Suspended: k.slot.ByUser,
+	})
 }
 
 // forget removes the claim and all that belongs to it, once the tenant has ended.
@@ -73,7 +84,7 @@ func (d *Daemon) readopt(ctx context.Context) error {
 		case k == nil || k.tenant != nil:
 			d.log.Warn("claim of a slot that is no longer here", diag.KeyClaim, claim, diag.KeySlot, rec.Offer.Slot)
 		default:
-			k.readopt(ctx, rec.Offer)
+			k.readopt(ctx, rec)
 			continue
 		}
 		d.removeClaim(claim)
@@ -103,9 +114,11 @@ func (d *Daemon) keeperOf(name string) *keeper {
 
 // readopt takes a claim up where the earlier agent left it: with its report if there is one, with its
 // job if that still runs, else with the report that the job was lost.
-func (k *keeper) readopt(ctx context.Context, offer wire.Offer) {
+func (k *keeper) readopt(ctx context.Context, rec claimRecord) {
+	offer := rec.Offer
 	k.offer, k.cfg.Terms = offer, terms(offer.Terms)
 	t := newTenant(k, offer)
+	t.limits = rec.Limits
 	k.tenant = t
 	at, now := time.Now(), k.d.cfg.Clock()
 
@@ -131,7 +144,7 @@ func (k *keeper) readopt(ctx context.Context, offer wire.Offer) {
 	// itself, and freezes the job when it is over. So a full lease may stand here meanwhile.
 	tenancy, acts := job.Readopt(offer.Job, offer.Claim, offer.Epoch, now.Add(k.cfg.Terms.Lease), now, k.cfg.Terms)
 	k.post(func(at time.Time, _ job.Instant) slot.Event {
-		ev := slot.Readopted{At: at, Tenancy: tenancy, Acts: acts}
+		ev := slot.Readopted{At: at, Tenancy: tenancy, Acts: acts, ByUser: rec.Suspended}
 		if !hasJob(in) {
 			// The earlier agent had not got as far as to start it, or it was just leaving.
 			in.Close()

@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"skua/agent/checkpoint"
 	"skua/agent/starter"
+	"skua/internal/blob"
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
@@ -27,6 +32,9 @@ func (t *tenant) depart(ctx context.Context, in Init, why string) (wire.Done, bo
 	default:
 		err = errors.New("this machine cannot checkpoint it")
 	}
+	if err != nil && !t.cmd.SelfCheckpoint && ctx.Err() == nil && !errors.Is(err, errDiscarded) {
+		err = t.departAsItIs(ctx, in, err)
+	}
 	if ctx.Err() != nil {
 		return t.failed(ctx, in, ctx.Err())
 	}
@@ -38,8 +46,59 @@ func (t *tenant) depart(ctx context.Context, in Init, why string) (wire.Done, bo
 		t.log.Warn("job leaves without a checkpoint", diag.KeyError, err)
 		why += "; no checkpoint was made: " + err.Error()
 	}
-	t.end(in)
+	last := t.end(in)
+	if used.Wall == 0 {
+		used = last
+	}
+	used.Sent = t.traffic().Sent
 	return wire.Done{Outcome: wire.Evicted, Reason: why, Usage: used}, true
+}
+
+// departAsItIs has a job leave that cannot be checkpointed, for the reason why. One that asked for a
+// signal gets it, and time to react. Of one that wants to take with it what it has made so far
+// (when_to_transfer_output = ON_EXIT_OR_EVICT) that is stored; it will begin again with those files.
+func (t *tenant) departAsItIs(ctx context.Context, in Init, why error) error {
+	if t.cmd.Stop.Asked || t.cmd.Transfers.OnEvict {
+		if _, err := t.askToEnd(ctx, in, t.cmd.Stop.Signal); err != nil {
+			return err
+		}
+	}
+	if !t.cmd.Transfers.OnEvict {
+		return why
+	}
+	t.end(in)
+	return t.storeSoFar(ctx, in)
+}
+
+// askToEnd sends the job a signal and waits for its end, as long as the job says or else until ctx ends.
+func (t *tenant) askToEnd(ctx context.Context, in Init, signal int) (ended bool, err error) {
+	t.thaw()
+	if err := in.Signal(signal); err != nil {
+		return false, err
+	}
+	if t.cmd.Stop.Wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, t.cmd.Stop.Wait)
+		defer cancel()
+	}
+	select {
+	case <-ctx.Done():
+		return false, nil
+	case <-in.Done():
+		return true, nil
+	}
+}
+
+// dismissed ends a job that its user has removed or held, once it has had its signal. Nobody waits for
+// its report, which brings the claim to its end all the same.
+func (t *tenant) dismissed(ctx context.Context, in Init, why string, signal int) (wire.Done, bool) {
+	if _, err := t.askToEnd(ctx, in, signal); err != nil {
+		t.log.Warn("tell the job that it must end", diag.KeyError, err)
+	}
+	if ctx.Err() != nil {
+		return t.failed(ctx, in, ctx.Err())
+	}
+	return wire.Done{Outcome: wire.Evicted, Reason: why, Usage: t.end(in)}, true
 }
 
 // departByImage freezes the job for good and stores its image.
@@ -68,14 +127,14 @@ func (t *tenant) departByImage(ctx context.Context, in Init) (used job.Usage, er
 // departByItself signals the job to save its state and leave. What it saved counts only if it leaves
 // with the agreed exit code: files caught in the middle of a write must not replace a good set.
 func (t *tenant) departByItself(ctx context.Context, in Init) (used job.Usage, err error) {
-	t.thaw()
-	if err := in.Signal(t.cmd.StopSignal); err != nil {
+	ended, err := t.askToEnd(ctx, in, t.cmd.Stop.Signal)
+	switch {
+	case err != nil:
 		return used, err
-	}
-	select {
-	case <-ctx.Done():
+	case ctx.Err() != nil:
 		return used, ctx.Err()
-	case <-in.Done():
+	case !ended:
+		return used, fmt.Errorf("asked to save its state it had not left after %v", t.cmd.Stop.Wait)
 	}
 	exit := in.Exit()
 	if exit.Err != "" {
@@ -113,6 +172,47 @@ func (t *tenant) storeOwnFiles(ctx context.Context, in Init) error {
 		return fmt.Errorf("store the job's checkpoint files: %w", err)
 	}
 	t.log.Info("job saved its own state", diag.KeyBytes, size, diag.KeyTook, time.Since(at))
+	return t.tellFiles(ctx, digest, size, at)
+}
+
+// storeSoFar stores what the job, which has ended, has made so far: the outputs that it declared, as far
+// as they are there, or its whole scratch directory.
+func (t *tenant) storeSoFar(ctx context.Context, in Init) error {
+	at := time.Now()
+	root, err := os.OpenRoot(in.Scratch())
+	if err != nil {
+		return fmt.Errorf("store the job's files: %w", err)
+	}
+	defer root.Close()
+	if !t.cmd.Transfers.KeepStreams { // the next run begins them anew
+		for _, name := range []string{t.cmd.Stdout, t.cmd.Stderr} {
+			if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("store the job's files: %w", err)
+			}
+		}
+	}
+	names := []string{scratchName}
+	if list, ok := t.offer.Ad.Str("TransferOutput"); ok {
+		names = nil
+		for _, name := range append(strings.Split(list, ","), t.cmd.Stdout, t.cmd.Stderr) {
+			name = path.Clean(strings.TrimSpace(name))
+			if _, err := root.Stat(name); err == nil && name != "." && !slices.Contains(names, scratchName+"/"+name) {
+				names = append(names, scratchName+"/"+name)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return errors.New("it has made none of its outputs yet")
+	}
+	digest, size, err := t.storeImage(ctx, in, names)
+	if err != nil {
+		return fmt.Errorf("store the job's files: %w", err)
+	}
+	t.log.Info("job leaves with its files", diag.KeyBytes, size, diag.KeyTook, time.Since(at))
+	return t.tellFiles(ctx, digest, size, at)
+}
+
+func (t *tenant) tellFiles(ctx context.Context, digest blob.Digest, size int64, at time.Time) error {
 	return t.tell(ctx, wire.Checkpoint{Image: &job.Image{
 		Kind: job.FileImage, Digest: digest, Bytes: size, At: at.UTC(), Agent: t.k.d.cfg.Agent,
 	}})

@@ -33,9 +33,10 @@ type keeper struct {
 	slot slot.Slot
 	free chan struct{} // closed and replaced whenever the slot becomes free
 
-	offer  wire.Offer // of the present claim
-	tenant *tenant    // nil while no claim
-	wg     sync.WaitGroup
+	offer    wire.Offer // of the present claim
+	farewell int        // the signal with which its job is dismissed
+	tenant   *tenant    // nil while no claim
+	wg       sync.WaitGroup
 }
 
 // eventBuffer is how many events may wait: more than all sources together have under way.
@@ -213,10 +214,13 @@ func (k *keeper) arm() {
 func (k *keeper) carryOut(ctx context.Context, e slot.Effect) {
 	switch e {
 	case slot.SendAccept:
-		k.ask(ctx, wire.VerbAccept, wire.Accept{V: wire.Version, ClaimRef: k.ref()})
+		accept := wire.Accept{V: wire.Version, ClaimRef: k.ref()}
+		k.ask(ctx, wire.VerbAccept, func() any { return accept })
 	case slot.Renew, slot.Report:
-		k.ask(ctx, wire.VerbRenew, wire.Renew{
-			V: wire.Version, ClaimRef: k.ref(), Paused: k.paused(), Usage: k.tenant.usage(),
+		renew, t := wire.Renew{V: wire.Version, ClaimRef: k.ref(), Paused: k.paused()}, k.tenant
+		k.ask(ctx, wire.VerbRenew, func() any {
+			renew.Usage = t.usage(ctx)
+			return renew
 		})
 	case slot.SendReport:
 		k.report(ctx)
@@ -230,6 +234,12 @@ func (k *keeper) carryOut(ctx context.Context, e slot.Effect) {
 	case slot.Vacate:
 		k.log.Info("job leaves", diag.KeyJob, k.offer.Job, "why", k.slot.Why)
 		k.tenant.vacate(k.slot.Why)
+	case slot.Dismiss:
+		k.tenant.dismiss(k.slot.Why, k.farewell)
+	case slot.KeepPause:
+		if err := k.writeClaim(); err != nil {
+			k.log.Error("an agent that is started again will not know whether the job's user suspended it", diag.KeyError, err)
+		}
 	case slot.Kill:
 		k.tenant.kill(k.slot.Why)
 	case slot.Discard:
@@ -246,6 +256,9 @@ func (k *keeper) carryOut(ctx context.Context, e slot.Effect) {
 
 // paused says why the job is frozen, for the matchmaker; empty when it runs.
 func (k *keeper) paused() string {
+	if k.slot.ByUser {
+		return wire.PausedByUser
+	}
 	// A suspended job that leaves has not gone on in between.
 	if !k.slot.SuspendedAt.IsZero() && !k.slot.Touched {
 		return k.slot.Why

@@ -2,7 +2,6 @@ package startd
 
 import (
 	"context"
-	"strings"
 	"testing"
 
 	"skua/agent/starter"
@@ -16,12 +15,17 @@ import (
 // endedInit is an init whose job has ended.
 type endedInit struct {
 	Init
-	exit starter.Exit
+	exit    starter.Exit
+	scratch string
 }
 
 func (endedInit) Kill() error { return nil }
 
 func (endedInit) Close() {}
+
+func (i endedInit) Scratch() string { return i.scratch }
+
+func (endedInit) LimitsMemory() bool { return true }
 
 func (i endedInit) Exit() starter.Exit { return i.exit }
 
@@ -40,6 +44,7 @@ func TestJobOverItsMemoryIsHeld(t *testing.T) {
 	}
 	facts := classad.NewAd()
 	facts.SetInt("TotalMemory", 1000)
+	facts.SetInt("TotalDisk", 20<<10)
 	conn := bus.NewMemory().Connect("desk")
 	defer conn.Close()
 	d, err := New(Config{
@@ -50,18 +55,22 @@ func TestJobOverItsMemoryIsHeld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tn := newTenant(d.keepers[1], wire.Offer{Job: job.ID{Cluster: 7}})
-	if got := tn.limits(); got != (starter.Limits{}) {
+	k := d.keepers[1]
+	if got := k.limits(); got != (limits{}) {
 		t.Errorf("on a machine of which nothing is known the limits are %+v", got)
 	}
 	d.readFacts(t.Context())
-	if got, want := tn.limits(), int64(450<<20); got.Memory != want {
-		t.Errorf("the limit is %d bytes, want %d", got.Memory, want)
+	if got, want := k.limits(), (limits{Memory: 450 << 20, Disk: 9 << 20}); got != want {
+		t.Errorf("the limits are %+v, want %+v", got, want)
 	}
-	exit := starter.Exit{Signal: 9, OverMemory: true}
-	done, ok := tn.finish(t.Context(), endedInit{exit: exit}, exit)
-	if !ok || done.Outcome != wire.Hold || done.Code != job.HoldOutOfResources ||
-		!strings.Contains(done.Reason, "more memory than the 450 MiB that slot2@desk has") {
+	ad := classad.NewAd()
+	ad.SetString("Cmd", "x")
+	tn := newTenant(k, wire.Offer{Job: job.ID{Cluster: 7}, Ad: ad})
+	tn.limits = k.limits()
+	exit := starter.Exit{Signal: 9, OverMemory: true, Usage: starter.Usage{MaxRSS: 500 << 20}}
+	done, ok := tn.finish(t.Context(), endedInit{exit: exit, scratch: t.TempDir()}, exit)
+	if !ok || done.Outcome != wire.Hold || done.Code != job.HoldOutOfResources || done.Usage.MaxRSS != 500<<20 ||
+		done.Reason != "the job used 524.3 MB of memory, and slot2@desk allows 471.9 MB; request_memory asks for a slot with more" {
 		t.Errorf("the job's end is reported as %+v (%v)", done, ok)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"skua/agent/probe"
@@ -171,6 +172,7 @@ func (m *Machine) facts(dir string, can starter.Capabilities) Facts {
 		for _, what := range ours {
 			ad.SetBool(what, true)
 		}
+		ad.SetString("HasFileTransferPluginMethods", strings.Join(fetchable, ","))
 		ad.SetString("CondorVersion", speaks)
 		ad.SetBool("HasCheckpointing", can.Checkpoint)
 		if can.CriuVersion != "" {
@@ -181,8 +183,9 @@ func (m *Machine) facts(dir string, can starter.Capabilities) Facts {
 	}
 }
 
-// ours are abilities of every agent, by the names that HTCondor's submit language asks for.
-var ours = []string{"HasFileTransfer", "HasSelfCheckpointTransfers"}
+// ours are abilities of every agent, by the names that HTCondor's submit language asks for. The waiting
+// of HasJobDeferral is the matchmaker's: a job comes when its time has come.
+var ours = []string{"HasFileTransfer", "HasSelfCheckpointTransfers", "HasJobDeferral"}
 
 // speaks is the version of HTCondor whose job descriptions an agent understands, for the clauses that
 // submit adds to Requirements.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -82,6 +81,9 @@ func (t *tenant) fromBeginning(ctx context.Context) (Init, error) {
 	if err := t.stageIn(ctx, in.Scratch()); err != nil {
 		return in, err
 	}
+	if err := t.writeAds(in.Scratch()); err != nil {
+		return in, err
+	}
 	if err := in.Run(ctx, t.jobSpec()); err != nil {
 		return in, startError(ctx, err)
 	}
@@ -101,8 +103,12 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
 		}
 		return in, fmt.Errorf("%w: %w", errStaging, err)
 	}
+	t.moved(img.Bytes, 0)
 	if img.Kind == job.FileImage {
 		if err := t.stageInMissing(ctx, in.Scratch()); err != nil {
+			return in, err
+		}
+		if err := t.writeAds(in.Scratch()); err != nil {
 			return in, err
 		}
 		if err := in.Run(ctx, t.jobSpec()); err != nil {
@@ -139,22 +145,13 @@ func (t *tenant) open(ctx context.Context) (Init, error) {
 	lease := t.lease.Sub(t.k.d.cfg.Clock())
 	t.mu.Unlock()
 	in, err := t.k.d.cfg.Starter.Open(ctx, starter.ClaimSpec{
-		Claim: t.offer.Claim, Lease: lease, Network: starter.Network(t.k.d.cfg.Policy.Network), Shared: t.k.d.cfg.Policy.Shared,
-		Limits: t.limits(),
+		Claim: t.offer.Claim, Lease: lease, Network: starter.Network(t.k.d.cfg.Policy.Network), Shared: t.k.d.mounts(),
+		Limits: starter.Limits{Memory: t.limits.Memory},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start the claim's init: %w", err)
 	}
 	return in, nil
-}
-
-// limits are what the slot advertises: no job gets more of the machine than its owner grants.
-func (t *tenant) limits() starter.Limits {
-	mib, ok := t.k.d.cfg.Policy.SlotAd(t.k.d.facts.Load(), t.k.d.cfg.Slots).Int("Memory")
-	if !ok || mib <= 0 || mib > math.MaxInt64>>20 {
-		return starter.Limits{}
-	}
-	return starter.Limits{Memory: mib << 20}
 }
 
 // startError tells a job that cannot be started anywhere from one that this machine did not manage to
@@ -165,7 +162,7 @@ func startError(ctx context.Context, err error) error {
 			return err
 		}
 	}
-	return &holdError{job.HoldStartFailed, "the job cannot be started: " + err.Error()}
+	return &holdError{code: job.HoldStartFailed, reason: "the job cannot be started: " + err.Error()}
 }
 
 // again starts a job that saved its state and left with the agreed exit code.
@@ -181,25 +178,8 @@ func (t *tenant) jobSpec() starter.JobSpec {
 	return starter.JobSpec{
 		Job: t.offer.Job, Argv: t.cmd.Argv, Env: t.environment(),
 		Stdin: t.cmd.Stdin, Stdout: t.cmd.Stdout, Stderr: t.cmd.Stderr,
+		Core: t.cmd.Core, Stack: t.cmd.Stack,
 	}
-}
-
-// environment gives the job's variables: those it asked for, over those every job gets.
-func (t *tenant) environment() []string {
-	env := []string{
-		"PATH=/usr/local/bin:/usr/bin:/bin",
-		"HOME=" + job.ScratchPath,
-		"TMPDIR=/tmp",
-		"SKUA_SCRATCH_DIR=" + job.ScratchPath,
-		"_CONDOR_SCRATCH_DIR=" + job.ScratchPath,
-		"SKUA_JOB_ID=" + t.offer.Job.String(),
-	}
-	for _, e := range t.cmd.Env {
-		name, _, _ := strings.Cut(e, "=")
-		env = slices.DeleteFunc(env, func(have string) bool { return strings.HasPrefix(have, name+"=") })
-		env = append(env, e)
-	}
-	return env
 }
 
 // stageIn brings in all inputs.
@@ -221,6 +201,10 @@ func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*o
 		return fmt.Errorf("%w: %w", errStaging, err)
 	}
 	defer root.Close()
+	left, err := t.inputsLeft()
+	if err != nil {
+		return err
+	}
 	read, _ := t.capabilities()
 	for _, f := range t.offer.Inputs {
 		if have(root, f.Name) {
@@ -234,22 +218,75 @@ func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*o
 		if err := t.k.d.cfg.Files.Fetch(ctx, read, f, root); err != nil {
 			return fmt.Errorf("%w: input %s: %w", errStaging, f.Name, err)
 		}
+		t.moved(f.Size, 0)
+	}
+	for _, u := range t.cmd.Transfers.URLs {
+		n, err := t.download(ctx, root, u, left, have)
+		if err != nil {
+			return err
+		}
+		left -= n
+		t.moved(n, 0)
 	}
 	return nil
 }
 
 // stageOut stores what the job leaves: its standard streams, and the files that it declared or, if it
 // declared none, every file that is new or changed in the top of its scratch directory.
-func (t *tenant) stageOut(ctx context.Context, scratch string) ([]job.File, error) {
+func (t *tenant) stageOut(ctx context.Context, scratch string, exit starter.Exit) ([]job.File, error) {
 	root, err := os.OpenRoot(scratch)
 	if err != nil {
 		return nil, fmt.Errorf("bring out files: %w", err)
 	}
 	defer root.Close()
-	names, err := t.outputs(root)
-	if err != nil {
-		return nil, err
+	names := t.streams(root)
+	if tr := t.cmd.Transfers; !tr.OnSuccess || exit.Signal == 0 && exit.Code == tr.SuccessExit {
+		if names, err = t.outputs(root, names); err != nil {
+			return nil, err
+		}
 	}
+	return t.storeOutputs(ctx, root, names)
+}
+
+// bringStreams stores the standard streams of a job that is held, as far as there are any: what its user
+// will want to see first.
+func (t *tenant) bringStreams(ctx context.Context, in Init) []job.File {
+	if in == nil {
+		return nil
+	}
+	root, err := os.OpenRoot(in.Scratch())
+	if err != nil {
+		t.log.Warn("bring out the standard streams", diag.KeyError, err)
+		return nil
+	}
+	defer root.Close()
+	var files []job.File
+	err = t.insist(ctx, func() (err error) {
+		files, err = t.storeOutputs(ctx, root, t.streams(root))
+		return err
+	})
+	if err != nil {
+		t.log.Warn("bring out the standard streams", diag.KeyError, err)
+		return nil
+	}
+	return files
+}
+
+// streams names the standard streams that there are and that are to come back.
+func (t *tenant) streams(root *os.Root) []string {
+	var names []string
+	for _, s := range []struct {
+		name string
+		back bool
+	}{{job.StdoutFile, t.cmd.Transfers.Out}, {job.StderrFile, t.cmd.Transfers.Err && t.cmd.Stderr != job.StdoutFile}} {
+		if fi, err := root.Lstat(s.name); s.back && err == nil && fi.Mode().IsRegular() {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
+func (t *tenant) storeOutputs(ctx context.Context, root *os.Root, names []string) ([]job.File, error) {
 	var files []job.File
 	for _, name := range names {
 		f, err := t.storeOutput(ctx, root, name)
@@ -258,24 +295,57 @@ func (t *tenant) stageOut(ctx context.Context, scratch string) ([]job.File, erro
 		}
 		files = append(files, f)
 	}
+	for _, f := range files {
+		t.moved(0, f.Size)
+	}
 	return files, nil
 }
 
-func (t *tenant) outputs(root *os.Root) ([]string, error) {
-	names := []string{job.StdoutFile}
-	if t.cmd.Stderr != job.StdoutFile {
-		names = append(names, job.StderrFile)
-	}
+// outputs adds the job's outputs to the names of its standard streams.
+func (t *tenant) outputs(root *os.Root, names []string) ([]string, error) {
+	streams := len(names)
+	var err error
 	if list, ok := t.offer.Ad.Str("TransferOutput"); ok {
-		return declaredOutputs(root, names, strings.Split(list, ","))
+		names, err = declaredOutputs(root, names, strings.Split(list, ","))
+	} else {
+		names, err = t.newFiles(root, names)
 	}
+	if err != nil {
+		return nil, err
+	}
+	return names, t.checkOutputSize(root, names[streams:])
+}
+
+// checkOutputSize holds a job that makes more than it says it does at most.
+func (t *tenant) checkOutputSize(root *os.Root, names []string) error {
+	if t.cmd.Transfers.MaxOut < 0 {
+		return nil
+	}
+	var sum int64
+	for _, name := range names {
+		fi, err := root.Stat(name)
+		if err != nil {
+			return fmt.Errorf("bring out file %s: %w", name, err)
+		}
+		sum += fi.Size()
+	}
+	if sum > t.cmd.Transfers.MaxOut {
+		return &holdError{code: job.HoldOutputTooLarge, reason: fmt.Sprintf(
+			"the job's outputs are %s, and its max_transfer_output_mb allows %s", size(sum), size(t.cmd.Transfers.MaxOut))}
+	}
+	return nil
+}
+
+// newFiles adds the files that are new or changed.
+func (t *tenant) newFiles(root *os.Root, names []string) ([]string, error) {
+	streams := []string{job.StdoutFile, job.StderrFile}
 	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
 		return nil, fmt.Errorf("bring out files: %w", err)
 	}
 	for _, e := range entries {
 		fi, err := e.Info()
-		if err != nil || !e.Type().IsRegular() || slices.Contains(names, e.Name()) || strings.HasPrefix(e.Name(), "_condor_") {
+		if err != nil || !e.Type().IsRegular() || slices.Contains(streams, e.Name()) || strings.HasPrefix(e.Name(), "_condor_") || isAdFile(e.Name()) {
 			continue
 		}
 		if t.unchangedInput(e.Name(), fi) {
@@ -284,7 +354,7 @@ func (t *tenant) outputs(root *os.Root) ([]string, error) {
 		names = append(names, e.Name())
 	}
 	if len(names) > maxOutputs {
-		return nil, &holdError{job.HoldTransferOutput, fmt.Sprintf(
+		return nil, &holdError{code: job.HoldTransferOutput, reason: fmt.Sprintf(
 			"the job made %d files; at most %d come back: name those you want in transfer_output_files", len(names), maxOutputs)}
 	}
 	return names, nil
@@ -323,7 +393,7 @@ func declaredOutputs(root *os.Root, names, declared []string) ([]string, error) 
 					return tooManyDeclared(top)
 				}
 				if err != nil {
-					return &holdError{job.HoldTransferOutput, fmt.Sprintf("the output directory %s cannot be read: %v", name, err)}
+					return &holdError{code: job.HoldTransferOutput, reason: fmt.Sprintf("the output directory %s cannot be read: %v", name, err)}
 				}
 				if !e.Type().IsRegular() {
 					return nil
@@ -331,7 +401,7 @@ func declaredOutputs(root *os.Root, names, declared []string) ([]string, error) 
 				return add(name)
 			})
 		default:
-			err = &holdError{job.HoldTransferOutput, fmt.Sprintf(
+			err = &holdError{code: job.HoldTransferOutput, subcode: errnoNoEntry, reason: fmt.Sprintf(
 				"the job declared the output %s and did not make it; it left %s", top, whatIsThere(root))}
 		}
 		if err != nil {
@@ -341,8 +411,11 @@ func declaredOutputs(root *os.Root, names, declared []string) ([]string, error) 
 	return names, nil
 }
 
+// errnoNoEntry is ENOENT, which HTCondor gives as the subcode of a missing output.
+const errnoNoEntry = 2
+
 func tooManyDeclared(top string) error {
-	return &holdError{job.HoldTransferOutput, fmt.Sprintf(
+	return &holdError{code: job.HoldTransferOutput, reason: fmt.Sprintf(
 		"with what is in %s the job's outputs are more than %d files: have the job pack them into an archive", top, maxOutputs)}
 }
 
@@ -357,7 +430,7 @@ func whatIsThere(root *os.Root) string {
 	more := 0
 	for _, e := range entries {
 		switch name := e.Name(); {
-		case strings.HasPrefix(name, "_condor_"):
+		case strings.HasPrefix(name, "_condor_") || strings.HasPrefix(name, ".skua-") || isAdFile(name):
 		case len(names) == most:
 			more++
 		case e.IsDir():
@@ -414,6 +487,9 @@ func (t *tenant) storeImage(ctx context.Context, in Init, names []string) (diges
 		digest, size, err = t.k.d.cfg.Files.StoreImage(ctx, write, t.offer.Key, tree(in), names)
 		return err
 	})
+	if err == nil {
+		t.moved(0, size)
+	}
 	return digest, size, err
 }
 

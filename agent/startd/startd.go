@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -48,6 +49,8 @@ type Config struct {
 	Bump     time.Duration  // see slot.Config; 0 means one second
 	Log      *slog.Logger   // nil means no logging
 	LookEach time.Duration  // how often the policy looks at a slot with a job; 0 means one second
+
+	MeasureEach time.Duration // how often a job's scratch directory is measured at most; 0 means a minute
 }
 
 // Facts gives the machine's part of the slots' ads.
@@ -85,6 +88,8 @@ type Init interface {
 	Thaw() error
 	Grant(remaining time.Duration) error
 	Checkpoint(ctx context.Context, keep bool) (checkpoint.Stats, error)
+	Look(ctx context.Context, limit int64) (starter.Reading, error)
+	LimitsMemory() bool // the kernel keeps the job to its memory
 	Signal(sig int) error
 	Kill() error
 	Done() <-chan struct{}
@@ -94,14 +99,16 @@ type Init interface {
 
 // Daemon is the agent of one machine.
 type Daemon struct {
-	cfg     Config
-	log     *slog.Logger
-	owner   *presence
-	load    *loadMeter
-	keepers []*keeper
-	adNow   chan struct{}              // wakes the advertiser
-	facts   atomic.Pointer[classad.Ad] // the machine's part of the ads
-	leaving atomic.Bool                // Vacate has begun: no offer is taken any more
+	cfg      Config
+	log      *slog.Logger
+	owner    *presence
+	load     *loadMeter
+	web      *http.Client // fetches inputs that are named by URLs
+	keepers  []*keeper
+	adNow    chan struct{}              // wakes the advertiser
+	facts    atomic.Pointer[classad.Ad] // the machine's part of the ads
+	unshared atomic.Bool                // a shared directory of the policy is missing
+	leaving  atomic.Bool                // Vacate has begun: no offer is taken any more
 }
 
 // New checks the configuration. It starts nothing.
@@ -121,6 +128,9 @@ func New(cfg Config) (*Daemon, error) {
 	if cfg.LookEach == 0 {
 		cfg.LookEach = time.Second
 	}
+	if cfg.MeasureEach == 0 {
+		cfg.MeasureEach = time.Minute
+	}
 	d := &Daemon{cfg: cfg, log: cfg.Log, adNow: make(chan struct{}, 1)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
@@ -128,6 +138,7 @@ func New(cfg Config) (*Daemon, error) {
 	d.facts.Store(classad.NewAd())
 	d.owner = newPresence(cfg.Bump)
 	d.load = newLoadMeter()
+	d.web = newWeb(checkAddress)
 	for i := range cfg.Slots {
 		d.keepers = append(d.keepers, newKeeper(d, i+1))
 	}

@@ -31,10 +31,12 @@ func TestMoveInto(t *testing.T) {
 }
 
 func TestEnvironmentPrefersTheJobs(t *testing.T) {
-	var tn tenant
+	tn := tenant{k: &keeper{name: "slot1@desk7"}}
+	tn.cmd.CPUs = 2
 	tn.cmd.Env = []string{"PATH=/opt/bin", "SEED=4"}
 	env := tn.environment()
-	if !slices.Contains(env, "PATH=/opt/bin") || !slices.Contains(env, "SEED=4") || !slices.Contains(env, "HOME=/scratch") {
+	if !slices.Contains(env, "PATH=/opt/bin") || !slices.Contains(env, "SEED=4") || !slices.Contains(env, "HOME=/scratch") ||
+		!slices.Contains(env, "OMP_NUM_THREADS=2") || !slices.Contains(env, "_CONDOR_SLOT=slot1") {
 		t.Errorf("the environment is %q", env)
 	}
 	if slices.ContainsFunc(env, func(e string) bool { return e == "PATH=/usr/local/bin:/usr/bin:/bin" }) {

@@ -55,20 +55,48 @@ func (d *Daemon) onControl(m bus.Msg) {
 		return
 	}
 	for _, k := range d.keepers {
-		if c.Claim == "" || k.state().Tenancy.Claim != c.Claim {
-			continue
-		}
-		switch c.Do {
-		case wire.KillClaim:
-			k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.Gone{At: at, Claim: c.Claim} })
-		case wire.VacateClaim:
-			k.post(func(at time.Time, _ job.Instant) slot.Event {
-				return slot.VacateAsked{At: at, Why: "it was asked to leave"}
-			})
-		default:
-			d.log.Warn("control of an unknown kind", "do", c.Do)
+		if c.Claim != "" && k.state().Tenancy.Claim == c.Claim {
+			k.post(func(at time.Time, now job.Instant) slot.Event { return k.controlled(c, at, now) })
+			return
 		}
 	}
+	if c.Do == wire.PeekClaim {
+		d.peeked(wire.Peeked{ID: c.ID, Fail: wire.Fail(errNotRunning)})
+	}
+}
+
+// controlled turns a control of the matchmaker into the slot's event. It runs on the keeper's goroutine.
+func (k *keeper) controlled(c wire.Control, at time.Time, now job.Instant) slot.Event {
+	if k.slot.Tenancy.Claim != c.Claim || k.tenant == nil {
+		return slot.Tick{At: at, Now: now} // it has ended meanwhile
+	}
+	switch c.Do {
+	case wire.KillClaim:
+		k.log.Info("job is withdrawn", diag.KeyJob, c.Job, "why", c.For)
+		signal, grace := k.tenant.farewell(c.For)
+		k.farewell = signal
+		return slot.Withdrawn{At: at, Claim: c.Claim, Why: withdrawn[c.For], Grace: grace}
+	case wire.VacateClaim:
+		return slot.VacateAsked{At: at, Claim: c.Claim, Why: "it was asked to leave"}
+	case wire.EvictClaim:
+		return slot.VacateAsked{At: at, Claim: c.Claim, Why: "it was told to leave at once", Now: true}
+	case wire.SuspendClaim:
+		return slot.SuspendAsked{At: at, Claim: c.Claim}
+	case wire.ContinueClaim:
+		return slot.ContinueAsked{At: at, Claim: c.Claim}
+	case wire.PeekClaim:
+		k.peek(c)
+	default:
+		k.log.Warn("control of an unknown kind", "do", c.Do)
+	}
+	return slot.Tick{At: at, Now: now}
+}
+
+// withdrawn is why a job leaves whose user has no use for it any more.
+var withdrawn = map[wire.Cause]string{
+	"":             "its claim was withdrawn",
+	wire.ForRemove: "it was removed",
+	wire.ForHold:   "it was held",
 }
 
 // offered turns an offer into the slot's event. It runs on the keeper's goroutine.
@@ -128,11 +156,13 @@ func (k *keeper) refuse(offer wire.Offer, why string) {
 	}
 }
 
-// ask sends a request about the claim and posts the grant that answers it. Silence is met by the
-// tenancy's own timer, which asks again.
-func (k *keeper) ask(ctx context.Context, verb string, message any) {
-	sent, claim, patience := k.d.cfg.Clock(), k.slot.Tenancy.Claim, k.cfg.Terms.Resend
+// ask sends a request about the claim, which message makes beside the keeper, and posts the grant that
+// answers it. Silence is met by the tenancy's own timer, which asks again.
+func (k *keeper) ask(ctx context.Context, verb string, message func() any) {
+	claim, patience := k.slot.Tenancy.Claim, k.cfg.Terms.Resend
 	k.wg.Go(func() {
+		message := message()
+		sent := k.d.cfg.Clock()
 		g, err := request[wire.Grant](ctx, k.d, patience, verb, message)
 		if err != nil {
 			k.log.Debug("no answer about the claim", "verb", verb, diag.KeyError, err)
@@ -144,6 +174,11 @@ func (k *keeper) ask(ctx context.Context, verb string, message any) {
 			}
 			return k.granted(g, claim, sent, at, now)
 		})
+		if g.Do != "" { // a control that may have been missed
+			k.post(func(at time.Time, now job.Instant) slot.Event {
+				return k.controlled(wire.Control{ClaimRef: wire.ClaimRef{Claim: claim}, Do: g.Do}, at, now)
+			})
+		}
 	})
 }
 

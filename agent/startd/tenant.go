@@ -3,7 +3,6 @@ package startd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -24,11 +23,14 @@ type tenant struct {
 	dir   string
 	log   *slog.Logger
 	cmd   job.Command
+	bad   error // why there is no cmd
 
+	limits   limits
 	patience time.Duration // how long to wait for an answer of the matchmaker
 
 	running atomic.Pointer[Init] // set while there is a job to freeze
-	leave   chan string          // a wish to leave, with the reason; holds one
+	leave   chan departure       // a wish to leave; holds one
+	over    chan *holdError      // that the job has more than it may; holds one
 	cancel  context.CancelCauseFunc
 	ended   chan struct{} // closed when the work is over, or will never begin
 
@@ -39,7 +41,21 @@ type tenant struct {
 	frozen  bool        // the keeper wants the job to stand still
 	lease   job.Instant // when the lease ends, as far as is known
 	brought job.Usage   // what the job had used when it came here, in its image
+	used    job.Usage   // peaks and traffic so far, and the rest as last seen
 	report  wire.Done
+
+	walked   time.Time     // when the scratch directory was last measured
+	walkTook time.Duration //
+
+	walking atomic.Bool   // somebody measures the scratch directory
+	peeks   chan struct{} // as many as may be under way
+}
+
+// departure is a wish to have the job leave.
+type departure struct {
+	why string
+	// farewell is the signal that a job gets which was removed or held; 0 for one that goes on elsewhere.
+	farewell int
 }
 
 // Why a tenant's work was cut short. Anything else means that the agent stops and the job lives on.
@@ -50,13 +66,16 @@ type killedError struct{ why string }
 func (e *killedError) Error() string { return e.why }
 
 func newTenant(k *keeper, offer wire.Offer) *tenant {
-	return &tenant{
+	t := &tenant{
 		k: k, offer: offer, dir: k.d.claimDir(offer.Claim),
 		log:   k.log.With(diag.KeyJob, offer.Job.String(), diag.KeyEpoch, offer.Epoch),
-		leave: make(chan string, 1), ended: make(chan struct{}),
+		leave: make(chan departure, 1), over: make(chan *holdError, 1), ended: make(chan struct{}),
 		cancel: func(error) {}, patience: k.cfg.Terms.Resend,
 		read: offer.Read, write: offer.Write,
+		peeks: make(chan struct{}, maxPeeks),
 	}
+	t.cmd, t.bad = job.CommandOf(offer.Ad)
+	return t
 }
 
 // start begins the work. The claim has been granted.
@@ -87,22 +106,31 @@ func (t *tenant) begin(ctx context.Context, in Init) {
 // work does everything from the job's files to its report. It is false when there is nothing to
 // report: the claim is gone, or the agent stops and the job lives on.
 func (t *tenant) work(ctx context.Context, in Init) (wire.Done, bool) {
-	var err error
-	if t.cmd, err = job.CommandOf(t.offer.Ad); err != nil {
-		return hold(job.HoldStartFailed, err.Error()), true
+	if t.bad != nil {
+		return hold(job.HoldStartFailed, t.bad.Error()), true
 	}
 	if in == nil {
+		var err error
 		if in, err = t.prepare(ctx); err != nil {
 			return t.failed(ctx, in, err)
 		}
 	}
 	defer t.running.Store(nil)
+	look := time.NewTicker(t.lookEach(in))
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return t.failed(ctx, in, ctx.Err())
-		case why := <-t.leave:
-			return t.depart(ctx, in, why)
+		case d := <-t.leave:
+			if d.farewell != 0 {
+				return t.dismissed(ctx, in, d.why, d.farewell)
+			}
+			return t.depart(ctx, in, d.why)
+		case err := <-t.over:
+			return t.failed(ctx, in, err)
+		case <-look.C:
+			t.look(ctx, in)
 		case <-in.Done():
 			exit := in.Exit()
 			if t.savedItself(exit) {
@@ -137,7 +165,10 @@ func (t *tenant) failed(ctx context.Context, in Init, err error) (wire.Done, boo
 		return wire.Done{}, false
 	case errors.As(err, &held):
 		done := hold(held.code, held.reason)
+		done.SubCode = held.subcode
 		done.Usage = t.end(in)
+		done.Outputs = t.bringStreams(ctx, in)
+		done.Usage.Sent = t.traffic().Sent
 		return done, true
 	default:
 		t.log.Warn("the claim fails", diag.KeyError, err)
@@ -152,13 +183,15 @@ func (t *tenant) finish(ctx context.Context, in Init, exit starter.Exit) (wire.D
 		return t.failed(ctx, in, errors.New(exit.Err))
 	}
 	if exit.OverMemory {
-		return t.failed(ctx, in, &holdError{job.HoldOutOfResources, fmt.Sprintf(
-			"the job took more memory than the %d MiB that %s has for it; request_memory asks for a slot with more",
-			t.limits().Memory>>20, t.k.name)})
+		t.peak(starter.Reading{Memory: t.limits.Memory}, 0)
+		return t.failed(ctx, in, t.overMemory(max(t.limits.Memory, exit.Usage.MaxRSS)))
+	}
+	if failed := exit.Signal != 0 || exit.Code != 0; failed && !in.LimitsMemory() && t.limits.Memory > 0 && exit.Usage.MaxRSS > t.limits.Memory {
+		return t.failed(ctx, in, t.overMemory(exit.Usage.MaxRSS))
 	}
 	var outputs []job.File
 	err := t.insist(ctx, func() (err error) {
-		outputs, err = t.stageOut(ctx, in.Scratch())
+		outputs, err = t.stageOut(ctx, in.Scratch(), exit)
 		return err
 	})
 	if err != nil {
@@ -184,22 +217,8 @@ func (t *tenant) end(in Init) job.Usage {
 	}
 	<-in.Done() // Kill does not return before nothing of the job is left
 	in.Close()
+	t.measureDisk(in)
 	return t.sinceStart(in.Exit().Usage)
-}
-
-// sinceStart is the part of a usage that fell to this claim: an init counts from the job's very
-// beginning, images included.
-func (t *tenant) sinceStart(u starter.Usage) job.Usage {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return job.Usage{
-		UserCPU: max(0, u.User-t.brought.UserCPU), SysCPU: max(0, u.System-t.brought.SysCPU),
-		Wall: max(0, u.Wall-t.brought.Wall), MaxRSS: u.MaxRSS,
-	}
-}
-
-func jobUsage(u starter.Usage) job.Usage {
-	return job.Usage{UserCPU: u.User, SysCPU: u.System, Wall: u.Wall, MaxRSS: u.MaxRSS}
 }
 
 // conclude completes the report and puts it on disk.
@@ -228,9 +247,41 @@ func (t *tenant) vacate(why string) {
 		t.kill(why)
 		return
 	}
+	t.part(departure{why: why})
+}
+
+// dismiss asks the job to end, with the signal that it wants when its user has removed or held it.
+func (t *tenant) dismiss(why string, signal int) {
+	if t.running.Load() == nil {
+		t.kill(why)
+		return
+	}
+	t.part(departure{why, signal})
+}
+
+func (t *tenant) part(d departure) {
 	select {
-	case t.leave <- why:
+	case t.leave <- d:
 	default: // it is leaving already
+	}
+}
+
+// farewell is the signal that the job wants before it is ended for a cause, and how long it may take
+// then. Without one it is ended at once.
+func (t *tenant) farewell(cause wire.Cause) (signal int, wait time.Duration) {
+	switch cause {
+	case wire.ForRemove:
+		signal = t.cmd.Stop.Removed
+	case wire.ForHold:
+		signal = t.cmd.Stop.Held
+	}
+	switch most := t.k.cfg.MaxVacate; {
+	case signal == 0:
+		return 0, 0
+	case t.cmd.Stop.Wait == 0:
+		return signal, most
+	default:
+		return signal, min(t.cmd.Stop.Wait, most)
 	}
 }
 
@@ -334,13 +385,11 @@ func (t *tenant) capabilities() (read, write string) {
 	return t.read, t.write
 }
 
-// usage is what the job has used so far. It is known once the job has ended.
-func (t *tenant) usage() job.Usage { return job.Usage{} }
-
 // holdError says that a person must look at the job before it can run.
 type holdError struct {
-	code   int
-	reason string
+	code    int
+	subcode int
+	reason  string
 }
 
 func (e *holdError) Error() string { return e.reason }

@@ -239,6 +239,22 @@ func (i *Init) Checkpoint(ctx context.Context, keep bool) (checkpoint.Stats, err
 	return *m.Stats, nil
 }
 
+// Look says what the running job has used and uses. Memory that processes share is counted for each of
+// them, unless the sum is more than limit: then it is counted exactly, which takes longer.
+func (i *Init) Look(ctx context.Context, limit int64) (Reading, error) {
+	m, err := i.call(ctx, &message{Op: opLook, Limit: limit})
+	if err == nil && m.Reading == nil {
+		err = errors.New("the init did not say")
+	}
+	if err != nil {
+		return Reading{}, fmt.Errorf("look at claim %s: %w", i.claim, err)
+	}
+	return *m.Reading, nil
+}
+
+// LimitsMemory reports whether the kernel keeps the job to its memory.
+func (i *Init) LimitsMemory() bool { return i.cg != nil && i.cg.hasMemory() }
+
 // Signal sends a signal to the job's first process. A frozen job gets it when it is thawed.
 func (i *Init) Signal(sig int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), freezeLimit)

@@ -208,7 +208,8 @@ func (p *pid1) describe(j *running) (checkpoint.Meta, error) {
 	if err != nil {
 		return checkpoint.Meta{}, err
 	}
-	used := j.used.Plus(liveUsage())
+	live, _ := liveUsage()
+	used := j.used.Plus(live)
 	used.Wall += bootClock() - j.started
 	mono, boot := p.clock.now()
 	return checkpoint.Meta{
@@ -380,36 +381,6 @@ func outsideTree(root int) error {
 		}
 	}
 	return nil
-}
-
-// liveUsage adds up what the living processes of the job have used.
-func liveUsage() (u Usage) {
-	for _, pid := range pids() {
-		if pid == 1 {
-			continue
-		}
-		st, err := readStat(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue
-		}
-		u = u.Plus(Usage{User: st.cpu, System: st.sys, MaxRSS: peakRSS(pid)})
-	}
-	return u
-}
-
-// peakRSS reads VmHWM, in bytes.
-func peakRSS(pid int) int64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
-			return kb << 10
-		}
-	}
-	return 0
 }
 
 // readMeta reads the description of the image in the image directory.

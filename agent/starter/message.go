@@ -33,6 +33,7 @@ const (
 	opFreeze     = "freeze"     // answered when the last thread has stopped
 	opThaw       = "thaw"       //
 	opCheckpoint = "checkpoint" // answered with Stats
+	opLook       = "look"       // answered with Reading, exact if more memory than Limit is in use
 	opSignal     = "signal"     // send Signal to the job's first process
 	opQuit       = "quit"       // end, if no job is running
 )
@@ -50,6 +51,7 @@ type message struct {
 	LeaseMS   int64    `json:"lease_ms,omitempty"`
 	TimeoutMS int64    `json:"timeout_ms,omitempty"`
 	Signal    int      `json:"signal,omitempty"`
+	Limit     int64    `json:"limit,omitempty"`
 	Keep      bool     `json:"keep,omitempty"`
 	Job       *JobSpec `json:"job,omitempty"`
 
@@ -58,6 +60,8 @@ type message struct {
 	Status *status           `json:"status,omitempty"`
 	Stats  *checkpoint.Stats `json:"stats,omitempty"`
 	Exit   *Exit             `json:"exit,omitempty"`
+
+	Reading *Reading `json:"reading,omitempty"`
 }
 
 // status is what a newly connected agent learns.

@@ -146,7 +146,7 @@ func (p *pid1) setup() (*net.UnixListener, error) {
 	now := bootClock()
 	p.lease, p.lastBeat = now+p.cfg.Lease, now
 	unix.Umask(0o022)
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+	if err := lowerLimit(0, unix.RLIMIT_CORE, 0); err != nil { // a job that wants core files gets a limit of its own
 		return l, fmt.Errorf("forbid core files: %w", err)
 	}
 	if p.cgTree, err = enterSandbox(&p.cfg); err != nil {
@@ -315,6 +315,8 @@ func (p *pid1) handle(m *message) {
 		return
 	case opThaw:
 		err = p.thaw()
+	case opLook:
+		answer.Reading, err = p.look(m.Limit)
 	case opSignal:
 		err = p.signal(m.Signal)
 	case opRun, opResume, opCheckpoint:
@@ -400,6 +402,22 @@ func (p *pid1) status() *status {
 		s.Job = p.exit.Job
 	}
 	return s
+}
+
+// look reads what the job has used and uses.
+func (p *pid1) look(limit int64) (*Reading, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.job == nil {
+		return nil, ErrNoJob
+	}
+	live, memory := liveUsage()
+	if memory > limit {
+		memory = exactMemory()
+	}
+	r := &Reading{Used: p.job.used.Plus(live), Memory: memory}
+	r.Used.Wall += bootClock() - p.job.started
+	return r, nil
 }
 
 func (p *pid1) signal(sig int) error {

@@ -51,7 +51,7 @@ func (p *pid1) start(spec JobSpec) error {
 
 	p.reaping.Lock()
 	defer p.reaping.Unlock()
-	pid, err := p.spawn(path, spec.Argv, &syscall.ProcAttr{
+	pid, err := p.spawn(path, spec, &syscall.ProcAttr{
 		Dir:   ScratchPath,
 		Env:   env,
 		Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd()},
@@ -90,7 +90,7 @@ func (p *pid1) prepare() error {
 
 // spawn starts a process and prepares it, stopped before its first instruction, for the life of a
 // job. Called on the first thread with reaping held.
-func (p *pid1) spawn(path string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+func (p *pid1) spawn(path string, spec JobSpec, attr *syscall.ProcAttr) (pid int, err error) {
 	attr.Sys = &syscall.SysProcAttr{Setsid: true, Ptrace: true}
 	if p.cfg.Mapped {
 		attr.Sys.Credential = &syscall.Credential{Uid: jobID, Gid: jobID}
@@ -105,14 +105,14 @@ func (p *pid1) spawn(path string, argv []string, attr *syscall.ProcAttr) (pid in
 	restore := setOOMScore("self", jobOOMScore)
 	defer restore()
 
-	pid, err = syscall.ForkExec(path, argv, attr)
+	pid, err = syscall.ForkExec(path, spec.Argv, attr)
 	if err != nil {
-		return 0, fmt.Errorf("execute %s: %w", argv[0], err)
+		return 0, fmt.Errorf("execute %s: %w", spec.Argv[0], err)
 	}
-	if err := p.ready(pid); err != nil {
+	if err := p.ready(pid, spec); err != nil {
 		_ = unix.Kill(pid, unix.SIGKILL)
 		_, _, _, _ = wait(pid, 0)
-		return 0, fmt.Errorf("prepare the process of %s: %w", argv[0], err)
+		return 0, fmt.Errorf("prepare the process of %s: %w", spec.Argv[0], err)
 	}
 	return pid, nil
 }
@@ -121,7 +121,7 @@ func (p *pid1) spawn(path string, argv []string, attr *syscall.ProcAttr) (pid in
 const secureNoRoot = 1<<0 | 1<<2 | 1<<6
 
 // ready waits until the traced child pid stands at its first instruction, prepares it and lets go.
-func (p *pid1) ready(pid int) error {
+func (p *pid1) ready(pid int, spec JobSpec) error {
 	for {
 		got, ws, _, err := wait(pid, 0)
 		if err != nil {
@@ -141,10 +141,12 @@ func (p *pid1) ready(pid int) error {
 	}
 	humble(pid)
 	if p.cfg.Memory > 0 {
-		lim := &unix.Rlimit{Cur: uint64(p.cfg.Memory), Max: uint64(p.cfg.Memory)}
-		if err := unix.Prlimit(pid, unix.RLIMIT_DATA, lim, nil); err != nil {
+		if err := limit(pid, unix.RLIMIT_DATA, uint64(p.cfg.Memory)); err != nil {
 			return fmt.Errorf("limit memory: %w", err)
 		}
+	}
+	if err := spec.setLimits(pid); err != nil {
+		return err
 	}
 	if p.hasCgroup() {
 		if err := writeAt0(fdProcs, strconv.AppendInt(nil, int64(pid), 10)); err != nil {
@@ -152,6 +154,42 @@ func (p *pid1) ready(pid int) error {
 		}
 	}
 	return os.NewSyscallError("ptrace", unix.PtraceDetach(pid))
+}
+
+// setLimits gives the process the limits that the job asks for, as far as the machine allows them.
+func (s JobSpec) setLimits(pid int) error {
+	core := uint64(s.Core)
+	if s.Core < 0 {
+		core = unix.RLIM_INFINITY
+	}
+	if err := limit(pid, unix.RLIMIT_CORE, core); err != nil {
+		return fmt.Errorf("limit core files: %w", err)
+	}
+	if s.Stack > 0 {
+		if err := lowerLimit(pid, unix.RLIMIT_STACK, s.Stack); err != nil {
+			return fmt.Errorf("limit the stack: %w", err)
+		}
+	}
+	return nil
+}
+
+// limit sets what a process may have of a resource for good, if it may not have less already.
+func limit(pid, resource int, n uint64) error {
+	var old unix.Rlimit
+	if err := unix.Prlimit(pid, resource, nil, &old); err != nil {
+		return os.NewSyscallError("prlimit", err)
+	}
+	most := min(n, old.Max)
+	return os.NewSyscallError("prlimit", unix.Prlimit(pid, resource, &unix.Rlimit{Cur: most, Max: most}, nil))
+}
+
+// lowerLimit sets what a process, 0 for this one, has of a resource. What it may have at most stays.
+func lowerLimit(pid, resource int, n int64) error {
+	var old unix.Rlimit
+	if err := unix.Prlimit(pid, resource, nil, &old); err != nil {
+		return os.NewSyscallError("prlimit", err)
+	}
+	return os.NewSyscallError("prlimit", unix.Prlimit(pid, resource, &unix.Rlimit{Cur: min(uint64(n), old.Max), Max: old.Max}, nil))
 }
 
 // humble gives the process the lowest claim to the processor.

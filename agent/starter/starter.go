@@ -92,8 +92,11 @@ const (
 
 // Limits bound what a job takes. Zero means no limit.
 type Limits struct {
-	Memory int64 // bytes; of all processes where there is a memory controller, else of each one's data
-	Pids   int   // processes and threads, where there is a pids controller
+	// Memory is in bytes. Where there is a memory controller the kernel keeps all processes of the job
+	// to it together; see [Init.LimitsMemory]. Elsewhere whoever wants it kept has to look, and each
+	// process gets twice as much data at most.
+	Memory int64
+	Pids   int // processes and threads, where there is a pids controller
 }
 
 // ClaimSpec describes the claim to open.
@@ -115,6 +118,15 @@ type JobSpec struct {
 	Stdin  string `json:"stdin,omitempty"`
 	Stdout string `json:"stdout,omitempty"`
 	Stderr string `json:"stderr,omitempty"`
+
+	Core  int64 `json:"core,omitempty"`  // bytes that a core file may have; 0 for none, negative for any number
+	Stack int64 `json:"stack,omitempty"` // bytes of stack; 0 for what the machine gives
+}
+
+// Reading is how much a running job has used and uses.
+type Reading struct {
+	Used   Usage
+	Memory int64 // bytes that its processes have now together, without what they only have of files
 }
 
 // Usage is what a job has consumed, on all machines where it ran.

@@ -134,7 +134,7 @@ func (s *Starter) Open(ctx context.Context, spec ClaimSpec) (_ *Init, err error)
 
 	cfg := initConfig{
 		V: protocol, Claim: spec.Claim, Lease: spec.Lease, Network: spec.Network,
-		Criu: s.criu, Mapped: s.mapped, Memory: spec.Limits.Memory, Shared: spec.Shared,
+		Criu: s.criu, Mapped: s.mapped, Memory: 2 * spec.Limits.Memory, Shared: spec.Shared,
 	}
 	var cg *jobCgroup
 	if s.cgroups != "" {

@@ -60,6 +60,10 @@ func (*Init) Checkpoint(context.Context, bool) (checkpoint.Stats, error) {
 	return checkpoint.Stats{}, errors.ErrUnsupported
 }
 
+func (*Init) Look(context.Context, int64) (Reading, error) { return Reading{}, errors.ErrUnsupported }
+
+func (*Init) LimitsMemory() bool { return false }
+
 func (*Init) Signal(int) error { return errors.ErrUnsupported }
 
 func (*Init) Kill() error { return errors.ErrUnsupported }

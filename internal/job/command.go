@@ -28,15 +28,20 @@ type Command struct {
 
 	CheckpointExit int  // exit code that says "I saved my state, start me again"
 	SelfCheckpoint bool // CheckpointExit means something
-	StopSignal     int  // asks the job to leave (kill_sig); SIGTERM by default
+
+	Stop      Stop
+	Transfers Transfers
+
+	CPUs  int64 // RequestCpus, at least 1
+	Core  int64 // bytes that a core file may have; 0 for none, negative for any number
+	Stack int64 // bytes of stack; 0 for the machine's usual ones
 }
 
-const sigterm = 15
-
 // CommandOf reads the command from a job's ad: Cmd, Args or Arguments, Env or Environment, In, Out,
-// Err, TransferExecutable, SuccessCheckpointExitCode, KillSig.
+// Err, TransferExecutable, SuccessCheckpointExitCode, RequestCpus, CoreSize, StackSize, and what [Stop]
+// and [Transfers] are made of.
 func CommandOf(ad *classad.Ad) (Command, error) {
-	c := Command{StopSignal: sigterm, Stdout: StdoutFile, Stderr: StderrFile}
+	c := Command{Stdout: StdoutFile, Stderr: StderrFile, Transfers: transfersOf(ad), CPUs: 1}
 	cmd, ok := ad.Str("Cmd")
 	if !ok || cmd == "" {
 		return c, fmt.Errorf("the job has no Cmd")
@@ -81,16 +86,18 @@ func CommandOf(ad *classad.Ad) (Command, error) {
 	} else if n, ok := ad.Int("CheckpointExitCode"); ok {
 		c.CheckpointExit, c.SelfCheckpoint = int(n), true
 	}
-	if name, ok := ad.Str("KillSig"); ok {
-		n, err := ParseSignal(name)
-		if err != nil {
-			return c, fmt.Errorf("attribute KillSig: %w", err)
-		}
-		c.StopSignal = n
-	} else if n, ok := ad.Int("KillSig"); ok && n > 0 && n < 65 {
-		c.StopSignal = int(n)
+	if n, ok := ad.Int("RequestCpus"); ok && n > 1 {
+		c.CPUs = n
 	}
-	return c, nil
+	if n, ok := ad.Int("CoreSize"); ok {
+		c.Core = n
+	}
+	if n, ok := ad.Int("StackSize"); ok && n > 0 {
+		c.Stack = n
+	}
+	var err error
+	c.Stop, err = stopOf(ad)
+	return c, err
 }
 
 // SplitArgs splits a string in HTCondor's new argument form: blanks separate, single quotes group,
@@ -124,19 +131,4 @@ func SplitArgs(s string) ([]string, error) {
 		args = append(args, word.String())
 	}
 	return args, nil
-}
-
-// signals are the numbers of Linux. A job's ad holds names, since numbers differ between systems.
-var signals = map[string]int{
-	"HUP": 1, "INT": 2, "QUIT": 3, "ABRT": 6, "KILL": 9, "USR1": 10, "USR2": 12, "PIPE": 13,
-	"ALRM": 14, "TERM": sigterm, "CONT": 18, "STOP": 19, "TSTP": 20,
-}
-
-// ParseSignal reads a signal's name, with or without SIG, as a number of Linux.
-func ParseSignal(name string) (int, error) {
-	n, ok := signals[strings.TrimPrefix(strings.ToUpper(name), "SIG")]
-	if !ok {
-		return 0, fmt.Errorf("%q is not the name of a signal", name)
-	}
-	return n, nil
 }

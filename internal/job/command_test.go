@@ -1,8 +1,10 @@
 package job_test
 
 import (
+	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"skua/internal/job"
 	"skua/policy/classad"
@@ -15,7 +17,9 @@ func TestCommandOf(t *testing.T) {
 	}{
 		{
 			"a transferred executable runs from scratch", `Cmd = "/home/ada/sim"`,
-			func(c job.Command) bool { return slices.Equal(c.Argv, []string{"./sim"}) && c.StopSignal == 15 },
+			func(c job.Command) bool {
+				return slices.Equal(c.Argv, []string{"./sim"}) && c.Stop == job.Stop{Signal: 15} && c.CPUs == 1
+			},
 		},
 		{
 			"one that stays where it is", "Cmd = \"/usr/bin/python3\"\nTransferExecutable = false\nArgs = \"a  b\"",
@@ -35,7 +39,48 @@ func TestCommandOf(t *testing.T) {
 		},
 		{
 			"a job that saves itself", "Cmd = \"x\"\nSuccessCheckpointExitCode = 85\nKillSig = \"SIGUSR1\"",
-			func(c job.Command) bool { return c.SelfCheckpoint && c.CheckpointExit == 85 && c.StopSignal == 10 },
+			func(c job.Command) bool { return c.SelfCheckpoint && c.CheckpointExit == 85 && c.Stop.Signal == 10 },
+		},
+		{
+			"a job that wants to be asked before it goes", "Cmd = \"x\"\nRemoveKillSig = \"SIGINT\"\nHoldKillSig = 1\nKillSigTimeout = 20",
+			func(c job.Command) bool {
+				return c.Stop == job.Stop{Signal: 15, Removed: 2, Held: 1, Wait: 20 * time.Second}
+			},
+		},
+		{
+			"graceful removal by the ordinary signal", "Cmd = \"x\"\nKillSig = \"SIGINT\"\nWantGracefulRemoval = true\nJobMaxVacateTime = 60 + 30\nKillSigTimeout = 20",
+			func(c job.Command) bool {
+				return c.Stop == job.Stop{Signal: 2, Asked: true, Removed: 2, Wait: 90 * time.Second}
+			},
+		},
+		{
+			"limits of its own", "Cmd = \"x\"\nCoreSize = -1\nStackSize = 65536\nRequestCpus = 4",
+			func(c job.Command) bool { return c.Core == -1 && c.Stack == 65536 && c.CPUs == 4 },
+		},
+		{
+			"no word about its files", "Cmd = \"x\"",
+			func(c job.Command) bool {
+				return reflect.DeepEqual(c.Transfers, job.Transfers{Out: true, Err: true, MaxIn: -1, MaxOut: -1})
+			},
+		},
+		{
+			"files, with bounds and URLs", `Cmd = "x"
+TransferInput = "a.dat, https://example.org/b.dat,C://c,S3://bucket/d"
+TransferErr = false
+WhenToTransferOutput = "ON_SUCCESS"
+JobSuccessExitCode = 2
+MaxTransferInputMB = 1.5
+MaxTransferOutputMB = -1`,
+			func(c job.Command) bool {
+				return reflect.DeepEqual(c.Transfers, job.Transfers{
+					URLs: []string{"https://example.org/b.dat", "C://c", "S3://bucket/d"}, Out: true, OnSuccess: true, SuccessExit: 2,
+					MaxIn: 3 << 19, MaxOut: -1,
+				})
+			},
+		},
+		{
+			"files that go with a job that is evicted", "Cmd = \"x\"\nWhenToTransferOutput = \"ON_EXIT_OR_EVICT\"\nEraseOutputAndErrorOnRestart = false",
+			func(c job.Command) bool { return c.Transfers.OnEvict && c.Transfers.KeepStreams },
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -56,6 +101,7 @@ func TestCommandOfRefuses(t *testing.T) {
 		"Cmd = \"x\"\nArguments = \"'open\"",
 		"Cmd = \"x\"\nEnvironment = \"NOVALUE\"",
 		"Cmd = \"x\"\nKillSig = \"SIGNOSUCH\"",
+		"Cmd = \"x\"\nHoldKillSig = \"SIGNOSUCH\"",
 	} {
 		if c, err := job.CommandOf(parse(t, ad)); err == nil {
 			t.Errorf("%q gave %+v", ad, c)

@@ -275,13 +275,15 @@ func (p *Pool) Output(id job.ID) string {
 	return ""
 }
 
-// Events gives the kinds of a job's events in order, the Offered ones left out.
+// Events gives the kinds of a job's events in order, the Offered and Measured ones left out.
 func (p *Pool) Events(id job.ID) []string {
 	p.t.Helper()
 	var kinds []string
 	for ev := range p.events() {
 		for _, of := range ev.Body.Jobs() {
-			if _, offer := ev.Body.(*job.Offered); of == id && !offer {
+			_, offered := ev.Body.(*job.Offered)
+			_, measured := ev.Body.(*job.Measured)
+			if of == id && !offered && !measured {
 				kinds = append(kinds, ev.Body.Kind())
 			}
 		}

@@ -258,7 +258,13 @@ func (h *handle) lock() func() {
 }
 
 // Scratch implements [startd.Init].
-func (h *handle) Scratch() string { return filepath.Join(h.x.dir, "scratch") }
+func (h *handle) Scratch() string {
+	defer h.lock()()
+	if h.agent.killed {
+		return filepath.Join(h.x.dir, "out of reach")
+	}
+	return filepath.Join(h.x.dir, "scratch")
+}
 
 // ImageDir implements [startd.Init].
 func (h *handle) ImageDir() string { return filepath.Join(h.x.dir, "image") }
@@ -410,6 +416,23 @@ func spend(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
+
+// Look implements [startd.Init].
+func (h *handle) Look(context.Context, int64) (starter.Reading, error) {
+	defer h.lock()()
+	x := h.x
+	if h.agent.killed || x.job == nil {
+		return starter.Reading{}, starter.ErrNoJob
+	}
+	used := x.job.done
+	if !x.job.since.IsZero() {
+		used += time.Since(x.job.since)
+	}
+	return starter.Reading{Used: starter.Usage{User: used, Wall: used}}, nil
+}
+
+// LimitsMemory implements [startd.Init].
+func (h *handle) LimitsMemory() bool { return true }
 
 // Signal implements [startd.Init]. These jobs save nothing by themselves.
 func (h *handle) Signal(int) error { return errors.ErrUnsupported }

@@ -1,0 +1,111 @@
+package startd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"skua/internal/job"
+	"skua/policy/classad"
+)
+
+// Files in the scratch directory that tell a job of itself and of its machine, by HTCondor's names.
+const (
+	jobAdFile     = ".job.ad"
+	machineAdFile = ".machine.ad"
+)
+
+func isAdFile(name string) bool { return name == jobAdFile || name == machineAdFile }
+
+// threadVariables are those by which libraries learn how many threads to start. Without them many start
+// one for each cpu of the machine, whatever the job asked for. The list is HTCondor's.
+var threadVariables = []string{
+	"CUBACORES", "GOMAXPROCS", "JULIA_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS",
+	"OMP_THREAD_LIMIT", "OPENBLAS_NUM_THREADS", "PYTHON_CPU_COUNT", "ROOT_MAX_THREADS", "TF_LOOP_PARALLEL_ITERATIONS",
+	"TF_NUM_THREADS",
+}
+
+// environment gives the job's variables: those it asked for, over those every job gets.
+func (t *tenant) environment() []string {
+	slot, _, _ := strings.Cut(t.k.name, "@")
+	env := []string{
+		"PATH=/usr/local/bin:/usr/bin:/bin",
+		"HOME=" + job.ScratchPath,
+		"TMPDIR=/tmp", "TMP=/tmp", "TEMP=/tmp",
+		"BATCH_SYSTEM=HTCondor", // what scripts look for; what they expect then is here
+		"_CONDOR_SCRATCH_DIR=" + job.ScratchPath,
+		"_CONDOR_JOB_IWD=" + job.ScratchPath,
+		"_CONDOR_SLOT=" + slot,
+		"_CONDOR_JOB_AD=" + job.ScratchPath + "/" + jobAdFile,
+		"_CONDOR_MACHINE_AD=" + job.ScratchPath + "/" + machineAdFile,
+		"SKUA_SCRATCH_DIR=" + job.ScratchPath,
+		"SKUA_JOB_ID=" + t.offer.Job.String(),
+		"SKUA_SLOT=" + t.k.name,
+	}
+	cpus := strconv.FormatInt(t.cmd.CPUs, 10)
+	for _, name := range threadVariables {
+		env = append(env, name+"="+cpus)
+	}
+	for _, e := range t.cmd.Env {
+		name, _, _ := strings.Cut(e, "=")
+		env = slices.DeleteFunc(env, func(have string) bool { return strings.HasPrefix(have, name+"=") })
+		env = append(env, e)
+	}
+	return env
+}
+
+// writeAds writes the files that tell the job of itself and of its machine. A job that goes on from an
+// image of its processes keeps those of where it began.
+func (t *tenant) writeAds(scratch string) error {
+	root, err := os.OpenRoot(scratch)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errStaging, err)
+	}
+	defer root.Close()
+	for _, f := range []struct {
+		name string
+		ad   *classad.Ad
+	}{{jobAdFile, t.offer.Ad}, {machineAdFile, t.k.ad(time.Now(), t.k.state())}} {
+		if err := root.Remove(f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %w", errStaging, err)
+		}
+		if err := root.WriteFile(f.name, []byte(f.ad.Flat().OldString()), 0o644); err != nil {
+			return fmt.Errorf("%w: %w", errStaging, err)
+		}
+	}
+	return nil
+}
+
+// mounts are the shared directories of the policy that the machine has now.
+func (d *Daemon) mounts() []string {
+	var there []string
+	for _, dir := range d.cfg.Policy.Shared {
+		if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
+			there = append(there, dir)
+		}
+	}
+	return there
+}
+
+// checkMounts finds out whether all shared directories are there. Without one of them the machine does not
+// say that it belongs to their domain: a job that relies on them would fail here.
+func (d *Daemon) checkMounts() {
+	whole := len(d.mounts()) == len(d.cfg.Policy.Shared)
+	if was := d.unshared.Swap(!whole); was == !whole {
+		return
+	}
+	if whole {
+		d.log.Info("all shared directories are there again")
+		return
+	}
+	for _, dir := range d.cfg.Policy.Shared {
+		if !slices.Contains(d.mounts(), dir) {
+			d.log.Warn("a shared directory is missing: until it is there, no job comes that relies on it", "mount", dir)
+		}
+	}
+}
