@@ -42,6 +42,8 @@ func (j *Job) CurrentAd() *classad.Ad {
 	if !j.Started.IsZero() {
 		ad.SetInt("JobStartDate", j.Started.Unix())
 		ad.SetInt("JobCurrentStartDate", j.LastStart.Unix())
+		// Bringing the inputs in counts as executing: nobody is told when it is done.
+		ad.SetInt("JobCurrentStartExecutingDate", j.LastStart.Unix())
 	}
 	if !j.Ended.IsZero() {
 		ad.SetInt("CompletionDate", j.Ended.Unix())

@@ -81,26 +81,6 @@ const (
 	maxOutputBytes = 96 << 10 // of the list, as encoded
 )
 
-// outcome turns an agent's report into the event that it means.
-func (s *Server) outcome(j *job.Job, done wire.Done) job.Body {
-	switch {
-	case done.Outcome == wire.Exited && done.Result != nil:
-		if err := s.checkOutputs(j.User, done.Result.Outputs); err != nil {
-			return &job.HeldBack{
-				Job: j.ID, Code: job.HoldTransferOutput, Usage: done.Result.Usage,
-				Reason: "the outputs cannot be taken: " + err.Error(),
-			}
-		}
-		return &job.Ended{Job: j.ID, Epoch: j.Epoch, Result: *done.Result}
-	case done.Outcome == wire.Hold:
-		return &job.HeldBack{Job: j.ID, Reason: shorten(done.Reason), Code: done.Code, Usage: done.Usage}
-	case done.Outcome == wire.Evicted:
-		return &job.Evicted{Job: j.ID, Epoch: j.Epoch, Reason: shorten(done.Reason), Usage: done.Usage}
-	}
-	reason := fmt.Sprintf("the machine reported an outcome that this matchmaker does not know (%.20q)", done.Outcome)
-	return &job.Evicted{Job: j.ID, Epoch: j.Epoch, Reason: reason, Usage: done.Usage}
-}
-
 func (s *Server) checkOutputs(user job.UserID, outputs []job.File) error {
 	if len(outputs) > maxOutputs {
 		return fmt.Errorf("%d files, at most %d are possible; have the job pack them", len(outputs), maxOutputs)

@@ -103,6 +103,9 @@ func (h *Head) liveBlobs(ctx context.Context, now time.Time) (map[blob.Digest]bo
 		for _, f := range j.Inputs {
 			live[f.Digest] = true
 		}
+		for _, f := range j.HeldOutputs {
+			live[f.Digest] = true
+		}
 		for _, img := range j.Images {
 			live[img.Digest] = true
 			m, err := blob.LoadManifest(ctx, blob.Local{Store: h.store}, h.imageKey(j.ID), img.Digest)

@@ -211,6 +211,17 @@ func (k *keeper) renew(ctx context.Context, m bus.Msg, agent job.AgentID, claim 
 		k.s.reply(m, wire.Grant{V: wire.Version, Gone: true})
 		return
 	}
+	if record == job.RecordRevival {
+		room := k.s.limits.enter(k.s)
+		defer room.leave()
+		if !room.take(j, nil) {
+			// Another job has come into its place. Too many at a time is what a limit forbids; this one goes on
+			// from its newest image when there is room again.
+			k.log.Info("claim does not revive: a concurrency limit is full")
+			k.s.reply(m, wire.Grant{V: wire.Version, Gone: true})
+			return
+		}
+	}
 	var bodies []job.Body
 	state := j.State
 	switch record {
@@ -272,16 +283,29 @@ func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done 
 		k.s.reply(m, wire.Ack{V: wire.Version, Stale: true})
 		return
 	}
-	body := k.s.outcome(j, done)
-	switch b, evicted := body.(*job.Evicted); {
-	case !evicted:
+	now := time.Now()
+	bodies := k.s.outcome(j, done, now)
+	atOnce := k.grant.Phase == job.Offering || now.Sub(k.started) < soon
+	switch b := bodies[0].(type) {
+	case *job.Evicted:
+		switch wish := k.s.wishFor(j); {
+		case len(bodies) > 1: // it needs more memory, for which the slot is not to blame
+		case wish.leaves():
+			b.Reason = wish.reason
+		case atOnce:
+			k.rest()
+		}
+	case *job.Requeued:
+		if atOnce {
+			k.s.restJob(j.ID)
+		} else {
+			k.s.again.clear(j.ID)
+		}
 		k.s.rests.clear(slotKey{agent, j.Claim.Slot})
-	case k.s.wishFor(j).leaves(): // nothing is wrong with the slot
-		b.Reason = k.s.wishFor(j).reason
-	case k.grant.Phase == job.Offering || time.Since(k.started) < soon:
-		k.rest()
+	default:
+		k.s.rests.clear(slotKey{agent, j.Claim.Slot})
 	}
-	if err := k.commit(ctx, body); errors.Is(err, queue.ErrMisfit) {
+	if err := k.commit(ctx, bodies...); errors.Is(err, queue.ErrMisfit) {
 		k.s.reply(m, wire.Ack{V: wire.Version, Stale: true})
 		return
 	} else if err != nil {
@@ -289,7 +313,7 @@ func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done 
 		return
 	}
 	k.grant = next
-	k.log.Info("claim ended", "outcome", body.Kind(), diag.KeySlot, j.Claim.Slot)
+	k.log.Info("claim ended", "outcome", bodies[0].Kind(), diag.KeySlot, j.Claim.Slot)
 	k.s.reply(m, wire.Ack{V: wire.Version})
 }
 

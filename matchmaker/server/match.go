@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"maps"
 	"strings"
-	"sync"
 	"time"
 
 	"skua/internal/diag"
@@ -50,65 +48,15 @@ func (s *Server) cycle(ctx context.Context) {
 	}
 }
 
-// slotKey names a slot; the name alone is only what an agent says it is.
-type slotKey struct {
-	agent job.AgentID
-	slot  string
-}
-
-// snapshot is the pool as a cycle sees it, and how many slots are free.
-func (s *Server) snapshot() (snapshot negotiate.Snapshot, free int) {
-	s.forgetSilent()
-	s.mu.Lock()
-	snapshot.Served = maps.Clone(s.served)
-	s.mu.Unlock()
-	claimed := map[slotKey]bool{}
-	for _, j := range s.cfg.Queue.Claimed() {
-		if !j.Claim.Lapsed {
-			claimed[slotKey{j.Claim.Agent, j.Claim.Slot}] = true
-			ad := j.CurrentAd()
-			snapshot.Claims = append(snapshot.Claims, negotiate.Claim{
-				Job: j.ID, User: j.User, Nice: negotiate.Nice(ad), Agent: j.Claim.Agent, Slot: j.Claim.Slot, Limits: negotiate.LimitsOf(ad, nil),
-			})
-		}
-	}
-	now := time.Now()
-	snapshot.Now = now
-	for _, sl := range s.slots.Slots() {
-		key := slotKey{sl.Agent, sl.Name}
-		slot := negotiate.Slot{Name: sl.Name, Agent: sl.Agent, Machine: sl.Machine, Ad: sl.Ad}
-		switch state, _ := sl.Ad.Str("State"); {
-		case claimed[key]:
-			slot.Status = negotiate.Claimed
-		case state == "Owner":
-			slot.Status = negotiate.Owner
-		case state != "Unclaimed": // also of a claim that is over here, but not there yet
-			slot.Status = negotiate.Claimed
-		case s.rests.resting(key, now):
-			slot.Status = negotiate.Resting
-		default:
-			free++
-		}
-		snapshot.Slots = append(snapshot.Slots, slot)
-	}
-	for _, j := range s.cfg.Queue.Idle() {
-		ad := j.CurrentAd()
-		prio, _ := ad.Int("JobPrio")
-		snapshot.Jobs = append(snapshot.Jobs, negotiate.Batch{
-			Cluster: j.ID.Cluster, Procs: []negotiate.Range{{From: j.ID.Proc, Upto: j.ID.Proc + 1}},
-			User: j.User, Prio: int(prio), Nice: negotiate.Nice(ad), Avoid: j.Avoid, Ad: ad,
-		})
-	}
-	return snapshot, free
-}
-
 // offer logs the matches and sends the offers.
 func (s *Server) offer(ctx context.Context, matches []negotiate.Match) {
+	room := s.limits.enter(s)
+	defer room.leave()
 	var bodies []job.Body
 	var offered []*job.Offered
 	for _, m := range matches {
 		j, ok := s.cfg.Queue.Job(m.Job)
-		if !ok {
+		if !ok || !room.take(j, m.Slot.Ad) {
 			continue
 		}
 		o := &job.Offered{
@@ -181,64 +129,3 @@ func (s *Server) termsOf(j *job.Job) job.Terms {
 
 // newClaimID makes a name that nobody can guess.
 func newClaimID() job.ClaimID { return job.ClaimID(strings.ToLower(rand.Text())) }
-
-// rests remembers the slots that gave back an offer or a job at once. Each is left in peace for a while,
-// longer every time, so that a machine that refuses everything does not fill the log.
-type rests struct {
-	mu    sync.Mutex
-	slots map[slotKey]rest // guarded by mu
-}
-
-type rest struct {
-	until time.Time
-	times int
-}
-
-const (
-	firstRest   = time.Second
-	longestRest = 5 * time.Minute
-	soon        = 30 * time.Second // a job that comes back within this came back at once
-)
-
-// add sends a slot to rest and says for how long.
-func (r *rests) add(key slotKey, now time.Time) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.slots == nil {
-		r.slots = map[slotKey]rest{}
-	}
-	x := r.slots[key]
-	d := min(firstRest<<min(x.times, 16), longestRest)
-	r.slots[key] = rest{until: now.Add(d), times: x.times + 1}
-	return d
-}
-
-// clear forgets a slot's past: it has run a job.
-func (r *rests) clear(key slotKey) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.slots, key)
-}
-
-func (r *rests) resting(key slotKey, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return now.Before(r.slots[key].until)
-}
-
-// prune forgets those whose rest is long over.
-func (r *rests) prune(now time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for key, x := range r.slots {
-		if now.Sub(x.until) > longestRest {
-			delete(r.slots, key)
-		}
-	}
-}
-
-// rest leaves a slot alone for a while and has the negotiator look again afterwards.
-func (s *Server) rest(agent job.AgentID, slot string) {
-	d := s.rests.add(slotKey{agent, slot}, time.Now())
-	time.AfterFunc(d, s.matchAgain) // which starts nothing and waits for nothing
-}

@@ -1,9 +1,11 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,7 +57,7 @@ func (s *Server) query(ctx context.Context, user job.UserID, data []byte) (wire.
 	case wire.QueryUpload:
 		p.result.Capability, err = s.userCapability(user, trust.Write)
 	case wire.QueryFetch:
-		s.fetchRows(p, s.cfg.Queue.History(user), match)
+		s.fetchRows(p, user, match)
 		p.result.Capability, err = s.userCapability(user, trust.Read)
 	default:
 		err = problem("this matchmaker knows no query %.40q", q.Kind)
@@ -145,13 +147,30 @@ func (s *Server) historyRows(p *page, jobs []*job.Job, match func(*job.Job) bool
 	}
 }
 
-// fetchRows lists completed jobs with their outputs.
-func (s *Server) fetchRows(p *page, jobs []*job.Job, match func(*job.Job) bool) {
+// fetchRows lists jobs with the outputs that wait for their user: all of a completed one, and of a held
+// one the standard streams of the run that led to the hold. The last come first.
+func (s *Server) fetchRows(p *page, user job.UserID, match func(*job.Job) bool) {
+	jobs := s.cfg.Queue.History(user)
+	for _, j := range s.cfg.Queue.Jobs(user) {
+		if len(j.HeldOutputs) > 0 {
+			jobs = append(jobs, j)
+		}
+	}
+	slices.SortFunc(jobs, func(a, b *job.Job) int {
+		return cmp.Or(over(b).Compare(over(a)), b.ID.Compare(a.ID))
+	})
 	for _, j := range jobs {
-		if j.Result == nil || !match(j) || !olderThan(j, p.after) {
+		outputs := j.HeldOutputs
+		if j.State != job.Held {
+			if j.Result == nil {
+				continue
+			}
+			outputs = j.Result.Outputs
+		}
+		if !match(j) || !olderThan(j, p.after) {
 			continue
 		}
-		row := wire.JobRow{ID: j.ID, Ad: j.CurrentAd().Flat(), Outputs: j.Result.Outputs}
+		row := wire.JobRow{ID: j.ID, Ad: j.CurrentAd().Flat(), Outputs: outputs}
 		if data, err := json.Marshal(row); err == nil && len(data) > maxRowBytes {
 			row.Ad = essentials(j) // the outputs are what was asked for
 		}
@@ -177,7 +196,15 @@ func essentials(j *job.Job) *classad.Ad {
 }
 
 func historyCursor(j *job.Job) string {
-	return strconv.FormatInt(j.Ended.UnixNano(), 10) + "/" + j.ID.String()
+	return strconv.FormatInt(over(j).UnixNano(), 10) + "/" + j.ID.String()
+}
+
+// over is when a job ended, or was held.
+func over(j *job.Job) time.Time {
+	if j.State == job.Held {
+		return j.Entered
+	}
+	return j.Ended
 }
 
 // olderThan says whether an ended job comes after a cursor in a list with the last one first.
@@ -188,7 +215,7 @@ func olderThan(j *job.Job, cursor string) bool {
 	if !ok || err != nil || err2 != nil {
 		return true
 	}
-	if n := j.Ended.UnixNano(); n != nanos {
+	if n := over(j).UnixNano(); n != nanos {
 		return n < nanos
 	}
 	return j.ID.Compare(after) < 0

@@ -26,6 +26,7 @@ import (
 	"skua/internal/trust"
 	"skua/internal/wire"
 	"skua/matchmaker/collector"
+	"skua/matchmaker/negotiate"
 	"skua/matchmaker/queue"
 )
 
@@ -37,6 +38,12 @@ type Config struct {
 	Clock  job.LeaseClock // required
 	Terms  job.Terms      // of the claim protocol; the zero value means [job.DefaultTerms]
 	Domain string         // names the pool to people; may be empty
+
+	// DefaultFactor is the priority factor of users who have been given none; 0 means
+	// [negotiate.DefaultFactor].
+	DefaultFactor float64
+	// Limits are the concurrency limits, by their names in lower case; see [negotiate.Snapshot].
+	Limits map[string]float64
 
 	// Sign makes a capability for the file service. Required.
 	Sign func(trust.Capability) (string, error)
@@ -61,7 +68,10 @@ type Server struct {
 	log   *slog.Logger
 	slots *collector.Table
 	names names
-	rests rests
+	rests rests[slotKey] // of slots
+	again rests[job.ID]  // of jobs that are to run again
+
+	limits limits
 
 	wake chan struct{} // has the negotiator look again
 
@@ -86,6 +96,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Terms == (job.Terms{}) {
 		cfg.Terms = job.DefaultTerms
+	}
+	if cfg.DefaultFactor == 0 {
+		cfg.DefaultFactor = negotiate.DefaultFactor
 	}
 	if err := checkTerms(cfg.Terms); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
@@ -137,6 +150,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	loop(s.negotiate)
 	loop(s.follow)
+	loop(s.enforce)
 	loop(s.expire)
 	<-ctx.Done()
 	unsubscribe()
@@ -239,6 +253,7 @@ func (s *Server) expire(ctx context.Context) error {
 		case <-tick.C:
 			s.forgetSilent()
 			s.rests.prune(time.Now())
+			s.again.prune(time.Now())
 		}
 	}
 }
@@ -291,7 +306,8 @@ func (s *Server) follow(ctx context.Context) error {
 // mayMatch says whether an event may have made a job or a slot available.
 func mayMatch(ev job.Event) bool {
 	switch ev.Body.(type) {
-	case *job.Submitted, *job.Declined, *job.Lapsed, *job.Evicted, *job.Ended, *job.HeldBack, *job.Released, *job.Withdrawn:
+	case *job.Submitted, *job.Opened, *job.Declined, *job.Lapsed, *job.Evicted, *job.Requeued, *job.Ended, *job.HeldBack, *job.Released,
+		*job.Withdrawn, *job.Edited, *job.Factored:
 		return true
 	}
 	return false

@@ -1,0 +1,69 @@
+package server
+
+import (
+	"sync"
+
+	"skua/internal/job"
+	"skua/matchmaker/negotiate"
+	"skua/policy/classad"
+)
+
+// limits sees to it that concurrency limits hold at the moment at which a claim begins to count: when
+// it is offered, and when a lapsed one revives. A plan is made from a picture of the pool, and between
+// the picture and the offer a claim may have come back.
+type limits struct {
+	mu sync.Mutex // held from the look at the claims until the new one is in the log
+}
+
+// room is a look at what is in use, which others wait for.
+type room struct {
+	s      *Server
+	looked bool
+	claims []negotiate.Claim
+}
+
+// enter begins to count; leave ends it.
+func (l *limits) enter(s *Server) *room {
+	l.mu.Lock()
+	return &room{s: s}
+}
+
+func (r *room) leave() { r.s.limits.mu.Unlock() }
+
+// take counts a job in, unless one of its limits has no room. slot is the ad of the slot that it is to
+// have; it may be nil.
+func (r *room) take(j *job.Job, slot *classad.Ad) bool {
+	text := negotiate.LimitsOf(j.Ad, slot)
+	if text == "" || len(r.s.cfg.Limits) == 0 {
+		return true
+	}
+	if !r.looked {
+		ads := map[slotKey]*classad.Ad{}
+		for _, sl := range r.s.slots.Slots() {
+			ads[slotKey{sl.Agent, sl.Name}] = sl.Ad
+		}
+		r.claims, r.looked = r.s.claims(ads), true
+	}
+	with := append(r.claims[:len(r.claims):len(r.claims)], negotiate.Claim{Job: j.ID, User: j.User, Limits: text})
+	if exceeded(r.s.cfg.Limits, r.claims, with) {
+		return false
+	}
+	r.claims = with
+	return true
+}
+
+// exceeded says whether more claims use more of a limit than there is. What was too much before is not
+// held against them, as when a limit has been lowered.
+func exceeded(caps map[string]float64, before, after []negotiate.Claim) bool {
+	const rounding = 1e-9
+	used := map[string]float64{}
+	for _, u := range negotiate.LimitsInUse(negotiate.Snapshot{Limits: caps, Claims: before}) {
+		used[u.Name] = u.Used
+	}
+	for _, u := range negotiate.LimitsInUse(negotiate.Snapshot{Limits: caps, Claims: after}) {
+		if u.Cap >= 0 && u.Used > u.Cap+rounding && u.Used > used[u.Name] {
+			return true
+		}
+	}
+	return false
+}

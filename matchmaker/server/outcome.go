@@ -1,0 +1,103 @@
+package server
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"skua/internal/job"
+	"skua/internal/wire"
+	"skua/matchmaker/jobpolicy"
+	"skua/policy/classad"
+)
+
+// outcome turns an agent's report of how a claim ended into the events that it means. Of a run that
+// ended by itself, and of one that had too little memory, the job's policy has the last word.
+func (s *Server) outcome(j *job.Job, done wire.Done, now time.Time) []job.Body {
+	switch {
+	case done.Outcome == wire.Exited && done.Result != nil:
+		return s.exit(j, *done.Result, now)
+	case done.Outcome == wire.Hold:
+		return s.holdBack(j, done, now)
+	case done.Outcome == wire.Evicted:
+		return []job.Body{&job.Evicted{Job: j.ID, Epoch: j.Epoch, Reason: shorten(done.Reason), Usage: done.Usage}}
+	}
+	reason := fmt.Sprintf("the machine reported an outcome that this matchmaker does not know (%.20q)", done.Outcome)
+	return []job.Body{&job.Evicted{Job: j.ID, Epoch: j.Epoch, Reason: reason, Usage: done.Usage}}
+}
+
+// exit is what becomes of a job of which a run has ended by itself.
+func (s *Server) exit(j *job.Job, r job.Result, now time.Time) []job.Body {
+	if err := s.checkOutputs(j.User, r.Outputs); err != nil {
+		return []job.Body{&job.HeldBack{
+			Job: j.ID, Code: job.HoldTransferOutput, Usage: r.Usage,
+			Reason: "the outputs cannot be taken: " + err.Error(),
+		}}
+	}
+	ended := &job.Ended{Job: j.ID, Epoch: j.Epoch, Result: r}
+	ad := after(j, ended, now)
+	if ad == nil {
+		return []job.Body{ended} // which does not fit, and is refused
+	}
+	ad.SetInt("JobStatus", int64(j.State)) // it is not over before its policy says so
+	switch v := jobpolicy.Exit(ad); v.Action {
+	case jobpolicy.Hold:
+		return []job.Body{&job.HeldBack{
+			Job: j.ID, Reason: v.Reason, Code: v.Code, SubCode: v.SubCode, Usage: r.Usage, Outputs: streams(r.Outputs),
+		}}
+	case jobpolicy.Requeue:
+		bodies := []job.Body{&job.Requeued{Job: j.ID, Epoch: j.Epoch, Result: r, Reason: v.Reason}}
+		if at, ok := jobpolicy.NextRun(ad, later(now, ad)); ok {
+			bodies = append(bodies, &job.Edited{Job: j.ID, Set: deferTo(at)})
+		}
+		return bodies
+	}
+	return []job.Body{ended}
+}
+
+// later is now, or the time that a job was deferred to if that is still to come: a run belongs to it.
+func later(now time.Time, ad *classad.Ad) time.Time {
+	if at, ok := ad.Int(attrDeferralTime); ok && at > now.Unix() {
+		return time.Unix(at, 0)
+	}
+	return now
+}
+
+// holdBack is what becomes of a job that its machine wants held. One that may ask for more memory is
+// tried again with more.
+func (s *Server) holdBack(j *job.Job, done wire.Done, now time.Time) []job.Body {
+	held := &job.HeldBack{
+		Job: j.ID, Reason: shorten(done.Reason), Code: done.Code, SubCode: done.SubCode, Usage: done.Usage, Outputs: done.Outputs,
+	}
+	if err := s.checkOutputs(j.User, held.Outputs); err != nil {
+		held.Outputs = nil
+		held.Reason = shorten(held.Reason + "; its output cannot be taken: " + err.Error())
+	}
+	ad := after(j, held, now)
+	if ad == nil {
+		return []job.Body{held}
+	}
+	if mb, ok := jobpolicy.MemoryRetry(ad); ok {
+		return []job.Body{
+			&job.Evicted{Job: j.ID, Epoch: j.Epoch, Usage: done.Usage, Reason: fmt.Sprintf("%s; it asks for %d MB from now on", held.Reason, mb)},
+			&job.Edited{Job: j.ID, Set: []job.Assigned{{Name: "RequestMemory", Expr: fmt.Sprint(mb)}}},
+		}
+	}
+	return []job.Body{held}
+}
+
+// after is the job's ad as an event would make it; nil for an event that does not fit.
+func after(j *job.Job, b job.Body, now time.Time) *classad.Ad {
+	next, err := j.Apply(job.Event{At: now, Body: b})
+	if err != nil {
+		return nil
+	}
+	return next.CurrentAd()
+}
+
+// streams are the standard streams among a run's outputs.
+func streams(outputs []job.File) []job.File {
+	return slices.DeleteFunc(slices.Clone(outputs), func(f job.File) bool {
+		return f.Name != job.StdoutFile && f.Name != job.StderrFile
+	})
+}

@@ -1,0 +1,322 @@
+package server
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/wire"
+	"skua/matchmaker/jobpolicy"
+	"skua/matchmaker/queue"
+	"skua/policy/classad"
+)
+
+// Attributes that make the matchmaker act, beside those of package jobpolicy.
+const (
+	attrNoop         = "IsNoopJob"
+	attrNoopCode     = "NoopJobExitCode"
+	attrNoopSignal   = "NoopJobExitSignal"
+	attrDeferralTime = "DeferralTime"
+)
+
+// policyEach is how often jobs' periodic expressions are evaluated, as by HTCondor's schedd. One job is
+// not acted on more often because of them, so that a hold and a release that are both true do not fill
+// the log.
+const policyEach = 60 * time.Second
+
+// police has the wishes of jobs' own policies carried out. It looks at a job when an event has changed
+// it, when something of it is due, and, if it has an expression that may come true by itself, each
+// minute. All of it belongs to one goroutine.
+type police struct {
+	s       *Server
+	watched map[job.ID]bool      // jobs to look at each minute
+	due     map[job.ID]time.Time // when to look at a job because of time alone
+	order   dueHeap              // of due; an entry that due does not have is void
+	acted   map[job.ID]time.Time // when an expression of a job was last heeded
+}
+
+// enforce runs the police.
+func (s *Server) enforce(ctx context.Context) error {
+	p := &police{s: s, watched: map[job.ID]bool{}, due: map[job.ID]time.Time{}, acted: map[job.ID]time.Time{}}
+	seen, more := s.cfg.Queue.Last()
+	var all []job.ID
+	for _, j := range s.cfg.Queue.Jobs("") {
+		all = append(all, j.ID)
+	}
+	p.look(ctx, slices.Values(all))
+	tick := time.NewTicker(policyEach)
+	defer tick.Stop()
+	for {
+		var timer *time.Timer
+		var due <-chan time.Time
+		if at, ok := p.next(); ok {
+			timer = time.NewTimer(max(time.Until(at), 0))
+			due = timer.C
+		}
+		select {
+		case <-ctx.Done():
+		case <-more:
+			var err error
+			if seen, more, err = p.follow(ctx, seen); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("follow the queue: %w", err)
+			}
+		case <-tick.C:
+			p.look(ctx, maps.Keys(maps.Clone(p.watched)))
+		case <-due:
+			p.look(ctx, slices.Values(p.overdue(time.Now())))
+		}
+		if timer != nil {
+			timer.Stop()
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// follow looks at the jobs that events have changed.
+func (p *police) follow(ctx context.Context, seen uint64) (uint64, <-chan struct{}, error) {
+	q := p.s.cfg.Queue
+	last, more := q.Last()
+	for seen < last {
+		page, err := q.Events(ctx, "", seen, 1000)
+		if err != nil {
+			return seen, more, err
+		}
+		changed := map[job.ID]bool{}
+		for _, ev := range page.Events {
+			ids := ev.Body.Jobs()
+			switch b := ev.Body.(type) {
+			case *job.Submitted:
+				ids = p.concerned(b.Jobs(), b.Procs)
+			case *job.Opened:
+				ids = p.concerned(b.Jobs(), nil)
+			}
+			for _, id := range ids {
+				changed[id] = true
+			}
+		}
+		p.look(ctx, maps.Keys(changed))
+		seen = page.Next
+	}
+	return seen, more, nil
+}
+
+// concerned are those of a cluster's new jobs that have a policy. They are told from the first one as long
+// as they cannot differ in that, so that a hundred thousand jobs without one cost nothing.
+func (p *police) concerned(ids []job.ID, procs []*classad.Ad) []job.ID {
+	if len(ids) == 0 {
+		return nil
+	}
+	first, ok := p.s.cfg.Queue.Job(ids[0])
+	if !ok {
+		return ids
+	}
+	differ := func(ad *classad.Ad) bool { return slices.ContainsFunc(ad.Names(), policyAttribute) }
+	if differ(first.Ad) || slices.ContainsFunc(procs, differ) || p.hasPolicy(first, first.CurrentAd(), time.Now()) {
+		return ids
+	}
+	return nil
+}
+
+// policyAttribute says whether an attribute alone may give a job a policy.
+func policyAttribute(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasPrefix(name, "periodic") || strings.HasPrefix(name, "cron") || strings.HasPrefix(name, "allowed") ||
+		name == "timerremove" || name == strings.ToLower(attrDeferralTime) || name == strings.ToLower(attrNoop)
+}
+
+func (p *police) hasPolicy(j *job.Job, ad *classad.Ad, now time.Time) bool {
+	noop, _ := ad.Bool(attrNoop)
+	at, _ := cronDue(ad, now)
+	return noop || !at.IsZero() || jobpolicy.HasPeriodic(ad) || !jobpolicy.Due(ad, now, j.State).IsZero()
+}
+
+// look asks the policies of jobs and does what they want.
+func (p *police) look(ctx context.Context, ids func(func(job.ID) bool)) {
+	now := time.Now()
+	var bodies []job.Body
+	for id := range ids {
+		if body := p.ask(id, now); body != nil {
+			bodies = append(bodies, body)
+		}
+		if len(bodies) == maxActed {
+			p.commit(ctx, bodies)
+			bodies = nil
+		}
+	}
+	p.commit(ctx, bodies)
+}
+
+// commit logs what policies want, and has ended claims withdrawn.
+func (p *police) commit(ctx context.Context, bodies []job.Body) {
+	for i, err := range p.s.cfg.Queue.CommitEach(ctx, bodies) {
+		id := bodies[i].Jobs()[0]
+		switch {
+		case err == nil:
+			p.s.log.Info("job's policy was heeded", diag.KeyJob, id, "event", bodies[i].Kind())
+			p.s.entrust(id, func(ctx context.Context, k *keeper) { k.withdraw(ctx) })
+		case errors.Is(err, queue.ErrMisfit): // it has changed, and is looked at again because of that
+		case ctx.Err() == nil:
+			p.s.log.Warn("job's policy not heeded", diag.KeyJob, id, diag.KeyError, err)
+			p.schedule(id, time.Now().Add(policyEach))
+		}
+	}
+}
+
+// ask gives the event that a job's policy wants logged, nil for none, and notes when to ask again.
+func (p *police) ask(id job.ID, now time.Time) job.Body {
+	j, ok := p.s.cfg.Queue.Job(id)
+	if !ok || j.State.Ended() {
+		delete(p.watched, id)
+		delete(p.due, id)
+		delete(p.acted, id)
+		return nil
+	}
+	ad := p.s.adNow(j)
+	if j.State == job.Idle && j.Claim == nil {
+		if noop, _ := ad.Bool(attrNoop); noop {
+			return &job.Ended{Job: id, Epoch: j.Epoch, Noop: true, Result: noopResult(ad)}
+		}
+	}
+	if at, missed := cronDue(ad, now); missed && j.State == job.Idle {
+		return &job.Edited{Job: id, Set: deferTo(at)}
+	}
+	if at := jobpolicy.Due(ad, now, j.State); !at.IsZero() {
+		p.schedule(id, at)
+	} else {
+		delete(p.due, id)
+	}
+	if jobpolicy.HasPeriodic(ad) {
+		p.watched[id] = true
+	} else {
+		delete(p.watched, id)
+	}
+	v := jobpolicy.Periodic(ad, now, j.State)
+	if v.Action == jobpolicy.Stay {
+		return nil
+	}
+	if byExpression(v) {
+		if again := p.acted[id].Add(policyEach); now.Before(again) {
+			p.schedule(id, again)
+			return nil
+		}
+		p.acted[id] = now
+	}
+	switch v.Action {
+	case jobpolicy.Hold:
+		return &job.HeldBack{Job: id, Reason: v.Reason, Code: v.Code, SubCode: v.SubCode, Usage: p.s.runOf(j)}
+	case jobpolicy.Release:
+		return &job.Released{Job: id, Reason: v.Reason}
+	case jobpolicy.Remove:
+		return &job.Withdrawn{Job: id, Reason: v.Reason}
+	case jobpolicy.Vacate:
+		if !p.s.wishFor(j).leaves() {
+			p.s.control(j, wish{wire.VacateClaim, v.Reason})
+		}
+	}
+	return nil
+}
+
+// byExpression says whether a verdict may be followed by its opposite at once.
+func byExpression(v jobpolicy.Verdict) bool {
+	switch v.Action {
+	case jobpolicy.Hold:
+		return v.Code == job.HoldByPolicy
+	case jobpolicy.Release, jobpolicy.Vacate:
+		return true
+	}
+	return false
+}
+
+// adNow is a job's ad with what its run has used as last heard, which the log need not have yet.
+func (s *Server) adNow(j *job.Job) *classad.Ad {
+	now := *j
+	now.Run = s.runOf(j)
+	return now.CurrentAd()
+}
+
+// noopResult is how a job ends that is not to run.
+func noopResult(ad *classad.Ad) job.Result {
+	code, _ := ad.Int(attrNoopCode)
+	signal, _ := ad.Int(attrNoopSignal)
+	return job.Result{ExitCode: int(code), Signal: int(signal)}
+}
+
+// cronDue gives the time for which a job with cron_... commands is to be deferred next. missing says
+// that it has not been told so yet.
+func cronDue(ad *classad.Ad, now time.Time) (at time.Time, missing bool) {
+	if _, ok := ad.Int(attrDeferralTime); ok {
+		return time.Time{}, false
+	}
+	return jobpolicy.NextRun(ad, now)
+}
+
+func deferTo(at time.Time) []job.Assigned {
+	return []job.Assigned{{Name: attrDeferralTime, Expr: fmt.Sprint(at.Unix())}}
+}
+
+// schedule has a job looked at when the time comes.
+func (p *police) schedule(id job.ID, at time.Time) {
+	if p.due[id].Equal(at) {
+		return
+	}
+	p.due[id] = at
+	heap.Push(&p.order, dueJob{at, id})
+}
+
+// next is when the first job is due.
+func (p *police) next() (time.Time, bool) {
+	for len(p.order) > 0 {
+		first := p.order[0]
+		if p.due[first.id].Equal(first.at) {
+			return first.at, true
+		}
+		heap.Pop(&p.order)
+	}
+	return time.Time{}, false
+}
+
+// overdue takes the jobs that are due. One that was deferred may be offered now.
+func (p *police) overdue(now time.Time) []job.ID {
+	var ids []job.ID
+	for {
+		at, ok := p.next()
+		if !ok || at.After(now) {
+			break
+		}
+		id := p.order[0].id
+		heap.Pop(&p.order)
+		delete(p.due, id)
+		ids = append(ids, id)
+	}
+	if len(ids) > 0 {
+		p.s.matchAgain()
+	}
+	return ids
+}
+
+type dueJob struct {
+	at time.Time
+	id job.ID
+}
+
+type dueHeap []dueJob
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h dueHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *dueHeap) Push(x any)        { *h = append(*h, x.(dueJob)) }
+func (h *dueHeap) Pop() any {
+	last := len(*h) - 1
+	x := (*h)[last]
+	*h = (*h)[:last]
+	return x
+}
