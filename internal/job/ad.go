@@ -7,8 +7,26 @@ import "skua/policy/classad"
 func (j *Job) CurrentAd() *classad.Ad {
 	ad := classad.NewAd()
 	ad.SetParent(j.Ad)
+	j.current(ad)
+	return ad
+}
+
+// attributes takes attributes; an ad does.
+type attributes interface {
+	SetInt(name string, i int64)
+	SetReal(name string, f float64)
+	SetString(name, s string)
+	SetBool(name string, b bool)
+	Set(name string, e *classad.Expr)
+}
+
+const attrProcID = "ProcId"
+
+// current sets what [Job.CurrentAd] adds to the job's ad. Of a job to which nothing has happened, only ProcId is its
+// own: [View] relies on that.
+func (j *Job) current(ad attributes) {
 	ad.SetInt("ClusterId", int64(j.ID.Cluster))
-	ad.SetInt("ProcId", int64(j.ID.Proc))
+	ad.SetInt(attrProcID, int64(j.ID.Proc))
 	ad.SetString("Owner", j.Owner)
 	ad.SetString("User", string(j.User))
 	ad.SetInt("JobStatus", int64(j.State))
@@ -88,7 +106,6 @@ func (j *Job) CurrentAd() *classad.Ad {
 		ad.SetString("CheckpointMethod", string(j.Images[0].Kind))
 		ad.SetInt("LastCkptTime", j.Images[0].At.Unix())
 	}
-	return ad
 }
 
 // kilobytes rounds up, as HTCondor's sizes do.

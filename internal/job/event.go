@@ -48,6 +48,12 @@ type (
 		From    int `json:"from"` // the first that enters
 		Upto    int `json:"upto"` // the first that does not
 	}
+	// Closed says that no further procs of a cluster with late materialization enter the queue, since its
+	// user has removed the cluster. Those that have entered are withdrawn one by one.
+	Closed struct {
+		Cluster int    `json:"cluster"`
+		Reason  string `json:"reason"`
+	}
 	// Offered promises the job to a slot. From here on a lower epoch is dead.
 	Offered struct {
 		Job     ID      `json:"job"`
@@ -207,6 +213,7 @@ const (
 // Kind implements [Body].
 func (*Submitted) Kind() string    { return "submitted" }
 func (*Opened) Kind() string       { return "opened" }
+func (*Closed) Kind() string       { return "closed" }
 func (*Offered) Kind() string      { return "offered" }
 func (*Declined) Kind() string     { return "declined" }
 func (*Started) Kind() string      { return "started" }
@@ -233,6 +240,7 @@ func (b *Submitted) Jobs() []ID {
 	return idsOf(b.Cluster, 0, b.Count())
 }
 func (b *Opened) Jobs() []ID       { return idsOf(b.Cluster, b.From, b.Upto) }
+func (*Closed) Jobs() []ID         { return nil }
 func (b *Offered) Jobs() []ID      { return []ID{b.Job} }
 func (b *Declined) Jobs() []ID     { return []ID{b.Job} }
 func (b *Started) Jobs() []ID      { return []ID{b.Job} }
@@ -262,6 +270,37 @@ func (b *Submitted) Count() int {
 	return len(b.Procs)
 }
 
+// ClusterOf gives the cluster that an event is about, or whose jobs; false for one about no cluster.
+func ClusterOf(b Body) (cluster int, ok bool) {
+	switch b := b.(type) {
+	case *Submitted:
+		return b.Cluster, true
+	case *Opened:
+		return b.Cluster, true
+	case *Closed:
+		return b.Cluster, true
+	}
+	for _, id := range b.Jobs() {
+		return id.Cluster, true
+	}
+	return 0, false
+}
+
+// check looks at the numbers by which a record could ask for more memory than it has itself.
+func (b *Submitted) check() error {
+	if n := b.Count(); n < 0 || n > MaxProcs {
+		return fmt.Errorf("cluster %d: %d procs: at most %d are possible", b.Cluster, n, MaxProcs)
+	}
+	return nil
+}
+
+func (b *Opened) check() error {
+	if b.From < 0 || b.From >= b.Upto || b.Upto > MaxProcs {
+		return fmt.Errorf("cluster %d: procs from %d until before %d cannot enter the queue", b.Cluster, b.From, b.Upto)
+	}
+	return nil
+}
+
 func idsOf(cluster, from, upto int) []ID {
 	ids := make([]ID, 0, max(upto-from, 0))
 	for proc := from; proc < upto; proc++ {
@@ -274,6 +313,7 @@ func idsOf(cluster, from, upto int) []ID {
 var newBody = map[string]func() Body{
 	"submitted":     func() Body { return new(Submitted) },
 	"opened":        func() Body { return new(Opened) },
+	"closed":        func() Body { return new(Closed) },
 	"offered":       func() Body { return new(Offered) },
 	"declined":      func() Body { return new(Declined) },
 	"started":       func() Body { return new(Started) },
@@ -331,6 +371,11 @@ func (e *Event) UnmarshalJSON(data []byte) error {
 	body := fresh()
 	if err := json.Unmarshal(r.Body, body); err != nil {
 		return fmt.Errorf("decode %s event: %w", r.Kind, err)
+	}
+	if b, ok := body.(interface{ check() error }); ok {
+		if err := b.check(); err != nil {
+			return fmt.Errorf("decode %s event: %w", r.Kind, err)
+		}
 	}
 	*e = Event{Seq: r.Seq, At: r.At, Body: body}
 	return nil

@@ -50,6 +50,8 @@ type Job struct {
 	Suspensions  int           // times frozen where it ran, over all runs
 	SuspendedFor time.Duration // time so spent, without a pause that lasts now
 	Run          Usage         // of the present run as last measured; zero without one
+
+	fresh *Cluster // nothing has happened to the job since this cluster made it
 }
 
 // Hold is a hold that is over.
@@ -207,6 +209,7 @@ func (j Job) Apply(ev Event) (Job, error) {
 	default:
 		return j, j.misfit(ev)
 	}
+	j.fresh = nil
 	return j, nil
 }
 
@@ -223,51 +226,19 @@ func (j *Job) Image(d blob.Digest) (Image, bool) {
 // OnHoldReason is why a job is held whose description says hold = true.
 const OnHoldReason = "submitted on hold at the user's request"
 
-// OnHold says whether a job of the cluster begins its life held.
+// OnHold says whether a job of the cluster begins its life held. Of a cluster with a table [Cluster.OnHold] knows.
 func (b *Submitted) OnHold(proc int) bool {
-	ad := b.Procs[proc]
-	if _, own := ad.Int("JobStatus"); !own {
-		ad = b.Ad
+	if proc < len(b.Procs) {
+		if _, own := b.Procs[proc].Int("JobStatus"); own {
+			return onHold(b.Procs[proc])
+		}
 	}
-	return onHold(ad)
+	return onHold(b.Ad)
 }
 
 func onHold(ad *classad.Ad) bool {
 	status, _ := ad.Int("JobStatus")
 	return State(status) == Held
-}
-
-// Create gives the jobs of a new cluster.
-func Create(ev Event) ([]Job, error) {
-	b, ok := ev.Body.(*Submitted)
-	if !ok {
-		return nil, fmt.Errorf("a cluster starts with a submitted event, not with %s", ev.Body.Kind())
-	}
-	if len(b.Inputs) > 1 && len(b.Inputs) != len(b.Procs) {
-		return nil, fmt.Errorf("cluster %d: %d input lists for %d procs", b.Cluster, len(b.Inputs), len(b.Procs))
-	}
-	if b.Ad == nil || len(b.Procs) == 0 || slices.Contains(b.Procs, nil) {
-		return nil, fmt.Errorf("cluster %d: it has no procs, or ads are missing", b.Cluster)
-	}
-	jobs := make([]Job, len(b.Procs))
-	for i, ad := range b.Procs {
-		ad.SetParent(b.Ad)
-		jobs[i] = Job{
-			ID: ID{b.Cluster, i}, User: b.User, Owner: b.Owner, Ad: ad,
-			State: Idle, Entered: ev.At, Submitted: ev.At,
-		}
-		if b.OnHold(i) {
-			jobs[i].State, jobs[i].HoldReason, jobs[i].HoldCode = Held, OnHoldReason, HoldOnSubmit
-		}
-		switch len(b.Inputs) {
-		case 0:
-		case 1:
-			jobs[i].Inputs = b.Inputs[0]
-		default:
-			jobs[i].Inputs = b.Inputs[i]
-		}
-	}
-	return jobs, nil
 }
 
 // claimed reports whether e is the epoch of the job's present claim, started or not.

@@ -236,11 +236,11 @@ func newJob(t *testing.T, id job.ID) job.Job {
 	for i := range procs {
 		procs[i] = classad.NewAd()
 	}
-	jobs, err := job.Create(job.Event{At: noon, Body: &job.Submitted{Cluster: id.Cluster, User: "u", Ad: ad, Procs: procs}})
+	c, err := job.NewCluster(job.Event{At: noon, Body: &job.Submitted{Cluster: id.Cluster, User: "u", Ad: ad, Procs: procs}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return jobs[id.Proc]
+	return *c.Job(id.Proc, noon)
 }
 
 func TestSubmittedOnHold(t *testing.T) {
@@ -248,10 +248,11 @@ func TestSubmittedOnHold(t *testing.T) {
 	ev := job.Event{Seq: 1, At: noon, Body: &job.Submitted{
 		Cluster: 3, Ad: held, Procs: []*classad.Ad{parse(t, ""), parse(t, "JobStatus = 1")},
 	}}
-	jobs, err := job.Create(ev)
+	c, err := job.NewCluster(ev, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	jobs := []*job.Job{c.Job(0, noon), c.Job(1, noon)}
 	if jobs[0].State != job.Held || jobs[0].HoldReason != job.OnHoldReason || jobs[0].HoldCode != job.HoldOnSubmit {
 		t.Errorf("the job begins as %v, %q, code %d", jobs[0].State, jobs[0].HoldReason, jobs[0].HoldCode)
 	}
