@@ -29,8 +29,8 @@ type group struct {
 
 // grouped puts the jobs into groups. Jobs in one group look the same to every expression that a match
 // evaluates, on either side.
-func grouped(batches []Batch, slots []Slot) []*stream {
-	k := newKeys(batches, slots)
+func grouped(batches []Batch, slots []Slot, memo *Memo) []*stream {
+	k := newKeys(batches, slots, memo)
 	groups := map[string]*group{}
 	groupOf := func(key string, ad *classad.Ad) *group {
 		g := groups[key]
@@ -105,24 +105,23 @@ func (b *Batch) each(f func(proc int, ad *classad.Ad)) {
 
 // keys makes of a job's ad what is equal for jobs that look the same.
 type keys struct {
-	names  []string                 // the attributes that matter, in lower case and sorted
-	set    map[string]bool          // of them
-	untold bool                     // nobody can tell them: eval() reads attributes whose names are made at run time
-	texts  map[*classad.Expr]string // jobs of a cluster share its expressions: print them once
+	names  []string        // the attributes that matter, in lower case and sorted
+	set    map[string]bool // of them
+	untold bool            // nobody can tell them: eval() reads attributes whose names are made at run time
+	memo   *Memo           // jobs of a cluster share its expressions: read and print them once
 	line   strings.Builder
 }
 
 // newKeys finds the attributes that matter. It does so from both ends: what the slots' expressions read of a job,
 // and what the jobs' own read, with what those read in turn. Too many names only make more groups, so
 // a bare name counts for either side.
-func newKeys(batches []Batch, slots []Slot) *keys {
-	k := &keys{set: map[string]bool{}, texts: map[*classad.Expr]string{}}
+func newKeys(batches []Batch, slots []Slot, memo *Memo) *keys {
+	k := &keys{set: map[string]bool{}, memo: memo}
 	for _, name := range []string{classad.AttrRequirements, classad.AttrRank, attrLimits, AttrCheckpointRequirements} {
 		k.set[strings.ToLower(name)] = true
 	}
 	for _, s := range slots {
-		k.addReached(s.Ad, classad.AttrRequirements)
-		k.addReached(s.Ad, classad.AttrRank)
+		k.add(memo.slots.of(s.Ad, readSlot))
 	}
 	seen := map[*classad.Expr]bool{}
 	for grew := true; grew; {
@@ -135,7 +134,7 @@ func newKeys(batches []Batch, slots []Slot) *keys {
 			for _, name := range k.names {
 				if e, ok := ad.Lookup(name); ok && !seen[e] {
 					seen[e] = true
-					grew = k.add(e) || grew
+					grew = k.add(memo.exprs.of(e, readExpr)) || grew
 				}
 			}
 		}
@@ -170,12 +169,7 @@ func (k *keys) of(ad *classad.Ad) string {
 	k.line.Reset()
 	for _, name := range k.names {
 		if e, ok := ad.Lookup(name); ok {
-			text, ok := k.texts[e]
-			if !ok {
-				text = e.String()
-				k.texts[e] = text
-			}
-			k.line.WriteString(text)
+			k.line.WriteString(k.memo.exprs.of(e, readExpr).text)
 		}
 		k.line.WriteByte(0)
 	}
@@ -183,36 +177,13 @@ func (k *keys) of(ad *classad.Ad) string {
 }
 
 // add adds what an expression reads.
-func (k *keys) add(e *classad.Expr) (grew bool) {
-	if _, ok := e.Literal(); ok {
-		return false
-	}
-	refs := e.References()
-	for _, name := range slices.Concat(refs.My, refs.Target) {
-		if name = strings.ToLower(name); !k.set[name] {
+func (k *keys) add(r reading) (grew bool) {
+	k.untold = k.untold || r.untold
+	for _, name := range r.names {
+		if !k.set[name] {
 			k.set[name] = true
 			grew = true
 		}
 	}
-	// A string that merely says eval costs time, no more.
-	if strings.Contains(strings.ToLower(e.String()), "eval") {
-		k.untold = true
-	}
 	return grew
-}
-
-// addReached adds what an attribute's expression reads, and those of the ad's other attributes that it reads in turn.
-func (k *keys) addReached(ad *classad.Ad, attr string) {
-	done := map[string]bool{}
-	for todo := []string{attr}; len(todo) > 0; {
-		name := strings.ToLower(todo[0])
-		todo = todo[1:]
-		e, ok := ad.Lookup(name)
-		if done[name] || !ok {
-			continue
-		}
-		done[name] = true
-		k.add(e)
-		todo = append(todo, e.References().My...)
-	}
 }

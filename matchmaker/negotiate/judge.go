@@ -14,6 +14,7 @@ type cycle struct {
 	slots    []Slot // by machine and name
 	machine  []int  // of each slot: a number for its machine
 	machines int
+	ranks    []ranking
 	taken    []job.ID // by slot: the job that got it in this cycle
 	limits   *limits
 	streams  map[int][]*stream // by cluster
@@ -30,13 +31,19 @@ func newCycle(s Snapshot) *cycle {
 		return cmp.Or(cmp.Compare(a.Machine, b.Machine), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Agent, b.Agent))
 	})
 	c.machine = make([]int, len(c.slots))
+	c.ranks = make([]ranking, len(c.slots))
 	for i := range c.slots {
+		c.ranks[i] = newRanking(c.slots[i].Ad)
 		if i == 0 || c.slots[i].Machine != c.slots[i-1].Machine {
 			c.machines++
 		}
 		c.machine[i] = c.machines - 1
 	}
-	all := grouped(slices.Clone(s.Jobs), c.slots) // the caller may go on with his own
+	if s.Memo == nil {
+		s.Memo = new(Memo)
+	}
+	s.Memo.begin()
+	all := grouped(slices.Clone(s.Jobs), c.slots, s.Memo) // the caller may go on with his own
 	for _, st := range all {
 		c.streams[st.batch.Cluster] = append(c.streams[st.batch.Cluster], st)
 	}
@@ -110,34 +117,46 @@ func (c *cycle) judge(g *group) {
 		}
 	}
 	requirements, checkpoint := needs(g.sample)
-	type score struct{ mine, theirs float64 }
-	scores := map[int]score{}
+	rank := newRanking(g.sample)
+	scores := make([]score, len(c.slots))
+	ranked := false
 	for i := range c.slots {
 		s := &c.slots[i]
+		free := s.Status == Free || s.Status == Resting
 		switch {
+		case free && checkpoint == nil && classad.Match(g.sample, s.Ad): // by far the fastest way to a yes
+			g.verdicts[i] = matching
 		case !requirements.Eval(g.sample, s.Ad).IsTrue():
 			g.verdicts[i] = unsuited
 		case checkpoint != nil && !checkpoint.Eval(g.sample, s.Ad).IsTrue():
 			g.verdicts[i] = unfit
-		case s.Status != Free && s.Status != Resting && !roomy(s.Ad, g.sample):
+		case !free && !roomy(s.Ad, g.sample):
 			g.verdicts[i] = unsuited // which the job's Requirements need not say
 		case s.Status == Owner:
 			// START says no just because the owner is there; that is not the news.
 			g.verdicts[i] = owned
 		case s.Status == Claimed:
 			g.verdicts[i] = claimed
-		case !s.Ad.Eval(classad.AttrRequirements, g.sample).IsTrue():
-			g.verdicts[i] = unwanted
-			if !roomy(s.Ad, g.sample) {
-				g.verdicts[i] = unsuited
-			}
-		case s.Status == Resting:
-			g.verdicts[i] = resting
-		default:
+		case s.Ad.Eval(classad.AttrRequirements, g.sample).IsTrue():
 			g.verdicts[i] = matching
-			g.choice = append(g.choice, i)
-			scores[i] = score{classad.Rank(g.sample, s.Ad), classad.Rank(s.Ad, g.sample)}
+		case !roomy(s.Ad, g.sample):
+			g.verdicts[i] = unsuited
+		default:
+			g.verdicts[i] = unwanted
 		}
+		if g.verdicts[i] != matching {
+			continue
+		}
+		if s.Status == Resting {
+			g.verdicts[i] = resting
+			continue
+		}
+		g.choice = append(g.choice, i)
+		scores[i] = score{rank.of(s.Ad), c.ranks[i].of(g.sample)}
+		ranked = ranked || scores[i] != scores[g.choice[0]]
+	}
+	if !ranked {
+		return // they stand in the order of their names
 	}
 	slices.SortStableFunc(g.choice, func(a, b int) int {
 		return cmp.Or(
@@ -145,6 +164,33 @@ func (c *cycle) judge(g *group) {
 			cmp.Compare(scores[b].theirs, scores[a].theirs),
 		)
 	})
+}
+
+// score is how much the job likes a slot, and the slot the job.
+type score struct{ mine, theirs float64 }
+
+// ranking is the Rank of an ad, which most often is a constant.
+type ranking struct {
+	ad       *classad.Ad
+	constant bool
+	value    float64
+}
+
+func newRanking(ad *classad.Ad) ranking {
+	e, ok := ad.Lookup(classad.AttrRank)
+	if !ok {
+		return ranking{constant: true}
+	}
+	v, constant := e.Literal()
+	value, _ := v.Real()
+	return ranking{ad, constant, value}
+}
+
+func (r *ranking) of(target *classad.Ad) float64 {
+	if r.constant {
+		return r.value
+	}
+	return classad.Rank(r.ad, target)
 }
 
 // needs gives what a job requires of a slot, nil for nothing at all, and what its checkpoint does, nil

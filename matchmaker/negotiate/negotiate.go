@@ -40,6 +40,8 @@ type Snapshot struct {
 	// Limits are the concurrency limits by their names in lower case. "licence.*" is for the names of
 	// that group that have none of their own, and "*" for all others; what is not there is not limited.
 	Limits map[string]float64
+
+	Memo *Memo // makes cycles faster; nil will do
 }
 
 // Batch is some waiting jobs of one cluster.

@@ -306,7 +306,9 @@ func TestGroups(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			jobs := []Batch{waiting(t, "1.0", "u", tt.a), waiting(t, "1.1", "u", tt.b)}
-			streams := grouped(jobs, []Slot{slot(t, "m", Free, tt.slot)})
+			memo := new(Memo)
+			memo.begin()
+			streams := grouped(jobs, []Slot{slot(t, "m", Free, tt.slot)}, memo)
 			if same := streams[0].group == streams[1].group; same != tt.same {
 				t.Errorf("one group: %v, want %v", same, tt.same)
 			}

@@ -1,0 +1,89 @@
+package negotiate
+
+import (
+	"slices"
+	"strings"
+
+	"skua/policy/classad"
+)
+
+// Memo keeps between cycles what was found out about the slots' ads and the jobs' expressions that are
+// still the same, the pointer itself. It changes how long a cycle takes and never what comes of it. The
+// zero Memo is ready for use, by one cycle at a time; nil is none.
+type Memo struct {
+	slots remembered[*classad.Ad]
+	exprs remembered[*classad.Expr]
+}
+
+// reading is what an expression reads, or the expressions of a slot do.
+type reading struct {
+	text   string   // of an expression, as printed
+	names  []string // in lower case, of either side
+	untold bool     // and others, whose names are made at run time
+}
+
+// remembered is what was read in this cycle and in the one before. What neither asked for is forgotten.
+type remembered[K comparable] struct{ now, before map[K]reading }
+
+func (r *remembered[K]) begin() { r.before, r.now = r.now, make(map[K]reading, len(r.now)) }
+
+func (r *remembered[K]) of(key K, read func(K) reading) reading {
+	got, ok := r.now[key]
+	if ok {
+		return got
+	}
+	if got, ok = r.before[key]; !ok {
+		got = read(key)
+	}
+	r.now[key] = got
+	return got
+}
+
+// begin starts a cycle.
+func (m *Memo) begin() {
+	m.slots.begin()
+	m.exprs.begin()
+}
+
+func readExpr(e *classad.Expr) reading {
+	r := reading{text: e.String()}
+	if _, literal := e.Literal(); literal {
+		return r
+	}
+	refs := e.References()
+	for _, name := range slices.Concat(refs.My, refs.Target) {
+		r.names = append(r.names, strings.ToLower(name))
+	}
+	r.untold = evaluates(r.text)
+	return r
+}
+
+// readSlot follows the attributes of the slot that its Requirements and Rank lead to.
+func readSlot(slot *classad.Ad) (r reading) {
+	done, read := map[string]bool{}, map[string]bool{}
+	for todo := []string{classad.AttrRequirements, classad.AttrRank}; len(todo) > 0; {
+		name := strings.ToLower(todo[0])
+		todo = todo[1:]
+		e, ok := slot.Lookup(name)
+		if done[name] || !ok {
+			continue
+		}
+		done[name] = true
+		if _, literal := e.Literal(); literal {
+			continue
+		}
+		refs := e.References()
+		for _, name := range slices.Concat(refs.My, refs.Target) {
+			if name = strings.ToLower(name); !read[name] {
+				read[name] = true
+				r.names = append(r.names, name)
+			}
+		}
+		r.untold = r.untold || evaluates(e.String())
+		todo = append(todo, refs.My...)
+	}
+	return r
+}
+
+// evaluates reports whether an expression may call eval(). A string that merely says so costs time, no more.
+func evaluates(text string) bool { return strings.Contains(strings.ToLower(text), "eval") }
