@@ -46,6 +46,7 @@ type Config struct {
 type Files interface {
 	Put(ctx context.Context, capability string, d blob.Digest, size int64, r io.ReaderAt, progress transfer.Progress) error
 	GetFile(ctx context.Context, capability string, d blob.Digest, path string, progress transfer.Progress) (int64, error)
+	Bytes(ctx context.Context, capability string, d blob.Digest, limit int64) ([]byte, error)
 }
 
 // Client speaks for one user. Its methods may be called concurrently, but for [Client.Follow], of
@@ -91,12 +92,12 @@ func (c *Client) History(ctx context.Context, sel wire.Selection, limit int) ([]
 }
 
 // Act does something to jobs and gives those to which it was done, and why not to the others that
-// were named.
-func (c *Client) Act(ctx context.Context, do wire.ActionVerb, sel wire.Selection, reason string) (wire.ActionResult, error) {
+// were named. set says what [wire.Edit] and [wire.Prio] are to set.
+func (c *Client) Act(ctx context.Context, do wire.ActionVerb, sel wire.Selection, reason string, set ...job.Assigned) (wire.ActionResult, error) {
 	all := wire.ActionResult{V: wire.Version, Not: map[string]string{}}
-	a := wire.Action{V: wire.Version, Do: do, Select: sel, Reason: reason}
+	action := wire.Action{V: wire.Version, Do: do, Select: sel, Reason: reason, Set: set}
 	for {
-		res, err := call[wire.ActionResult](ctx, c, wire.VerbAct, a, false)
+		res, err := call[wire.ActionResult](ctx, c, wire.VerbAct, action, false)
 		if err == nil {
 			err = res.Fail.Err()
 		}
@@ -105,10 +106,11 @@ func (c *Client) Act(ctx context.Context, do wire.ActionVerb, sel wire.Selection
 		}
 		all.Done = append(all.Done, res.Done...)
 		maps.Copy(all.Not, res.Not)
-		if !res.More || res.Next == a.After && len(res.Done) == 0 {
+		stuck := len(res.Done) == 0 && res.Next == action.After // also of a matchmaker that knows no cursor
+		if !res.More || stuck {
 			return all, nil
 		}
-		a.After = res.Next
+		action.After = res.Next
 	}
 }
 

@@ -1,0 +1,81 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"skua/internal/wire"
+)
+
+// Columns calls row with the values of ClassAd expressions in each of the jobs, ended jobs or machines that
+// are selected, as kind says, in the order of [Client.Jobs], [Client.History] or [Client.Machines]: at most limit
+// of them, all for 0. The values are written in the new ClassAd syntax, strings with their quotes, and
+// are good during the call only. While row works on what there is, more is asked for. An error of row ends it and is
+// returned.
+//
+// Whole ads of many jobs are large; this is how to look at a few attributes of a hundred thousand.
+func (c *Client) Columns(ctx context.Context, kind wire.QueryKind, sel wire.Selection, exprs []string, limit int, row func(values []string) error) error {
+	switch kind {
+	case wire.QueryJobs, wire.QueryHistory, wire.QueryMachines:
+	default:
+		return fmt.Errorf("a query for %s has no columns", kind)
+	}
+	if len(exprs) == 0 {
+		return fmt.Errorf("a query for columns of %s names none", kind)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	pages := make(chan fetched, 1)
+	var asking sync.WaitGroup
+	asking.Go(func() { c.fetchPages(ctx, wire.Query{Kind: kind, Select: sel, Columns: exprs, Limit: limit}, pages) })
+	defer asking.Wait()
+	defer cancel()
+
+	seen := 0
+	var values []string
+	for p := range pages {
+		if p.err != nil {
+			return p.err
+		}
+		for _, raw := range p.rows {
+			values = values[:0]
+			if err := json.Unmarshal(raw, &values); err != nil || len(values) != len(exprs) {
+				return fmt.Errorf("read the matchmaker's answer about columns of %s: %d values for %d columns, %w", kind, len(values), len(exprs), err)
+			}
+			if err := row(values); err != nil {
+				return err
+			}
+			if seen++; limit > 0 && seen == limit {
+				return nil
+			}
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// fetched is a page of rows, or why there is none.
+type fetched struct {
+	rows []json.RawMessage
+	err  error
+}
+
+// fetchPages sends page after page until there are no more or ctx ends, and then closes the channel.
+func (c *Client) fetchPages(ctx context.Context, q wire.Query, pages chan<- fetched) {
+	defer close(pages)
+	for {
+		res, err := c.query(ctx, q)
+		if err == nil && res.More && (res.Next == q.After || len(res.Rows) == 0) {
+			err = fmt.Errorf("the matchmaker's answer about %s does not end", q.Kind)
+		}
+		select {
+		case pages <- fetched{res.Rows, err}:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil || !res.More {
+			return
+		}
+		q.After = res.Next
+	}
+}
