@@ -2,7 +2,9 @@ package startd
 
 import (
 	"context"
+	"errors"
 	"testing"
+	"time"
 
 	"skua/agent/starter"
 	"skua/internal/bus"
@@ -35,9 +37,11 @@ func (endedInit) Done() <-chan struct{} {
 	return done
 }
 
-// A job may take what its slot advertises. When it was ended for taking more, that is no result: a
-// person must look at it.
-func TestJobOverItsMemoryIsHeld(t *testing.T) {
+var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+
+// bareDaemon is a daemon that is not running, on a machine with a little memory and disk and two slots.
+func bareDaemon(t *testing.T) *Daemon {
+	t.Helper()
 	p, err := policy.Derive(policy.File{Preset: policy.Dedicated}) // which grants 90%
 	if err != nil {
 		t.Fatal(err)
@@ -46,15 +50,22 @@ func TestJobOverItsMemoryIsHeld(t *testing.T) {
 	facts.SetInt("TotalMemory", 1000)
 	facts.SetInt("TotalDisk", 20<<10)
 	conn := bus.NewMemory().Connect("desk")
-	defer conn.Close()
+	t.Cleanup(func() { conn.Close() })
 	d, err := New(Config{
-		Agent: "agent", Machine: "desk", Dir: t.TempDir(), Slots: 2, Bus: conn, Starter: noStarter{}, Files: &Storage{},
+		Agent: "agent", Machine: "desk", Dir: t.TempDir(), Slots: 2, Bus: conn, Starter: noStarter{errors.New("no sandbox here")}, Files: &Storage{},
 		Policy: p, Clock: func() job.Instant { return 0 },
 		Facts: func(context.Context) (*classad.Ad, error) { return facts, nil },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return d
+}
+
+// A job may take what its slot advertises. When it was ended for taking more, that is no result: a
+// person must look at it.
+func TestJobOverItsMemoryIsHeld(t *testing.T) {
+	d := bareDaemon(t)
 	k := d.keepers[1]
 	if got := k.limits(); got != (limits{}) {
 		t.Errorf("on a machine of which nothing is known the limits are %+v", got)

@@ -217,7 +217,7 @@ func (t *tenant) end(in Init) job.Usage {
 	}
 	<-in.Done() // Kill does not return before nothing of the job is left
 	in.Close()
-	t.measureDisk(in)
+	t.measureAtEnd(in)
 	return t.sinceStart(in.Exit().Usage)
 }
 

@@ -196,6 +196,16 @@ func (p *Pool) SubmitN(t testing.TB, command string, n int) []job.ID {
 	return ids
 }
 
+// Act does something to a job, as its user does.
+func (p *Pool) Act(t testing.TB, do wire.ActionVerb, id job.ID) {
+	t.Helper()
+	m := wire.Action{V: wire.Version, Do: do, Select: wire.Selection{Jobs: []job.ID{id}}}
+	res := ask[wire.ActionResult](t, p, wire.VerbAct, m, func(a wire.ActionResult) *wire.Failure { return a.Fail })
+	if len(res.Done) != 1 || len(res.Not) > 0 {
+		t.Fatalf("%s job %v: %+v", do, id, res)
+	}
+}
+
 // ask makes a request of the user until it is answered, for at most an hour.
 func ask[A any](t testing.TB, p *Pool, verb string, message any, failure func(A) *wire.Failure) A {
 	t.Helper()
