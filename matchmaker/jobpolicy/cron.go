@@ -49,8 +49,10 @@ func NextRun(ad *classad.Ad, after time.Time) (time.Time, bool) {
 	// Like crontab: with both a day of the month and one of the week, either will do.
 	either := !every(ad, day) && !every(ad, weekday)
 	has := func(field, value int) bool { return at[field]>>value&1 != 0 }
-	const years = 8 // from one 29 February to the next, at most
-	for t, end := after, after.AddDate(years, 0, 1); t.Before(end); t = startOfDay(t.AddDate(0, 0, 1)) {
+	const most = 8*366 + 1 // days from one 29 February to the next, at most
+	for n := range most {
+		// By noon, which every day has; midnight it may not.
+		t := time.Date(after.Year(), after.Month(), after.Day()+n, 12, 0, 0, 0, after.Location())
 		d, w := has(day, t.Day()), has(weekday, int(t.Weekday()))
 		if !has(month, int(t.Month())) || !(either && (d || w) || d && w) {
 			continue
@@ -67,10 +69,6 @@ func NextRun(ad *classad.Ad, after time.Time) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
-}
-
-func startOfDay(t time.Time) time.Time {
-	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, t.Location())
 }
 
 // cronText is a field, which is a string or may be a plain number.
