@@ -20,6 +20,6 @@ func ExampleEvent_String() {
 	// 		Usr 0 00:00:00, Sys 0 00:00:00  -  Run Local Usage
 	// 	1048576  -  Run Bytes Sent By Job
 	// 	0  -  Run Bytes Received By Job
-	// 	Reason: the owner of desk7 came back
+	// 	the owner of desk7 came back
 	// ...
 }

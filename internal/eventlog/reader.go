@@ -1,7 +1,6 @@
 package eventlog
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 type Reader struct {
 	Location *time.Location // zone of dates that name none; nil is the local zone
 
+	path   string
 	f      *os.File
 	offset int64 // of the first byte that Next has not given out
 	buf    []byte
@@ -24,7 +24,7 @@ func OpenReader(path string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{f: f}, nil
+	return &Reader{path: path, f: f}, nil
 }
 
 // Close closes the log.
@@ -40,8 +40,10 @@ func (r *Reader) SeekTo(offset int64) { r.offset, r.buf = offset, nil }
 var ErrNotEvent = errors.New("not a job event")
 
 // Next returns the next event. io.EOF means that there is no whole one yet: call again when the log
-// has grown. A log that has become shorter was begun anew and is read from its beginning. Text that
-// is no event gives an error that wraps [ErrNotEvent], once; the events after it can be read.
+// has grown. A log that has become shorter was begun anew and is read from its beginning, and so is
+// another file under its name, after the end of the one before. Text that is no event gives an error
+// that wraps [ErrNotEvent], once; the events after it can be read. A log in HTCondor's XML form is an
+// error each time.
 func (r *Reader) Next() (Event, error) {
 	if info, err := r.f.Stat(); err != nil {
 		return Event{}, err
@@ -49,47 +51,67 @@ func (r *Reader) Next() (Event, error) {
 		r.SeekTo(0)
 	}
 	for {
-		if n, whole := cutEvent(r.buf); whole {
-			text := string(r.buf[:n])
-			at := r.offset
-			r.buf, r.offset = r.buf[n:], r.offset+int64(n)
-			e, err := Parse(text, r.Location)
-			if err != nil {
-				return Event{}, fmt.Errorf("%s at byte %d: %w: %v", r.f.Name(), at, ErrNotEvent, err)
-			}
-			return e, nil
+		if r.offset == 0 && isXML(string(r.buf[:min(len(r.buf), 64)])) {
+			return Event{}, errXML
+		}
+		if n, whole, broken := cutEvent(r.buf); whole {
+			return r.take(n, broken)
 		}
 		if len(r.buf) > MaxEvent {
 			at := r.offset
 			r.offset, r.buf = r.offset+int64(len(r.buf)), nil
-			return Event{}, fmt.Errorf("%s at byte %d: %w: more than %d bytes without an end", r.f.Name(), at, ErrNotEvent, MaxEvent)
+			return Event{}, fmt.Errorf("%s at byte %d: %w: more than %d bytes without an end", r.path, at, ErrNotEvent, MaxEvent)
 		}
 		const chunk = 64 << 10
 		at := r.offset + int64(len(r.buf))
 		more := make([]byte, chunk)
 		n, err := r.f.ReadAt(more, at)
 		r.buf = append(r.buf, more[:n]...)
-		if n == 0 {
-			if err == nil {
-				err = io.EOF
-			}
+		if n > 0 {
+			continue
+		}
+		if err != nil && err != io.EOF {
 			return Event{}, err
+		}
+		if moved, err := r.reopen(); err != nil {
+			return Event{}, err
+		} else if !moved {
+			return Event{}, io.EOF
 		}
 	}
 }
 
-// cutEvent finds the end of the first event in b: a line of three dots.
-func cutEvent(b []byte) (n int, whole bool) {
-	for n < len(b) {
-		i := bytes.IndexByte(b[n:], '\n')
-		if i < 0 {
-			return 0, false
-		}
-		line := b[n : n+i]
-		n += i + 1
-		if isEnd(string(line)) {
-			return n, true
-		}
+// take gives out the event in the first n bytes of what has been read.
+func (r *Reader) take(n int, broken bool) (Event, error) {
+	text, at := string(r.buf[:n]), r.offset
+	r.buf, r.offset = r.buf[n:], r.offset+int64(n)
+	if broken {
+		return Event{}, fmt.Errorf("%s at byte %d: %w: it was not written to its end", r.path, at, ErrNotEvent)
 	}
-	return 0, false
+	e, err := Parse(text, r.Location)
+	if err != nil {
+		return Event{}, fmt.Errorf("%s at byte %d: %w: %w", r.path, at, ErrNotEvent, err)
+	}
+	return e, nil
+}
+
+// reopen goes over to another file that has taken the log's name, as when logs are rotated. What is left
+// unread of the old one is half an event, to which nothing is added any more.
+func (r *Reader) reopen() (bool, error) {
+	there, err := os.Stat(r.path)
+	if err != nil {
+		return false, nil // moved away, and the new one is not there yet
+	}
+	here, err := r.f.Stat()
+	if err != nil || os.SameFile(here, there) {
+		return false, err
+	}
+	f, err := os.Open(r.path)
+	if err != nil {
+		return false, err
+	}
+	r.f.Close()
+	r.f = f
+	r.SeekTo(0)
+	return true, nil
 }

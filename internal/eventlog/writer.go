@@ -97,31 +97,57 @@ func readRecord(position string) (record, error) {
 // entries after it are to be given to Append, from the next on.
 func (w *Writer) Seq() uint64 { return w.seq }
 
-// Append writes the events of entry seq, all or none. An entry that was written before is passed
-// over. Nothing is sure to be on disk before [Writer.Sync].
+// Append writes the events of entry seq as text; see [Writer.AppendText].
 func (w *Writer) Append(seq uint64, events ...Event) error {
+	var b []byte
+	for _, e := range events {
+		b = e.Append(b)
+	}
+	return w.AppendText(seq, b)
+}
+
+// AppendText writes the events of entry seq, all or none, in the form that [Event.Append] or
+// [Event.AppendJSON] has given them. An entry that was written before is passed over. Nothing is sure to
+// be on disk before [Writer.Sync].
+func (w *Writer) AppendText(seq uint64, text []byte) error {
 	if seq <= w.seq {
 		return nil
 	}
-	var b []byte
-	for _, e := range events {
-		from := len(b)
-		b = e.Append(b)
-		if text := string(b[from:]); w.unsure[text] > 0 {
-			if w.unsure[text]--; w.unsure[text] == 0 {
-				delete(w.unsure, text)
-			}
-			b = b[:from]
-		}
-	}
-	if len(b) > 0 {
-		if err := w.write(b); err != nil {
+	fresh, again := w.fresh(text)
+	if len(fresh) > 0 {
+		if err := w.write(fresh); err != nil {
 			return err
 		}
 		clear(w.unsure) // entries come in order: what was written before has all come again
 	}
+	for t, n := range again {
+		if w.unsure[t] -= n; w.unsure[t] <= 0 {
+			delete(w.unsure, t)
+		}
+	}
 	w.seq, w.dirty = seq, true
 	return nil
+}
+
+// fresh gives the events of text that have not been written, and the others with how often they come.
+func (w *Writer) fresh(text []byte) (fresh []byte, again map[string]int) {
+	if len(w.unsure) == 0 {
+		return text, nil
+	}
+	again = map[string]int{}
+	for len(text) > 0 {
+		n, whole, _ := cutEvent(text)
+		if !whole {
+			n = len(text)
+		}
+		if t := string(text[:n]); again[t] < w.unsure[t] {
+			again[t]++
+		} else {
+			fresh = append(fresh, t...)
+		}
+		text = text[n:]
+	}
+	return fresh, again
 }
 
 // write appends b. A part that was written when the disk became full is taken back, so that the next
@@ -171,7 +197,10 @@ func (w *Writer) Sync() error {
 func (w *Writer) Close() error { return errors.Join(w.Sync(), w.log.Close()) }
 
 // beginning matches what an interrupted write can have left: the first bytes of an event.
-var beginning = regexp.MustCompile(`^\d{3} \(\d{3,}\.\d{3,}\.\d{3}\) `)
+var beginning = regexp.MustCompile(`^\d{3} \(\d{3,}\.(?:\d{3,}|-\d{2,})\.\d{3}\) `)
+
+// objectBegins is the same for an event in JSON.
+const objectBegins = `{"MyType":"`
 
 // repair looks at the log beyond the recorded length. Whole events there are remembered as perhaps
 // ours; half an event at the very end is cut off, since its entry comes again.
@@ -199,7 +228,7 @@ func (w *Writer) repair(rec record) error {
 		return fmt.Errorf("read job log: %w", err)
 	}
 	for {
-		n, whole := cutEvent(tail)
+		n, whole, _ := cutEvent(tail)
 		if !whole {
 			break
 		}
@@ -236,6 +265,9 @@ func torn(b []byte) bool {
 	if beginning.Match(b) {
 		return true
 	}
+	if n := min(len(b), len(objectBegins)); string(b[:n]) == objectBegins[:n] {
+		return true
+	}
 	const shape = "000 (000.000.000) "
 	if len(b) >= len(shape) {
 		return false
@@ -243,7 +275,7 @@ func torn(b []byte) bool {
 	for i, c := range b { // the beginning of a beginning
 		if digit := c >= '0' && c <= '9'; i < 5 && (digit != (shape[i] == '0') || !digit && c != shape[i]) {
 			return false
-		} else if i >= 5 && !digit && bytes.IndexByte([]byte(".) "), c) < 0 {
+		} else if i >= 5 && !digit && bytes.IndexByte([]byte("-.) "), c) < 0 {
 			return false
 		}
 	}

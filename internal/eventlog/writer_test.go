@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -178,7 +179,7 @@ func TestLogBegunAnew(t *testing.T) {
 }
 
 func TestFileThatIsNoLogIsLeftAlone(t *testing.T) {
-	for _, text := range []string{"x = 1\n", "12 apples", "000 pears\n", whole() + "my own notes\n"} {
+	for _, text := range []string{"x = 1\n", "12 apples", "000 pears\n", "{\"my\": \"notes\"", whole() + "my own notes\n"} {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, "job.log"), text)
 		_, err := OpenWriter(filepath.Join(dir, "job.log"), filepath.Join(dir, "position"))
@@ -241,6 +242,174 @@ func TestReaderFollows(t *testing.T) {
 	write(t, name, history[2][0].String()) // begun anew, shorter
 	if e, err := r.Next(); err != nil || e.Kind != Execute {
 		t.Errorf("after the log was begun anew: %v, %v", e.Kind, err)
+	}
+}
+
+// TestCrashInJSON cuts a log of the other form at every byte.
+func TestCrashInJSON(t *testing.T) {
+	var all []byte
+	entry := func(seq uint64) (b []byte) {
+		for _, e := range history[seq] {
+			b = e.AppendJSON(b)
+		}
+		return b
+	}
+	for seq := uint64(1); seq <= last; seq++ {
+		all = append(all, entry(seq)...)
+	}
+	for cut := range all {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "job.log"), string(all[:cut]))
+		w := open(t, dir)
+		for seq := uint64(1); seq <= last; seq++ {
+			if err := w.AppendText(seq, entry(seq)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := content(t, dir); got != string(all) {
+			t.Fatalf("cut at byte %d:\n%s\nwant\n%s", cut, got, all)
+		}
+	}
+}
+
+// TestFailedWriteIsRepeated: an entry of which a part had been written before a crash, and which then
+// finds the disk full, is still written once.
+func TestFailedWriteIsRepeated(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "job.log"), history[1][0].String()+history[4][0].String())
+	w := open(t, dir)
+	if err := w.Append(1, history[1]...); err != nil {
+		t.Fatal(err)
+	}
+	log := w.log
+	broken, err := os.Open(filepath.Join(dir, "job.log")) // not for writing
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.log = broken
+	if err := w.Append(4, history[4]...); err == nil {
+		t.Fatal("a log that cannot be written was written")
+	}
+	w.log = log
+	broken.Close()
+	if err := w.Append(4, history[4]...); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want := history[1][0].String() + history[4][0].String() + history[4][1].String()
+	if got := content(t, dir); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// next reads events up to the end that a log has now, and counts what was no event.
+func next(t *testing.T, r *Reader) (text string, bad int) {
+	t.Helper()
+	for {
+		e, err := r.Next()
+		switch {
+		case err == io.EOF:
+			return text, bad
+		case errors.Is(err, ErrNotEvent):
+			bad++
+		case err != nil:
+			t.Fatal(err)
+		default:
+			text += e.String()
+		}
+	}
+}
+
+func TestReaderTakesBothForms(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "job.log")
+	var mixed []byte
+	for seq := uint64(1); seq <= last; seq++ {
+		for _, e := range history[seq] {
+			if seq%2 == 0 {
+				mixed = e.AppendJSON(mixed)
+			} else {
+				mixed = append(e.Append(mixed), '\n')
+			}
+		}
+	}
+	write(t, name, string(mixed))
+	r, err := OpenReader(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, bad := next(t, r); got != whole() || bad != 0 {
+		t.Errorf("%d bad ones, and\n%s", bad, got)
+	}
+}
+
+// TestReaderOfATornEvent: somebody was interrupted and somebody else wrote on.
+func TestReaderOfATornEvent(t *testing.T) {
+	first, second := history[1][0], history[7][0]
+	for form, torn := range map[string]string{
+		"text": second.String()[:60], "text, at the end of a line": strings.SplitAfter(second.String(), "\n")[0],
+		"JSON": string(second.AppendJSON(nil)[:60]) + "\n", "JSON within a text": string(second.AppendJSON(nil)[:14]) + "\n",
+	} {
+		name := filepath.Join(t.TempDir(), "job.log")
+		if form == "text" {
+			torn += "\n"
+		}
+		write(t, name, first.String()+torn+second.String()+string(first.AppendJSON(nil)))
+		r, err := OpenReader(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, bad := next(t, r); got != first.String()+second.String()+first.String() || bad != 1 {
+			t.Errorf("%s: %d bad ones, and\n%s", form, bad, got)
+		}
+		r.Close()
+	}
+}
+
+func TestReaderFollowsARotatedLog(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there a file that is open keeps its name")
+	}
+	dir := t.TempDir()
+	name := filepath.Join(dir, "job.log")
+	write(t, name, history[1][0].String())
+	r, err := OpenReader(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, _ := next(t, r); got != history[1][0].String() {
+		t.Errorf("read %s", got)
+	}
+	if err := os.Rename(name, name+".old"); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := next(t, r); got != "" {
+		t.Errorf("read %s of a log that is not there", got)
+	}
+	write(t, name, history[2][0].String())
+	if got, _ := next(t, r); got != history[2][0].String() {
+		t.Errorf("of the new log %q was read", got)
+	}
+}
+
+func TestXMLIsRefused(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "job.log")
+	write(t, name, "<c>\n    <a n=\"Proc\"><i>0</i></a>\n</c>\n")
+	r, err := OpenReader(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	_, err = r.Next()
+	var p *diag.Problem
+	if !errors.As(err, &p) || p.Hint == "" {
+		t.Errorf("error %v, want a problem with a hint", err)
 	}
 }
 

@@ -35,7 +35,7 @@ type Pool interface {
 	Events(ctx context.Context, since uint64) (client.Page, error)
 	Follow(ctx context.Context, since uint64, handle func(client.Page) error) error
 	Fetch(ctx context.Context, id job.ID, dir string, progress transfer.Progress) ([]string, error)
-	Act(ctx context.Context, do wire.ActionVerb, sel wire.Selection, reason string) (wire.ActionResult, error)
+	Act(ctx context.Context, do wire.ActionVerb, sel wire.Selection, reason string, set ...job.Assigned) (wire.ActionResult, error)
 }
 
 // Config is what a Courier is made of. Fields marked required have no default.

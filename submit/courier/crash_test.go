@@ -64,7 +64,7 @@ func (s *script) Fetch(context.Context, job.ID, string, transfer.Progress) ([]st
 	return nil, nil
 }
 
-func (s *script) Act(context.Context, wire.ActionVerb, wire.Selection, string) (wire.ActionResult, error) {
+func (s *script) Act(context.Context, wire.ActionVerb, wire.Selection, string, ...job.Assigned) (wire.ActionResult, error) {
 	return wire.ActionResult{}, nil
 }
 
