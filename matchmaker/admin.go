@@ -122,13 +122,17 @@ func ask(c *cobra.Command, f *flags, q server.AdminRequest) (server.AdminAnswer,
 	return server.Admin(c.Context(), cfg.Data, q)
 }
 
-func oneArg(what string) cobra.PositionalArgs {
+func oneArg(what string) cobra.PositionalArgs { return exactly(1, "one argument, "+what) }
+
+func twoArgs(what string) cobra.PositionalArgs { return exactly(2, "two arguments, "+what) }
+
+func exactly(n int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if len(args) == 1 {
+		if len(args) == n {
 			return nil
 		}
 		return &diag.Problem{
-			What: fmt.Sprintf("%s wants one argument, %s", c.CommandPath(), what),
+			What: fmt.Sprintf("%s wants %s", c.CommandPath(), what),
 			Hint: fmt.Sprintf("%s --help says more", c.CommandPath()),
 			Code: diag.ExitUsage,
 		}

@@ -65,6 +65,7 @@ on the same machine, let machines and users join:
 		runCommand(&f),
 		tokenCommand(&f),
 		membersCommand(&f),
+		usersCommand(&f),
 		memberCommand(&f, "approve", "let a member that joined without approval take part", adminApprove),
 		memberCommand(&f, "revoke", "end a membership for good, and its connections at once", adminRevoke),
 	)

@@ -24,6 +24,10 @@ func TestCommandLine(t *testing.T) {
 	if err := os.WriteFile(short, []byte("[leases]\nlease = \"10s\"\nrenew = \"9s\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	limit := filepath.Join(t.TempDir(), "matchmaker.toml")
+	if err := os.WriteFile(limit, []byte("[concurrency_limits]\n\"mat lab\" = 3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		args   string
 		code   int
@@ -36,6 +40,10 @@ func TestCommandLine(t *testing.T) {
 		{"--lisen :1", diag.ExitUsage, "", "unknown flag: --lisen"},
 		{"tokn", diag.ExitUsage, "", `did you mean "token"?`},
 		{"token user", diag.ExitUsage, "", "the user's name"},
+		{"users set-factor ann", diag.ExitUsage, "", "two arguments, the user's name and the factor"},
+		{"users set-factor ann much", diag.ExitUsage, "", `"much" is not a number`},
+		{"users --help", diag.ExitOK, "set-factor", ""},
+		{"--config " + limit + " --data /nowhere", diag.ExitFailure, "", `"mat lab" is not the name of a limit`},
 		{"token agent --ttl 5", diag.ExitUsage, "", "has no unit"},
 		{"--config " + bad, diag.ExitFailure, "", `matchmaker.toml:2: unknown key "listne"`},
 		{"--config " + short + " --data /nowhere", diag.ExitFailure, "", "too short for a renewal"},
@@ -101,6 +109,13 @@ func TestServeAndStop(t *testing.T) {
 	stdout.Reset()
 	if code := run(ctx, []string{"--data", data, "members"}, &stdout, &stderr); code != 0 || !strings.HasPrefix(stdout.String(), "KIND") {
 		t.Errorf("members: exit %d: %s%s", code, stdout.String(), stderr.String())
+	}
+	stdout.Reset()
+	if code := run(ctx, []string{"--data", data, "users"}, &stdout, &stderr); code != 0 || !strings.HasPrefix(stdout.String(), "NAME") {
+		t.Errorf("users: exit %d: %s%s", code, stdout.String(), stderr.String())
+	}
+	if code := run(ctx, []string{"--data", data, "users", "set-factor", "nobody", "7"}, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), `no user "nobody"`) {
+		t.Errorf("set-factor: exit %d: %s", code, stderr.String())
 	}
 	if code := run(ctx, []string{"--data", data, "revoke", "nobody"}, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), `no member "nobody"`) {
 		t.Errorf("revoke: exit %d: %s", code, stderr.String())

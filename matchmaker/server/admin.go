@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"skua/internal/diag"
+	"skua/internal/job"
 	"skua/internal/trust"
 	"skua/internal/wire"
 )
@@ -21,7 +23,9 @@ type AdminRequest struct {
 	Do    AdminVerb       `json:"do"`
 	Token trust.TokenSpec `json:"token,omitzero"` // of AdminToken
 	URL   string          `json:"url,omitempty"`  // of AdminToken; empty means the matchmaker's own
-	ID    string          `json:"id,omitempty"`   // of AdminApprove and AdminRevoke
+	ID    string          `json:"id,omitempty"`   // of AdminApprove and AdminRevoke; the user's name or id of AdminFactor
+
+	Factor float64 `json:"factor,omitempty"` // of AdminFactor
 }
 
 // AdminVerb is what an [AdminRequest] asks for.
@@ -33,6 +37,8 @@ const (
 	AdminMembers AdminVerb = "members" // list the members
 	AdminApprove AdminVerb = "approve" // let a member work that joined without approval
 	AdminRevoke  AdminVerb = "revoke"  // end a membership and its connections
+	AdminUsers   AdminVerb = "users"   // list the users' shares
+	AdminFactor  AdminVerb = "factor"  // give a user's share another weight
 )
 
 // AdminAnswer answers an [AdminRequest].
@@ -40,6 +46,7 @@ type AdminAnswer struct {
 	V       int            `json:"v"`
 	Token   string         `json:"token,omitempty"`
 	Members []trust.Member `json:"members,omitempty"` // all of them, or those that were changed
+	Users   []wire.UserRow `json:"users,omitempty"`   // all of them, or the one that was changed
 	Fail    *wire.Failure  `json:"fail,omitempty"`
 }
 
@@ -76,8 +83,8 @@ func Admin(ctx context.Context, data string, q AdminRequest) (AdminAnswer, error
 }
 
 // admin answers a request of root or of the matchmaker's own user.
-func (h *Head) admin(uid int, question []byte) any {
-	answer, err := h.administer(uid, question)
+func (h *Head) admin(ctx context.Context, uid int, question []byte) any {
+	answer, err := h.administer(ctx, uid, question)
 	if err != nil {
 		answer.Fail = wire.Fail(err)
 	}
@@ -85,7 +92,7 @@ func (h *Head) admin(uid int, question []byte) any {
 	return answer
 }
 
-func (h *Head) administer(uid int, question []byte) (a AdminAnswer, err error) {
+func (h *Head) administer(ctx context.Context, uid int, question []byte) (a AdminAnswer, err error) {
 	if uid != 0 && uid != os.Geteuid() {
 		return a, &diag.Problem{What: "you may not administer this matchmaker"}
 	}
@@ -94,6 +101,12 @@ func (h *Head) administer(uid int, question []byte) (a AdminAnswer, err error) {
 		return a, err
 	}
 	switch q.Do {
+	case AdminUsers:
+		a.Users = h.core.Users()
+		return a, nil
+	case AdminFactor:
+		a.Users, err = h.setFactor(ctx, q.ID, q.Factor)
+		return a, err
 	case AdminToken:
 		a.Token, err = h.Token(q.Token, q.URL)
 		if err == nil {
@@ -121,4 +134,30 @@ func (h *Head) administer(uid int, question []byte) (a AdminAnswer, err error) {
 		}
 	}
 	return a, nil
+}
+
+// setFactor gives a user, by name or id, another factor.
+func (h *Head) setFactor(ctx context.Context, who string, factor float64) ([]wire.UserRow, error) {
+	var found []trust.Member
+	for _, m := range h.roster.Members() {
+		if m.Kind == trust.User && !m.Revoked && (m.Name == who || m.ID == who) {
+			found = append(found, m)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return nil, &diag.Problem{What: fmt.Sprintf("there is no user %.40q", who), Hint: "skua-matchmaker members lists them"}
+	case len(found) > 1:
+		return nil, &diag.Problem{
+			What: fmt.Sprintf("%d users are called %.40q", len(found), who),
+			Hint: fmt.Sprintf("name one by its id, such as %s", found[0].ID),
+		}
+	}
+	user := job.UserID(found[0].ID)
+	if err := h.core.SetFactor(ctx, user, factor); err != nil {
+		return nil, err
+	}
+	h.log.Info("user's factor set", diag.KeyUser, user, "name", found[0].Name, "factor", factor)
+	all := h.core.Users()
+	return slices.DeleteFunc(all, func(r wire.UserRow) bool { return r.User != user }), nil
 }

@@ -62,6 +62,11 @@ func (s *Server) onAgent(_ context.Context, m bus.Msg) {
 		if !s.entrust(c.Job, func(ctx context.Context, k *keeper) { k.checkpoint(ctx, m, agent, c) }) {
 			s.reply(m, wire.Ack{V: wire.Version, Stale: true})
 		}
+	case wire.VerbPeeked:
+		var p wire.Peeked
+		if p, err = wire.Decode[wire.Peeked](m.Data); err == nil {
+			s.peeks.answered(agent, p)
+		}
 	default:
 		err = fmt.Errorf("unknown request %q", verb)
 	}

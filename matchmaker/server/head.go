@@ -48,6 +48,7 @@ type Head struct {
 	files     *files.Service
 	trees     *files.Trees
 	listener  net.Listener
+	core      *Server
 }
 
 // HeadConfig is what a Head is made of.
@@ -90,9 +91,10 @@ func (h *Head) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.broker.Close()) }()
-	core, err := New(Config{
+	h.core, err = New(Config{
 		Bus: h.broker.Conn(), Queue: h.queue, Roster: h.roster, Clock: clock,
 		Terms: h.settings.terms(), Domain: h.settings.Domain,
+		DefaultFactor: h.settings.FairShare.DefaultFactor, Limits: h.settings.concurrency(),
 		Sign: h.signer.Encode, Held: h.files.Held, ImageKey: h.imageKey, Log: h.log,
 	})
 	if err != nil {
@@ -113,7 +115,7 @@ func (h *Head) Run(ctx context.Context) (err error) {
 			}
 		})
 	}
-	run(core.Run)
+	run(h.core.Run)
 	run(h.serveHTTPS)
 	run(h.sweep)
 	for _, s := range sockets {
@@ -233,6 +235,7 @@ func (h *Head) openStores(ctx context.Context) (err error) {
 	}
 	if h.queue, err = queue.Open(ctx, queue.Config{
 		Log: log, Logger: h.log, MaxJobs: h.settings.Limits.Jobs, MaxPerUser: h.settings.Limits.JobsPerUser,
+		HalfLife: h.settings.FairShare.HalfLife.Std(),
 	}); err != nil {
 		return err
 	}

@@ -38,11 +38,7 @@ func (r *room) take(j *job.Job, slot *classad.Ad) bool {
 		return true
 	}
 	if !r.looked {
-		ads := map[slotKey]*classad.Ad{}
-		for _, sl := range r.s.slots.Slots() {
-			ads[slotKey{sl.Agent, sl.Name}] = sl.Ad
-		}
-		r.claims, r.looked = r.s.claims(ads), true
+		r.claims, r.looked = r.s.claims(r.s.slotAds()), true
 	}
 	with := append(r.claims[:len(r.claims):len(r.claims)], negotiate.Claim{Job: j.ID, User: j.User, Limits: text})
 	if exceeded(r.s.cfg.Limits, r.claims, with) {

@@ -59,6 +59,14 @@ func (s *Server) query(ctx context.Context, user job.UserID, data []byte) (wire.
 	case wire.QueryFetch:
 		s.fetchRows(p, user, match)
 		p.result.Capability, err = s.userCapability(user, trust.Read)
+	case wire.QueryWhy:
+		err = s.whyRow(p, user, q.Select)
+	case wire.QueryUsers:
+		s.userRows(p)
+	case wire.QueryLimits:
+		s.limitRows(p)
+	case wire.QueryPeek:
+		err = s.peekRow(ctx, p, user, q)
 	default:
 		err = problem("this matchmaker knows no query %.40q", q.Kind)
 	}

@@ -72,6 +72,7 @@ type Server struct {
 	again rests[job.ID]  // of jobs that are to run again
 
 	limits limits
+	peeks  peeks
 
 	wake chan struct{} // has the negotiator look again
 

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"regexp"
+	"strings"
 	"time"
 
 	"skua/internal/bus"
@@ -23,6 +25,9 @@ type Settings struct {
 	NATS   NATSSettings  `toml:"nats"`
 	Leases LeaseSettings `toml:"leases"`
 	Limits LimitSettings `toml:"limits"`
+
+	FairShare   FairShareSettings  `toml:"fair_share"`
+	Concurrency map[string]float64 `toml:"concurrency_limits"` // by name; "licence.*" for the rest of a group, "*" for all others
 }
 
 // NATSSettings are about the message bus.
@@ -44,6 +49,12 @@ type LimitSettings struct {
 	JobsPerUser int            `toml:"jobs_per_user"` // in the queue, of one user
 	File        quantity.Bytes `toml:"file"`          // the largest file
 	DiskFree    quantity.Bytes `toml:"disk_free"`     // that uploads must leave
+}
+
+// FairShareSettings are about the shares that users have of the pool; 0 means the default.
+type FairShareSettings struct {
+	HalfLife      quantity.Duration `toml:"half_life"`      // after which past use counts half
+	DefaultFactor float64           `toml:"default_factor"` // of users who have been given none
 }
 
 // complete fills in the defaults and checks what is there.
@@ -68,10 +79,35 @@ func (s *Settings) complete() error {
 	if s.Limits.Jobs < 0 || s.Limits.JobsPerUser < 0 {
 		return &diag.Problem{What: "a limit in matchmaker.toml is negative"}
 	}
+	if f := s.FairShare.DefaultFactor; f != 0 && (f < minFactor || f > maxFactor) {
+		return &diag.Problem{What: fmt.Sprintf("[fair_share]: default_factor = %v is out of bounds", f), Hint: "1000 is the usual one"}
+	}
+	for name, limit := range s.Concurrency {
+		if !limitName.MatchString(name) {
+			return &diag.Problem{
+				What: fmt.Sprintf("[concurrency_limits]: %q is not the name of a limit", name),
+				Hint: `names are letters, digits and _, with one dot for a group: matlab, licence.solver, "licence.*", "*"`,
+			}
+		}
+		if limit < 0 {
+			return &diag.Problem{What: fmt.Sprintf("[concurrency_limits]: %s = %v is negative", name, limit), Hint: "0 lets no job with it start"}
+		}
+	}
 	if err := checkTerms(s.terms()); err != nil {
 		return &diag.Problem{What: "[leases]: " + err.Error(), Hint: "renew must be at most half of lease", Err: err}
 	}
 	return nil
+}
+
+var limitName = regexp.MustCompile(`^(\*|[A-Za-z0-9_]+(\.([A-Za-z0-9_]+|\*))?)$`)
+
+// concurrency gives the concurrency limits by their names in lower case.
+func (s *Settings) concurrency() map[string]float64 {
+	all := map[string]float64{}
+	for name, limit := range s.Concurrency {
+		all[strings.ToLower(name)] = limit
+	}
+	return all
 }
 
 // terms gives the claim protocol's durations. With a short lease, as in tests, the others shrink with it

@@ -24,18 +24,13 @@ func (s *Server) snapshot() (snapshot negotiate.Snapshot, free int) {
 	s.mu.Lock()
 	snapshot.Served = maps.Clone(s.served)
 	s.mu.Unlock()
-	ads := map[slotKey]*classad.Ad{}
-	slots := s.slots.Slots()
-	for _, sl := range slots {
-		ads[slotKey{sl.Agent, sl.Name}] = sl.Ad
-	}
 	claimed := map[slotKey]bool{}
-	snapshot.Claims = s.claims(ads)
+	snapshot.Claims = s.claims(s.slotAds())
 	for _, c := range snapshot.Claims {
 		claimed[slotKey{c.Agent, c.Slot}] = true
 		snapshot.Names[c.User] = s.names.of(c.User)
 	}
-	for _, sl := range slots {
+	for _, sl := range s.slots.Slots() {
 		key := slotKey{sl.Agent, sl.Name}
 		slot := negotiate.Slot{Name: sl.Name, Agent: sl.Agent, Machine: sl.Machine, Ad: sl.Ad}
 		switch state, _ := sl.Ad.Str("State"); {
@@ -60,6 +55,15 @@ func (s *Server) snapshot() (snapshot negotiate.Snapshot, free int) {
 	}
 	snapshot.Accounts = s.accounts(now, snapshot.Names)
 	return snapshot, free
+}
+
+// slotAds are the ads of all slots.
+func (s *Server) slotAds() map[slotKey]*classad.Ad {
+	ads := map[slotKey]*classad.Ad{}
+	for _, sl := range s.slots.Slots() {
+		ads[slotKey{sl.Agent, sl.Name}] = sl.Ad
+	}
+	return ads
 }
 
 // claims are the claims that stand, with the limits that their jobs count against. ads are those of the

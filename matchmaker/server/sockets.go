@@ -36,7 +36,7 @@ const (
 // socket answers questions of other processes on this machine. The kernel says whose they are.
 type socket struct {
 	listener *net.UnixListener
-	answer   func(uid int, question []byte) any
+	answer   func(ctx context.Context, uid int, question []byte) any
 	log      func(msg string, args ...any)
 }
 
@@ -53,7 +53,7 @@ func (h *Head) openSockets() ([]*socket, error) {
 	return []*socket{login, admin}, nil
 }
 
-func (h *Head) openSocket(path string, mode fs.FileMode, answer func(int, []byte) any) (*socket, error) {
+func (h *Head) openSocket(path string, mode fs.FileMode, answer func(context.Context, int, []byte) any) (*socket, error) {
 	// A matchmaker that was killed leaves its sockets; that it is gone the broker's lock has proved.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("remove the old socket: %w", err)
@@ -97,14 +97,14 @@ func (s *socket) serve(ctx context.Context) error {
 			defer func() { <-free }()
 			defer c.Close()
 			defer context.AfterFunc(ctx, func() { c.Close() })()
-			if err := s.talk(c); err != nil {
+			if err := s.talk(ctx, c); err != nil {
 				s.log("talk on a socket", diag.KeyError, err)
 			}
 		})
 	}
 }
 
-func (s *socket) talk(c *net.UnixConn) error {
+func (s *socket) talk(ctx context.Context, c *net.UnixConn) error {
 	if err := c.SetDeadline(time.Now().Add(socketPatience)); err != nil {
 		return err
 	}
@@ -116,11 +116,11 @@ func (s *socket) talk(c *net.UnixConn) error {
 	if err := json.NewDecoder(io.LimitReader(c, maxQuestion)).Decode(&question); err != nil {
 		return err
 	}
-	return json.NewEncoder(c).Encode(s.answer(uid, question))
+	return json.NewEncoder(c).Encode(s.answer(ctx, uid, question))
 }
 
 // login makes the user whom the kernel vouches for a member of the pool.
-func (h *Head) login(uid int, question []byte) any {
+func (h *Head) login(_ context.Context, uid int, question []byte) any {
 	fail := func(err error) any {
 		h.log.Info("local login refused", "uid", uid, diag.KeyError, err)
 		return wire.LocalLogged{V: wire.Version, Fail: wire.Fail(err)}
