@@ -28,6 +28,7 @@ courier could not.`,
 			}
 			return nil
 		},
+		ValidArgsFunction: a.completeJobs,
 		RunE: func(c *cobra.Command, args []string) error {
 			sel, err := selection(args)
 			if err != nil {

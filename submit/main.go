@@ -26,17 +26,27 @@ func main() {
 	starter.MaybeInit() // "skua up" makes this program the init of its claims, too
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run executes one command line and gives its exit code.
+// run executes one command line, whose first word is what the program was called by, and gives its exit
+// code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{in: stdin, out: stdout, err: stderr}
+	program, args := args[0], args[1:]
+	if a.as = condorTool(program); a.as != "" {
+		return a.runAsCondor(ctx, args)
+	}
+	return a.run(ctx, args)
+}
+
+// run executes the words after the program's name.
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.command()
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	args, err := dashes(root, args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	args, err := dashes(root, signedWords(args))
 	if err == nil {
 		root.SetArgs(args)
 		err = root.ExecuteContext(ctx)
@@ -47,10 +57,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case errors.Is(err, errQuiet):
 		return diag.ExitJobFailed
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-		fmt.Fprintln(stderr, "skua: interrupted")
+		a.say("interrupted")
 		return diag.ExitFailure
 	}
-	diag.Print(stderr, "skua", err)
+	diag.Print(a.err, a.name(), err)
 	return diag.ExitCode(err)
 }
 
@@ -58,6 +68,18 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 type app struct {
 	in       io.Reader
 	out, err io.Writer
+
+	// as is the tool of HTCondor that the program was called by, such as condor_rm, whose words and exit
+	// codes its users expect; empty for skua itself.
+	as string
+}
+
+// name is what the program calls itself.
+func (a *app) name() string {
+	if a.as != "" {
+		return a.as
+	}
+	return "skua"
 }
 
 func (a *app) command() *cobra.Command {
@@ -80,6 +102,7 @@ A first session:
   skua up                 a pool of your own on this machine, for as long as it runs
   skua submit sim.sub     in another terminal: queue the ten jobs
   skua q                  how they are, and why if they wait
+  skua why 1.3            all about why one of them waits
   skua wait               until they have ended
   skua history            how they ended`,
 		Version:       version,
@@ -97,11 +120,15 @@ A first session:
 	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		a.submitCommand(), a.qCommand(), a.waitCommand(), a.fetchCommand(), a.historyCommand(),
-		a.holdCommand(), a.releaseCommand(), a.rmCommand(),
-		a.statusCommand(), a.classadCommand(),
+		a.submitCommand(), a.qCommand(), a.whyCommand(), a.watchCommand(), a.waitCommand(), a.tailCommand(),
+		a.logsCommand(), a.fetchCommand(), a.historyCommand(),
+		a.holdCommand(), a.releaseCommand(), a.rmCommand(), a.vacateCommand(), a.suspendCommand(),
+		a.continueCommand(), a.editCommand(), a.prioCommand(),
+		a.statusCommand(), a.usersCommand(), a.limitsCommand(), a.classadCommand(),
 		a.loginCommand(), a.upCommand(), a.versionCommand(), a.courierCommand(),
+		a.completionCommand(), a.manCommand(), a.condorLinksCommand(),
 	)
+	root.AddCommand(topics()...)
 	return root
 }
 
@@ -142,7 +169,7 @@ func (a *app) startCourier(home client.Home) {
 
 // say tells the person something that is not what was asked for.
 func (a *app) say(format string, args ...any) {
-	fmt.Fprintf(a.err, "skua: "+format+"\n", args...)
+	fmt.Fprintf(a.err, a.name()+": "+format+"\n", args...)
 }
 
 func (a *app) trouble(err error) { a.say("%v; trying again", err) }

@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
+	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,16 +24,24 @@ import (
 
 func TestMain(m *testing.M) {
 	starter.MaybeInit() // "skua up" in a script makes the test binary the init of its claims
-	testscript.Main(m, map[string]func(){"skua": func() {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-	}})
+	programs := map[string]func(){}
+	for _, name := range append(slices.Collect(maps.Keys(condorTools)), "skua") {
+		programs[name] = func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			os.Exit(run(ctx, append([]string{name}, os.Args[1:]...), os.Stdin, os.Stdout, os.Stderr))
+		}
+	}
+	testscript.Main(m, programs)
 }
 
 // TestScripts runs the commands as people do. Each file of testdata/script is one behaviour.
 func TestScripts(t *testing.T) {
 	examples, err := filepath.Abs("../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +52,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("SKUA_HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("AGENT_TOKEN", agentToken(t))
 			e.Setenv("EXAMPLES", examples)
+			e.Setenv("USER", me.Username)
 			e.Defer(func() { endCouriers(t, filepath.Join(e.WorkDir, "home")) })
 			return nil
 		},

@@ -35,6 +35,7 @@ The exit code is 0 when all completed with exit code 0, and 4 when one did not, 
   skua wait 12 --num 3                  until three of them have ended
   skua wait sweep.log
   skua wait sweep.log 12.4 --echo       show the log's events meanwhile`,
+		ValidArgsFunction: a.completeJobs,
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx := c.Context()
 			if timeout > 0 {
@@ -45,11 +46,14 @@ The exit code is 0 when all completed with exit code 0, and 4 when one did not, 
 			if how.num < 0 {
 				return usage("0 means all", "--num %d", how.num)
 			}
-			if len(args) > 0 && plainFile(args[0]) {
+			if how.num > 0 && how.allEvents {
+				return usage("leave one of them out", "--num together with --all-events")
+			}
+			if len(args) > 0 && (plainFile(args[0]) || a.as != "") {
 				return a.waitForLog(ctx, args[0], args[1:], how)
 			}
-			if how.echo || how.status {
-				return usage("name the log: skua wait sweep.log --echo", "--echo and --status show what a log says")
+			if how.echo || how.status || how.allEvents {
+				return usage("name the log: skua wait sweep.log --echo", "--echo, --status and --all-events are for logs")
 			}
 			sel, err := selection(args)
 			if err != nil {
@@ -67,6 +71,7 @@ The exit code is 0 when all completed with exit code 0, and 4 when one did not, 
 	f.DurationVar(&timeout, "timeout", 0, "how long to wait, such as 90s or 2h; 0 means for ever")
 	f.IntVar(&how.num, "num", 0, "return when this many of the jobs have ended; 0 means all")
 	f.BoolVar(&how.echo, "echo", false, "show the events of the log")
+	f.BoolVar(&how.allEvents, "all-events", false, "with a log: go on when all jobs have ended, since others may be added to it")
 	f.BoolVar(&how.status, "status", false, "say when a job in the log is submitted, started and has ended")
 	return c
 }
@@ -75,6 +80,7 @@ The exit code is 0 when all completed with exit code 0, and 4 when one did not, 
 type waiting struct {
 	num          int  // for so many to end; 0 for all
 	echo, status bool // of a log
+	allEvents    bool // and go on when all jobs of a log have ended
 }
 
 var errTimeout = errors.New("time is up")

@@ -56,24 +56,37 @@ func (a *app) waitForLog(ctx context.Context, path string, jobs []string, how wa
 		}
 		switch {
 		case how.num > 0 && len(v.ended) >= how.num:
-			return a.logDone(v, bar)
+			return a.logDone(v, bar, fmt.Sprintf("Specifed number of jobs (%d) done.", how.num)) // HTCondor's spelling
+		case how.num > 0 || how.allEvents:
 		case len(v.begun) == 0 && v.clusters == 0:
 			what := "this log does not mention any jobs"
 			if v.cluster >= 0 {
 				what = "this log does not mention that job"
 			}
 			return &diag.Problem{What: what, Hint: "the log is what the line \"log = ...\" of the job description names"}
-		case len(v.ended) >= len(v.begun) && v.clusters <= 0 && how.num == 0:
-			return a.logDone(v, bar)
+		case len(v.ended) >= len(v.begun) && v.clusters <= 0:
+			return a.logDone(v, bar, "All jobs done.")
 		}
 		bar.jobs(len(v.ended), len(v.begun), "")
 		if err := grown(ctx); err != nil {
-			if errors.Is(err, errTimeout) {
-				bar.clear()
-				return &diag.Problem{What: fmt.Sprintf("time is up and %d jobs have not ended", len(v.begun)-len(v.ended)), Hint: `"skua logs" tells what happened to them`, Err: err}
-			}
-			return err
+			bar.clear()
+			return a.logTimeout(v, err)
 		}
+	}
+}
+
+// logTimeout says what is missing when there is no time left to wait for it.
+func (a *app) logTimeout(v *logVigil, err error) error {
+	switch {
+	case !errors.Is(err, errTimeout):
+		return err
+	case a.as != "":
+		fmt.Fprintln(a.out, "Time expired.")
+		return errQuiet
+	}
+	return &diag.Problem{
+		What: fmt.Sprintf("time is up and %d jobs have not ended", len(v.begun)-len(v.ended)),
+		Hint: `"skua logs JOB" tells what has happened to a job`, Err: err,
 	}
 }
 
@@ -168,8 +181,13 @@ func (v *logVigil) take(e eventlog.Event) string {
 	return ""
 }
 
-func (a *app) logDone(v *logVigil, bar *meter) error {
+// logDone ends the wait. HTCondor's tool says so in words, and has no opinion on how jobs ended.
+func (a *app) logDone(v *logVigil, bar *meter, words string) error {
 	bar.clear()
+	if a.as != "" {
+		fmt.Fprintln(a.out, words)
+		return nil
+	}
 	for _, f := range v.fails {
 		a.say("%s", f)
 	}
