@@ -105,6 +105,9 @@ func (j *Job) current(ad attributes) {
 	if len(j.Images) > 0 {
 		ad.SetString("CheckpointMethod", string(j.Images[0].Kind))
 		ad.SetInt("LastCkptTime", j.Images[0].At.Unix())
+		if e, err := classad.ParseExpr(j.Images[0].Needs); err == nil {
+			ad.Set("CheckpointRequirements", e)
+		}
 	}
 }
 

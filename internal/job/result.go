@@ -43,6 +43,10 @@ type Image struct {
 	At     time.Time   `json:"at"`     // when the job was frozen for it
 	Agent  AgentID     `json:"agent"`  // where it was made
 	Usage  Usage       `json:"usage"`  // of the job up to then, since its beginning
+
+	// Needs is an expression that a machine's ad must meet to go on from it; empty for nothing. The
+	// matchmaker writes it.
+	Needs string `json:"needs,omitempty"`
 }
 
 // Usage is what a job consumed.

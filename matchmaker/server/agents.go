@@ -11,6 +11,7 @@ import (
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
+	"skua/policy/classad"
 )
 
 // onAgent takes an agent's word about a claim to the claim's keeper. A claim that has none is dead.
@@ -149,8 +150,26 @@ func (s *Server) imageEvent(j *job.Job, agent job.AgentID, c wire.Checkpoint) (j
 		return nil, nil // reported before, or nothing has changed since
 	}
 	image := *img
-	image.Agent = agent
+	image.Agent, image.Needs = agent, ""
+	if img.Kind == job.CRIUImage {
+		image.Needs = needs(s.slotAds()[slotKey{agent, j.Claim.Slot}])
+	}
 	return &job.Checkpointed{Job: j.ID, Epoch: j.Epoch, Image: image}, nil
+}
+
+// needs says on which machines a process image that was made on a slot can go on, as far as ads tell.
+// The agent finds out about the rest, and drops an image that its machine cannot restore.
+func needs(slot *classad.Ad) string {
+	text := "TARGET.HasCheckpointing"
+	if slot == nil {
+		return text
+	}
+	for _, name := range []string{"OpSys", "Arch"} {
+		if v := slot.Eval(name, nil); v.Kind() == classad.String {
+			text += fmt.Sprintf(" && TARGET.%s == %s", name, v)
+		}
+	}
+	return text
 }
 
 // shorten bounds a text that an agent or a user wrote.

@@ -28,6 +28,9 @@ type pool struct {
 	stop  func() // stops the matchmaker
 	queue *queue.Queue
 	held  map[string]bool // "user/digest"
+
+	limits   map[string]float64 // concurrency limits
+	halfLife time.Duration
 }
 
 var testTerms = job.Terms{
@@ -38,11 +41,18 @@ var testTerms = job.Terms{
 // inPool runs f in a bubble with a running matchmaker.
 func inPool(t *testing.T, f func(t *testing.T, p *pool)) {
 	t.Helper()
+	inPoolWith(t, func(*pool) {}, f)
+}
+
+// inPoolWith does so with a pool that is set up otherwise.
+func inPoolWith(t *testing.T, set func(*pool), f func(t *testing.T, p *pool)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := &pool{
 			t: t, hub: bus.NewMemory(), log: bus.NewMemoryLog(), terms: testTerms, start: time.Now(),
 			held: map[string]bool{},
 		}
+		set(p)
 		p.run()
 		defer func() { p.stop() }() // of the matchmaker that runs then
 		f(t, p)
@@ -52,13 +62,13 @@ func inPool(t *testing.T, f func(t *testing.T, p *pool)) {
 // run starts a matchmaker over the pool's log.
 func (p *pool) run() {
 	p.t.Helper()
-	q, err := queue.Open(p.t.Context(), queue.Config{Log: p.log})
+	q, err := queue.Open(p.t.Context(), queue.Config{Log: p.log, HalfLife: p.halfLife})
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	conn := p.hub.Connect("matchmaker")
 	s, err := New(Config{
-		Bus: conn, Queue: q, Roster: fakeRoster{}, Terms: p.terms, Domain: "pool.example",
+		Bus: conn, Queue: q, Roster: fakeRoster{}, Terms: p.terms, Domain: "pool.example", Limits: p.limits,
 		Clock: func() job.Instant { return job.Instant(time.Since(p.start)) },
 		Sign: func(c trust.Capability) (string, error) {
 			return fmt.Sprintf("%s %s %s %d", c.Mode, c.User, c.Job, c.Epoch), nil
@@ -204,10 +214,16 @@ func (p *pool) agent(id job.AgentID) *agent {
 // advertise sends an ad with one slot in a state.
 func (a *agent) advertise(state string) {
 	a.t.Helper()
-	ad, err := classad.ParseAd(`[ Requirements = START; START = true; Memory = 1024 ]`)
+	ad, err := classad.ParseAd(`[ Requirements = START; START = true; Memory = 1024; OpSys = "LINUX"; Arch = "X86_64"; HasCheckpointing = true ]`)
 	if err != nil {
 		a.t.Fatal(err)
 	}
+	a.advertiseAs(state, ad)
+}
+
+// advertiseAs sends an ad of its own kind with one slot in a state.
+func (a *agent) advertiseAs(state string, ad *classad.Ad) {
+	a.t.Helper()
 	ad.SetString("Name", "slot1@"+string(a.id))
 	ad.SetString("Machine", string(a.id))
 	ad.SetString("State", state)

@@ -1,0 +1,221 @@
+package server
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"skua/internal/blob"
+	"skua/internal/job"
+	"skua/internal/why"
+	"skua/internal/wire"
+	"skua/policy"
+	"skua/policy/classad"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// desktop is the ad of a machine with a desktop's policy, or that of hours if there are any.
+func desktop(t *testing.T, hours, facts string) *classad.Ad {
+	t.Helper()
+	var file policy.File
+	if hours != "" {
+		var span policy.Span
+		if err := span.UnmarshalText([]byte(hours)); err != nil {
+			t.Fatal(err)
+		}
+		file.Hours.Run = []policy.Span{span}
+	}
+	p, err := policy.Derive(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine, err := classad.ParseOldAd(`
+OpSys = "LINUX"
+Arch = "X86_64"
+TotalCpus = 4
+TotalMemory = 8000
+TotalDisk = 100000000
+HasFileTransfer = true
+HasCheckpointing = true
+KeyboardIdle = 3600
+LoadAvg = 0.05
+SkuaLoadAvg = 0.0
+` + facts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ad := p.SlotAd(machine, 1).Flat()
+	ad.SetInt("CurrentTime", time.Now().Unix())
+	ad.SetInt("EnteredCurrentActivity", time.Now().Add(-time.Hour).Unix())
+	policy.SetClock(ad, time.Now().UTC())
+	return ad
+}
+
+// explain asks why a job does not run.
+func (u *user) explain(id job.ID) why.Explanation {
+	u.t.Helper()
+	r := u.query(wire.Query{Kind: wire.QueryWhy, Select: wire.Selection{Jobs: []job.ID{id}}})
+	var e why.Explanation
+	if r.Fail != nil || len(r.Rows) != 1 {
+		u.t.Fatalf("why %v: %+v", id, r)
+	}
+	if err := json.Unmarshal(r.Rows[0], &e); err != nil {
+		u.t.Fatal(err)
+	}
+	return e
+}
+
+// TestWhy stages what keeps jobs from running in a pool at work, and asks as skua why does.
+func TestWhy(t *testing.T) {
+	const usual = `RequestMemory = 1024; Requirements = TARGET.OpSys == "LINUX" && TARGET.Memory >= RequestMemory; `
+	pcs := func(t *testing.T, p *pool, n int, state, hours, facts string) []*agent {
+		var all []*agent
+		for range n {
+			pc := p.agent(job.AgentID(fmt.Sprintf("pc%d", len(p.user("u1").query(wire.Query{Kind: wire.QueryMachines}).Rows)+1)))
+			pc.advertiseAs(state, desktop(t, hours, facts))
+			all = append(all, pc)
+		}
+		return all
+	}
+	var told strings.Builder
+	for _, tt := range []struct {
+		name  string
+		stage func(t *testing.T, p *pool, ann *user) job.ID
+	}{
+		{"no machine has the memory", func(t *testing.T, p *pool, ann *user) job.ID {
+			pcs(t, p, 3, "Unclaimed", "", "TotalMemory = 16000")
+			pcs(t, p, 2, "Owner", "", "")
+			return ann.submit(1, usual+"RequestMemory = 16384; ")
+		}},
+		{"one clause excludes all", func(t *testing.T, p *pool, ann *user) job.ID {
+			pcs(t, p, 3, "Unclaimed", "", "")
+			pcs(t, p, 1, "Unclaimed", "", `OpSys = "WINDOWS"`)
+			return ann.submit(1, `Requirements = TARGET.OpSys == "LINUX" && TARGET.HasMatlab; `)
+		}},
+		{"in use by owners", func(t *testing.T, p *pool, ann *user) job.ID {
+			pcs(t, p, 3, "Owner", "", "KeyboardIdle = 5")
+			return ann.submit(1, usual)
+		}},
+		{"policy hours", func(t *testing.T, p *pool, ann *user) job.ID {
+			time.Sleep(12 * time.Hour) // it is noon on a Saturday
+			pcs(t, p, 3, "Owner", "Mon-Sun 19:00-07:00", "")
+			return ann.submit(1, usual)
+		}},
+		{"share used up", func(t *testing.T, p *pool, ann *user) job.ID {
+			bob, pc := p.user("u2"), pcs(t, p, 1, "Unclaimed", "", "")[0]
+			ann.submit(1, usual)
+			o := pc.offered()
+			pc.accept(o)
+			pc.advertiseAs("Claimed", desktop(t, "", ""))
+			id := ann.submit(1, usual)
+			for range 12 * 60 * 6 {
+				time.Sleep(testTerms.Renew)
+				pc.renew(o, "")
+				pc.send(wire.HeartbeatSubject(pc.id), wire.Heartbeat{V: wire.Version})
+			}
+			bob.submit(1, usual)
+			pc.done(o, exited(0))
+			pc.advertiseAs("Unclaimed", desktop(t, "", ""))
+			if o = pc.offered(); o.User != "u2" {
+				t.Errorf("after ann's half day the machine goes to %s", o.User)
+			}
+			pc.accept(o)
+			pc.advertiseAs("Claimed", desktop(t, "", ""))
+			return id
+		}},
+		{"concurrency limit", func(t *testing.T, p *pool, ann *user) job.ID {
+			all := pcs(t, p, 3, "Unclaimed", "", "")
+			p.user("u2").submit(2, usual+`ConcurrencyLimits = "matlab"; `)
+			for _, a := range all[:2] {
+				a.accept(a.offered())
+			}
+			return ann.submit(1, usual+`ConcurrencyLimits = "matlab"; `)
+		}},
+		{"held by its user", func(t *testing.T, p *pool, ann *user) job.ID {
+			id := ann.submit(1, usual)
+			ann.act(wire.HoldJob, id)
+			return id
+		}},
+		{"held for memory", func(t *testing.T, p *pool, ann *user) job.ID {
+			pc := pcs(t, p, 1, "Unclaimed", "", "")[0]
+			id := ann.submit(1, usual)
+			o := pc.offered()
+			pc.accept(o)
+			pc.done(o, wire.Done{
+				Outcome: wire.Hold, Code: job.HoldOutOfResources, SubCode: 102, Reason: "1.5 GB in use, 1.0 GB asked for",
+				Usage: job.Usage{MaxRSS: 1500 << 20},
+			})
+			return id
+		}},
+		{"deferred", func(t *testing.T, p *pool, ann *user) job.ID {
+			pcs(t, p, 1, "Unclaimed", "", "")
+			return ann.submit(1, usual+fmt.Sprintf("DeferralTime = %d; DeferralPrepTime = 300; ", time.Now().Add(7*time.Hour).Unix()))
+		}},
+		{"suspended since the owner is back", func(t *testing.T, p *pool, ann *user) job.ID {
+			pc := pcs(t, p, 1, "Unclaimed", "", "")[0]
+			id := ann.submit(1, usual)
+			o := pc.offered()
+			pc.accept(o)
+			time.Sleep(10 * time.Second)
+			pc.renew(o, "the owner is back")
+			return id
+		}},
+		{"checkpoint fits no machine", func(t *testing.T, p *pool, ann *user) job.ID {
+			image := job.Image{Kind: job.CRIUImage, Digest: blob.Sum([]byte("image")), Bytes: 5, At: time.Now().UTC()}
+			p.held["u1/"+string(image.Digest)] = true
+			pc := pcs(t, p, 1, "Unclaimed", "", "")[0]
+			id := ann.submit(1, usual)
+			o := pc.offered()
+			pc.accept(o)
+			if ack := pc.checkpoint(o, wire.Checkpoint{Image: &image}); ack.Fail != nil {
+				t.Fatal(ack.Fail.What)
+			}
+			pc.done(o, wire.Done{Outcome: wire.Evicted, Reason: "the owner is back"})
+			pc.send(wire.AdSubject(pc.id), wire.Ad{V: wire.Version, Machine: string(pc.id), Bye: true})
+			pcs(t, p, 2, "Unclaimed", "", `Arch = "AARCH64"`)
+			return id
+		}},
+		{"input missing", func(t *testing.T, p *pool, ann *user) job.ID {
+			pc := pcs(t, p, 1, "Unclaimed", "", "")[0]
+			id := ann.submit(1, usual)
+			o := pc.offered()
+			pc.accept(o)
+			pc.done(o, wire.Done{Outcome: wire.Hold, Code: job.HoldTransferInput, Reason: "data.csv: not found at http://data.example/data.csv"})
+			return id
+		}},
+		{"evicted a moment ago", func(t *testing.T, p *pool, ann *user) job.ID {
+			pc := pcs(t, p, 1, "Unclaimed", "", "")[0]
+			id := ann.submit(1, usual)
+			o := pc.offered()
+			pc.accept(o)
+			pc.done(o, wire.Done{Outcome: wire.Evicted, Reason: "the scratch disk is full"})
+			return id
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inPoolWith(t, func(p *pool) { p.limits = map[string]float64{"matlab": 2} }, func(t *testing.T, p *pool) {
+				ann := p.user("u1")
+				e := ann.explain(tt.stage(t, p, ann))
+				fmt.Fprintf(&told, "%s:\n    %s\n", tt.name, e.Sentence(time.UTC))
+			})
+		})
+	}
+	const golden = "testdata/why.txt"
+	if *update {
+		if err := os.WriteFile(golden, []byte(told.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := told.String(); got != string(want) {
+		t.Errorf("got:\n%swant:\n%s", got, want)
+	}
+}
