@@ -53,7 +53,6 @@ SkuaLoadAvg = 0.0
 	ad.SetString("Name", "slot1@"+name)
 	ad.SetString("Machine", name)
 	ad.SetString("State", map[Status]string{Free: "Unclaimed", Resting: "Unclaimed", Claimed: "Claimed", Owner: "Owner"}[status])
-	ad.SetInt("CurrentTime", noon.Unix())
 	ad.SetInt("EnteredCurrentActivity", noon.Add(-time.Hour).Unix())
 	policy.SetClock(ad, noon)
 	return Slot{Name: "slot1@" + name, Agent: job.AgentID("a-" + name), Machine: name, Status: status, Ad: ad}

@@ -16,6 +16,7 @@ type cycle struct {
 	machines int
 	ranks    []ranking
 	taken    []job.ID // by slot: the job that got it in this cycle
+	index    *index
 	limits   *limits
 	streams  map[int][]*stream // by cluster
 	lines    *lines
@@ -43,6 +44,7 @@ func newCycle(s Snapshot) *cycle {
 		s.Memo = new(Memo)
 	}
 	s.Memo.begin()
+	c.index = newIndex(c.slots, s.Memo)
 	all := grouped(slices.Clone(s.Jobs), c.slots, s.Memo) // the caller may go on with his own
 	for _, st := range all {
 		c.streams[st.batch.Cluster] = append(c.streams[st.batch.Cluster], st)
@@ -117,6 +119,10 @@ func (c *cycle) judge(g *group) {
 		}
 	}
 	requirements, checkpoint := needs(g.sample)
+	suits, fits, accepts := c.index.required(requirements, g.sample), always, c.index.accepted(g.sample)
+	if checkpoint != nil {
+		fits = c.index.required(checkpoint, g.sample)
+	}
 	rank := newRanking(g.sample)
 	scores := make([]score, len(c.slots))
 	ranked := false
@@ -124,11 +130,9 @@ func (c *cycle) judge(g *group) {
 		s := &c.slots[i]
 		free := s.Status == Free || s.Status == Resting
 		switch {
-		case free && checkpoint == nil && classad.Match(g.sample, s.Ad): // by far the fastest way to a yes
-			g.verdicts[i] = matching
-		case !requirements.Eval(g.sample, s.Ad).IsTrue():
+		case !suits(i):
 			g.verdicts[i] = unsuited
-		case checkpoint != nil && !checkpoint.Eval(g.sample, s.Ad).IsTrue():
+		case !fits(i):
 			g.verdicts[i] = unfit
 		case !free && !roomy(s.Ad, g.sample):
 			g.verdicts[i] = unsuited // which the job's Requirements need not say
@@ -137,7 +141,7 @@ func (c *cycle) judge(g *group) {
 			g.verdicts[i] = owned
 		case s.Status == Claimed:
 			g.verdicts[i] = claimed
-		case s.Ad.Eval(classad.AttrRequirements, g.sample).IsTrue():
+		case accepts(i):
 			g.verdicts[i] = matching
 		case !roomy(s.Ad, g.sample):
 			g.verdicts[i] = unsuited
@@ -165,6 +169,8 @@ func (c *cycle) judge(g *group) {
 		)
 	})
 }
+
+func always(int) bool { return true }
 
 // score is how much the job likes a slot, and the slot the job.
 type score struct{ mine, theirs float64 }
@@ -200,5 +206,5 @@ func needs(ad *classad.Ad) (requirements, checkpoint *classad.Expr) {
 	if n, _ := ad.Int(attrNumCkpts); n > 0 {
 		checkpoint, _ = ad.Lookup(AttrCheckpointRequirements)
 	}
-	return requirements.Flatten(ad), checkpoint
+	return requirements, checkpoint
 }

@@ -20,6 +20,8 @@ type reading struct {
 	text   string   // of an expression, as printed
 	names  []string // in lower case, of either side
 	untold bool     // and others, whose names are made at run time
+
+	clauses []slotClause // what the slot asks of jobs
 }
 
 // remembered is what was read in this cycle and in the one before. What neither asked for is forgotten.
@@ -60,6 +62,7 @@ func readExpr(e *classad.Expr) reading {
 
 // readSlot follows the attributes of the slot that its Requirements and Rank lead to.
 func readSlot(slot *classad.Ad) (r reading) {
+	r.clauses = slotClauses(slot)
 	done, read := map[string]bool{}, map[string]bool{}
 	for todo := []string{classad.AttrRequirements, classad.AttrRank}; len(todo) > 0; {
 		name := strings.ToLower(todo[0])
