@@ -62,6 +62,23 @@ func BenchmarkCycle(b *testing.B) {
 	}
 }
 
+// BenchmarkCycleOfOnes has each job in a batch of its own, as those that have run before are.
+func BenchmarkCycleOfOnes(b *testing.B) {
+	const procs = 100_000
+	s := Snapshot{Now: noon, Slots: pool(b, 100), Memo: new(Memo)}
+	j := submitted(b, "")
+	for proc := range procs {
+		j.ID.Proc = proc
+		j.Starts = proc % 3
+		s.Jobs = append(s.Jobs, Batch{
+			Cluster: j.ID.Cluster, Procs: []Range{{proc, proc + 1}}, User: "u1", Ad: j.CurrentAd(),
+		})
+	}
+	for b.Loop() {
+		Cycle(s)
+	}
+}
+
 // BenchmarkWhy asks for the reason of every waiting job, as a list of the queue does.
 func BenchmarkWhy(b *testing.B) {
 	s := Snapshot{Now: noon, Slots: pool(b, 1000), Jobs: []Batch{cluster(b, 1, 100_000, "RequestMemory = 99999")}}

@@ -1,6 +1,7 @@
 package negotiate
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -117,24 +118,24 @@ type keys struct {
 // a bare name counts for either side.
 func newKeys(batches []Batch, slots []Slot, memo *Memo) *keys {
 	k := &keys{set: map[string]bool{}, memo: memo}
-	for _, name := range []string{classad.AttrRequirements, classad.AttrRank, attrLimits, AttrCheckpointRequirements} {
+	for _, name := range []string{classad.AttrRequirements, classad.AttrRank, attrLimits, AttrCheckpointRequirements, attrNumCkpts} {
 		k.set[strings.ToLower(name)] = true
 	}
 	for _, s := range slots {
 		k.add(memo.slots.of(s.Ad, readSlot))
 	}
 	seen := map[*classad.Expr]bool{}
-	for grew := true; grew; {
-		grew = false
-		k.names = k.names[:0]
-		for name := range k.set {
-			k.names = append(k.names, name)
-		}
+	for fresh := slices.Collect(maps.Keys(k.set)); len(fresh) > 0; {
+		k.names = append(k.names, fresh...)
 		look := func(ad *classad.Ad) {
-			for _, name := range k.names {
-				if e, ok := ad.Lookup(name); ok && !seen[e] {
+			for _, name := range fresh {
+				e, ok := ad.Lookup(name)
+				if !ok {
+					continue
+				}
+				if _, literal := e.Literal(); !literal && !seen[e] {
 					seen[e] = true
-					grew = k.add(memo.exprs.of(e, readExpr)) || grew
+					k.add(memo.exprs.of(e, readExpr))
 				}
 			}
 		}
@@ -145,9 +146,12 @@ func newKeys(batches []Batch, slots []Slot, memo *Memo) *keys {
 				look(b.Ad)
 			}
 		}
-	}
-	if _, ok := k.set[strings.ToLower(AttrCheckpointRequirements)]; ok {
-		k.set[strings.ToLower(attrNumCkpts)] = true
+		fresh = nil
+		for name := range k.set {
+			if !slices.Contains(k.names, name) {
+				fresh = append(fresh, name)
+			}
+		}
 	}
 	slices.Sort(k.names)
 	return k
@@ -169,7 +173,11 @@ func (k *keys) of(ad *classad.Ad) string {
 	k.line.Reset()
 	for _, name := range k.names {
 		if e, ok := ad.Lookup(name); ok {
-			k.line.WriteString(k.memo.exprs.of(e, readExpr).text)
+			if v, literal := e.Literal(); literal {
+				k.line.WriteString(v.String())
+			} else {
+				k.line.WriteString(k.memo.exprs.of(e, readExpr).text)
+			}
 		}
 		k.line.WriteByte(0)
 	}
@@ -177,13 +185,9 @@ func (k *keys) of(ad *classad.Ad) string {
 }
 
 // add adds what an expression reads.
-func (k *keys) add(r reading) (grew bool) {
+func (k *keys) add(r reading) {
 	k.untold = k.untold || r.untold
 	for _, name := range r.names {
-		if !k.set[name] {
-			k.set[name] = true
-			grew = true
-		}
+		k.set[name] = true
 	}
-	return grew
 }

@@ -49,9 +49,6 @@ func (m *Memo) begin() {
 
 func readExpr(e *classad.Expr) reading {
 	r := reading{text: e.String()}
-	if _, literal := e.Literal(); literal {
-		return r
-	}
 	refs := e.References()
 	for _, name := range slices.Concat(refs.My, refs.Target) {
 		r.names = append(r.names, strings.ToLower(name))
