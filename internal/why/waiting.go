@@ -38,6 +38,7 @@ type Waiting struct {
 	OpensAt  int64  `json:"opens_at,omitempty"` // when the first of the closed machines opens; 0 if nobody knows
 	Reason   string `json:"reason,omitempty"`   // why one of those that cannot run jobs cannot
 	Deferred int64  `json:"deferred,omitempty"` // the job is not to start before
+	Again    int64  `json:"again,omitempty"`    // it ran a moment ago, and is not to be tried again before
 	Limit    *Limit `json:"limit,omitempty"`    // a concurrency limit that is full
 
 	// Ahead are the users who have the machines that match, if each of them has a better priority than
@@ -73,6 +74,8 @@ func (w *Waiting) Sentence(loc *time.Location) string {
 		return "deferred: it is not to start before " + moment(w.Deferred, w.At, loc)
 	case w.Machines == 0:
 		return "no machine is in the pool"
+	case w.Again > 0:
+		return fmt.Sprintf("it ran a moment ago and is tried again in %d s", max(w.Again-w.At, 1))
 	case w.Free > 0 && w.Limit != nil:
 		return fmt.Sprintf("the concurrency limit %s is full: %s of %s in use", w.Limit.Name, number(w.Limit.Used), number(w.Limit.Cap))
 	case w.Free == w.Machines && w.Free == 1:

@@ -17,7 +17,8 @@ const (
 // ExitCode or ExitSignal, and NumJobCompletions counts it.
 //
 // OnExitHold comes first, then OnExitRemove, of which a clear no runs the job again; submit makes it from
-// max_retries, retry_until and success_exit_code.
+// max_retries, retry_until and success_exit_code. (HTCondor asks the periodic expressions once more at
+// this moment. Here, a run that has ended is not held or removed for how it ran.)
 func Exit(ad *classad.Ad) Verdict {
 	if v, ok := fires(ad, attrOnExitHold, Hold); ok {
 		return v

@@ -2,6 +2,7 @@ package jobpolicy
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -314,4 +315,43 @@ func TestNextRun(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzNextRun: whatever is in the fields, the answer comes soon, is later, and fits them.
+func FuzzNextRun(f *testing.F) {
+	f.Add("*", "*", "*", "*", "*")
+	f.Add("0", "2,14", "*/2", "1-6/2", "7")
+	f.Add("59/1", "23-0", "31", "2", "")
+	f.Fuzz(func(t *testing.T, minute, hour, day, month, weekday string) {
+		ad := classad.NewAd()
+		for i, text := range []string{minute, hour, day, month, weekday} {
+			ad.SetString(cronFields[i].attr, text)
+		}
+		at, ok := NextRun(ad, noon)
+		if !ok {
+			return
+		}
+		if !at.After(noon) || at.Second() != 0 {
+			t.Errorf("next is %v", at)
+		}
+		if n, err := strconv.Atoi(minute); err == nil && n != at.Minute() {
+			t.Errorf("minute %d, next is %v", n, at)
+		}
+		if n, err := strconv.Atoi(month); err == nil && n != int(at.Month()) {
+			t.Errorf("month %d, next is %v", n, at)
+		}
+	})
+}
+
+func ExamplePeriodic() {
+	ad, err := classad.ParseOldAd(`
+PeriodicHold = NumJobStarts > 5
+NumJobStarts = 6
+`)
+	if err != nil {
+		panic(err)
+	}
+	v := Periodic(ad, time.Now(), job.Running)
+	fmt.Println(v.Action, v.Code, v.Reason)
+	// Output: hold 3 the job's periodic_hold became true: NumJobStarts > 5
 }

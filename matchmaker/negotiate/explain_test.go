@@ -217,6 +217,14 @@ RequestMemory = 3000`),
 			slots: desks(t, 1, "desk", Free, "", ""),
 		},
 		{
+			name: "tried again soon",
+			job: changed(submitted(t, ""), func(j *job.Job) {
+				j.Starts, j.LastReason, j.LastHost = 1, "it exited with code 1: retry 1 of 3", "slot1@desk1"
+			}),
+			with:  func(s *Snapshot) { s.Jobs[0].NotBefore = noon.Add(8 * time.Second) },
+			slots: desks(t, 1, "desk", Free, "", ""),
+		},
+		{
 			name: "suspended",
 			job: changed(changed(submitted(t, ""), running), func(j *job.Job) {
 				j.State, j.Entered, j.LastReason = job.Suspended, noon.Add(-5*time.Minute), "the owner came back"

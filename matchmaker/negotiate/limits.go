@@ -1,9 +1,7 @@
 package negotiate
 
 import (
-	"cmp"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,20 +63,23 @@ type share struct {
 
 // parseLimits reads "matlab:2, licence.solver". What cannot be read counts for one.
 func parseLimits(text string) []share {
-	var all []share
-	for _, part := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
+	if text == "" {
+		return nil
+	}
+	const most = 1e9 // so that sums stay numbers
+	amounts := map[string]float64{}
+	for part := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
 		name, amount, _ := strings.Cut(strings.ToLower(part), ":")
 		n, err := strconv.ParseFloat(amount, 64)
-		if err != nil || !(n > 0) || math.IsInf(n, 0) {
+		if err != nil || !(n > 0) {
 			n = 1
 		}
-		if i := slices.IndexFunc(all, func(s share) bool { return s.name == name }); i >= 0 {
-			all[i].amount += n
-			continue
-		}
-		all = append(all, share{name, n})
+		amounts[name] = min(amounts[name]+n, most)
 	}
-	slices.SortFunc(all, func(a, b share) int { return cmp.Compare(a.name, b.name) })
+	var all []share
+	for _, name := range slices.Sorted(maps.Keys(amounts)) {
+		all = append(all, share{name, amounts[name]})
+	}
 	return all
 }
 

@@ -287,6 +287,21 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+func FuzzLimits(f *testing.F) {
+	f.Add("matlab")
+	f.Add("matlab:2, License.x:0.5 matlab")
+	f.Add(":,::1e309,x:-3,y:NaN")
+	f.Fuzz(func(t *testing.T, text string) {
+		last := ""
+		for i, s := range parseLimits(text) {
+			if !(s.amount > 0) || s.name != strings.ToLower(s.name) || i > 0 && s.name <= last {
+				t.Errorf("%q gives %v", text, parseLimits(text))
+			}
+			last = s.name
+		}
+	})
+}
+
 // TestBatches: jobs given together are matched as they are one by one, and no limit is exceeded.
 func TestBatches(t *testing.T) {
 	for seed := range uint64(150) {

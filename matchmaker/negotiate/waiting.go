@@ -37,15 +37,16 @@ func (c *cycle) why(st *stream) *why.Waiting {
 		g.why = c.sumUp(g)
 	}
 	w := g.why
-	if st.batch.NotBefore.After(c.snapshot.Now) {
-		deferred := *w
-		deferred.Deferred = st.batch.NotBefore.Unix()
-		if at, ok := g.sample.Int(attrDeferralTime); ok { // it may be offered a little ahead of it
-			deferred.Deferred = max(deferred.Deferred, at)
-		}
-		w = &deferred
+	if !st.batch.NotBefore.After(c.snapshot.Now) {
+		return w
 	}
-	return w
+	later := *w
+	if at, ok := g.sample.Int(attrDeferralTime); ok && at > later.At {
+		later.Deferred = at // it may be offered a little ahead of that
+	} else {
+		later.Again = st.batch.NotBefore.Unix()
+	}
+	return &later
 }
 
 func (c *cycle) sumUp(g *group) *why.Waiting {
