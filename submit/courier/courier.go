@@ -24,7 +24,6 @@ import (
 	"skua/internal/job"
 	"skua/internal/transfer"
 	"skua/internal/wire"
-	"skua/policy/classad"
 	"skua/submit/client"
 )
 
@@ -32,6 +31,7 @@ import (
 type Pool interface {
 	Jobs(ctx context.Context, sel wire.Selection) ([]wire.JobRow, uint64, error)
 	History(ctx context.Context, sel wire.Selection, limit int) ([]wire.JobRow, error)
+	Table(ctx context.Context, ref *job.TableRef) (*job.Table, error)
 	Events(ctx context.Context, since uint64) (client.Page, error)
 	Follow(ctx context.Context, since uint64, handle func(client.Page) error) error
 	Fetch(ctx context.Context, id job.ID, dir string, progress transfer.Progress) ([]string, error)
@@ -56,10 +56,10 @@ type Courier struct {
 	logs  *logs
 	bag   *bag
 
-	jobs    map[job.ID]*classad.Ad // of this host that have not ended, or whose outputs are not here
-	foreign map[int]bool           // clusters of other hosts
+	known known
 
 	nextSave time.Time
+	trouble  string // why the position could not be kept, as it was last said
 }
 
 // New makes a Courier. It starts nothing.
@@ -73,7 +73,9 @@ func New(cfg Config) (*Courier, error) {
 	if cfg.Retry == 0 {
 		cfg.Retry = 5 * time.Second
 	}
-	c := &Courier{cfg: cfg, log: cfg.Log, jobs: map[job.ID]*classad.Ad{}, foreign: map[int]bool{}}
+	c := &Courier{cfg: cfg, log: cfg.Log, known: known{
+		jobs: map[job.ID]*origin{}, foreign: map[int]bool{}, fresh: map[int]*job.Cluster{},
+	}}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -98,10 +100,12 @@ func (c *Courier) Run(ctx context.Context) (left bool, err error) {
 		return false, err
 	}
 
+	for _, l := range c.state.Late {
+		c.logs.use(l.Log)
+	}
+
 	if c.logs.waiting() {
-		if err := c.save(); err != nil { // which tries them
-			return false, err
-		}
+		c.save() // which tries them
 	}
 
 	ctx, stop := context.WithCancelCause(ctx)
@@ -148,8 +152,8 @@ func (c *Courier) loop(ctx context.Context, pages <-chan client.Page, handled ch
 			quiet = nil
 		}
 		next := pages
-		if c.bag.full() {
-			next = nil // first things first: what is known is bounded
+		if c.bag.full() || c.logs.full() {
+			next = nil // first things first: what is kept here is bounded
 		}
 		select {
 		case <-ctx.Done():
@@ -168,9 +172,7 @@ func (c *Courier) loop(ctx context.Context, pages <-chan client.Page, handled ch
 		case <-c.bag.timer.C:
 			c.bag.start()
 		case <-c.logs.retry.C:
-			if err := c.save(); err != nil {
-				return err
-			}
+			c.save()
 		case <-quiet:
 			c.log.Info("nothing left to do")
 			return nil
@@ -180,12 +182,7 @@ func (c *Courier) loop(ctx context.Context, pages <-chan client.Page, handled ch
 
 // busy says whether there is something to wait for.
 func (c *Courier) busy() bool {
-	for id := range c.jobs {
-		if r := c.state.Runs[id]; r == nil || r.End == nil {
-			return true // not ended
-		}
-	}
-	return c.bag.busy()
+	return len(c.known.jobs) > c.known.ended || len(c.state.Late) > 0 || c.bag.busy()
 }
 
 // idle asks once more whether anything has happened that the courier has not seen.
@@ -202,160 +199,110 @@ func (c *Courier) idle(ctx context.Context) (bool, error) {
 	}
 }
 
-// findLive learns of the jobs in the queue that were submitted here.
-func (c *Courier) findLive(ctx context.Context) error {
-	rows, _, err := c.cfg.Pool.Jobs(ctx, wire.Selection{Constraint: fmt.Sprintf("%s == %q", client.SubmitHost, c.cfg.Host)})
-	if err != nil {
-		return fmt.Errorf("ask for the jobs of this host: %w", err)
-	}
-	for _, r := range rows {
-		c.adopt(r.ID, r.Ad)
-	}
-	return nil
-}
-
-// adopt makes a job the courier's.
-func (c *Courier) adopt(id job.ID, ad *classad.Ad) {
-	if c.jobs[id] == nil {
-		c.logs.use(logPath(ad))
-	}
-	c.jobs[id] = ad
-}
-
-// drop forgets a job that has nothing more to come.
-func (c *Courier) drop(id job.ID) {
-	if ad := c.jobs[id]; ad != nil {
-		c.logs.release(logPath(ad))
-		delete(c.jobs, id)
-	}
-	delete(c.state.Runs, id)
-	c.bag.remove(id)
-}
-
 // take handles a page of events: first the logs, then the position.
 func (c *Courier) take(ctx context.Context, p client.Page) error {
 	if err := c.identify(ctx, p.Events); err != nil {
 		return err
 	}
 	for _, ev := range p.Events {
-		c.event(ev)
+		c.event(ctx, ev)
+	}
+	for n, cl := range c.known.fresh {
+		if !cl.Late.Limits() {
+			delete(c.known.fresh, n) // its jobs are all known
+		}
 	}
 	c.state.Pos = p.Next
 	// While there is more at once, writing a large position each time would take longer than the work.
 	if !p.More || time.Now().After(c.nextSave) {
-		if err := c.save(); err != nil {
-			return err
-		}
+		c.save()
 	}
 	c.bag.start()
 	return nil
 }
 
-// save writes the logs, and then how far the courier is.
-func (c *Courier) save() error {
+// save writes the logs, and then how far the courier is. What cannot be written is tried again later:
+// until then the position stands where it was, and what came after it would be done again.
+func (c *Courier) save() {
 	begin := time.Now()
 	c.state.Waiting = c.logs.sync()
-	if err := c.state.save(c.cfg.Dir); err != nil {
-		return err
+	err := c.state.save(c.cfg.Dir)
+	switch {
+	case err != nil && err.Error() != c.trouble:
+		c.log.Warn("the courier's position cannot be kept; it is tried again", diag.KeyError, err)
+		c.trouble = err.Error()
+	case err == nil && c.trouble != "":
+		c.log.Info("the courier's position can be kept again")
+		c.trouble = ""
+	}
+	if err != nil {
+		c.logs.later()
+		return
 	}
 	c.logs.tidy()
 	c.nextSave = time.Now().Add(10 * time.Since(begin))
-	return nil
-}
-
-// identify finds out whose the jobs of events are, as far as it is not known. These are jobs that ended
-// while no courier was here.
-func (c *Courier) identify(ctx context.Context, events []job.Event) error {
-	unknown := map[job.ID]bool{}
-	for _, ev := range events {
-		if s, ok := ev.Body.(*job.Submitted); ok {
-			c.submitted(s)
-			for _, id := range s.Jobs() {
-				delete(unknown, id)
-			}
-			continue
-		}
-		for _, id := range ev.Body.Jobs() {
-			if c.jobs[id] == nil && !c.foreign[id.Cluster] {
-				unknown[id] = true
-			}
-		}
-	}
-	if len(unknown) == 0 {
-		return nil
-	}
-	var sel wire.Selection
-	for id := range unknown {
-		sel.Jobs = append(sel.Jobs, id)
-	}
-	rows, _, err := c.cfg.Pool.Jobs(ctx, sel)
-	if err != nil {
-		return fmt.Errorf("ask whose jobs these are: %w", err)
-	}
-	ended, err := c.cfg.Pool.History(ctx, sel, 0)
-	if err != nil {
-		return fmt.Errorf("ask whose jobs these are: %w", err)
-	}
-	for _, r := range append(rows, ended...) {
-		delete(unknown, r.ID)
-		if client.Submitted(r.Ad, c.cfg.Host) {
-			c.adopt(r.ID, r.Ad)
-		} else {
-			c.ignore(r.ID.Cluster)
-		}
-	}
-	if len(unknown) > 0 {
-		c.log.Warn("the matchmaker has forgotten jobs; if they were submitted here, their logs end early", "jobs", len(unknown))
-	}
-	return nil
-}
-
-func (c *Courier) ignore(cluster int) {
-	const most = 100_000
-	if len(c.foreign) > most {
-		clear(c.foreign) // to be asked for again
-	}
-	c.foreign[cluster] = true
-}
-
-// submitted learns of a cluster from the event that added it.
-func (c *Courier) submitted(s *job.Submitted) {
-	if s.Ad == nil || !client.Submitted(s.Ad, c.cfg.Host) {
-		c.ignore(s.Cluster)
-		return
-	}
-	for proc, ad := range s.Procs {
-		id := job.ID{Cluster: s.Cluster, Proc: proc}
-		if ad == nil || c.jobs[id] != nil {
-			continue
-		}
-		ad.SetParent(s.Ad)
-		ad.SetInt("ClusterId", int64(id.Cluster)) // names may be expressions over these
-		ad.SetInt("ProcId", int64(id.Proc))
-		c.adopt(id, ad)
-	}
 }
 
 // event writes an event to the logs of its jobs and keeps track of them.
-func (c *Courier) event(ev job.Event) {
+func (c *Courier) event(ctx context.Context, ev job.Event) {
+	out := pages{}
+	l, before, after := c.clusterEvent(ev)
+	if l != nil {
+		out.add(l.Log, l.JSON, before)
+	}
+	onHold := func(int) bool { return false }
+	if b, ok := ev.Body.(*job.Submitted); ok {
+		if l != nil {
+			c.logs.append(ev.Seq, out)
+			return // its jobs come with events of their own
+		}
+		if cl := c.known.fresh[b.Cluster]; cl != nil {
+			onHold = cl.OnHold
+		}
+	}
 	for _, id := range ev.Body.Jobs() {
-		ad := c.jobs[id]
-		if ad == nil {
+		o := c.known.jobs[id]
+		if o == nil {
 			continue
 		}
-		run := c.state.Runs[id]
-		entries, run := translate(id, ad, run, ev)
-		if run == nil {
-			delete(c.state.Runs, id)
-		} else {
-			c.state.Runs[id] = run
+		switch b := ev.Body.(type) {
+		case *job.Submitted, *job.Opened:
+			out.add(o.log, o.json, submitted(id, o, ev.At, onHold(id.Proc)))
+			continue
+		case *job.HeldBack:
+			if len(b.Outputs) > 0 {
+				c.bringStreams(ctx, id)
+			}
 		}
-		c.logs.append(logPath(ad), ev.Seq, entries)
-		switch ev.Body.(type) {
+		entries, run := translate(id, o, c.state.Runs[id], ev)
+		out.add(o.log, o.json, entries)
+		c.setRun(id, run)
+		switch b := ev.Body.(type) {
+		case *job.Edited:
+			c.adopt(id, c.known.origins.edited(o, b.Set))
 		case *job.Ended:
 			c.bag.add(id)
 		case *job.Withdrawn, *job.Delivered:
 			c.drop(id)
 		}
+	}
+	if l != nil {
+		out.add(l.Log, l.JSON, after)
+	}
+	c.logs.append(ev.Seq, out)
+}
+
+// bringStreams brings what a held job has said, so that it is there when the log says that it is held.
+// What fails here is not lost: the matchmaker keeps it while the job is held.
+func (c *Courier) bringStreams(ctx context.Context, id job.ID) {
+	const patience = time.Minute // all other jobs wait meanwhile
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err := c.cfg.Pool.Fetch(ctx, id, "", nil)
+	switch {
+	case errors.Is(err, client.ErrNoOutputs):
+		c.log.Debug("the job is not held any more, and its streams are of the next run", diag.KeyJob, id)
+	case err != nil:
+		c.log.Warn("output of a held job cannot be put in place; skua fetch brings it", diag.KeyJob, id, diag.KeyError, err)
 	}
 }

@@ -2,6 +2,8 @@ package courier
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -42,6 +44,10 @@ func (s *script) History(context.Context, wire.Selection, int) ([]wire.JobRow, e
 	return nil, nil
 }
 
+func (s *script) Table(context.Context, *job.TableRef) (*job.Table, error) {
+	return nil, errors.New("there is none")
+}
+
 func (s *script) Events(context.Context, uint64) (client.Page, error) { return client.Page{}, nil }
 
 func (s *script) Follow(ctx context.Context, since uint64, handle func(client.Page) error) error {
@@ -79,18 +85,31 @@ func aLife(dir string) *script {
 	ad.SetString(SubmitMachine, "laptop")
 	ad.SetInt("RequestMemory", 100)
 	s := &script{ads: map[job.ID]*classad.Ad{}}
+	ad.SetString("SubmitEventNotes", "night run")
+	ad.SetString("SubmitEventUserNotes", "for the north grid")
 	submitted := &job.Submitted{Cluster: 5, Ad: ad, Procs: []*classad.Ad{classad.NewAd(), classad.NewAd()}}
 	a, b := job.ID{Cluster: 5}, job.ID{Cluster: 5, Proc: 1}
 	for i, p := range submitted.Procs {
 		p.SetParent(ad)
 		s.ads[job.ID{Cluster: 5, Proc: i}] = p
 	}
+	// A cluster whose jobs come one by one, with a log of its own in the other form.
+	lateAd := ad.Clone()
+	lateAd.SetString("UserLog", "late.log")
+	lateAd.SetBool("UserLogUseJSON", true)
+	lateAd.SetInt("JobMaterializeLimit", 1)
+	little := &job.Submitted{Cluster: 6, Ad: lateAd, Procs: []*classad.Ad{classad.NewAd(), classad.NewAd(), classad.NewAd()}}
+	c, d := job.ID{Cluster: 6}, job.ID{Cluster: 6, Proc: 1}
+	for i, p := range little.Procs {
+		p.SetParent(lateAd)
+		s.ads[job.ID{Cluster: 6, Proc: i}] = p
+	}
 	offered := func(id job.ID, e job.Epoch, machine string) *job.Offered {
 		return &job.Offered{Job: id, Epoch: e, Slot: "slot1@" + machine, Machine: machine}
 	}
 	used := job.Usage{UserCPU: 90 * time.Second, SysCPU: time.Second, Wall: 100 * time.Second, MaxRSS: 50 << 20}
 	for i, body := range []job.Body{
-		&job.LeaderEpoch{}, submitted,
+		&job.LeaderEpoch{}, submitted, little, &job.Opened{Cluster: 6, From: 0, Upto: 1},
 		offered(a, 1, "desk1"), &job.Declined{Job: a, Epoch: 1, Reason: "busy"},
 		offered(a, 2, "desk2"), &job.Started{Job: a, Epoch: 2},
 		offered(b, 1, "desk3"), &job.Started{Job: b, Epoch: 1},
@@ -101,10 +120,18 @@ func aLife(dir string) *script {
 		&job.ImageDropped{Job: a, Epoch: 3, Digest: "0123456789abcdef", Reason: "other CPU"},
 		&job.Lapsed{Job: a, Epoch: 3}, &job.Revived{Job: a, Epoch: 3}, &job.Lapsed{Job: a, Epoch: 3},
 		offered(a, 4, "desk5"), &job.Started{Job: a, Epoch: 4},
-		&job.HeldBack{Job: b, Reason: "held by ann", Code: 1}, &job.Released{Job: b, Reason: "mended"},
+		&job.Measured{Job: a, Epoch: 4, Usage: job.Usage{MaxRSS: 20 << 20}},
+		&job.HeldBack{Job: b, Reason: "held by ann", Code: 1, SubCode: 9, Usage: used, Outputs: []job.File{{Name: job.StdoutFile, Size: 5}}},
+		&job.Edited{Job: b, Set: []job.Assigned{{Name: "JobPrio", Expr: "5"}, {Name: "Project", Expr: "\"north\""}}},
+		&job.Released{Job: b, Reason: "mended"},
+		offered(c, 1, "desk6"), &job.Started{Job: c, Epoch: 1},
+		&job.Requeued{Job: c, Epoch: 1, Result: job.Result{ExitCode: 7, Usage: used}, Reason: "try 1 of 3: exit code 7"},
+		offered(b, 2, "desk3"), &job.Started{Job: b, Epoch: 2}, &job.Measured{Job: b, Epoch: 2, Usage: used},
 		&job.Withdrawn{Job: b, Reason: "not needed"},
 		&job.Ended{Job: a, Epoch: 4, Result: job.Result{ExitCode: 3, Usage: used, Outputs: []job.File{{Name: "x", Size: 77}}}},
 		&job.Delivered{Job: a},
+		&job.Ended{Job: c, Noop: true}, &job.Delivered{Job: c}, &job.Opened{Cluster: 6, From: 1, Upto: 2},
+		&job.Withdrawn{Job: d, Reason: "removed by ann"}, &job.Closed{Cluster: 6, Reason: "removed by ann"},
 	} {
 		s.events = append(s.events, job.Event{Seq: uint64(i + 1), At: noon.Add(time.Duration(i) * time.Minute), Body: body})
 	}
@@ -132,18 +159,23 @@ func tell(t *testing.T, s *script, state string) {
 	}
 }
 
+var update = flag.Bool("update", false, "write the golden files anew")
+
 func TestLifeInTheLog(t *testing.T) {
 	inUTC(t)
 	dir := t.TempDir()
 	tell(t, aLife(dir), t.TempDir())
-	got := content(t, filepath.Join(dir, "job.log"))
-	want := content(t, filepath.Join("testdata", "life.log"))
-	if os.Getenv("UPDATE") != "" {
-		if err := os.WriteFile(filepath.Join("testdata", "life.log"), []byte(got), 0o644); err != nil {
-			t.Fatal(err)
+	for log, golden := range map[string]string{"job.log": "life.log", "late.log": "late.log"} {
+		got := content(t, filepath.Join(dir, log))
+		golden = filepath.Join("testdata", golden)
+		if *update {
+			if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
-	} else if got != want {
-		t.Errorf("the log is\n%s\nwant\n%s", got, want)
+		if want := content(t, golden); got != want {
+			t.Errorf("the log is\n%s\nwant\n%s", got, want)
+		}
 	}
 }
 
@@ -173,7 +205,10 @@ func TestCrashEverywhere(t *testing.T) {
 		moments = append(moments, at)
 	}
 	tell(t, s, state)
-	want := content(t, filepath.Join(dir, "job.log"))
+	logs := func() string {
+		return content(t, filepath.Join(dir, "job.log")) + content(t, filepath.Join(dir, "late.log"))
+	}
+	want := logs()
 	s.after = nil
 	if len(moments) != len(s.events) {
 		t.Fatalf("%d moments of %d events", len(moments), len(s.events))
@@ -202,7 +237,7 @@ func TestCrashEverywhere(t *testing.T) {
 				restore(t, moments[ahead.logPos], work, "state/logs")
 				restore(t, moments[ahead.self], work, "state/"+stateFile)
 				tell(t, s, state)
-				if got := content(t, filepath.Join(dir, "job.log")); got != want {
+				if got := logs(); got != want {
 					t.Errorf("the log is\n%s\nwant\n%s", got, want)
 				}
 			})

@@ -20,6 +20,7 @@ type logs struct {
 	books map[string]*book // by path
 	open  []*book          // with a writer, the longest unused first
 	retry *time.Timer
+	kept  int // bytes of entries in all books
 }
 
 // book is one event log.
@@ -33,9 +34,9 @@ type book struct {
 }
 
 const (
-	maxOpen    = 100     // files open at a time
-	maxWaiting = 100_000 // entries kept for a log that cannot be written
-	retryLogs  = time.Minute
+	maxOpen   = 100      // files open at a time
+	maxKept   = 64 << 20 // bytes of entries, beyond which no more are taken until they can be written
+	retryLogs = time.Minute
 )
 
 func openLogs(dir string, waiting map[string][]entry, log *slog.Logger) (*logs, error) {
@@ -46,15 +47,26 @@ func openLogs(dir string, waiting map[string][]entry, log *slog.Logger) (*logs, 
 	}
 	for path, entries := range waiting {
 		l.book(path).entries = entries
+		for _, e := range entries {
+			l.kept += len(e.Text)
+		}
 	}
 	return l, nil
 }
 
 // use says that one more job writes to the log at path.
-func (l *logs) use(path string) { l.book(path).uses++ }
+func (l *logs) use(path string) {
+	if path != "" {
+		l.book(path).uses++
+	}
+}
 
 // release says that a job has nothing more to write.
-func (l *logs) release(path string) { l.book(path).uses-- }
+func (l *logs) release(path string) {
+	if path != "" {
+		l.book(path).uses--
+	}
+}
 
 func (l *logs) book(path string) *book {
 	b := l.books[path]
@@ -65,23 +77,36 @@ func (l *logs) book(path string) *book {
 	return b
 }
 
-// append adds what an event means to a log. It is written by the next sync.
-func (l *logs) append(path string, seq uint64, events []eventlog.Event) {
-	if path == "" || len(events) == 0 {
+// pages are the texts that one event adds to logs, by path.
+type pages map[string][]byte
+
+// add adds entries in the form that the log has.
+func (p pages) add(path string, json bool, entries []eventlog.Event) {
+	if path == "" || len(entries) == 0 {
 		return
 	}
-	b := l.book(path)
-	if n := len(b.entries); n > 0 && b.entries[n-1].Seq == seq { // several jobs of one event
-		if b.given < n {
-			b.entries[n-1].Events = append(b.entries[n-1].Events, events...)
+	text := p[path]
+	for _, e := range entries {
+		if json {
+			text = e.AppendJSON(text)
+		} else {
+			text = e.Append(text)
 		}
-		return
 	}
-	if len(b.entries) >= maxWaiting {
-		return // said by complain
-	}
-	b.entries = append(b.entries, entry{Seq: seq, Events: events})
+	p[path] = text
 }
+
+// append adds what the event numbered seq means to its logs. It is written by the next sync.
+func (l *logs) append(seq uint64, out pages) {
+	for path, text := range out {
+		b := l.book(path)
+		b.entries = append(b.entries, entry{Seq: seq, Text: string(text)})
+		l.kept += len(text)
+	}
+}
+
+// full says whether so much could not be written that no more can be kept.
+func (l *logs) full() bool { return l.kept > maxKept && l.waiting() }
 
 // sync writes what was appended, as far as it can be written, and returns the rest.
 func (l *logs) sync() map[string][]entry {
@@ -101,13 +126,19 @@ func (l *logs) sync() map[string][]entry {
 		if b.trouble != "" {
 			l.log.Info("job log can be written again", diag.KeyFile, b.path)
 		}
+		for _, e := range b.entries {
+			l.kept -= len(e.Text)
+		}
 		b.entries, b.given, b.trouble = nil, 0, ""
 	}
 	if rest != nil {
-		l.retry.Reset(retryLogs)
+		l.later()
 	}
 	return rest
 }
+
+// later has what failed tried again after a while.
+func (l *logs) later() { l.retry.Reset(retryLogs) }
 
 func (l *logs) write(b *book) error {
 	if b.writer == nil {
@@ -117,7 +148,7 @@ func (l *logs) write(b *book) error {
 	}
 	for ; b.given < len(b.entries); b.given++ {
 		e := b.entries[b.given]
-		if err := b.writer.Append(e.Seq, e.Events...); err != nil {
+		if err := b.writer.AppendText(e.Seq, []byte(e.Text)); err != nil {
 			return err
 		}
 	}
@@ -160,8 +191,8 @@ func (l *logs) complain(b *book, err error) {
 	}
 	b.trouble = err.Error()
 	l.log.Warn("job log cannot be written; it is tried again", diag.KeyFile, b.path, diag.KeyError, err, "waiting", len(b.entries))
-	if len(b.entries) >= maxWaiting {
-		l.log.Error("too much waits for a job log; what comes now is left out", diag.KeyFile, b.path)
+	if l.full() {
+		l.log.Error("too much waits for job logs; nothing goes on until they can be written", diag.KeyFile, b.path)
 	}
 }
 

@@ -21,13 +21,15 @@ type state struct {
 	V       int                `json:"v"`
 	Pos     uint64             `json:"pos"`               // events up to this one have been dealt with
 	Runs    map[job.ID]*run    `json:"runs,omitempty"`    // of jobs that have been offered and are not delivered
+	Late    map[int]*late      `json:"late,omitempty"`    // by cluster: those of which jobs are yet to come
 	Waiting map[string][]entry `json:"waiting,omitempty"` // by path: what could not be written to a log yet
 }
 
 // entry is what one event of the queue adds to one log.
 type entry struct {
 	Seq    uint64           `json:"seq"`
-	Events []eventlog.Event `json:"events"`
+	Text   string           `json:"text"`             // as it stands in the log
+	Events []eventlog.Event `json:"events,omitempty"` // in the place of Text: the first versions kept these
 }
 
 const (
@@ -59,6 +61,17 @@ func loadState(dir string) (*state, error) {
 	}
 	if s.Runs == nil {
 		s.Runs = map[job.ID]*run{}
+	}
+	if s.Late == nil {
+		s.Late = map[int]*late{}
+	}
+	for _, entries := range s.Waiting {
+		for i, e := range entries {
+			for _, ev := range e.Events {
+				entries[i].Text += ev.String()
+			}
+			entries[i].Events = nil
+		}
 	}
 	return s, nil
 }

@@ -2,7 +2,6 @@ package courier
 
 import (
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -18,9 +17,11 @@ type run struct {
 	Machine string    `json:"machine,omitempty"`
 	Started bool      `json:"started,omitempty"` // the job runs there, or did until the lease ran out
 	Lapsed  bool      `json:"lapsed,omitempty"`
-	Saved   bool      `json:"saved,omitempty"` // the job has an image from which it can go on
-	Used    job.Usage `json:"used"`            // of runs before this one
-	End     *end      `json:"end,omitempty"`   // when the job has ended and its outputs are not here
+	Saved   bool      `json:"saved,omitempty"`   // the job has an image from which it can go on
+	Used    job.Usage `json:"used"`              // of runs before this one
+	Now     job.Usage `json:"now"`               // of this run, as last measured
+	Said    int64     `json:"said_kb,omitempty"` // resident size in the latest image size entry
+	End     *end      `json:"end,omitempty"`     // when the job has ended and its outputs are not here
 }
 
 // end is how a job ended.
@@ -30,30 +31,25 @@ type end struct {
 	Signal int       `json:"signal,omitempty"`
 	Usage  job.Usage `json:"usage"`
 	Sent   int64     `json:"sent"` // bytes of outputs
+	Noop   bool      `json:"noop,omitempty"`
 }
 
-// SubmitMachine is the attribute of a job's ad with the name of the machine from which it was submitted.
-const SubmitMachine = "SkuaSubmitMachine"
-
-// logPath is the job's event log; empty when it has none.
-func logPath(ad *classad.Ad) string {
-	name, ok := ad.Str("UserLog")
-	if !ok || name == "" {
-		return ""
+// submitted is what the log says when a job enters the queue.
+func submitted(id job.ID, o *origin, at time.Time, onHold bool) []eventlog.Event {
+	entries := []eventlog.Event{{
+		Kind: eventlog.Submit, Job: id, Time: at.Local(), Host: address(o.machine), Reason: o.notes, UserNotes: o.private,
+	}}
+	if onHold {
+		entries = append(entries, eventlog.Event{
+			Kind: eventlog.Held, Job: id, Time: at.Local(), Reason: job.OnHoldReason, Code: job.HoldOnSubmit,
+		})
 	}
-	if !filepath.IsAbs(name) {
-		iwd, _ := ad.Str("Iwd")
-		name = filepath.Join(iwd, name)
-	}
-	if !filepath.IsAbs(name) {
-		return "" // relative to nothing
-	}
-	return filepath.Clean(name)
+	return entries
 }
 
 // translate gives what an event of the queue means in the log of one of its jobs, and what there is to
 // remember afterwards. It changes nothing; r may be nil.
-func translate(id job.ID, ad *classad.Ad, r *run, ev job.Event) ([]eventlog.Event, *run) {
+func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *run) {
 	var next run
 	if r != nil {
 		next = *r
@@ -64,27 +60,17 @@ func translate(id job.ID, ad *classad.Ad, r *run, ev job.Event) ([]eventlog.Even
 		return []eventlog.Event{entry}
 	}
 	switch b := ev.Body.(type) {
-	case *job.Submitted:
-		name, _ := ad.Str(SubmitMachine)
-		entry.Host = address(name)
-		entry.Reason, _ = ad.Str("SubmitEventNotes")
-		entries := say(eventlog.Submit)
-		if b.OnHold(id.Proc) {
-			entries = append(entries, eventlog.Event{
-				Kind: eventlog.Held, Job: id, Time: entry.Time, Reason: job.OnHoldReason, Code: job.HoldOnSubmit,
-			})
-		}
-		return entries, r
 	case *job.Offered:
 		lost, lapsed := next.Slot, next.Lapsed
 		next.Slot, next.Machine, next.Started, next.Lapsed = b.Slot, b.Machine, false, false
 		if lapsed {
+			next.Used, next.Now = next.Used.Add(next.Now), job.Usage{}
 			entry.Slot, entry.Reason = lost, "Nothing more was heard of the machine"
 			return say(eventlog.ReconnectFailed), &next
 		}
 		return nil, &next
 	case *job.Started:
-		next.Started = true
+		next.Started, next.Now = true, job.Usage{}
 		entry.Host, entry.Slot = address(next.Machine), next.Slot
 		return say(eventlog.Execute), &next
 	case *job.Paused:
@@ -93,9 +79,16 @@ func translate(id job.ID, ad *classad.Ad, r *run, ev job.Event) ([]eventlog.Even
 		return say(eventlog.Suspended), r
 	case *job.Continued:
 		return say(eventlog.Unsuspended), r
+	case *job.Measured:
+		next.Now = b.Usage
+		return next.imageSize(id, entry.Time, b.Usage), &next
 	case *job.Checkpointed:
 		next.Saved = true
-		entry.Run.Sent = b.Image.Bytes
+		entry.Run = eventlog.Usage{
+			User:   max(0, b.Image.Usage.UserCPU-next.Used.UserCPU), // the image has the whole job's
+			System: max(0, b.Image.Usage.SysCPU-next.Used.SysCPU),
+			Sent:   b.Image.Bytes,
+		}
 		return say(eventlog.Checkpointed), &next
 	case *job.ImageDropped:
 		entry.Reason = "Checkpoint " + b.Digest.Short() + " cannot be used: " + b.Reason
@@ -110,87 +103,140 @@ func translate(id job.ID, ad *classad.Ad, r *run, ev job.Event) ([]eventlog.Even
 		entry.Host, entry.Slot = address(next.Machine), next.Slot
 		return say(eventlog.Reconnected), &next
 	case *job.Evicted:
-		next.Used = next.Used.Add(b.Usage)
-		started := next.Started
-		next.Started, next.Lapsed = false, false
-		if !started {
-			return nil, &next // as far as the log tells, it never ran there
+		left := next.leave(id, o, entry.Time, b.Usage, b.Reason)
+		return left, &next
+	case *job.Requeued:
+		entries := next.imageSize(id, entry.Time, b.Result.Usage)
+		left := next.leave(id, o, entry.Time, b.Result.Usage, b.Reason)
+		for i := range left {
+			left[i].Exit, left[i].Checkpointed = &eventlog.Exit{Code: b.Result.ExitCode, Signal: b.Result.Signal}, false
+			left[i].Run.Sent = max(left[i].Run.Sent, sizeOf(b.Result.Outputs))
 		}
-		entry.Reason, entry.Checkpointed = b.Reason, next.Saved
-		entry.Run = usage(b.Usage)
-		return say(eventlog.Evicted), &next
+		next.Saved = false // images are of a run that is over
+		return append(entries, left...), &next
 	case *job.HeldBack:
-		next.Used = next.Used.Add(b.Usage)
-		next.Started, next.Lapsed = false, false
-		entry.Reason, entry.Code = b.Reason, b.Code
-		return say(eventlog.Held), &next
+		left := next.leave(id, o, entry.Time, b.Usage, b.Reason)
+		entry.Reason, entry.Code, entry.Subcode = b.Reason, b.Code, b.SubCode
+		return append(left, say(eventlog.Held)...), &next
 	case *job.Released:
 		entry.Reason = b.Reason
 		return say(eventlog.Released), r
+	case *job.Edited:
+		var entries []eventlog.Event
+		for _, a := range b.Set {
+			entry.Attrs = []eventlog.Attr{{Name: a.Name, Value: oldSyntax(a.Expr)}}
+			entries = append(entries, say(eventlog.AttributeUpdate)...)
+		}
+		return entries, r
 	case *job.Withdrawn:
+		left := next.leave(id, o, entry.Time, next.Now, "")
 		entry.Reason = b.Reason
-		return say(eventlog.Aborted), nil
+		return append(left, say(eventlog.Aborted)...), nil
 	case *job.Ended:
-		next.End = &end{At: ev.At, Code: b.Result.ExitCode, Signal: b.Result.Signal, Usage: b.Result.Usage}
-		for _, f := range b.Result.Outputs {
-			next.End.Sent += f.Size
+		next.End = &end{
+			At: ev.At, Code: b.Result.ExitCode, Signal: b.Result.Signal, Usage: b.Result.Usage,
+			Sent: sizeOf(b.Result.Outputs), Noop: b.Noop,
 		}
 		return nil, &next
 	case *job.Delivered:
 		if next.End == nil {
 			return nil, nil // it has been said
 		}
-		return terminated(id, ad, next), nil
+		return terminated(id, o, next), nil
 	}
 	return nil, r
 }
 
-// terminated is what the log says once a job's outputs are in place.
-func terminated(id job.ID, ad *classad.Ad, r run) []eventlog.Event {
-	at := r.End.At.Local()
-	var entries []eventlog.Event
-	if kb := r.End.Usage.MaxRSS / 1024; kb > 0 {
-		entries = append(entries, eventlog.Event{
-			Kind: eventlog.ImageSize, Job: id, Time: at, ImageKB: kb, MemoryMB: (kb + 1023) / 1024, ResidentKB: kb,
-		})
+// leave ends a run before the job's end, and says so if the log says that it had begun.
+func (r *run) leave(id job.ID, o *origin, at time.Time, used job.Usage, reason string) []eventlog.Event {
+	r.Used = r.Used.Add(used)
+	r.Now = job.Usage{}
+	started := r.Started
+	r.Started, r.Lapsed = false, false
+	if !started {
+		return nil
 	}
+	return []eventlog.Event{{
+		Kind: eventlog.Evicted, Job: id, Time: at, Reason: reason, Checkpointed: r.Saved,
+		Run: usage(used), Resources: resources(o, used),
+	}}
+}
+
+// imageSize is an entry when the job has become larger than the log says.
+func (r *run) imageSize(id job.ID, at time.Time, u job.Usage) []eventlog.Event {
+	kb := u.MaxRSS / 1024
+	if kb <= r.Said {
+		return nil
+	}
+	r.Said = kb
+	return []eventlog.Event{{
+		Kind: eventlog.ImageSize, Job: id, Time: at, ImageKB: kb, MemoryMB: (kb + 1023) / 1024, ResidentKB: kb,
+	}}
+}
+
+// terminated is what the log says once a job's outputs are in place.
+func terminated(id job.ID, o *origin, r run) []eventlog.Event {
+	at := r.End.At.Local()
+	entries := r.imageSize(id, at, r.End.Usage)
 	total := r.Used.Add(r.End.Usage)
 	e := eventlog.Event{
 		Kind: eventlog.Terminated, Job: id, Time: at,
-		Exit: &eventlog.Exit{Code: r.End.Code, Signal: r.End.Signal},
-		Run:  usage(r.End.Usage), Total: usage(total),
-		Resources: resources(ad, r.End.Usage),
+		Exit: &eventlog.Exit{Code: r.End.Code, Signal: r.End.Signal}, Ended: r.End.At,
+		Run: usage(r.End.Usage), Total: usage(total),
+		Resources: resources(o, r.End.Usage),
 	}
-	e.Run.Sent, e.Total.Sent = r.End.Sent, r.End.Sent
+	if r.End.Noop {
+		e.Ended = time.Time{} // it never ran
+	}
+	e.Run.Sent, e.Total.Sent = max(e.Run.Sent, r.End.Sent), max(e.Total.Sent, r.End.Sent)
 	return append(entries, e)
 }
 
-func usage(u job.Usage) eventlog.Usage { return eventlog.Usage{User: u.UserCPU, System: u.SysCPU} }
+func sizeOf(files []job.File) (n int64) {
+	for _, f := range files {
+		n += f.Size
+	}
+	return n
+}
+
+func usage(u job.Usage) eventlog.Usage {
+	return eventlog.Usage{User: u.UserCPU, System: u.SysCPU, Sent: u.Sent, Received: u.Fetched}
+}
 
 // resources is the table of what the job took and had asked for.
-func resources(ad *classad.Ad, u job.Usage) []eventlog.Resource {
-	cpus := ""
+func resources(o *origin, u job.Usage) []eventlog.Resource {
+	cpus, memory, disk, wall := "", "", "", ""
 	if u.Wall > 0 {
 		cpus = strconv.FormatFloat((u.UserCPU+u.SysCPU).Seconds()/u.Wall.Seconds(), 'f', 2, 64)
+		wall = strconv.FormatInt(int64(u.Wall/time.Second), 10)
 	}
-	memory := ""
 	if u.MaxRSS > 0 {
 		memory = strconv.FormatInt((u.MaxRSS+1<<20-1)>>20, 10)
 	}
+	if u.MaxDisk > 0 {
+		disk = strconv.FormatInt((u.MaxDisk+1<<10-1)>>10, 10)
+	}
 	var table []eventlog.Resource
-	for _, r := range []struct{ name, usage, attr string }{
-		{"Cpus", cpus, "RequestCpus"},
-		{"Disk (KB)", "", "RequestDisk"},
-		{"Memory (MB)", memory, "RequestMemory"},
+	for _, r := range []eventlog.Resource{
+		{Name: "Cpus", Usage: cpus, Request: o.cpus},
+		{Name: "Disk (KB)", Usage: disk, Request: o.disk},
+		{Name: "Memory (MB)", Usage: memory, Request: o.memory},
+		{Name: "TimeSlotBusy (s)", Usage: wall},
 	} {
-		n, ok := ad.Int(r.attr)
-		if !ok {
-			continue
+		if r.Usage != "" || r.Request != "" {
+			table = append(table, r)
 		}
-		request := strconv.FormatInt(n, 10)
-		table = append(table, eventlog.Resource{Name: r.name, Usage: r.usage, Request: request})
 	}
 	return table
+}
+
+// oldSyntax is an expression as event logs have it.
+func oldSyntax(expr string) string {
+	e, err := classad.ParseExpr(expr)
+	if err != nil {
+		return expr
+	}
+	return e.OldString()
 }
 
 // address writes a machine's name where HTCondor has an address. Programs that read logs take what
