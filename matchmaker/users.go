@@ -20,7 +20,7 @@ func usersCommand(f *flags) *cobra.Command {
 priority: what they have used lately, times their factor. Less is better.
 
   skua-matchmaker users
-  skua-matchmaker users set-factor ann 500    ann's jobs get twice the share of before`,
+  skua-matchmaker users set-factor ann 250    ann gets a larger share than with the usual 1000`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			a, err := ask(c, f, server.AdminRequest{Do: server.AdminUsers})
@@ -32,7 +32,7 @@ priority: what they have used lately, times their factor. Less is better.
 	}
 	c.AddCommand(&cobra.Command{
 		Use:   "set-factor NAME FACTOR",
-		Short: "give a user's share another weight: half the factor is twice the share",
+		Short: "give a user's share another weight: a smaller factor is a larger share",
 		Args:  twoArgs("the user's name and the factor"),
 		RunE: func(c *cobra.Command, args []string) error {
 			factor, err := strconv.ParseFloat(args[1], 64)

@@ -20,14 +20,15 @@ import (
 
 // pool is a matchmaker on an in-memory bus, for one synctest bubble.
 type pool struct {
-	t     *testing.T
-	hub   *bus.Hub
-	log   *bus.MemoryLog
-	terms job.Terms
-	start time.Time
-	stop  func() // stops the matchmaker
-	queue *queue.Queue
-	held  map[string]bool // "user/digest"
+	t      *testing.T
+	hub    *bus.Hub
+	log    *bus.MemoryLog
+	terms  job.Terms
+	start  time.Time
+	stop   func() // stops the matchmaker
+	queue  *queue.Queue
+	server *Server
+	held   map[string]bool // "user/digest"
 
 	limits   map[string]float64 // concurrency limits
 	halfLife time.Duration
@@ -82,7 +83,7 @@ func (p *pool) run() {
 	ctx, cancel := context.WithCancel(p.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	p.queue = q
+	p.queue, p.server = q, s
 	p.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {

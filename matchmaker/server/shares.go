@@ -47,7 +47,7 @@ func (s *Server) SetFactor(ctx context.Context, user job.UserID, factor float64)
 	if math.IsNaN(factor) || factor < minFactor || factor > maxFactor {
 		return &diag.Problem{
 			What: fmt.Sprintf("%v is not a factor", factor),
-			Hint: fmt.Sprintf("factors go from %v to %v, and %v is the usual one; twice the factor is half of the share",
+			Hint: fmt.Sprintf("factors go from %v to %v, and %v is the usual one; a smaller factor is a larger share",
 				minFactor, float64(maxFactor), s.cfg.DefaultFactor),
 		}
 	}
