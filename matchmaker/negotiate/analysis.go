@@ -64,10 +64,9 @@ func (c *cycle) analyse(ad *classad.Ad) *analysis {
 	for k := range a.clauses {
 		cl := &a.clauses[k]
 		cl.holds = make([]bool, len(c.slots))
-		flat := cl.expr.Flatten(ad)
+		holds := c.index.test(cl.expr.Flatten(ad), ad)
 		for i := range c.slots {
-			v := flat.Eval(ad, c.slots[i].Ad)
-			cl.holds[i] = v.IsTrue() || cl.implicit && v.Kind() == classad.Undefined
+			cl.holds[i] = holds(i) || cl.implicit && cl.expr.Eval(ad, c.slots[i].Ad).Kind() == classad.Undefined
 		}
 	}
 	return a

@@ -99,15 +99,16 @@ func (a *analysis) try(edits ...why.Edit) int {
 		return 0
 	}
 	requirements, checkpoint := needs(ad)
+	suits, accepts := a.c.index.required(requirements, ad), a.c.index.accepted(ad)
 	return a.c.countMachines(func(i int) bool {
 		s := &a.c.slots[i]
 		switch {
-		case !requirements.Eval(ad, s.Ad).IsTrue(), checkpoint != nil && !checkpoint.Eval(ad, s.Ad).IsTrue():
+		case !suits(i), checkpoint != nil && !checkpoint.Eval(ad, s.Ad).IsTrue():
 			return false
 		case s.Status == Owner || s.Status == Claimed:
 			return roomy(s.Ad, ad) && !a.c.shutting(i).unable
 		}
-		return s.Ad.Eval(classad.AttrRequirements, ad).IsTrue()
+		return accepts(i)
 	})
 }
 
