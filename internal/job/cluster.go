@@ -25,7 +25,7 @@ type Cluster struct {
 	table  *Table // in the place of procs, inputs and varies
 
 	heldOnes []bool // by proc; nil if it is the same for all
-	heldAll  bool
+	heldAll  bool   // or the first
 }
 
 // NewCluster makes the cluster that a Submitted event adds. table is what the event's TableRef names; nil when
@@ -49,13 +49,14 @@ func NewCluster(ev Event, table *Table) (*Cluster, error) {
 		return nil, fmt.Errorf("cluster %d: %d input lists for %d procs", b.Cluster, len(b.Inputs), len(b.Procs))
 	}
 	c := &Cluster{
-		Number: b.Cluster, User: b.User, Owner: b.Owner, At: ev.At, Ad: b.Ad, Late: lateOf(b.Ad),
-		procs: b.Procs, inputs: b.Inputs, table: table, heldAll: onHold(b.Ad),
+		Number: b.Cluster, User: b.User, Owner: b.Owner, At: ev.At, Ad: b.Ad, Late: b.Late(),
+		procs: b.Procs, inputs: b.Inputs, table: table,
 	}
 	for _, ad := range c.procs {
 		ad.SetParent(c.Ad)
 	}
 	c.varies = varying(c.procs)
+	c.heldAll = onHold(c.ad(0))
 	if c.variesIn("JobStatus") {
 		c.heldOnes = make([]bool, c.Len())
 		for proc := range c.heldOnes {
@@ -152,9 +153,13 @@ type Late struct {
 	Idle int // not ended and not running
 }
 
-func lateOf(ad *classad.Ad) Late {
+// Late gives the limits of the cluster.
+func (b *Submitted) Late() Late {
+	if b.Ad == nil {
+		return Late{}
+	}
 	limit := func(name string) int {
-		n, ok := ad.Int(name)
+		n, ok := b.Ad.Int(name)
 		if !ok || n <= 0 {
 			return 0
 		}
@@ -177,17 +182,4 @@ func (l Late) Room(present, idle int) int {
 		room = min(room, l.Idle-idle)
 	}
 	return max(room, 0)
-}
-
-// Create gives the jobs of a new cluster without a table.
-func Create(ev Event) ([]Job, error) {
-	c, err := NewCluster(ev, nil)
-	if err != nil {
-		return nil, err
-	}
-	jobs := make([]Job, c.Len())
-	for proc := range jobs {
-		jobs[proc] = *c.Job(proc, ev.At)
-	}
-	return jobs, nil
 }

@@ -122,6 +122,11 @@ func readTable(data []byte) (*Table, error) {
 		return nil, errors.New("it is longer or shorter than its index says")
 	}
 	t.rows.skip, t.files.skip = t.skipRow, skipFile
+	from, err := blob.NewDecompressor()
+	if err != nil {
+		return nil, err
+	}
+	t.rows.from, t.files.from = from, from
 	if err := t.files.check(); err != nil {
 		return nil, fmt.Errorf("files: %w", err)
 	}

@@ -30,7 +30,11 @@ func EncodeTable(common *classad.Ad, procs []*classad.Ad, inputs [][]File) ([]by
 		}
 	}()
 	columns := raiseCommon(common, procs)
-	e := tableEncoder{known: map[string]int{}}
+	to, err := blob.NewCompressor()
+	if err != nil {
+		return nil, fmt.Errorf("table of jobs: %w", err)
+	}
+	e := tableEncoder{known: map[string]int{}, rows: stackEncoder{to: to}, files: stackEncoder{to: to}}
 	for i, ad := range procs {
 		for _, name := range columns {
 			e.cell(ad, name)
@@ -249,6 +253,7 @@ func (e *tableEncoder) file(f File) (int, error) {
 
 // stackEncoder gathers records into blocks.
 type stackEncoder struct {
+	to      blob.Compressor
 	text    []byte // of the block that is being filled
 	ends    int    // where the last record in it that is complete ends
 	records int    // so many of them
@@ -279,7 +284,7 @@ func (s *stackEncoder) close() {
 		return
 	}
 	before := len(s.data)
-	s.data = blob.Compress(s.data, s.text)
+	s.data = s.to.Append(s.data, s.text)
 	for _, n := range []int{s.records, len(s.text), len(s.data) - before} {
 		s.index = binary.AppendUvarint(s.index, uint64(n))
 	}

@@ -15,6 +15,7 @@ type stack struct {
 	spans []span
 	total int // records
 	data  []byte
+	from  blob.Decompressor
 	skip  func(text []byte, exprs *map[string]*classad.Expr) (rest []byte, err error) // checks one record
 	cache [4]atomic.Pointer[block]
 }
@@ -104,7 +105,7 @@ func (s *stack) block(record int) *block {
 // load makes the text of a block and finds its records.
 func (s *stack) load(i int) (*block, error) {
 	at := s.spans[i]
-	text, err := blob.Decompress(s.data[at.at:at.at+at.stored], int(at.text))
+	text, err := s.from.Text(s.data[at.at:at.at+at.stored], int(at.text))
 	if err != nil {
 		return nil, err
 	}

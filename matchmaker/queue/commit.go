@@ -24,13 +24,23 @@ const (
 // until done is closed.
 type request struct {
 	bodies []job.Body
+	table  *job.Table // of a submit whose event names one
 
 	done    chan struct{}
 	err     error
 	receipt Receipt // of a submit
 
-	records [][]byte // the events as logged
+	cluster *job.Cluster // of a submit that is new
+	records [][]byte     // the events as logged
 	events  []job.Event
+}
+
+// most is how many events the request may become: the first jobs of a cluster can enter with an event of their own.
+func (r *request) most() int {
+	if s, ok := r.bodies[0].(*job.Submitted); ok && s.Late().Limits() {
+		return 2
+	}
+	return len(r.bodies)
 }
 
 func (r *request) finish(err error) {
@@ -75,10 +85,10 @@ func (c *committer) gather(ctx context.Context) ([]*request, error) {
 			return nil, ctx.Err()
 		}
 	}
-	for n := len(batch[0].bodies); ; {
+	for n := batch[0].most(); ; {
 		select {
 		case r := <-c.q.requests:
-			if n += len(r.bodies); n > maxBatch {
+			if n += r.most(); n > maxBatch {
 				c.carry = r
 				return batch, nil
 			}
@@ -99,7 +109,7 @@ func (c *committer) commit(ctx context.Context, batch []*request) error {
 		var records [][]byte
 		var bytes, taken int
 		for _, r := range batch {
-			if taken > 0 && bytes+maxRecord*len(r.bodies) > maxBatchBytes {
+			if taken > 0 && bytes+maxRecord*r.most() > maxBatchBytes {
 				break // it might not fit: the next append takes it
 			}
 			taken++
@@ -204,7 +214,13 @@ func (q *Queue) advance(batch []*request) error {
 			continue
 		}
 		for i, ev := range r.events {
-			if err := q.state.apply(ev); err != nil {
+			var err error
+			if i == 0 && r.cluster != nil {
+				err = q.state.add(ev, r.cluster)
+			} else {
+				err = q.state.apply(ev)
+			}
+			if err != nil {
 				// The draft accepted it: this is a mistake of ours, and memory is not the log's any more.
 				return fmt.Errorf("queue: event %d is logged but does not fit: %w", ev.Seq, err)
 			}

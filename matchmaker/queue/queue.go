@@ -10,6 +10,10 @@
 // Callers commit events concurrently; one goroutine, the committer, gathers those that wait into
 // batches, so that many callers share one flush of the disk.
 //
+// The jobs of a cluster to which nothing has happened are not held in memory: they are made of the cluster's ad
+// and what its table says of them when somebody asks. Those of a cluster with late materialization enter the
+// queue with events of their own, as many as its limits allow.
+//
 // Jobs that ended stay in memory and can be asked for: those whose outputs wait to be fetched until
 // they are, and of the rest the last [Config.MaxHistory]. Snapshots, purging the log, and a history
 // on disk are not part of it yet: a restart replays the whole log.
@@ -24,6 +28,7 @@ import (
 	"sync"
 	"time"
 
+	"skua/internal/blob"
 	"skua/internal/diag"
 	"skua/internal/job"
 )
@@ -36,9 +41,15 @@ type Log interface {
 	Last(ctx context.Context) (uint64, error)
 }
 
+// Tables gives blobs by their digests, verified. [skua/internal/blob.Store] does.
+type Tables interface {
+	Read(d blob.Digest, limit int64) ([]byte, error)
+}
+
 // Config is what a Queue is made of.
 type Config struct {
 	Log    Log          // required
+	Tables Tables       // where the tables of large clusters are; nil means that there are only inline ones
 	Leader string       // names this process in the log; "" means a random name
 	Logger *slog.Logger // nil means no logging
 
@@ -95,6 +106,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 		q.log = slog.New(slog.DiscardHandler)
 	}
 	q.state.accounts.halfLife = cfg.HalfLife
+	q.state.tables = q.Table
 	start := time.Now()
 	if err := q.replay(ctx); err != nil {
 		return nil, fmt.Errorf("open queue: %w", err)
@@ -103,7 +115,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 	if err := q.lead(ctx); err != nil {
 		return nil, fmt.Errorf("open queue: %w", err)
 	}
-	q.log.Info("queue open", "events", events, "jobs", len(q.state.jobs), diag.KeyTook, time.Since(start))
+	q.log.Info("queue open", "events", events, "jobs", q.state.total, diag.KeyTook, time.Since(start))
 	return q, nil
 }
 
@@ -192,14 +204,45 @@ type Receipt struct {
 
 // Submit adds a cluster and gives it the next number; s.Cluster does not matter, and s is the queue's
 // from here on. A request that this user has made before gets the answer it got then. A submit beyond
-// the limits is a [diag.Problem].
+// the limits is a [diag.Problem]. The first jobs of a cluster with late materialization enter the queue at the
+// same time; [Queue.Due] says when it is time for others.
 func (q *Queue) Submit(ctx context.Context, s *job.Submitted) (Receipt, error) {
 	r := &request{bodies: []job.Body{s}, done: make(chan struct{})}
+	if s.Table != nil {
+		var err error
+		if r.table, err = q.Table(s.Table); err != nil {
+			return Receipt{}, err
+		}
+	}
 	q.send(ctx, r)
 	if err := q.wait(ctx, r); err != nil {
 		return Receipt{}, err
 	}
 	return r.receipt, nil
+}
+
+// Table reads the table of a cluster.
+func (q *Queue) Table(ref *job.TableRef) (*job.Table, error) {
+	data := ref.Inline
+	switch {
+	case ref.Digest != "" && len(data) > 0 || ref.Digest == "" && len(data) == 0:
+		return nil, errors.New("a table has either a digest or is inline")
+	case ref.Digest != "" && q.cfg.Tables == nil:
+		return nil, fmt.Errorf("table %s: there is no file service to have it", ref.Digest.Short())
+	case ref.Digest != "":
+		var err error
+		if data, err = q.cfg.Tables.Read(ref.Digest, job.MaxTable); err != nil {
+			return nil, fmt.Errorf("table %s: %w", ref.Digest.Short(), err)
+		}
+	}
+	t, err := job.ReadTable(data)
+	if err != nil {
+		return nil, err
+	}
+	if t.Len() != ref.Count {
+		return nil, fmt.Errorf("a table has %d rows, not %d as its cluster says", t.Len(), ref.Count)
+	}
+	return t, nil
 }
 
 // send hands a request to the committer, or settles it.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 
 	"skua/internal/job"
 )
@@ -23,23 +24,118 @@ func (q *Queue) Last() (seq uint64, more <-chan struct{}) {
 func (q *Queue) Job(id job.ID) (*job.Job, bool) {
 	q.mu.RLock()
 	defer q.mu.RUnlock()
-	j, ok := q.state.jobs[id]
-	return j, ok
+	j := q.state.job(id)
+	return j, j != nil
 }
 
-// Jobs gives the jobs of a user that have not ended, in the order of ids; those of all users for "".
+// Filter says which jobs [Queue.Walk] shows.
+type Filter struct {
+	User  job.UserID // whose; "" for all users'
+	Live  bool       // those that have not ended
+	Ended bool       // those that have
+	After job.ID     // only later ones
+
+	// Clusters and Jobs are those that are meant; with neither, all are.
+	Clusters []int
+	Jobs     []job.ID
+}
+
+// walkAtOnce is how many jobs are looked at without letting the committer go on.
+const walkAtOnce = 1000
+
+// Walk calls f with jobs in the order of ids until it is false. It holds few of them in memory at a time, and lets
+// the queue change meanwhile: each job is as it is when its turn comes.
+func (q *Queue) Walk(filter Filter, f func(*job.Job) bool) {
+	if len(filter.Clusters) == 0 && len(filter.Jobs) > 0 {
+		q.walkNamed(filter, f)
+		return
+	}
+	named := map[int]bool{} // clusters; those of jobs among them
+	for _, c := range filter.Clusters {
+		named[c] = true
+	}
+	for _, id := range filter.Jobs {
+		named[id.Cluster] = true
+	}
+	after := filter.After
+	for {
+		jobs := make([]*job.Job, 0, walkAtOnce)
+		take := func(j *job.Job) bool {
+			jobs = append(jobs, j)
+			return len(jobs) < walkAtOnce
+		}
+		q.mu.RLock()
+		for _, c := range q.state.clustersOf(filter.User, after.Cluster) {
+			if len(named) > 0 && !named[c.Number] {
+				continue
+			}
+			proc := -1
+			if c.Number == after.Cluster {
+				proc = after.Proc
+			}
+			if !c.walk(proc, filter.Live, filter.Ended, take) {
+				break
+			}
+		}
+		q.mu.RUnlock()
+		for _, j := range jobs {
+			if !filter.names(j.ID) {
+				continue
+			}
+			if !f(j) {
+				return
+			}
+		}
+		if len(jobs) < walkAtOnce {
+			return
+		}
+		after = jobs[len(jobs)-1].ID
+	}
+}
+
+// walkNamed is Walk for a few jobs.
+func (q *Queue) walkNamed(filter Filter, f func(*job.Job) bool) {
+	ids := slices.SortedFunc(slices.Values(filter.Jobs), job.ID.Compare)
+	for _, id := range slices.Compact(ids) {
+		j, ok := q.Job(id)
+		if !ok || filter.User != "" && j.User != filter.User || id.Compare(filter.After) <= 0 && filter.After.Cluster > 0 ||
+			j.State.Ended() && !filter.Ended || !j.State.Ended() && !filter.Live {
+			continue
+		}
+		if !f(j) {
+			return
+		}
+	}
+}
+
+// names says whether a job of a cluster that is named is meant itself.
+func (f *Filter) names(id job.ID) bool {
+	return len(f.Jobs) == 0 || slices.Contains(f.Clusters, id.Cluster) || slices.Contains(f.Jobs, id)
+}
+
+// clustersOf gives the clusters of a user, all for "", from a number on.
+func (s *state) clustersOf(user job.UserID, from int) []*cluster {
+	list := s.owned[user]
+	if user == "" {
+		list = s.inOrder
+	}
+	i := sort.Search(len(list), func(i int) bool { return list[i].Number >= from })
+	return list[i:]
+}
+
+// Jobs gives the jobs of a user that have not ended, in the order of ids; those of all users for "". It makes each
+// of them: to look at many, use [Queue.Walk].
 func (q *Queue) Jobs(user job.UserID) []*job.Job {
 	var all []*job.Job
 	q.mu.RLock()
-	if user != "" {
-		all = slices.Collect(maps.Values(q.state.live[user]))
-	} else {
-		for _, jobs := range q.state.live {
-			all = slices.AppendSeq(all, maps.Values(jobs))
-		}
+	defer q.mu.RUnlock()
+	for _, c := range q.state.clustersOf(user, 0) {
+		c.walk(-1, true, false, func(j *job.Job) bool {
+			all = append(all, j)
+			return true
+		})
 	}
-	q.mu.RUnlock()
-	return byID(all)
+	return all
 }
 
 // History gives the jobs of a user that have ended, the last one first; those of all users for "".
@@ -58,12 +154,11 @@ func (q *Queue) History(user job.UserID) []*job.Job {
 	return all
 }
 
-// Idle gives the jobs that could be offered now, in the order of ids.
+// Idle gives the jobs that could be offered now, in the order of ids. It makes each of them: to look at many, use
+// [Queue.Waiting].
 func (q *Queue) Idle() []*job.Job {
-	q.mu.RLock()
-	all := slices.Collect(maps.Values(q.state.idle))
-	q.mu.RUnlock()
-	return byID(all)
+	all := q.Jobs("")
+	return slices.DeleteFunc(all, func(j *job.Job) bool { return !offerable(j) })
 }
 
 // Claimed gives the jobs that have a claim, offered, running or lapsed, in the order of ids.

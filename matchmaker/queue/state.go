@@ -1,22 +1,30 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"time"
 
+	"skua/internal/blob"
 	"skua/internal/job"
 )
 
 // state is what the events up to seq add up to. It reads no clock, and equal events give equal states.
 type state struct {
-	seq     uint64
-	cluster int // the highest number given
-	users   map[int]job.UserID
-	jobs    map[job.ID]*job.Job
+	seq      uint64
+	cluster  int // the highest number given
+	users    map[int]job.UserID
+	clusters map[int]*cluster                        // those of which a job is in the queue or not forgotten, or to enter
+	inOrder  []*cluster                              // the same, in the order of numbers
+	owned    map[job.UserID][]*cluster               // the same by user, in the order of numbers
+	late     map[int]*cluster                        // those of which jobs are to enter
+	tables   func(*job.TableRef) (*job.Table, error) // reads the table of a cluster
+	named    map[blob.Digest]bool                    // the tables that the log needs
 
-	// Parts of jobs.
-	live    map[job.UserID]map[job.ID]*job.Job // not ended
-	idle    map[job.ID]*job.Job                // could be offered
-	claimed map[job.ID]*job.Job                // have a claim, lapsed ones included
+	// Parts of the jobs that are not fresh.
+	idle    map[job.ID]*job.Job // could be offered
+	claimed map[job.ID]*job.Job // have a claim, lapsed ones included
 	ended   map[job.ID]*job.Job
 
 	held  map[job.UserID]int // jobs that count against the limits: not ended, or to be fetched
@@ -44,8 +52,11 @@ const maxRequests = 100_000
 func newState(maxHistory int) *state {
 	return &state{
 		users:      map[int]job.UserID{},
-		jobs:       map[job.ID]*job.Job{},
-		live:       map[job.UserID]map[job.ID]*job.Job{},
+		clusters:   map[int]*cluster{},
+		owned:      map[job.UserID][]*cluster{},
+		late:       map[int]*cluster{},
+		tables:     noTables,
+		named:      map[blob.Digest]bool{},
 		idle:       map[job.ID]*job.Job{},
 		claimed:    map[job.ID]*job.Job{},
 		ended:      map[job.ID]*job.Job{},
@@ -56,6 +67,8 @@ func newState(maxHistory int) *state {
 	}
 }
 
+func noTables(*job.TableRef) (*job.Table, error) { return nil, errors.New("it has a table") }
+
 // apply advances the state by one event. After an error it is as before.
 func (s *state) apply(ev job.Event) error {
 	switch b := ev.Body.(type) {
@@ -63,30 +76,43 @@ func (s *state) apply(ev job.Event) error {
 	case *job.Factored:
 		s.accounts.factor(b.User, b.Factor, ev.At)
 	case *job.Submitted:
-		if b.Cluster <= s.cluster {
-			return fmt.Errorf("cluster %d comes after cluster %d", b.Cluster, s.cluster)
+		var table *job.Table
+		if b.Table != nil {
+			var err error
+			if table, err = s.tables(b.Table); err != nil {
+				return fmt.Errorf("cluster %d: %w", b.Cluster, err)
+			}
 		}
-		jobs, err := job.Create(ev)
+		c, err := job.NewCluster(ev, table)
 		if err != nil {
 			return err
 		}
-		s.cluster = b.Cluster
-		s.users[b.Cluster] = b.User
-		for i := range jobs {
-			s.put(&jobs[i])
+		return s.add(ev, c)
+	case *job.Opened:
+		c := s.clusters[b.Cluster]
+		if err := mayOpen(c, b); err != nil {
+			return err
 		}
-		s.remember(requestKey{b.User, b.Request}, Receipt{b.Cluster, ev.Seq})
+		s.open(c, b.Upto, ev.At)
+	case *job.Closed:
+		c := s.late[b.Cluster]
+		if c == nil {
+			return fmt.Errorf("event %s for cluster %d, of which nothing is to come", ev.Body.Kind(), b.Cluster)
+		}
+		c.closed = true
+		delete(s.late, b.Cluster)
+		s.drop(c)
 	default:
 		for _, id := range ev.Body.Jobs() {
-			old, ok := s.jobs[id]
-			if !ok {
+			old := s.job(id)
+			if old == nil {
 				return fmt.Errorf("event %s for job %v, which is not there", ev.Body.Kind(), id)
 			}
 			next, err := old.Apply(ev)
 			if err != nil {
 				return err
 			}
-			s.put(&next)
+			s.put(old, &next)
 			s.accounts.moved(&next, ev.At)
 		}
 	}
@@ -94,28 +120,64 @@ func (s *state) apply(ev job.Event) error {
 	return nil
 }
 
-// put makes j the present form of its job, in every part it belongs to.
-func (s *state) put(j *job.Job) {
-	old := s.jobs[j.ID]
-	s.jobs[j.ID] = j
-	ended := j.State.Ended()
-	if ended {
-		delete(s.live[j.User], j.ID)
-		if len(s.live[j.User]) == 0 {
-			delete(s.live, j.User)
-		}
-	} else {
-		if s.live[j.User] == nil {
-			s.live[j.User] = map[job.ID]*job.Job{}
-		}
-		s.live[j.User][j.ID] = j
+// add takes in the cluster that an event submits.
+func (s *state) add(ev job.Event, c *job.Cluster) error {
+	b := ev.Body.(*job.Submitted)
+	if b.Cluster <= s.cluster {
+		return fmt.Errorf("cluster %d comes after cluster %d", b.Cluster, s.cluster)
 	}
-	place(s.ended, j, ended)
+	k := newCluster(c)
+	s.cluster = b.Cluster
+	s.users[b.Cluster] = b.User
+	s.clusters[b.Cluster] = k
+	s.inOrder = append(s.inOrder, k)
+	s.owned[b.User] = append(s.owned[b.User], k)
+	if b.Table != nil && b.Table.Digest != "" {
+		s.named[b.Table.Digest] = true
+	}
+	if c.Late.Limits() {
+		s.late[b.Cluster] = k
+	} else {
+		s.open(k, c.Len(), ev.At)
+	}
+	s.remember(requestKey{b.User, b.Request}, Receipt{b.Cluster, ev.Seq})
+	s.seq = ev.Seq
+	return nil
+}
+
+// mayOpen says whether jobs may enter the queue.
+func mayOpen(c *cluster, b *job.Opened) error {
+	if c == nil || !c.more() || b.From != c.opened || b.Upto <= b.From || b.Upto > c.Len() {
+		return fmt.Errorf("event %s for procs %d until before %d of cluster %d, which are not the next to come", b.Kind(), b.From, b.Upto, b.Cluster)
+	}
+	return nil
+}
+
+func (s *state) open(c *cluster, upto int, at time.Time) {
+	s.held[c.User] += upto - c.opened
+	s.total += upto - c.opened
+	c.open(upto, at)
+	if !c.more() {
+		delete(s.late, c.Number)
+	}
+}
+
+// job gives a job that is in the queue or not forgotten, else nil.
+func (s *state) job(id job.ID) *job.Job {
+	if c := s.clusters[id.Cluster]; c != nil {
+		return c.job(id.Proc)
+	}
+	return nil
+}
+
+// put makes j the present form of its job, in every part it belongs to.
+func (s *state) put(old, j *job.Job) {
+	s.clusters[j.ID.Cluster].put(j, old.State)
+	place(s.ended, j, j.State.Ended())
 	place(s.claimed, j, j.Claim != nil)
 	place(s.idle, j, offerable(j))
 
-	wasHeld, isHeld := old != nil && counts(old), counts(j)
-	switch {
+	switch wasHeld, isHeld := counts(old), counts(j); {
 	case isHeld && !wasHeld:
 		s.held[j.User]++
 		s.total++
@@ -150,10 +212,31 @@ func counts(j *job.Job) bool {
 func (s *state) retire(id job.ID) {
 	s.history = append(s.history, id)
 	for len(s.history) > s.maxHistory {
-		delete(s.jobs, s.history[0])
-		delete(s.ended, s.history[0])
+		old := s.history[0]
 		s.history = s.history[1:]
+		delete(s.ended, old)
+		c := s.clusters[old.Cluster]
+		delete(c.jobs, old.Proc)
+		s.drop(c)
 	}
+}
+
+// drop forgets a cluster that has come to its end.
+func (s *state) drop(c *cluster) {
+	if !c.gone() {
+		return
+	}
+	delete(s.clusters, c.Number)
+	s.inOrder = without(s.inOrder, c)
+	if s.owned[c.User] = without(s.owned[c.User], c); len(s.owned[c.User]) == 0 {
+		delete(s.owned, c.User)
+	}
+}
+
+// without takes a cluster out of a list in the order of numbers.
+func without(list []*cluster, c *cluster) []*cluster {
+	i, _ := slices.BinarySearchFunc(list, c.Number, func(k *cluster, n int) int { return k.Number - n })
+	return slices.Delete(list, i, i+1)
 }
 
 func (s *state) remember(key requestKey, r Receipt) {
@@ -173,8 +256,6 @@ func (s *state) userOf(ev job.Event) job.UserID {
 	if b, ok := ev.Body.(*job.Submitted); ok {
 		return b.User
 	}
-	for _, id := range ev.Body.Jobs() {
-		return s.users[id.Cluster]
-	}
-	return ""
+	cluster, _ := job.ClusterOf(ev.Body)
+	return s.users[cluster]
 }
