@@ -44,6 +44,7 @@ func newCycle(s Snapshot) *cycle {
 		s.Memo = new(Memo)
 	}
 	s.Memo.begin()
+	defer s.Memo.end()
 	c.index = newIndex(c.slots, s.Memo)
 	all := grouped(slices.Clone(s.Jobs), c.slots, s.Memo) // the caller may go on with his own
 	for _, st := range all {

@@ -3,14 +3,18 @@ package negotiate
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"skua/policy/classad"
 )
 
 // Memo keeps between cycles what was found out about the slots' ads and the jobs' expressions that are
 // still the same, the pointer itself. It changes how long a cycle takes and never what comes of it. The
-// zero Memo is ready for use, by one cycle at a time; nil is none.
+// zero Memo is ready for use; nil is none. Cycles that run at the same time may share one: while one
+// prepares itself, the others wait.
 type Memo struct {
+	mu sync.Mutex // guards what follows
+
 	slots remembered[*classad.Ad]
 	exprs remembered[*classad.Expr]
 }
@@ -41,11 +45,14 @@ func (r *remembered[K]) of(key K, read func(K) reading) reading {
 	return got
 }
 
-// begin starts a cycle.
+// begin starts the preparation of a cycle, and end ends it.
 func (m *Memo) begin() {
+	m.mu.Lock()
 	m.slots.begin()
 	m.exprs.begin()
 }
+
+func (m *Memo) end() { m.mu.Unlock() }
 
 func readExpr(e *classad.Expr) reading {
 	r := reading{text: e.String()}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -376,6 +377,26 @@ func TestBatches(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestSharedMemo: cycles may share a memo, also at the same time and over different pools.
+func TestSharedMemo(t *testing.T) {
+	memo := new(Memo)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		s := Snapshot{Now: noon, Memo: memo, Slots: freeSlots(t, 2+i%3), Jobs: []Batch{many(t, 1, 5, "u", ""), many(t, 2, 5, "v", "")}}
+		alone := s
+		alone.Memo = nil
+		want := show(Cycle(alone))
+		wg.Go(func() {
+			for range 20 {
+				if got := show(Cycle(s)); got != want {
+					t.Errorf("got %s, want %s", got, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestPristine: of jobs that differ in nothing that matters, no ad is asked for.
