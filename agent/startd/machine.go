@@ -183,8 +183,8 @@ func (m *Machine) facts(dir string, can starter.Capabilities) Facts {
 	}
 }
 
-// ours are abilities of every agent, by the names that HTCondor's submit language asks for. The waiting
-// of HasJobDeferral is the matchmaker's: a job comes when its time has come.
+// ours are abilities of every agent, by the names that HTCondor's submit language asks for. Most of the
+// waiting of HasJobDeferral is the matchmaker's: a job comes a little before its time.
 var ours = []string{"HasFileTransfer", "HasSelfCheckpointTransfers", "HasJobDeferral"}
 
 // speaks is the version of HTCondor whose job descriptions an agent understands, for the clauses that

@@ -84,6 +84,9 @@ func (t *tenant) fromBeginning(ctx context.Context) (Init, error) {
 	if err := t.writeAds(in.Scratch()); err != nil {
 		return in, err
 	}
+	if err := t.awaitTime(ctx); err != nil {
+		return in, err
+	}
 	if err := in.Run(ctx, t.jobSpec()); err != nil {
 		return in, startError(ctx, err)
 	}

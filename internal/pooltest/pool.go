@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -165,23 +166,29 @@ func (p *Pool) Submit(t testing.TB, command string) job.ID {
 // SubmitN submits a cluster of n such jobs. It asks again until it is answered.
 func (p *Pool) SubmitN(t testing.TB, command string, n int) []job.ID {
 	t.Helper()
-	var length string
-	if _, err := fmt.Sscanf(command, "sleep %s", &length); err != nil {
-		t.Fatalf("pooltest: job %q is not \"sleep D\"", command)
+	return p.SubmitAs(t, command, n, "")
+}
+
+// SubmitAs submits a cluster of n jobs "sleep D", or "sleep CODE D" for one that ends with that exit code,
+// with further attributes: "Name = expression", one to a line.
+func (p *Pool) SubmitAs(t testing.TB, command string, n int, attrs string) []job.ID {
+	t.Helper()
+	args, ok := strings.CutPrefix(command, "sleep ")
+	words := strings.Fields(args)
+	if !ok || len(words) < 1 || len(words) > 2 {
+		t.Fatalf("pooltest: job %q is neither \"sleep D\" nor \"sleep CODE D\"", command)
 	}
-	d, err := time.ParseDuration(length)
+	d, err := time.ParseDuration(words[len(words)-1])
 	if err != nil || d <= 0 {
 		t.Fatalf("pooltest: job %q: bad duration", command)
 	}
-	ad := classad.NewAd()
-	ad.SetString("Cmd", "/bin/sleep")
-	ad.SetBool("TransferExecutable", false)
-	ad.SetString("Args", length)
-	requirements, err := classad.ParseExpr("TARGET.CanRunJobs")
+	ad, err := classad.ParseOldAd("Requirements = TARGET.CanRunJobs\n" + attrs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ad.Set("Requirements", requirements)
+	ad.SetString("Cmd", "/bin/sleep")
+	ad.SetBool("TransferExecutable", false)
+	ad.SetString("Args", args)
 	p.requests++
 	m := wire.Submit{V: wire.Version, Request: fmt.Sprint("request ", p.requests), Ad: ad}
 	for range n {
@@ -194,6 +201,18 @@ func (p *Pool) SubmitN(t testing.TB, command string, n int) []job.ID {
 		p.accepted[ids[i]] = d
 	}
 	return ids
+}
+
+// Edit sets an attribute of a job, as its user does.
+func (p *Pool) Edit(t testing.TB, id job.ID, name, expr string) {
+	t.Helper()
+	m := wire.Action{
+		V: wire.Version, Do: wire.Edit, Select: wire.Selection{Jobs: []job.ID{id}}, Set: []job.Assigned{{Name: name, Expr: expr}},
+	}
+	res := ask[wire.ActionResult](t, p, wire.VerbAct, m, func(a wire.ActionResult) *wire.Failure { return a.Fail })
+	if len(res.Done) != 1 {
+		t.Fatalf("edit job %v: %+v", id, res)
+	}
 }
 
 // Act does something to a job, as its user does.

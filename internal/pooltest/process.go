@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"skua/agent/checkpoint"
@@ -50,6 +51,7 @@ type process struct {
 type program struct {
 	id           job.ID
 	nonce        uint64
+	code         int // that it exits with
 	length, done time.Duration
 	since        time.Time // when it began to run; zero while it stands still
 }
@@ -93,7 +95,7 @@ func (x *process) complete(j *program) {
 		return
 	}
 	x.pause(time.Now())
-	exit := starter.Exit{Job: j.id, Usage: starter.Usage{User: j.done, Wall: j.done}}
+	exit := starter.Exit{Job: j.id, Code: j.code, Usage: starter.Usage{User: j.done, Wall: j.done}}
 	out := fmt.Sprintf("slept %v\n", j.done)
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(x.dir, "scratch", job.StdoutFile), []byte(out), 0o600),
@@ -276,6 +278,7 @@ const stateName = "job.json"
 type saved struct {
 	Job          job.ID
 	Nonce        uint64
+	Code         int
 	Length, Done time.Duration
 }
 
@@ -285,8 +288,14 @@ func (h *handle) Run(_ context.Context, spec starter.JobSpec) error {
 	if err != nil {
 		return fmt.Errorf("run %q: %w", spec.Argv, err)
 	}
+	code := 0
+	if len(spec.Argv) > 2 {
+		if code, err = strconv.Atoi(spec.Argv[1]); err != nil {
+			return fmt.Errorf("run %q: %w", spec.Argv, err)
+		}
+	}
 	defer h.lock()()
-	return h.begin(&program{id: spec.Job, nonce: rand.Uint64(), length: length})
+	return h.begin(&program{id: spec.Job, nonce: rand.Uint64(), code: code, length: length})
 }
 
 // Resume implements [startd.Init].
@@ -306,7 +315,7 @@ func (h *handle) Resume(ctx context.Context, spec starter.JobSpec) error {
 		return err
 	}
 	defer h.lock()()
-	return h.begin(&program{id: s.Job, nonce: s.Nonce, length: s.Length, done: s.Done})
+	return h.begin(&program{id: s.Job, nonce: s.Nonce, code: s.Code, length: s.Length, done: s.Done})
 }
 
 // begin is called with the book's mu held.
@@ -392,7 +401,7 @@ func (h *handle) Checkpoint(ctx context.Context, _ bool) (checkpoint.Stats, erro
 	if err != nil || x.job != j || h.agent.killed {
 		return checkpoint.Stats{}, fmt.Errorf("the dump was interrupted: %w", errors.Join(err, starter.ErrGone))
 	}
-	state, err := json.Marshal(saved{j.id, j.nonce, j.length, j.done})
+	state, err := json.Marshal(saved{j.id, j.nonce, j.code, j.length, j.done})
 	if err != nil {
 		return checkpoint.Stats{}, err
 	}
