@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -59,11 +58,12 @@ func (t *tenant) depart(ctx context.Context, in Init, why string) (wire.Done, bo
 // (when_to_transfer_output = ON_EXIT_OR_EVICT) that is stored; it will begin again with those files.
 func (t *tenant) departAsItIs(ctx context.Context, in Init, why error) error {
 	if t.cmd.Stop.Asked || t.cmd.Transfers.OnEvict {
-		if _, err := t.askToEnd(ctx, in, t.cmd.Stop.Signal); err != nil {
-			return err
+		// One that has ended meanwhile cannot be told, and has its files all the same.
+		if _, err := t.askToEnd(ctx, in, t.cmd.Stop.Signal); err != nil && !errors.Is(err, starter.ErrNoJob) {
+			return fmt.Errorf("%w; nor can it be asked to leave: %w", why, err)
 		}
 	}
-	if !t.cmd.Transfers.OnEvict {
+	if ctx.Err() != nil || !t.cmd.Transfers.OnEvict {
 		return why
 	}
 	t.end(in)
@@ -186,7 +186,7 @@ func (t *tenant) storeSoFar(ctx context.Context, in Init) error {
 	defer root.Close()
 	if !t.cmd.Transfers.KeepStreams { // the next run begins them anew
 		for _, name := range []string{t.cmd.Stdout, t.cmd.Stderr} {
-			if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := root.RemoveAll(name); err != nil {
 				return fmt.Errorf("store the job's files: %w", err)
 			}
 		}

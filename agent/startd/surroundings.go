@@ -1,9 +1,7 @@
 package startd
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -71,7 +69,7 @@ func (t *tenant) writeAds(scratch string) error {
 		name string
 		ad   *classad.Ad
 	}{{jobAdFile, t.offer.Ad}, {machineAdFile, t.k.ad(time.Now(), t.k.state())}} {
-		if err := root.Remove(f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := root.RemoveAll(f.name); err != nil {
 			return fmt.Errorf("%w: %w", errStaging, err)
 		}
 		if err := root.WriteFile(f.name, []byte(f.ad.Flat().OldString()), 0o644); err != nil {

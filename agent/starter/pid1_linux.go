@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -65,6 +66,8 @@ type pid1 struct {
 	work   chan task      // for the first thread; a slot is free unless p.busy
 	ended  chan os.Signal // SIGCHLD
 	nudge  chan struct{}  // wakes guard
+
+	looking atomic.Bool // a look is under way
 
 	// reaping is held by whoever waits for children. Taken before mu.
 	reaping sync.Mutex
@@ -316,7 +319,19 @@ func (p *pid1) handle(m *message) {
 	case opThaw:
 		err = p.thaw()
 	case opLook:
-		answer.Reading, err = p.look(m.Limit)
+		if !p.looking.CompareAndSwap(false, true) {
+			err = ErrBusy
+			break
+		}
+		go func() { // a job of many processes must not hold up its freeze
+			defer p.looking.Store(false)
+			var err error
+			if answer.Reading, err = p.look(m.Limit); err != nil {
+				answer.fail(err)
+			}
+			p.say(answer)
+		}()
+		return
 	case opSignal:
 		err = p.signal(m.Signal)
 	case opRun, opResume, opCheckpoint:
@@ -407,16 +422,18 @@ func (p *pid1) status() *status {
 // look reads what the job has used and uses.
 func (p *pid1) look(limit int64) (*Reading, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.job == nil {
+		p.mu.Unlock()
 		return nil, ErrNoJob
 	}
+	used, started := p.job.used, p.job.started
+	p.mu.Unlock()
 	live, memory := liveUsage()
 	if memory > limit {
 		memory = exactMemory()
 	}
-	r := &Reading{Used: p.job.used.Plus(live), Memory: memory}
-	r.Used.Wall += bootClock() - p.job.started
+	r := &Reading{Used: used.Plus(live), Memory: memory}
+	r.Used.Wall += bootClock() - started
 	return r, nil
 }
 
