@@ -1,7 +1,7 @@
 # Everything is done by scripts/; this file only gives it short names.
-.PHONY: build demo test bench check lint clean faults
+.PHONY: build demo test bench check lint clean faults test-peer
 
-build test bench check clean:
+build test bench check clean test-peer:
 	@scripts/$@
 
 demo:

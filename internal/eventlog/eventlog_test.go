@@ -56,7 +56,7 @@ var events = []Event{
 	{Kind: Aborted, Job: j12, Time: noon},
 	{Kind: ShadowException, Job: j12, Time: noon, Reason: "the image could not be restored; the job starts again", Run: Usage{Sent: 5, Received: 6}},
 	{Kind: Generic, Job: j12, Time: noon, Reason: "the newest image is damaged; the one before it is used"},
-	{Kind: AdInformation, Job: j12, Time: noon, Attrs: []Attr{{Name: "JobStatus", Value: "2"}, {Name: "MemoryUsage", Value: "( ( ResidentSetSize + 1023 ) / 1024 )"}, {Name: "Owner", Value: `"anna"`}, {Name: "Rate", Value: "0.5"}, {Name: "Wants", Value: "true"}}},
+	{Kind: AdInformation, Job: j12, Time: noon, Attrs: []Attr{{Name: "JobStatus", Value: "2"}, {Name: "MemoryUsage", Value: "((ResidentSetSize + 1023) / 1024)"}, {Name: "Owner", Value: `"anna"`}, {Name: "Rate", Value: "0.5"}, {Name: "Wants", Value: "true"}}},
 	{Kind: AttributeUpdate, Job: j12, Time: noon, Attrs: []Attr{{Name: "JobPrio", Value: "5", Old: "0"}}},
 	{Kind: AttributeUpdate, Job: j12, Time: noon, Attrs: []Attr{{Name: "Project", Value: `"north"`}}},
 	{Kind: ClusterSubmit, Job: cluster12, Time: noon, Host: "<10.0.0.5:9618>", Reason: "night run", UserNotes: "all of it"},
@@ -210,7 +210,7 @@ func TestParseWhatOthersWrote(t *testing.T) {
 		},
 		{
 			"JSON over many lines, with milliseconds",
-			"{\n  \"HoldReason\": \"too long\",\n  \"EventTypeNumber\": 12,\n  \"HoldReasonCode\": 3,\n  \"EventTime\": \"2026-03-14T12:00:00.500\",\n  \"Cluster\": 7\n}\n",
+			"{\n  \"HoldReason\": \"too long\",\n  \"EventTypeNumber\": 12,\n  \"HoldReasonCode\": 3,\n  \"EventTime\": \"2026-03-14T12:00:00.500\",\n  \"Cluster\": 7,\n  \"Proc\": 0\n}\n",
 			Event{Kind: Held, Job: job.ID{Cluster: 7}, Time: noon, Reason: "too long", Code: 3},
 		},
 	} {

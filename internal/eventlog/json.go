@@ -28,7 +28,9 @@ func (e Event) AppendJSON(b []byte) []byte {
 	o.put("EventTypeNumber", int(e.Kind))
 	o.put("EventTime", e.Time.Format(eventTime))
 	o.put("Cluster", e.Job.Cluster)
-	o.put("Proc", e.Job.Proc)
+	if e.Job.Proc >= 0 {
+		o.put("Proc", e.Job.Proc)
+	}
 	o.put("Subproc", 0)
 	e.members(&o)
 	return append(o.b, '}', '\n')
@@ -78,10 +80,13 @@ func (e Event) members(o *object) {
 		o.put("TotalReceivedBytes", e.Total.Received)
 		o.putResources(e.Resources)
 		if !e.Ended.IsZero() {
-			o.put("ToE", toe{
-				Who: "itself", How: "OF_ITS_OWN_ACCORD", When: e.Ended.Unix(),
-				ExitBySignal: exit.Signal != 0, ExitCode: exit.Code, ExitSignal: exit.Signal,
-			})
+			t := toe{Who: "itself", How: "OF_ITS_OWN_ACCORD", When: e.Ended.Unix(), ExitBySignal: exit.Signal != 0}
+			if t.ExitBySignal {
+				t.ExitSignal = &exit.Signal
+			} else {
+				t.ExitCode = &exit.Code
+			}
+			o.put("ToE", t)
 		}
 	case ImageSize:
 		o.put("Size", e.ImageKB)
@@ -165,8 +170,8 @@ type toe struct {
 	HowCode      int
 	When         int64 // Unix time
 	ExitBySignal bool
-	ExitCode     int
-	ExitSignal   int `json:",omitempty"`
+	ExitCode     *int `json:",omitempty"` // one of the two
+	ExitSignal   *int `json:",omitempty"`
 }
 
 // object is a JSON object that is being written. A name is written once.
@@ -328,7 +333,7 @@ func parseJSON(text string, loc *time.Location) (Event, error) {
 	if e.Kind < 0 || e.Kind > highest {
 		return Event{}, errors.New("an event of a number that there cannot be")
 	}
-	e.Job.Cluster, e.Job.Proc = int(a.number("Cluster")), int(a.number("Proc"))
+	e.Job.Cluster, e.Job.Proc = int(a.numberOr("Cluster", -1)), int(a.numberOr("Proc", -1))
 	e.fromAd(a, members)
 	return e, nil
 }

@@ -20,10 +20,13 @@ func appendResources(b []byte, rs []Resource) []byte {
 	}
 	var widths [len(columns)]int
 	fraction := [len(columns)]bool{}
-	named, assigned := 20, ""
+	named, allocated, assigned := 20, "", ""
 	cells := make([][len(columns)]string, len(rs))
 	for i, r := range rs {
 		named = max(named, len(oneLine(r.Name)))
+		if r.Allocated != "" {
+			allocated = columns[2].heading
+		}
 		if r.Assigned != "" {
 			assigned = "Assigned"
 		}
@@ -42,7 +45,7 @@ func appendResources(b []byte, rs []Resource) []byte {
 		}
 	}
 	b = fmt.Appendf(b, "\t%s : %*s %*s %*s %s\n", tableHeading,
-		widths[0], columns[0].heading, widths[1], columns[1].heading, widths[2], columns[2].heading, assigned)
+		widths[0], columns[0].heading, widths[1], columns[1].heading, widths[2], allocated, assigned)
 	for i, r := range rs {
 		b = fmt.Appendf(b, "\t   %-*s : %*s %*s %*s %s\n", named, oneLine(r.Name),
 			widths[0], cells[i][0], widths[1], cells[i][1], widths[2], cells[i][2], oneLine(r.Assigned))

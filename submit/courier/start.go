@@ -20,6 +20,7 @@ func Start(h client.Home, program string, args ...string) error {
 	}
 	defer log.Close()
 	cmd := exec.Command(program, args...)
+	cmd.Args[0] = "skua" // the program heeds the name by which it is called, and the caller's may be condor_submit
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = string(h) // not where the user happens to be: that may be a disk to be taken out
 	if os.Getenv("SKUA_HOME") != "" {
