@@ -58,7 +58,24 @@ func (k *keeper) forget() {
 	k.wg.Go(func() {
 		<-t.ended
 		k.d.removeClaim(t.offer.Claim)
+		if t.reported().Outcome == "" {
+			k.buried(t)
+		}
 	})
+}
+
+// buried tells the matchmaker that nothing runs any more of a claim that it has called dead, so that the job
+// need not wait for the end of the lease before it runs elsewhere. If the word is lost, it does.
+func (k *keeper) buried(t *tenant) {
+	data, err := wire.Encode(wire.Done{
+		V: wire.Version, ClaimRef: wire.ClaimRef{Job: t.offer.Job, Claim: t.offer.Claim, Epoch: t.offer.Epoch}, Outcome: wire.Killed,
+	})
+	if err == nil {
+		err = k.d.cfg.Bus.Publish(wire.AgentSubject(k.d.cfg.Agent, wire.VerbDone), data)
+	}
+	if err != nil {
+		k.log.Debug("the end of a dead claim is not reported", diag.KeyJob, t.offer.Job, diag.KeyError, err)
+	}
 }
 
 // readopt brings back the claims that an earlier agent left on disk, into the slots they were made

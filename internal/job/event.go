@@ -145,6 +145,13 @@ type (
 		SubCode int    `json:"sub_code,omitempty"` // HTCondor's HoldReasonSubCode
 		Usage   Usage  `json:"usage"`
 		Outputs []File `json:"outputs,omitempty"` // what the run left that its user should see: its standard streams
+		Epoch   Epoch  `json:"epoch,omitempty"`   // of the claim whose own report this is; 0 when somebody else holds the job
+	}
+	// Departed says that nothing runs any more of a claim that was taken from its job while it ran: its
+	// agent has said so, or its lease is over.
+	Departed struct {
+		Job   ID    `json:"job"`
+		Epoch Epoch `json:"epoch"`
 	}
 	// Released lets a held job run again.
 	Released struct {
@@ -228,6 +235,7 @@ func (*Measured) Kind() string     { return "measured" }
 func (*Requeued) Kind() string     { return "requeued" }
 func (*Ended) Kind() string        { return "ended" }
 func (*HeldBack) Kind() string     { return "held" }
+func (*Departed) Kind() string     { return "departed" }
 func (*Released) Kind() string     { return "released" }
 func (*Withdrawn) Kind() string    { return "withdrawn" }
 func (*Edited) Kind() string       { return "edited" }
@@ -255,6 +263,7 @@ func (b *Measured) Jobs() []ID     { return []ID{b.Job} }
 func (b *Requeued) Jobs() []ID     { return []ID{b.Job} }
 func (b *Ended) Jobs() []ID        { return []ID{b.Job} }
 func (b *HeldBack) Jobs() []ID     { return []ID{b.Job} }
+func (b *Departed) Jobs() []ID     { return []ID{b.Job} }
 func (b *Released) Jobs() []ID     { return []ID{b.Job} }
 func (b *Withdrawn) Jobs() []ID    { return []ID{b.Job} }
 func (b *Edited) Jobs() []ID       { return []ID{b.Job} }
@@ -328,6 +337,7 @@ var newBody = map[string]func() Body{
 	"requeued":      func() Body { return new(Requeued) },
 	"ended":         func() Body { return new(Ended) },
 	"held":          func() Body { return new(HeldBack) },
+	"departed":      func() Body { return new(Departed) },
 	"released":      func() Body { return new(Released) },
 	"withdrawn":     func() Body { return new(Withdrawn) },
 	"edited":        func() Body { return new(Edited) },

@@ -26,6 +26,10 @@ type Job struct {
 	Epoch Epoch  // of the latest offer; 0 before the first
 	Claim *Claim // the claim that the latest offer made, while it may still come to something
 
+	// Lingering is a claim that was taken from the job while it ran. Until its agent has said that nothing
+	// of it runs, or its lease is over, a copy may be running, and the job is not offered again.
+	Lingering *Claim
+
 	Images    []Image // newest first, at most two
 	Starts    int     // runs begun, restarts from an image included
 	Evictions int
@@ -80,7 +84,7 @@ const (
 func (j Job) Apply(ev Event) (Job, error) {
 	switch b := ev.Body.(type) {
 	case *Offered:
-		if j.State != Idle || b.Epoch != j.Epoch+1 {
+		if j.State != Idle || b.Epoch != j.Epoch+1 || j.Lingering != nil {
 			return j, j.misfit(ev)
 		}
 		j.Epoch = b.Epoch
@@ -179,8 +183,16 @@ func (j Job) Apply(ev Event) (Job, error) {
 		}
 		j.HoldReason, j.HoldCode, j.HoldSubCode, j.HeldOutputs = b.Reason, b.Code, b.SubCode, b.Outputs
 		j.Holds++
+		if c := j.Claim; c != nil && c.Started && !c.Lapsed && b.Epoch != j.Epoch {
+			j.Lingering = c
+		}
 		j.leave(b.Usage)
 		j.enter(Held, ev.At)
+	case *Departed:
+		if j.Lingering == nil || b.Epoch != j.Epoch {
+			return j, j.misfit(ev)
+		}
+		j.Lingering = nil
 	case *Released:
 		if j.State != Held {
 			return j, j.misfit(ev)
@@ -201,6 +213,7 @@ func (j Job) Apply(ev Event) (Job, error) {
 			return j, j.misfit(ev)
 		}
 		j.LastReason, j.RemoveText = b.Reason, b.Reason
+		j.Lingering = nil // it will not be offered again
 		j.leave(Usage{})
 		j.Ended = ev.At
 		j.enter(Removed, ev.At)

@@ -186,6 +186,7 @@ func TestEventsRoundTrip(t *testing.T) {
 		&job.Edited{Job: id, Set: []job.Assigned{{Name: "JobPrio", Expr: "7"}}},
 		&job.Factored{User: "u", Factor: 2},
 		&job.HeldBack{Job: id, Reason: "r", Code: 6, SubCode: 2, Outputs: []job.File{{Name: "_condor_stdout", Size: 2, Inline: []byte("hi")}}},
+		&job.Departed{Job: id, Epoch: 1},
 		&job.Released{Job: id, Reason: "r"},
 		&job.Withdrawn{Job: id, Reason: "r"},
 		&job.Delivered{Job: id},
@@ -326,5 +327,46 @@ func TestRequeued(t *testing.T) {
 	}
 	if _, err := j.Apply(job.Event{At: noon, Body: &job.Ended{Job: id, Epoch: 1}}); err == nil {
 		t.Error("a second result of the same run was taken")
+	}
+}
+
+// A job that is held by its user while it runs is not offered again before its agent, or the lease, has
+// ended the run: two copies would run at a time.
+func TestLingering(t *testing.T) {
+	id := job.ID{Cluster: 3, Proc: 0}
+	at := func(t *testing.T, bodies ...job.Body) job.Job {
+		t.Helper()
+		j := newJob(t, id)
+		for _, b := range append([]job.Body{&job.Offered{Job: id, Epoch: 1, Slot: "slot1@desk"}}, bodies...) {
+			var err error
+			if j, err = j.Apply(job.Event{At: noon, Body: b}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return j
+	}
+	started, released := &job.Started{Job: id, Epoch: 1}, &job.Released{Job: id}
+	for _, tt := range []struct {
+		name    string
+		bodies  []job.Body
+		lingers bool
+	}{
+		{"held while it runs", []job.Body{started, &job.HeldBack{Job: id}, released}, true},
+		{"held while it is frozen", []job.Body{started, &job.Paused{Job: id, Epoch: 1}, &job.HeldBack{Job: id}, released}, true},
+		{"held twice", []job.Body{started, &job.HeldBack{Job: id}, released, &job.HeldBack{Job: id}, released}, true},
+		{"its run has ended", []job.Body{started, &job.HeldBack{Job: id}, released, &job.Departed{Job: id, Epoch: 1}}, false},
+		{"held by its agent", []job.Body{started, &job.HeldBack{Job: id, Epoch: 1}, released}, false},
+		{"held when only offered", []job.Body{&job.HeldBack{Job: id}, released}, false},
+		{"held when its lease was over", []job.Body{started, &job.Lapsed{Job: id, Epoch: 1}, &job.HeldBack{Job: id}, released}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			j := at(t, tt.bodies...)
+			if (j.Lingering != nil) != tt.lingers {
+				t.Errorf("lingering: %v", j.Lingering)
+			}
+			if _, err := j.Apply(job.Event{At: noon, Body: &job.Offered{Job: id, Epoch: 2}}); (err != nil) != tt.lingers {
+				t.Errorf("a new offer: %v", err)
+			}
+		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"skua/internal/bus"
 	"skua/internal/job"
 	"skua/internal/pooltest"
+	"skua/internal/wire"
 )
 
 func TestLostMachineFreesItsJob(t *testing.T) {
@@ -60,6 +61,66 @@ func TestLostMachinesJobRunsElsewhere(t *testing.T) {
 		if got, want := p.Events(id), []string{"submitted", "started", "lapsed", "started", "ended"}; !slices.Equal(got, want) {
 			t.Errorf("events are %v, want %v", got, want)
 		}
+		p.CheckCompleted(t)
+	})
+}
+
+// A job is held and released while its machine cannot be told. It must not run elsewhere before the lease
+// is over, and if the machine can be told it runs again at once.
+func TestHeldAndReleased(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		cut  bool
+		want []string
+	}{
+		{"the machine is told", false, []string{"submitted", "started", "held", "released", "departed", "started", "ended"}},
+		{"the machine is away", true, []string{"submitted", "started", "held", "released", "departed", "started", "ended"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, pooltest.Config{Machines: 2})
+				id, m := running(t, p, "sleep 30m")
+				if tt.cut {
+					m.PullTheCable()
+				}
+				began := time.Now()
+				p.Act(t, wire.HoldJob, id)
+				p.Act(t, wire.Release, id)
+				p.Await(t, "the job runs again", time.Second, p.Lease+time.Minute, func() bool {
+					p.Check(t)
+					return p.State(id) == job.Running && p.Running(id) != ""
+				})
+				if took := time.Since(began); !tt.cut && took > 10*time.Second {
+					t.Errorf("it ran again after %v", took)
+				}
+				if tt.cut {
+					m.PlugIn()
+				}
+				p.AwaitState(t, id, job.Completed, time.Hour)
+				if got := p.Events(id); !slices.Equal(got, tt.want) {
+					t.Errorf("events are %v, want %v", got, tt.want)
+				}
+				p.CheckCompleted(t)
+			})
+		})
+	}
+}
+
+// A matchmaker that is started again does not forget the run of a job that was held and released.
+func TestHeldReleasedAndRestarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, pooltest.Config{Machines: 2})
+		id, m := running(t, p, "sleep 30m")
+		m.PullTheCable()
+		p.Act(t, wire.HoldJob, id)
+		p.Act(t, wire.Release, id)
+		p.RestartMatchmaker(time.Second)
+		p.Await(t, "the job runs elsewhere", time.Second, p.Lease+time.Minute, func() bool {
+			p.Check(t)
+			on := p.Running(id)
+			return p.State(id) == job.Running && on != "" && on != m.Name
+		})
+		p.AwaitState(t, id, job.Completed, time.Hour)
 		p.CheckCompleted(t)
 	})
 }

@@ -100,6 +100,7 @@ const (
 	Exited  Outcome = "exited"  // the job ended by itself
 	Evicted Outcome = "evicted" // the machine is needed, or failed: the job goes on elsewhere
 	Hold    Outcome = "hold"    // the job cannot run as it is; a person must look
+	Killed  Outcome = "killed"  // the claim was dead already, and now nothing of it runs any more; published, not asked
 )
 
 // Done reports how a claim ended. It is resent until it is acknowledged.

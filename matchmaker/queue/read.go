@@ -28,6 +28,34 @@ func (q *Queue) Job(id job.ID) (*job.Job, bool) {
 	return j, j != nil
 }
 
+// Owns says whether a user has a cluster of which jobs are known, or to come.
+func (q *Queue) Owns(user job.UserID, cluster int) bool {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	c := q.state.clusters[cluster]
+	return c != nil && c.User == user
+}
+
+// Stirred calls f with the jobs that have not ended and to which something has happened, in no order, until it is
+// false.
+func (q *Queue) Stirred(f func(*job.Job) bool) {
+	var all []*job.Job
+	q.mu.RLock()
+	for _, c := range q.state.inOrder {
+		for _, j := range c.jobs {
+			if !j.State.Ended() {
+				all = append(all, j)
+			}
+		}
+	}
+	q.mu.RUnlock()
+	for _, j := range all {
+		if !f(j) {
+			return
+		}
+	}
+}
+
 // Filter says which jobs [Queue.Walk] shows.
 type Filter struct {
 	User  job.UserID // whose; "" for all users'
@@ -165,6 +193,14 @@ func (q *Queue) Idle() []*job.Job {
 func (q *Queue) Claimed() []*job.Job {
 	q.mu.RLock()
 	all := slices.Collect(maps.Values(q.state.claimed))
+	q.mu.RUnlock()
+	return byID(all)
+}
+
+// Lingering gives the jobs from which a claim was taken that may still be running, in the order of ids.
+func (q *Queue) Lingering() []*job.Job {
+	q.mu.RLock()
+	all := slices.Collect(maps.Values(q.state.lingers))
 	q.mu.RUnlock()
 	return byID(all)
 }

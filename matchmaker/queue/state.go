@@ -26,6 +26,7 @@ type state struct {
 	idle    map[job.ID]*job.Job // could be offered
 	claimed map[job.ID]*job.Job // have a claim, lapsed ones included
 	ended   map[job.ID]*job.Job
+	lingers map[job.ID]*job.Job // have a lingering claim
 
 	held  map[job.UserID]int // jobs that count against the limits: not ended, or to be fetched
 	total int                // sum of held
@@ -60,6 +61,7 @@ func newState(maxHistory int) *state {
 		idle:       map[job.ID]*job.Job{},
 		claimed:    map[job.ID]*job.Job{},
 		ended:      map[job.ID]*job.Job{},
+		lingers:    map[job.ID]*job.Job{},
 		held:       map[job.UserID]int{},
 		maxHistory: maxHistory,
 		requests:   map[requestKey]Receipt{},
@@ -175,6 +177,7 @@ func (s *state) put(old, j *job.Job) {
 	s.clusters[j.ID.Cluster].put(j, old.State)
 	place(s.ended, j, j.State.Ended())
 	place(s.claimed, j, j.Claim != nil)
+	place(s.lingers, j, j.Lingering != nil)
 	place(s.idle, j, offerable(j))
 
 	switch wasHeld, isHeld := counts(old), counts(j); {
@@ -198,9 +201,10 @@ func place(part map[job.ID]*job.Job, j *job.Job, in bool) {
 	}
 }
 
-// offerable says whether a job may be offered: a lapsed claim does not keep it, an open offer does.
+// offerable says whether a job may be offered: a lapsed claim does not keep it, an open offer and a lingering
+// claim do.
 func offerable(j *job.Job) bool {
-	return j.State == job.Idle && (j.Claim == nil || j.Claim.Lapsed)
+	return j.State == job.Idle && j.Lingering == nil && (j.Claim == nil || j.Claim.Lapsed)
 }
 
 // counts says whether a job counts against the limits.

@@ -35,9 +35,11 @@ func TestRemoveHoldRelease(t *testing.T) {
 		if r := ann.act(wire.HoldJob, id); r.Not["1.0"] != "it is held already" {
 			t.Errorf("holding twice got %+v", r)
 		}
-		desk.noOffer()
-
 		ann.act(wire.Release, id)
+		desk.noOffer() // its copy there may still be running
+		if ack := desk.done(o, wire.Done{Outcome: wire.Killed}); !ack.Stale {
+			t.Error("the end of a withdrawn claim counted for something")
+		}
 		o = desk.offered()
 		if o.Epoch != 2 {
 			t.Errorf("epoch %d", o.Epoch)

@@ -51,6 +51,10 @@ func (s *Server) recover(ctx context.Context) {
 		terms := s.termsOf(j)
 		s.keep(ctx, job.Recover(j.ID, j.Epoch, *j.Claim, now, terms), terms, j.Run)
 	}
+	for _, j := range s.cfg.Queue.Lingering() {
+		terms := s.termsOf(j)
+		s.keep(ctx, job.Recover(j.ID, j.Epoch, *j.Lingering, now, terms), terms, j.Run)
+	}
 	s.matchAgain()
 }
 
@@ -140,11 +144,29 @@ func (k *keeper) leave() {
 // has been made; the keeper then has nothing left to keep. j is nil for a job that has been forgotten.
 func (k *keeper) job() (j *job.Job, stands bool) {
 	j, ok := k.s.cfg.Queue.Job(k.grant.Job)
-	if !ok || j.Claim == nil || j.Epoch != k.grant.Epoch {
+	switch {
+	case ok && j.Epoch == k.grant.Epoch && j.Claim != nil:
+		return j, true
+	case !ok || j.Epoch != k.grant.Epoch || j.Lingering == nil:
 		k.grant.Phase = job.Over
-		return j, false
 	}
-	return j, true
+	return j, false
+}
+
+// lingers says whether the claim has been taken from its job, and a copy may still be running.
+func (k *keeper) lingers() bool {
+	j, ok := k.s.cfg.Queue.Job(k.grant.Job)
+	return ok && j.Epoch == k.grant.Epoch && j.Lingering != nil
+}
+
+// depart logs that nothing of a lingering claim runs any more.
+func (k *keeper) depart(ctx context.Context, how string) error {
+	err := k.commit(ctx, &job.Departed{Job: k.grant.Job, Epoch: k.grant.Epoch})
+	if err == nil {
+		k.log.Info("claim that was withdrawn is over", "how", how)
+		k.grant.Phase = job.Over
+	}
+	return err
 }
 
 // commit logs events about the claim. When they do not fit, the claim is dead: a user has removed or held
@@ -164,6 +186,13 @@ func (k *keeper) commit(ctx context.Context, bodies ...job.Body) error {
 func (k *keeper) tick(ctx context.Context) {
 	next, record := k.grant.Tick(k.s.cfg.Clock())
 	var err error
+	if k.lingers() {
+		if record != job.NoRecord {
+			err = k.depart(ctx, "its lease has run out")
+		}
+		k.again = err != nil
+		return
+	}
 	switch record {
 	case job.NoRecord:
 		k.again = false
@@ -279,7 +308,12 @@ func (k *keeper) wanted(r *wire.Renew) wire.ControlVerb {
 func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done wire.Done) {
 	j, stands := k.job()
 	next, ruling := k.grant.Finish(agent, done.Claim)
-	if !stands || ruling == job.Stale {
+	if ruling == job.Counts && k.lingers() {
+		if err := k.depart(ctx, "its agent says so"); err != nil && !errors.Is(err, queue.ErrMisfit) {
+			return // its lease will end
+		}
+	}
+	if !stands || ruling == job.Stale || done.Outcome == wire.Killed {
 		k.s.reply(m, wire.Ack{V: wire.Version, Stale: true})
 		return
 	}
@@ -346,8 +380,8 @@ func (k *keeper) checkpoint(ctx context.Context, m bus.Msg, agent job.AgentID, c
 // withdraw ends the claim of a job that its user has removed or held, once the log has that.
 func (k *keeper) withdraw(context.Context) {
 	j, stands := k.job()
-	if stands {
-		return // released and offered again already: this claim is the new one
+	if stands || j != nil && j.State == job.Idle {
+		return // released already
 	}
 	cause := wire.ForHold
 	if j != nil && j.State == job.Removed {

@@ -30,7 +30,7 @@ func (s *Server) outcome(j *job.Job, done wire.Done, now time.Time) []job.Body {
 func (s *Server) exit(j *job.Job, r job.Result, now time.Time) []job.Body {
 	if err := s.checkOutputs(j.User, r.Outputs); err != nil {
 		return []job.Body{&job.HeldBack{
-			Job: j.ID, Code: job.HoldTransferOutput, Usage: r.Usage,
+			Job: j.ID, Epoch: j.Epoch, Code: job.HoldTransferOutput, Usage: r.Usage,
 			Reason: "the outputs cannot be taken: " + err.Error(),
 		}}
 	}
@@ -43,7 +43,7 @@ func (s *Server) exit(j *job.Job, r job.Result, now time.Time) []job.Body {
 	switch v := jobpolicy.Exit(ad); v.Action {
 	case jobpolicy.Hold:
 		return []job.Body{&job.HeldBack{
-			Job: j.ID, Reason: v.Reason, Code: v.Code, SubCode: v.SubCode, Usage: r.Usage, Outputs: streams(r.Outputs),
+			Job: j.ID, Epoch: j.Epoch, Reason: v.Reason, Code: v.Code, SubCode: v.SubCode, Usage: r.Usage, Outputs: streams(r.Outputs),
 		}}
 	case jobpolicy.Requeue:
 		bodies := []job.Body{&job.Requeued{Job: j.ID, Epoch: j.Epoch, Result: r, Reason: v.Reason}}
@@ -67,7 +67,7 @@ func later(now time.Time, ad *classad.Ad) time.Time {
 // tried again with more.
 func (s *Server) holdBack(j *job.Job, done wire.Done, now time.Time) []job.Body {
 	held := &job.HeldBack{
-		Job: j.ID, Reason: shorten(done.Reason), Code: done.Code, SubCode: done.SubCode, Usage: done.Usage, Outputs: done.Outputs,
+		Job: j.ID, Epoch: j.Epoch, Reason: shorten(done.Reason), Code: done.Code, SubCode: done.SubCode, Usage: done.Usage, Outputs: done.Outputs,
 	}
 	if err := s.checkOutputs(j.User, held.Outputs); err != nil {
 		held.Outputs = nil

@@ -138,6 +138,9 @@ func (s *Server) reasons() func(*job.Job) string {
 		case j.Claim != nil && !j.Claim.Lapsed:
 			return "it has been offered to " + j.Claim.Slot
 		}
+		if j.Lingering != nil {
+			return "its last run, on " + j.Lingering.Slot + ", is being ended"
+		}
 		return "it is about to be offered to a machine"
 	}
 }

@@ -151,6 +151,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	loop(s.negotiate)
 	loop(s.follow)
+	loop(s.materialize)
 	loop(s.enforce)
 	loop(s.expire)
 	<-ctx.Done()
@@ -308,7 +309,7 @@ func (s *Server) follow(ctx context.Context) error {
 func mayMatch(ev job.Event) bool {
 	switch ev.Body.(type) {
 	case *job.Submitted, *job.Opened, *job.Declined, *job.Lapsed, *job.Evicted, *job.Requeued, *job.Ended, *job.HeldBack, *job.Released,
-		*job.Withdrawn, *job.Edited, *job.Factored:
+		*job.Withdrawn, *job.Departed, *job.Edited, *job.Factored:
 		return true
 	}
 	return false
