@@ -110,6 +110,7 @@ func (p *pool) strike(ctx context.Context, f fault) (undo func(context.Context) 
 			_ = syscall.Kill(pid, syscall.SIGSTOP) // it may have ended
 		}
 		return func(context.Context) error {
+			p.woke(time.Now())
 			for _, pid := range stopped {
 				_ = syscall.Kill(pid, syscall.SIGCONT)
 			}

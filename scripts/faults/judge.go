@@ -20,7 +20,12 @@ type records struct {
 	outputs  map[string]string // standard output, by name in the journal
 	logs     map[string]string // the user's log, by name in the journal
 	removed  map[string]bool   // ids of which the matchmaker said that they are removed
+	wakes    []time.Time       // when machines began to go on that had stood still
 }
+
+// unaware is how long the processes of a machine may run that has stood still without notice, until the
+// inits among them have looked at the clock: no lease can hold a job that runs at the same moment.
+const unaware = 200 * time.Millisecond
 
 // entry is a line of the journal: job NAME, in the run that drew NONCE, did WHAT.
 type entry struct {
@@ -81,7 +86,7 @@ func judge(r records) verdict {
 			v.add("job %s (%s) is in the history %d times", id, name, len(rows))
 			continue
 		}
-		judgeRuns(&v, id, byName[name], rows[0])
+		judgeRuns(&v, id, byName[name], rows[0], r.wakes)
 		if rows[0].status == statusRemoved {
 			if !r.removed[id] {
 				v.lost++
@@ -116,12 +121,15 @@ func judgeCompletion(v *verdict, id, name string, r records, mine []entry, in ro
 
 // judgeRuns: runs of a job with different nonces never mix, and the steps of one nonce go back only when
 // the job was started again, from an image.
-func judgeRuns(v *verdict, id string, mine []entry, in row) {
+func judgeRuns(v *verdict, id string, mine []entry, in row, wakes []time.Time) {
 	slices.SortStableFunc(mine, func(a, b entry) int { return cmp.Compare(a.at.UnixNano(), b.at.UnixNano()) })
 	over := map[string]bool{}
 	last, runs := entry{}, 0
 	for _, e := range mine {
 		if e.nonce != last.nonce {
+			if over[e.nonce] && justWoken(e.at, wakes) {
+				continue
+			}
 			if over[e.nonce] {
 				v.doubled++
 				v.add("job %s: the run %s made step %d at %s, after the run %s had begun: two copies at a time",
@@ -139,6 +147,14 @@ func judgeRuns(v *verdict, id string, mine []entry, in row) {
 		v.doubled++
 		v.add("job %s was started %d times, and its steps tell of %d runs: two copies at a time", id, in.starts, runs)
 	}
+}
+
+// justWoken says whether a machine has begun to go on just before.
+func justWoken(at time.Time, wakes []time.Time) bool {
+	return slices.ContainsFunc(wakes, func(wake time.Time) bool {
+		after := at.Sub(wake)
+		return after >= 0 && after < unaware
+	})
 }
 
 // judgeLog: the user's log begins with the submit and tells of one end, at its end.

@@ -49,6 +49,11 @@ func TestJudge(t *testing.T) {
 			r.journal = journal("a n1 0", "a n1 1", "a n1 2", "a n1 2", "a n1 3")
 			r.history["1.0"][0].starts = 2
 		}, 0, 0, 0},
+		{"a step in the moment in which its machine woke", func(r *records) {
+			r.journal = journal("a n1 0", "a n2 0", "a n1 1", "a n2 1", "a n2 2", "a n2 3")
+			r.history["1.0"][0].starts = 2
+			r.wakes = []time.Time{time.Unix(2, 0).Add(-time.Millisecond)}
+		}, 0, 0, 0},
 		{"removed because its user said so", func(r *records) {
 			r.history["1.0"][0].status, r.removed["1.0"] = statusRemoved, true
 			r.logs["a"] = "000 (1.0) submitted\n...\n009 (1.0) aborted\n...\n"
@@ -75,6 +80,11 @@ func TestJudge(t *testing.T) {
 		{"two copies of one image at a time", func(r *records) {
 			r.journal = journal("a n1 0", "a n1 1", "a n1 2", "a n1 1", "a n1 3", "a n1 2", "a n1 3")
 			r.history["1.0"][0].starts = 2
+		}, 0, 1, 1},
+		{"two copies at a time after its machine woke", func(r *records) {
+			r.journal = journal("a n1 0", "a n2 0", "a n1 1", "a n2 1", "a n2 2", "a n2 3")
+			r.history["1.0"][0].starts = 2
+			r.wakes = []time.Time{time.Unix(1, 0), time.Unix(3, 0)}
 		}, 0, 1, 1},
 		{"a run that the matchmaker knows nothing of", func(r *records) {
 			r.journal = journal("a n1 0", "a n2 0", "a n2 1", "a n2 2", "a n2 3")

@@ -38,6 +38,16 @@ type pool struct {
 
 	matchmaker *program
 	desks      []*desk
+
+	mu    sync.Mutex
+	wakes []time.Time // guarded by mu
+}
+
+// woke notes that a machine goes on that has stood still.
+func (p *pool) woke(at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wakes = append(p.wakes, at)
 }
 
 // desk is a machine that jobs run on.

@@ -152,7 +152,7 @@ func (u *user) skua(ctx context.Context, args ...string) (string, error) {
 func (u *user) finish(ctx context.Context) (records, error) {
 	defer u.log.Close()
 	r := records{
-		accepted: u.accepted, removed: u.removed, steps: stepsPerJob,
+		accepted: u.accepted, removed: u.removed, steps: stepsPerJob, wakes: u.p.wakes,
 		queue: map[string]row{}, history: map[string][]row{}, outputs: map[string]string{}, logs: map[string]string{},
 	}
 	err := await(ctx, "all jobs have ended", func() (bool, error) {
