@@ -194,6 +194,9 @@ func withCluster(text []byte, cluster int) string {
 	return string(bytes.ReplaceAll(text, []byte{0}, strconv.AppendInt(nil, int64(cluster), 10)))
 }
 
+// RowSize is what a row takes, in bytes, without what its files take.
+func (t *Table) RowSize(row int) int { return len(t.rows.block(row).record(row)) }
+
 // Inputs gives the input files of a row. Rows with the same files may share the list.
 func (t *Table) Inputs(row int) []File {
 	d := decoder{rest: t.rows.block(row).record(row)}

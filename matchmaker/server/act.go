@@ -24,18 +24,20 @@ func (s *Server) act(ctx context.Context, user job.UserID, data []byte) (wire.Ac
 	if err != nil {
 		return wire.ActionResult{}, err
 	}
-	pick, err := s.pick(user, a.Select)
+	pick, err := s.pick(user, a.Select, a.After)
 	if err != nil {
 		return wire.ActionResult{}, err
+	}
+	if a.Do == wire.Remove {
+		if err := s.closeClusters(ctx, user, a); err != nil {
+			return wire.ActionResult{}, err
+		}
 	}
 	result := wire.ActionResult{V: wire.Version, Not: pick.missing, Note: verb.note}
 	var bodies []job.Body
 	var acted []*job.Job // those that bodies are about
 	looked := 0
-	for _, j := range pick.jobs {
-		if j.ID.Compare(a.After) <= 0 {
-			continue
-		}
+	for j := range pick.jobs {
 		if looked == maxActed {
 			result.More = true
 			break

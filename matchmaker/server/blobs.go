@@ -98,11 +98,8 @@ func (h *Head) sweep(ctx context.Context) error {
 // liveBlobs gives every blob that a job needs. An error means that it is not known, and that nothing
 // may be removed.
 func (h *Head) liveBlobs(ctx context.Context, now time.Time) (map[blob.Digest]bool, error) {
-	live := map[blob.Digest]bool{}
-	for _, j := range h.queue.Jobs("") {
-		for _, f := range j.Inputs {
-			live[f.Digest] = true
-		}
+	live := h.queue.Needs()
+	for j := range h.queue.Stirred {
 		for _, f := range j.HeldOutputs {
 			live[f.Digest] = true
 		}

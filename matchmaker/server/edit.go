@@ -81,7 +81,7 @@ func checkEdit(j *job.Job, set []job.Assigned, exprs []*classad.Expr) string {
 	if ad.Len() > maxAttributes {
 		return fmt.Sprintf("it would have more than %d attributes", maxAttributes)
 	}
-	if err := checkJob(ad, j.Inputs, true); err != nil {
+	if err := checkJob(ad, j.Inputs); err != nil {
 		return err.Error()
 	}
 	return ""

@@ -233,13 +233,13 @@ func (h *Head) openStores(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if h.queue, err = queue.Open(ctx, queue.Config{
-		Log: log, Logger: h.log, MaxJobs: h.settings.Limits.Jobs, MaxPerUser: h.settings.Limits.JobsPerUser,
-		HalfLife: h.settings.FairShare.HalfLife.Std(),
-	}); err != nil {
+	if h.store, err = blob.OpenStore(blob.StoreConfig{Dir: filepath.Join(h.settings.Data, "blobs")}); err != nil {
 		return err
 	}
-	if h.store, err = blob.OpenStore(blob.StoreConfig{Dir: filepath.Join(h.settings.Data, "blobs")}); err != nil {
+	if h.queue, err = queue.Open(ctx, queue.Config{
+		Log: log, Tables: h.store, Logger: h.log, MaxJobs: h.settings.Limits.Jobs, MaxPerUser: h.settings.Limits.JobsPerUser,
+		HalfLife: h.settings.FairShare.HalfLife.Std(),
+	}); err != nil {
 		return err
 	}
 	h.trees = files.NewTrees(h.store)

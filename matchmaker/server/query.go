@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"skua/internal/wire"
 	"skua/matchmaker/collector"
 	"skua/matchmaker/negotiate"
+	"skua/matchmaker/queue"
 	"skua/policy/classad"
 )
 
@@ -42,22 +44,28 @@ func (s *Server) query(ctx context.Context, user job.UserID, data []byte) (wire.
 	if q.Select.AllUsers {
 		whose = ""
 	}
+	cols, err := columnsOf(q.Columns)
+	if err != nil {
+		return wire.QueryResult{}, err
+	}
 	p := newPage(q)
 	// Read before the state: who follows the events from here on may see one twice, and misses none.
 	p.result.Seq, _ = s.cfg.Queue.Last()
 	switch q.Kind {
 	case wire.QueryJobs:
-		s.jobRows(p, s.cfg.Queue.Jobs(whose), match)
+		s.jobRows(p, whose, q.Select, match, cols)
+	case wire.QuerySummary:
+		s.summaryRows(p, whose, q.Select, match)
 	case wire.QueryHistory:
-		s.historyRows(p, s.cfg.Queue.History(whose), match)
+		s.historyRows(p, s.history(whose, q.Select), match, cols)
 	case wire.QueryMachines:
-		err = s.machineRows(p, q.Select.Constraint)
+		err = s.machineRows(p, q.Select.Constraint, cols)
 	case wire.QueryEvents:
 		err = s.eventRows(ctx, p, user, q)
 	case wire.QueryUpload:
 		p.result.Capability, err = s.userCapability(user, trust.Write)
 	case wire.QueryFetch:
-		s.fetchRows(p, user, match)
+		s.fetchRows(p, user, q.Select, match)
 		p.result.Capability, err = s.userCapability(user, trust.Read)
 	case wire.QueryWhy:
 		err = s.whyRow(p, user, q.Select)
@@ -82,9 +90,13 @@ type page struct {
 }
 
 func newPage(q wire.Query) *page {
+	most := maxRows
+	if len(q.Columns) > 0 {
+		most = math.MaxInt // such rows are small: their size is the limit
+	}
 	limit := q.Limit
-	if limit <= 0 || limit > maxRows {
-		limit = maxRows
+	if limit <= 0 || limit > most {
+		limit = most
 	}
 	return &page{result: wire.QueryResult{V: wire.Version}, limit: limit, after: q.After}
 }
@@ -93,8 +105,16 @@ func newPage(q wire.Query) *page {
 // result.
 func (p *page) add(cursor string, row any) bool {
 	data, err := json.Marshal(row)
-	if err != nil || len(data) > maxRowBytes {
+	if err != nil {
 		return true // cannot be shown to anybody; the others can
+	}
+	return p.addRaw(cursor, data)
+}
+
+// addRaw is add for a row that is JSON already.
+func (p *page) addRaw(cursor string, data json.RawMessage) bool {
+	if len(data) > maxRowBytes {
+		return true
 	}
 	if len(p.result.Rows) == p.limit || p.bytes+len(data) > maxRowBytes {
 		p.result.More = true
@@ -107,24 +127,43 @@ func (p *page) add(cursor string, row any) bool {
 }
 
 // jobRows lists jobs in the order of ids, with the reason why an idle one waits.
-func (s *Server) jobRows(p *page, jobs []*job.Job, match func(*job.Job) bool) {
+func (s *Server) jobRows(p *page, user job.UserID, sel wire.Selection, match func(*job.Job) bool, cols *columns) {
 	after, _ := job.ParseID(p.after)
+	filter := queue.Filter{User: user, Live: true, Clusters: sel.Clusters, Jobs: sel.Jobs, After: after}
 	var why func(*job.Job) string
-	for _, j := range jobs {
-		if p.after != "" && j.ID.Compare(after) <= 0 || !match(j) {
-			continue
+	var late map[job.ID]int
+	s.cfg.Queue.Walk(filter, func(j *job.Job) bool {
+		if !match(j) {
+			return true
 		}
-		row := wire.JobRow{ID: j.ID, Ad: j.CurrentAd().Flat()}
+		if cols != nil {
+			return p.addRaw(j.ID.String(), cols.ofJob(j))
+		}
+		if late == nil {
+			late = s.comingAfter(user)
+		}
+		row := wire.JobRow{ID: j.ID, Ad: j.CurrentAd().Flat(), Late: late[j.ID]}
 		if j.State == job.Idle {
 			if why == nil {
 				why = s.reasons()
 			}
 			row.Why = why(j)
 		}
-		if !p.add(j.ID.String(), row) {
-			return
+		return p.add(j.ID.String(), row)
+	})
+}
+
+// comingAfter says how many jobs are to be materialized later, by the last job of their cluster.
+func (s *Server) comingAfter(user job.UserID) map[job.ID]int {
+	late := map[job.ID]int{}
+	if clusters := s.cfg.Queue.Coming(user); len(clusters) > 0 {
+		for _, n := range s.cfg.Queue.Counts(user, clusters) {
+			if n.Last != nil {
+				late[n.Last.ID] = n.Late
+			}
 		}
 	}
+	return late
 }
 
 // reasons says of idle jobs why they wait, by a cycle over the pool as it is now.
@@ -145,10 +184,32 @@ func (s *Server) reasons() func(*job.Job) string {
 	}
 }
 
+// history gives the ended jobs of a user that a selection may mean, the last first.
+func (s *Server) history(user job.UserID, sel wire.Selection) []*job.Job {
+	if len(sel.Clusters)+len(sel.Jobs) == 0 {
+		return s.cfg.Queue.History(user)
+	}
+	var jobs []*job.Job
+	s.cfg.Queue.Walk(queue.Filter{User: user, Ended: true, Clusters: sel.Clusters, Jobs: sel.Jobs}, func(j *job.Job) bool {
+		jobs = append(jobs, j)
+		return true
+	})
+	slices.SortFunc(jobs, lastFirst)
+	return jobs
+}
+
+func lastFirst(a, b *job.Job) int { return cmp.Or(over(b).Compare(over(a)), b.ID.Compare(a.ID)) }
+
 // historyRows lists ended jobs, the last first. A cursor is when a job ended and its id.
-func (s *Server) historyRows(p *page, jobs []*job.Job, match func(*job.Job) bool) {
+func (s *Server) historyRows(p *page, jobs []*job.Job, match func(*job.Job) bool, cols *columns) {
 	for _, j := range jobs {
 		if !match(j) || !olderThan(j, p.after) {
+			continue
+		}
+		if cols != nil {
+			if !p.addRaw(historyCursor(j), cols.ofJob(j)) {
+				return
+			}
 			continue
 		}
 		row := wire.JobRow{ID: j.ID, Ad: j.CurrentAd().Flat(), Delivered: j.Delivered}
@@ -160,16 +221,14 @@ func (s *Server) historyRows(p *page, jobs []*job.Job, match func(*job.Job) bool
 
 // fetchRows lists jobs with the outputs that wait for their user: all of a completed one, and of a held
 // one the standard streams of the run that led to the hold. The last come first.
-func (s *Server) fetchRows(p *page, user job.UserID, match func(*job.Job) bool) {
-	jobs := s.cfg.Queue.History(user)
-	for _, j := range s.cfg.Queue.Jobs(user) {
-		if len(j.HeldOutputs) > 0 {
+func (s *Server) fetchRows(p *page, user job.UserID, sel wire.Selection, match func(*job.Job) bool) {
+	jobs := s.history(user, sel)
+	for j := range s.cfg.Queue.Stirred {
+		if j.User == user && len(j.HeldOutputs) > 0 {
 			jobs = append(jobs, j)
 		}
 	}
-	slices.SortFunc(jobs, func(a, b *job.Job) int {
-		return cmp.Or(over(b).Compare(over(a)), b.ID.Compare(a.ID))
-	})
+	slices.SortFunc(jobs, lastFirst)
 	for _, j := range jobs {
 		outputs := j.HeldOutputs
 		if j.State != job.Held {
@@ -233,7 +292,7 @@ func olderThan(j *job.Job, cursor string) bool {
 }
 
 // machineRows lists the slots' ads, with what the matchmaker knows beyond them.
-func (s *Server) machineRows(p *page, constraint string) error {
+func (s *Server) machineRows(p *page, constraint string, cols *columns) error {
 	match, err := parseConstraint(constraint)
 	if err != nil {
 		return err
@@ -259,7 +318,7 @@ func (s *Server) machineRows(p *page, constraint string) error {
 		if match != nil && !match.Eval(ad, nil).IsTrue() {
 			continue
 		}
-		if !p.add(cursor, ad) {
+		if cols != nil && !p.addRaw(cursor, cols.of(ad)) || cols == nil && !p.add(cursor, ad) {
 			break
 		}
 	}

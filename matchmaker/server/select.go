@@ -2,12 +2,12 @@ package server
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
+	"skua/matchmaker/queue"
 	"skua/policy/classad"
 )
 
@@ -19,28 +19,24 @@ const (
 
 // picked are the jobs that a selection means.
 type picked struct {
-	jobs    []*job.Job
-	named   map[job.ID]bool   // by their id
-	missing map[string]string // what was named and is not there
+	jobs    func(f func(*job.Job) bool) // calls f with one after another in the order of ids, until it is false
+	named   map[job.ID]bool             // by their id
+	missing map[string]string           // what was named and is not there
 }
 
-// pick finds the jobs of a user that a selection means, ended ones included, in the order of ids.
-func (s *Server) pick(user job.UserID, sel wire.Selection) (picked, error) {
+// pick finds the jobs of a user that a selection means, ended ones included, after the given one.
+func (s *Server) pick(user job.UserID, sel wire.Selection, after job.ID) (picked, error) {
 	p := picked{named: map[job.ID]bool{}, missing: map[string]string{}}
 	match, err := selector(sel)
 	if err != nil {
 		return p, err
 	}
-	clusters := map[int]bool{}
-	for _, j := range slices.Concat(s.cfg.Queue.Jobs(user), s.cfg.Queue.History(user)) {
-		clusters[j.ID.Cluster] = true
-		if match(j) {
-			p.jobs = append(p.jobs, j)
-		}
+	filter := queue.Filter{User: user, Live: true, Ended: true, Clusters: sel.Clusters, Jobs: sel.Jobs, After: after}
+	p.jobs = func(f func(*job.Job) bool) {
+		s.cfg.Queue.Walk(filter, func(j *job.Job) bool { return !match(j) || f(j) })
 	}
-	slices.SortFunc(p.jobs, func(a, b *job.Job) int { return a.ID.Compare(b.ID) })
 	for _, c := range sel.Clusters {
-		if !clusters[c] {
+		if !s.cfg.Queue.Owns(user, c) {
 			p.missing[strconv.Itoa(c)] = "you have no such cluster"
 		}
 	}
@@ -53,7 +49,8 @@ func (s *Server) pick(user job.UserID, sel wire.Selection) (picked, error) {
 	return p, nil
 }
 
-// selector tells the jobs that a selection means. An empty selection means all.
+// selector tells the jobs that a selection means. An empty selection means all. What it gives belongs to one
+// goroutine.
 func selector(sel wire.Selection) (func(*job.Job) bool, error) {
 	if len(sel.Clusters)+len(sel.Jobs) > maxNamed || len(sel.Constraint) > maxConstraint {
 		return nil, problem("the selection is too long")
@@ -70,11 +67,12 @@ func selector(sel wire.Selection) (func(*job.Job) bool, error) {
 		ids[id] = true
 	}
 	all := len(clusters)+len(ids) == 0
+	var view job.View
 	return func(j *job.Job) bool {
 		if !all && !clusters[j.ID.Cluster] && !ids[j.ID] {
 			return false
 		}
-		return constraint == nil || constraint.Eval(j.CurrentAd(), nil).IsTrue()
+		return constraint == nil || constraint.Eval(view.Of(j), nil).IsTrue()
 	}, nil
 }
 

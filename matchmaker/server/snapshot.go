@@ -84,7 +84,8 @@ func (s *Server) claims(ads map[slotKey]*classad.Ad) []negotiate.Claim {
 // waiting are the jobs that wait for a slot.
 func (s *Server) waiting(now time.Time) []negotiate.Batch {
 	var all []negotiate.Batch
-	for _, j := range s.cfg.Queue.Idle() {
+	for _, b := range s.cfg.Queue.Waiting(perBatch) {
+		j := b.First
 		ad := j.CurrentAd()
 		notBefore, ok := s.startable(j.ID, ad, now)
 		if !ok {
@@ -92,11 +93,17 @@ func (s *Server) waiting(now time.Time) []negotiate.Batch {
 		}
 		prio, _ := ad.Int("JobPrio")
 		all = append(all, negotiate.Batch{
-			Cluster: j.ID.Cluster, Procs: []negotiate.Range{{From: j.ID.Proc, Upto: j.ID.Proc + 1}},
-			User: j.User, Prio: int(prio), Nice: negotiate.Nice(ad), NotBefore: notBefore, Avoid: j.Avoid, Ad: ad,
+			Cluster: b.Cluster, Procs: b.Procs, User: j.User, Prio: int(prio), Nice: negotiate.Nice(ad), NotBefore: notBefore, Avoid: j.Avoid,
+			Ad: ad, Varies: b.Varies, AdOf: func(proc int) *classad.Ad { return b.Job(proc).CurrentAd() },
 		})
 	}
 	return all
+}
+
+// perBatch are the attributes that are looked at once for all jobs of a batch.
+var perBatch = []string{
+	"JobPrio", "NiceUser", "AcctGroup", attrNoop, attrDeferralTime, "DeferralWindow", "DeferralPrepTime",
+	"CronMinute", "CronHour", "CronDayOfMonth", "CronMonth", "CronDayOfWeek",
 }
 
 // startable says when a job may be offered; the zero time is now. ok is false for one that is not to be

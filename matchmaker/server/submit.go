@@ -28,13 +28,14 @@ func (s *Server) submit(ctx context.Context, user job.UserID, data []byte) (queu
 	if err := s.checkSubmit(user, m); err != nil {
 		return queue.Receipt{}, err
 	}
-	r, err := s.cfg.Queue.Submit(ctx, &job.Submitted{
-		User: user, Owner: s.names.of(user), Request: m.Request, Ad: m.Ad, Procs: m.Procs, Inputs: m.Inputs,
-	})
+	cluster := &job.Submitted{
+		User: user, Owner: s.names.of(user), Request: m.Request, Ad: m.Ad, Procs: m.Procs, Inputs: m.Inputs, Table: m.Table,
+	}
+	r, err := s.cfg.Queue.Submit(ctx, cluster)
 	if err != nil {
 		return queue.Receipt{}, err
 	}
-	s.log.Info("cluster submitted", diag.KeyUser, user, "cluster", r.Cluster, "jobs", len(m.Procs), diag.KeySeq, r.Seq)
+	s.log.Info("cluster submitted", diag.KeyUser, user, "cluster", r.Cluster, "jobs", cluster.Count(), diag.KeySeq, r.Seq)
 	return r, nil
 }
 
@@ -44,6 +45,8 @@ func (s *Server) checkSubmit(user job.UserID, m wire.Submit) error {
 		return problem("the submit has no request id, or one of more than %d letters", maxRequestID)
 	case m.Ad == nil || m.Ad.Len() > maxAttributes:
 		return problem("the cluster has no ad, or one of more than %d attributes", maxAttributes)
+	case m.Table != nil:
+		return s.checkTable(user, m)
 	case len(m.Procs) == 0 || len(m.Procs) > maxProcs:
 		return problem("%d jobs in a submit: from 1 to %d are possible", len(m.Procs), maxProcs)
 	case len(m.Inputs) > 1 && len(m.Inputs) != len(m.Procs):
@@ -70,28 +73,69 @@ func (s *Server) checkSubmit(user job.UserID, m wire.Submit) error {
 			inputs = m.Inputs[i]
 		}
 		proc.SetParent(m.Ad)
-		if err := checkJob(proc, inputs, i == 0 || proc.Len() > 0); err != nil {
+		if i > 0 && proc.Len() == 0 {
+			continue // it is like the one before it
+		}
+		if err := checkJob(proc, inputs); err != nil {
 			return problem("job %d: %v", i, err)
 		}
 	}
 	return nil
 }
 
-// checkJob looks at one job as a machine will get it. A job that adds nothing to its cluster is like the
-// one before it, and alone its size is left to look at.
-func checkJob(ad *classad.Ad, inputs []job.File, differs bool) error {
-	if !differs {
-		return nil
+// checkTable looks at all jobs of a table.
+func (s *Server) checkTable(user job.UserID, m wire.Submit) error {
+	ref := m.Table
+	switch {
+	case len(m.Procs)+len(m.Inputs) > 0:
+		return problem("the submit has both jobs and a table of jobs")
+	case ref.Count < 1 || ref.Count > job.MaxProcs:
+		return problem("%d jobs in a submit: from 1 to %d are possible", ref.Count, job.MaxProcs)
+	case len(ref.Inline) > job.MaxInlineTable:
+		return problem("a table of %d bytes cannot be inline, at most %d can", len(ref.Inline), job.MaxInlineTable)
+	case ref.Digest != "" && (!ref.Digest.Valid() || s.cfg.Held == nil || !s.cfg.Held(user, ref.Digest)):
+		return problem("the table of the jobs has not been uploaded")
 	}
-	if _, err := job.CommandOf(ad); err != nil {
+	table, err := s.cfg.Queue.Table(ref)
+	if err != nil {
+		return &diag.Problem{What: "the table of the jobs cannot be read: " + err.Error(), Err: err}
+	}
+	if len(table.Columns()) > maxAttributes {
+		return problem("the jobs have %d attributes of their own, at most %d are possible", len(table.Columns()), maxAttributes)
+	}
+	common, err := json.Marshal(m.Ad)
+	if err != nil {
+		return problem("the cluster's ad: %v", err)
+	}
+	var files []job.File // of the row before
+	filesSize := 0
+	for row := range table.Len() {
+		if list := table.Inputs(row); row == 0 || len(list) != len(files) || len(list) > 0 && &list[0] != &files[0] {
+			files = list
+			if err := s.checkFiles(user, files); err != nil {
+				return problem("inputs of job %d: %v", row, err)
+			}
+			text, err := json.Marshal(files)
+			if err != nil {
+				return problem("inputs of job %d: %v", row, err)
+			}
+			filesSize = len(text)
+		}
+		check := checkAd
+		if len(common)+6*table.RowSize(row)+filesSize > job.MaxEncoded/2 { // in JSON a byte becomes six at most
+			check = func(ad *classad.Ad) error { return checkJob(ad, files) }
+		}
+		if err := check(table.Ad(row, 0, m.Ad)); err != nil {
+			return problem("job %d: %v", row, err)
+		}
+	}
+	return nil
+}
+
+// checkJob looks at one job as a machine will get it.
+func checkJob(ad *classad.Ad, inputs []job.File) error {
+	if err := checkAd(ad); err != nil {
 		return err
-	}
-	requirements, ok := ad.Lookup(classad.AttrRequirements)
-	if !ok {
-		return fmt.Errorf("it has no Requirements, so that no machine would match it")
-	}
-	if requirements.Eval(ad, nil).Kind() == classad.String {
-		return fmt.Errorf("its Requirements are a text in quotes, not an expression")
 	}
 	size, err := json.Marshal(struct {
 		Ad     *classad.Ad
@@ -102,6 +146,21 @@ func checkJob(ad *classad.Ad, inputs []job.File, differs bool) error {
 	}
 	if len(size) > job.MaxEncoded {
 		return fmt.Errorf("its ad and inline files take %d bytes, at most %d are possible", len(size), job.MaxEncoded)
+	}
+	return nil
+}
+
+// checkAd is checkJob without the size.
+func checkAd(ad *classad.Ad) error {
+	if _, err := job.CommandOf(ad); err != nil {
+		return err
+	}
+	requirements, ok := ad.Lookup(classad.AttrRequirements)
+	if !ok {
+		return fmt.Errorf("it has no Requirements, so that no machine would match it")
+	}
+	if requirements.Eval(ad, nil).Kind() == classad.String {
+		return fmt.Errorf("its Requirements are a text in quotes, not an expression")
 	}
 	return nil
 }

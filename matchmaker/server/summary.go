@@ -1,0 +1,133 @@
+package server
+
+import (
+	"path"
+	"strings"
+
+	"skua/internal/job"
+	"skua/internal/wire"
+	"skua/matchmaker/queue"
+)
+
+// summaryRows counts the selected jobs by batch. Jobs to which nothing has happened are not looked at one by
+// one unless a constraint or single ids ask for it.
+func (s *Server) summaryRows(p *page, user job.UserID, sel wire.Selection, match func(*job.Job) bool) {
+	counts := s.cfg.Queue.Counts(user, sel.Clusters)
+	if sel.Constraint != "" || len(sel.Jobs) > 0 {
+		counts = s.countEach(user, sel, match)
+	}
+	var rows []*wire.BatchRow
+	byName := map[batchKey]*wire.BatchRow{}
+	var why func(*job.Job) string
+	for _, n := range counts {
+		key := batchKey{n.User, batchName(n.First), 0}
+		if key.name == "" {
+			key.cluster = n.Cluster
+		}
+		row := byName[key]
+		if row == nil {
+			row = &wire.BatchRow{User: n.User, Owner: n.Owner, Name: key.name, First: n.Cluster, Submitted: n.Submitted}
+			byName[key] = row
+			rows = append(rows, row)
+		}
+		add(row, n)
+		if row.Why == "" && n.FirstIdle != nil {
+			if why == nil {
+				why = s.reasons()
+			}
+			row.Why = why(n.FirstIdle)
+		}
+	}
+	for _, row := range rows[min(len(rows), skipRows(rows, p.after)):] {
+		if !p.add(row.FirstJob.String()+"/"+row.Name, row) {
+			return
+		}
+	}
+}
+
+// skipRows is how many rows come before the end of the page that a cursor stands for.
+func skipRows(rows []*wire.BatchRow, after string) int {
+	for i, row := range rows {
+		if after != "" && row.FirstJob.String()+"/"+row.Name == after {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// batchKey is what jobs of a batch have in common.
+type batchKey struct {
+	user    job.UserID
+	name    string
+	cluster int // of jobs without a name
+}
+
+func batchName(j *job.Job) string {
+	if j == nil {
+		return ""
+	}
+	name, _ := j.Ad.Str("JobBatchName")
+	return name
+}
+
+// add counts a cluster in.
+func add(row *wire.BatchRow, n queue.Count) {
+	row.Last = n.Cluster
+	if n.First != nil {
+		if row.FirstJob == (job.ID{}) {
+			row.FirstJob, row.Command = n.First.ID, commandLine(n.First)
+		}
+		row.LastJob = n.Last.ID
+	}
+	row.Total += n.Total
+	row.Done += n.States[job.Completed]
+	row.Removed += n.States[job.Removed]
+	row.Running += n.States[job.Running] + n.States[job.TransferringOutput]
+	row.Idle += n.States[job.Idle] + n.Late
+	row.Held += n.States[job.Held]
+	row.Suspended += n.States[job.Suspended]
+	row.Late += n.Late
+	if row.HeldWhy == "" && n.FirstHeld != nil {
+		row.HeldWhy = n.FirstHeld.HoldReason
+	}
+}
+
+// countEach counts the jobs of a selection that have not ended by looking at each.
+func (s *Server) countEach(user job.UserID, sel wire.Selection, match func(*job.Job) bool) []queue.Count {
+	var all []queue.Count
+	s.cfg.Queue.Walk(queue.Filter{User: user, Live: true, Clusters: sel.Clusters, Jobs: sel.Jobs}, func(j *job.Job) bool {
+		if !match(j) {
+			return true
+		}
+		last := len(all) - 1
+		if last < 0 || all[last].Cluster != j.ID.Cluster {
+			all = append(all, queue.Count{Cluster: j.ID.Cluster, User: j.User, Owner: j.Owner, Submitted: j.Submitted, First: j})
+			last++
+		}
+		n := &all[last]
+		n.Total++
+		n.Present++
+		n.States[j.State]++
+		n.Last = j
+		if j.State == job.Idle && n.FirstIdle == nil {
+			n.FirstIdle = j
+		}
+		if j.State == job.Held && n.FirstHeld == nil {
+			n.FirstHeld = j
+		}
+		return true
+	})
+	return all
+}
+
+// commandLine is what a job runs, as a person would write it.
+func commandLine(j *job.Job) string {
+	const longest = 1000
+	cmd, _ := j.Ad.Str("Cmd")
+	args, ok := j.Ad.Str("Arguments")
+	if !ok {
+		args, _ = j.Ad.Str("Args")
+	}
+	line := strings.TrimSpace(path.Base(cmd) + " " + args)
+	return line[:min(len(line), longest)]
+}
