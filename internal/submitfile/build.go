@@ -34,6 +34,7 @@ var builders = []builder{
 	{"limits", buildLimits},
 	{"lease", buildLease},
 	{"deferral", buildDeferral},
+	{"cuda", buildCUDA},
 	{"simple", buildSimple},
 }
 
@@ -97,62 +98,12 @@ func (p *proc) kind() (string, error) {
 		}
 		return "", problem(u.at, "leave the line out for an ordinary job", "universe = %s: there is no such universe", clip(u.text))
 	}
-	if v, err := p.get("container_image"); err != nil || v.set() {
-		return "container", err
-	}
-	if v, err := p.get("docker_image"); err != nil || v.set() {
-		return "docker", err
+	for _, image := range []string{"container_image", "docker_image"} {
+		if v, err := p.get(image); err != nil || v.set() {
+			return "container", err
+		}
 	}
 	return "", nil
-}
-
-func buildUniverse(p *proc) error {
-	p.setInt("JobUniverse", vanilla)
-	kind, err := p.kind()
-	if kind == "" || err != nil {
-		return err
-	}
-	u, err := p.get("universe", "container_image", "docker_image")
-	if err != nil {
-		return err
-	}
-	image, err := p.get(kind+"_image", "docker_image")
-	if err != nil {
-		return err
-	}
-	if !image.set() {
-		return problem(u.at, "add a line "+kind+"_image = ...", "a job of universe %s needs an image", kind)
-	}
-	if err := p.e.d.refuse(u.at, "", "%s = %s: containers are %w", u.name, clip(u.text), ErrUnsupported); err != nil {
-		return err
-	}
-	name := strings.Trim(image.text, `"`)
-	if kind == "docker" {
-		p.setBool("WantDocker", true)
-		p.setString("DockerImage", name)
-		return nil
-	}
-	p.setBool("WantContainer", true)
-	p.setString("ContainerImage", name)
-	want, source := containerImage(name)
-	p.setBool(want, true)
-	p.setString("ContainerImageSource", source)
-	return nil
-}
-
-// containerImage tells what kind of image a name stands for.
-func containerImage(name string) (want, source string) {
-	source = "local"
-	if scheme := urlScheme(name); scheme != "" {
-		source = scheme
-	}
-	switch {
-	case source == "docker":
-		return "WantDockerImage", source
-	case strings.HasSuffix(name, ".sif"):
-		return "WantSIF", source
-	}
-	return "WantSandboxImage", source
 }
 
 // iwd is the directory that the job's files are relative to on this side, and where it was named.
@@ -199,8 +150,15 @@ func (p *proc) executable() (v value, send bool, err error) {
 	if v, err = p.get("executable", "cmd"); err != nil {
 		return v, false, err
 	}
-	send, _, err = p.boolOf(true, "transfer_executable", "transferexecutable")
-	v.text = strings.Trim(v.text, `"`)
+	t, err := p.get("transfer_executable", "transferexecutable")
+	if err != nil || !t.set() {
+		return v, true, err
+	}
+	send, known := parseBool(t.text)
+	if !known {
+		send = true
+		err = p.e.d.refuse(t.at, "write true or false", "%s = %s is neither true nor false", t.name, clip(t.text))
+	}
 	return v, send, err
 }
 
@@ -217,7 +175,10 @@ func buildExecutable(p *proc) error {
 		p.setBool("TransferExecutable", false)
 		return nil
 	}
-	name := p.e.d.path(v.text)
+	name := v.text
+	if !filepath.IsAbs(name) && p.e.d.opts.Dir != "" {
+		name = squeezeSlashes(p.e.d.opts.Dir + "/" + name) // as it was written, else
+	}
 	if p.e.d.opts.Stat != nil {
 		f := p.e.stat(name)
 		switch {
@@ -227,7 +188,9 @@ func buildExecutable(p *proc) error {
 		case f.err != nil:
 			return problem(v.at, "", "executable %s: %w", v.text, cause(f.err))
 		case f.info.IsDir():
-			return problem(v.at, "", "executable %s is a directory", v.text)
+			if err := p.e.d.refuse(v.at, "", "executable %s is a directory", v.text); err != nil {
+				return err
+			}
 		}
 	}
 	p.setString("Cmd", name)
@@ -235,24 +198,40 @@ func buildExecutable(p *proc) error {
 }
 
 func buildLog(p *proc) error {
+	xml, set, err := p.boolOf(false, "log_xml")
+	if err != nil {
+		return err
+	}
+	if set {
+		p.setBool("UserLogUseXML", xml)
+	}
 	v, err := p.get("log", "userlog")
 	if err != nil || !v.set() {
 		return err
 	}
-	dir, _, err := p.iwd()
-	if err != nil {
+	if err := p.checkQuotes(v); err != nil {
 		return err
 	}
-	name := strings.Trim(v.text, `"`)
+	name, err := p.inIwd(v.text)
+	p.setString("UserLog", name)
+	return err
+}
+
+// inIwd makes a name on this side absolute.
+func (p *proc) inIwd(name string) (string, error) {
+	dir, _, err := p.iwd()
 	if !filepath.IsAbs(name) {
 		name = squeezeSlashes(dir + "/" + name)
 	}
-	p.setString("UserLog", name)
-	xml, set, err := p.boolOf(false, "log_xml")
-	if err == nil && set && xml {
-		p.setBool("UserLogUseXML", true)
+	return name, err
+}
+
+// checkQuotes refuses a file's name in quotes, which would be a part of it.
+func (p *proc) checkQuotes(v value) error {
+	if !strings.HasPrefix(v.text, `"`) {
+		return nil
 	}
-	return err
+	return p.e.d.refuse(v.at, "leave the quotes out; a name may have blanks without them", "%s = %s: the quotes would be a part of the name", v.name, clip(v.text))
 }
 
 func buildRank(p *proc) error {
@@ -266,7 +245,9 @@ func buildRank(p *proc) error {
 	}
 	switch {
 	case rank.set() && preferences.set():
-		return problem(preferences.at, "leave one of them out", "rank and preferences are the same thing and are both set")
+		if err := p.e.d.refuse(preferences.at, "leave one of them out", "rank and preferences are the same thing and are both set"); err != nil {
+			return err
+		}
 	case preferences.set():
 		rank = preferences
 	case !rank.set():

@@ -12,12 +12,18 @@ import (
 type form int
 
 const (
-	asExpr   form = iota // an expression
-	asString             // a string; quotes around the value are dropped
-	asInt                // a number that is known now
-	asBool               // true or false, or an expression
-	asList               // a string of words joined by commas
-	asSignal             // the name of a signal
+	asExpr      form = iota // an expression
+	asString                // a string, as it was written
+	asText                  // a string; quotes around the value are dropped
+	asPath                  // a file on this side
+	asInt                   // a number that is known now
+	asCount                 // such a number, not negative
+	asSeconds               // a number written as such
+	asLimit                 // an expression that is a number now
+	asMegabytes             // a size, or an expression
+	asBool                  // true or false, known now
+	asList                  // a string of words joined by commas
+	asSignal                // the name of a signal
 )
 
 // simple commands go into the ad one by one, whatever the others say.
@@ -27,7 +33,7 @@ var simple = []struct {
 	form    form
 }{
 	{"description", "JobDescription", asString},
-	{"batch_name", "JobBatchName", asString},
+	{"batch_name", "JobBatchName", asText},
 	{"batch_project_name", "JobBatchProjectName", asString},
 	{"notify_user", "NotifyUser", asString},
 	{"email_attributes", "EmailAttributes", asList},
@@ -48,7 +54,7 @@ var simple = []struct {
 	{"kill_sig", "KillSig", asSignal},
 	{"remove_kill_sig", "RemoveKillSig", asSignal},
 	{"hold_kill_sig", "HoldKillSig", asSignal},
-	{"kill_sig_timeout", "KillSigTimeout", asInt},
+	{"kill_sig_timeout", "KillSigTimeout", asSeconds},
 	{"core_size", "CoreSize", asInt},
 	{"match_list_length", "LastMatchListLength", asInt},
 	{"want_graceful_removal", "WantGracefulRemoval", asExpr},
@@ -63,28 +69,48 @@ var simple = []struct {
 	{"noop_job_exit_code", "NoopJobExitCode", asExpr},
 	{"job_ad_information_attrs", "JobAdInformationAttrs", asString},
 	{"job_machine_attrs", "JobMachineAttrs", asString},
-	{"job_machine_attrs_history_length", "JobMachineAttrsHistoryLength", asInt},
-	{"ulog_execute_attrs", "ULogExecuteEventAttrs", asString},
+	{"job_machine_attrs_history_length", "JobMachineAttrsHistoryLength", asCount},
+	{"ulog_execute_attrs", "UserLogExecuteEventAttrs", asString},
 	{"max_transfer_input_mb", "MaxTransferInputMB", asExpr},
 	{"max_transfer_output_mb", "MaxTransferOutputMB", asExpr},
-	{"retry_request_memory", "RetryRequestMemory", asExpr},
+	{"retry_request_memory", "RetryRequestMemory", asMegabytes},
 	{"retry_request_memory_increase", "RetryRequestMemoryIncrease", asExpr},
-	{"retry_request_memory_max", "RetryRequestMemoryMax", asExpr},
+	{"retry_request_memory_max", "RetryRequestMemoryMax", asMegabytes},
 	{"skip_if_dataflow", "SkipIfDataflow", asBool},
 	{"preserve_relative_paths", "PreserveRelativePaths", asBool},
-	{"manifest", "WantJobManifest", asBool},
-	{"manifest_dir", "JobManifestDir", asString},
+	{"manifest", "ManifestDesired", asBool},
+	{"manifest_dir", "ManifestDir", asString},
 	{"erase_output_and_error_on_restart", "EraseOutputAndErrorOnRestart", asBool},
-	{"encrypt_input_files", "EncryptInputFiles", asList},
-	{"encrypt_output_files", "EncryptOutputFiles", asList},
-	{"dont_encrypt_input_files", "DontEncryptInputFiles", asList},
-	{"dont_encrypt_output_files", "DontEncryptOutputFiles", asList},
-	{"max_idle", "JobMaterializeMaxIdle", asExpr},
-	{"max_materialize", "JobMaterializeLimit", asExpr},
+	{"encrypt_input_files", "EncryptInputFiles", asString},
+	{"encrypt_output_files", "EncryptOutputFiles", asString},
+	{"dont_encrypt_input_files", "DontEncryptInputFiles", asString},
+	{"dont_encrypt_output_files", "DontEncryptOutputFiles", asString},
+	{"max_idle", "JobMaterializeMaxIdle", asLimit},
+	{"max_materialize", "JobMaterializeLimit", asLimit},
 	{"checkpoint_destination", "CheckpointDestination", asString},
-	{"cuda_version", "CUDAVersion", asString},
-	{"dagman_log", "DAGManNodesLog", asString},
-	{"stack_size", "StackSize", asInt},
+	{"dagman_log", "DAGManNodesLog", asPath},
+	{"stack_size", "StackSize", asExpr},
+	{"run_as_owner", "RunAsOwner", asBool},
+	{"load_profile", "LoadProfile", asBool},
+	{"buffer_size", "BufferSize", asInt},
+	{"buffer_block_size", "BufferBlockSize", asInt},
+	{"buffer_files", "BufferFiles", asText},
+	{"append_files", "AppendFiles", asString},
+	{"compress_files", "CompressFiles", asString},
+	{"file_remaps", "FileRemaps", asText},
+	{"fetch_files", "FetchFiles", asString},
+	{"local_files", "LocalFiles", asString},
+	{"starter_log", "JobStarterLog", asPath},
+	{"starter_debug", "JobStarterDebug", asString},
+	{"want_io_proxy", "WantIOProxy", asBool},
+	{"encrypt_execute_directory", "EncryptExecuteDirectory", asBool},
+	{"remote_initialdir", "RemoteIwd", asString},
+	{"transfer_plugins", "TransferPlugins", asString},
+	{"docker_network_type", "DockerNetworkType", asString},
+	{"docker_override_entrypoint", "DockerOverrideEntrypoint", asBool},
+	{"container_service_names", "ContainerServiceNames", asString},
+	{"container_target_dir", "ContainerTargetDir", asString},
+	{"transfer_container", "TransferContainer", asBool},
 }
 
 // composed commands are read together with others by a builder of their own, under these names.
@@ -101,19 +127,20 @@ var composed = []string{
 	"checkpoint_exit_code", "successcheckpointexitcode", "public_input_files",
 	"request_cpus", "requestcpus", "request_memory", "requestmemory", "request_disk", "requestdisk", "request_gpus", "requestgpus",
 	"require_gpus", "gpus_minimum_capability", "gpus_maximum_capability", "gpus_minimum_memory", "gpus_minimum_runtime",
-	"image_size", "imagesize", "memory_usage", "memoryusage", "disk_usage", "diskusage",
+	"image_size", "imagesize", "disk_usage", "diskusage",
 	"requirements", "rank", "preferences", "priority", "prio", "jobprio", "notification", "jobnotification",
 	"hold", "nice_user", "niceuser", "accounting_group", "acctgroup", "accountinggroup", "accounting_group_user", "acctgroupuser",
 	"concurrency_limits", "concurrency_limits_expr", "job_lease_duration", "jobleaseduration",
-	"max_retries", "jobmaxretries", "retry_until", "success_exit_code", "jobsuccessexitcode",
+	"materialize_max_idle", "max_retries", "jobmaxretries", "retry_until", "success_exit_code", "jobsuccessexitcode",
 	"on_exit_remove", "onexitremove", "on_exit_hold", "onexithold",
 	"deferral_time", "deferraltime", "deferral_window", "deferralwindow", "deferral_prep_time", "deferralpreptime",
 	"cron_minute", "cron_hour", "cron_day_of_month", "cron_month", "cron_day_of_week", "cron_window", "cron_prep_time",
-	"universe", "docker_image", "container_image", "dockerimage", "containerimage", "container_target_dir",
+	"universe", "docker_image", "container_image", "dockerimage", "containerimage", "cuda_version", "cudaversion", "get_env",
 }
 
 // meaningless commands are accepted and change nothing, for the reason given.
 var meaningless = map[string]string{
+	"memory_usage":              "it is measured while the job runs; request_memory asks for some",
 	"buffer_size":               "jobs use the system's own buffers",
 	"buffer_block_size":         "jobs use the system's own buffers",
 	"buffer_files":              "jobs use the system's own buffers",
@@ -124,6 +151,10 @@ var meaningless = map[string]string{
 	"allow_startup_script":      "there is no standard universe",
 	"run_as_owner":              "the agent decides which account runs a job",
 	"load_profile":              "the agent decides which account runs a job",
+	"file_remaps":               "there is no remote system call library",
+	"fetch_files":               "there is no remote system call library",
+	"local_files":               "there is no remote system call library",
+	"want_io_proxy":             "jobs do not call back; their files are moved before and after",
 	"batch_queue":               "it belongs to grid jobs",
 	"starter_log":               "the job's event log has what happened",
 	"starter_debug":             "the job's event log has what happened",
@@ -148,6 +179,9 @@ var unsupported = map[string]string{
 	"encrypt_execute_directory": "scratch directories are not encrypted",
 	"remote_initialdir":         "a job runs in its own scratch directory",
 	"container_service_names":   "containers are not supported yet",
+	"transfer_plugins":          "machines fetch http and https themselves, and nothing else",
+	"use_scitokens":             "there is no credential service",
+	"jobset":                    "jobs are grouped by batch_name",
 	"docker_network_type":       "containers are not supported yet",
 }
 

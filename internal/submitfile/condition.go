@@ -15,10 +15,9 @@ type conditional struct {
 }
 
 // conditional handles if, elif, else and endif.
-func (p *parser) conditional(word, rest string, at pos) (handled bool, err error) {
-	if strings.HasPrefix(rest, "=") { // a macro that is called "if"
-		return false, nil
-	}
+//
+// Each file has its own: an include cannot close what is open where it stands.
+func (p *parser) conditional(s *source, word, rest string, at pos) (handled bool, err error) {
 	if word == "if" {
 		const deepest = 100
 		if len(p.ifs) == deepest {
@@ -35,8 +34,12 @@ func (p *parser) conditional(word, rest string, at pos) (handled bool, err error
 	if word != "elif" && word != "else" && word != "endif" {
 		return false, nil
 	}
-	if len(p.ifs) == 0 {
-		return true, problem(at, "", "%q without an \"if\" before it", word)
+	if len(p.ifs) == p.file0 {
+		hint := ""
+		if p.forgotten.file == s.name {
+			hint = fmt.Sprintf("the queue statement in line %d ended every \"if\"; let the \"if\" set what differs, and put one queue statement after the \"endif\"", p.forgotten.line)
+		}
+		return true, problem(at, hint, "%q without an \"if\" before it", word)
 	}
 	c := &p.ifs[len(p.ifs)-1]
 	if word != "endif" && c.final {
@@ -58,6 +61,18 @@ func (p *parser) conditional(word, rest string, at pos) (handled bool, err error
 	return true, err
 }
 
+// forgetIfs is called where a queue statement counts: after it, HTCondor does not know any more what was open
+// before. It would not be the same jobs that Skua and HTCondor make of such a file if that were
+// otherwise here.
+func (p *parser) forgetIfs(at pos) error {
+	if len(p.ifs) > 0 {
+		err := p.d.refuse(p.ifs[0].at, "close it with a line \"endif\" before the queue statement", "this \"if\" is open at a queue statement, which ends it")
+		p.ifs, p.forgotten = nil, at
+		return err
+	}
+	return nil
+}
+
 // condition decides what stands after if: a boolean or a number, "defined name", or "version" with a
 // comparison, each with a ! before it or not.
 func (p *parser) condition(text string, at pos) (bool, error) {
@@ -68,18 +83,14 @@ func (p *parser) condition(text string, at pos) (bool, error) {
 	}
 	c = strings.TrimSpace(c)
 	want := true
-	for strings.HasPrefix(c, "!") {
-		want, c = !want, strings.TrimSpace(c[1:])
+	if strings.HasPrefix(c, "!") {
+		want, c = false, strings.TrimSpace(c[1:])
 	}
 	word, rest := firstWord(c)
 	switch word := strings.ToLower(word); {
-	case word == "defined" && (rest != "" || len(c) == len("defined")):
-		_, user := p.d.macros.get(rest, p.statement)
-		_, predefined := p.d.predefined(rest)
-		_, number := strconv.ParseFloat(rest, 64)
-		_, boolean := parseBool(rest)
-		return (user || predefined || number == nil || boolean) == want, nil
-	case word == "version":
+	case word == "defined" && (rest == "" || isMacroName(rest)):
+		return p.defined(rest) == want, nil
+	case word == "version" && (rest == "" || c[len("version")] == ' ' || c[len("version")] == '\t'):
 		v, err := versionIs(rest)
 		if err != nil {
 			return false, problem(at, "for example: if version >= 8.4.0", "if %s: %w", clip(text), err)
@@ -98,6 +109,22 @@ func (p *parser) condition(text string, at pos) (bool, error) {
 		"if %s: \"if\" does not compare or compute", clip(text))
 }
 
+// defined reports whether a name has a value that is not empty, or is a number or a boolean itself.
+func (p *parser) defined(name string) bool {
+	if def, ok := p.d.macros.get(name, p.statement); ok {
+		return def.text != ""
+	}
+	if v, ok := p.expander(pos{}).builtin(name); ok {
+		return v != ""
+	}
+	if v, ok := p.d.predefined(name); ok && !strings.HasPrefix(v, "$") {
+		return v != ""
+	}
+	_, err := strconv.ParseFloat(name, 64)
+	_, boolean := parseBool(name)
+	return err == nil || boolean || isClusterName(name)
+}
+
 // version is the release of HTCondor whose language this is.
 var version = [3]int{23, 9, 6}
 
@@ -109,9 +136,10 @@ func versionIs(text string) (bool, error) {
 	}
 	op, digits := op[:n], strings.TrimSpace(op[n:])
 	parts := strings.Split(digits, ".")
-	if len(parts) > 3 {
-		return false, fmt.Errorf("%q is not a version", digits)
+	if len(parts) < 2 {
+		return false, fmt.Errorf("%q is not a version with at least two numbers", digits)
 	}
+	parts = parts[:min(len(parts), 3)]
 	order := 0
 	for i, part := range parts {
 		n, err := strconv.Atoi(part)

@@ -20,6 +20,10 @@ const conformanceFloor = 122
 var notCompared = map[string]bool{
 	"qdate": true, "enteredcurrentstatus": true, "condorversion": true, "condorplatform": true, "owner": true, "user": true,
 	"executablesize": true, "imagesize": true, "diskusage": true, // only where the corpus lacks them
+	// Commands that HTCondor has got since 23.9.6, which does not know these attributes.
+	"retryrequestmemory": true, "retryrequestmemoryincrease": true, "retryrequestmemorymax": true,
+	"periodicremovereason": true, "periodicvacatereason": true, "periodicvacatesubcode": true,
+	"jobbatchprojectname": true,
 }
 
 // TestConformance compares with what HTCondor 23.9.6 made of the same files. SKUA_CONFORMANCE names
@@ -62,6 +66,7 @@ func isDir(name string) bool {
 func conformanceOptions(dir string) Options {
 	return Options{
 		Dir: dir, User: "submitter", FSDomain: "example.test", DryRun: true, Now: time.Unix(1_700_000_000, 0).UTC(),
+		OpSysVer: "1300", OpSysMajorVer: "13", OpSysAndVer: "Debian13", // of the corpus
 		Environ:  []string{"PATH=/usr/bin:/bin", "HOME=/home/submitter", "TZ=UTC", "CORPUS_VAR=from-env"},
 		ReadFile: os.ReadFile, Stat: os.Stat, Glob: filepath.Glob,
 		Command: func(line string) ([]byte, error) {
@@ -130,6 +135,9 @@ func compareAds(got *classad.Ad, want, first map[string]string, dir string, fact
 			return fmt.Errorf("the corpus has %s = %s: %w", name, text, err)
 		}
 		g, ok := got.Lookup(name)
+		if (!ok || g.OldString() == "undefined") && w.OldString() == "undefined" {
+			continue
+		}
 		if !ok || g.OldString() == "undefined" {
 			if first[name] == want[name] && first["ProcId"] != want["ProcId"] {
 				continue

@@ -20,11 +20,14 @@ import (
 // to job.
 func (d *Description) Expand(cluster int) (*Submission, error) {
 	e := &expansion{
-		cluster: cluster, common: classad.NewAd(), files: map[string]fileFacts{},
+		cluster: cluster, clusterText: itoa(cluster), common: classad.NewAd(), files: map[string]fileFacts{},
 		d: &Description{ // a copy, for its notes
 			name: d.name, opts: d.opts, env: d.env, macros: d.macros, queues: d.queues,
 			notes: slices.Clone(d.notes),
 		},
+	}
+	if cluster == Unnumbered {
+		e.clusterText, e.d.numberless = standIn, true
 	}
 	procs := make([]Proc, 0, d.jobs)
 	for _, q := range d.queues {
@@ -46,11 +49,12 @@ func (d *Description) Expand(cluster int) (*Submission, error) {
 
 // expansion is one run of Expand.
 type expansion struct {
-	d       *Description
-	cluster int
-	common  *classad.Ad
-	filled  bool // common has the attributes of the first job
-	files   map[string]fileFacts
+	d           *Description
+	cluster     int
+	clusterText string // $(Cluster)
+	common      *classad.Ad
+	filled      bool // common has the attributes of the first job
+	files       map[string]fileFacts
 }
 
 // fileFacts are what Stat said of a file.
@@ -200,16 +204,26 @@ func (p *proc) run(b builder) error {
 	return b.build(p)
 }
 
-// live gives the macros that change from job to job.
-func (p *proc) live(name string) (string, bool) {
+// variableMacro gives the variables of the queue statement.
+func (p *proc) variableMacro(name string) (string, bool) {
 	for i, v := range p.q.vars {
 		if strings.EqualFold(v, name) {
 			p.changes, p.q.used[i] = true, true
-			return p.values[i], p.values[i] != ""
+			return p.values[i], true
 		}
 	}
+	return "", false
+}
+
+// builtin gives the macros that every job has of itself.
+func (p *proc) builtin(name string) (string, bool) {
 	n := 0
 	switch strings.ToLower(name) {
+	case "cluster", "clusterid":
+		return p.e.clusterText, true
+	case "jobid":
+		p.changes = true
+		return p.e.clusterText + "." + itoa(p.number), true
 	case "process", "procid":
 		n = p.number
 	case "step":
@@ -240,11 +254,9 @@ func (p *proc) draw(n uint64) uint64 {
 // expand replaces the macros of a value.
 func (p *proc) expand(text string, at pos) (string, error) {
 	x := expander{
-		d: p.e.d, statement: p.q.statement, at: at, live: p.live, random: p.draw,
-		cluster: func() (string, error) { return itoa(p.e.cluster), nil },
+		d: p.e.d, statement: p.q.statement, at: at, variable: p.variableMacro, builtin: p.builtin, random: p.draw,
 	}
-	v, err := x.expand(text)
-	return strings.TrimSpace(v), err
+	return x.expand(text)
 }
 
 // value is what a command says, its macros replaced. The zero value is a command that is not there,
@@ -254,26 +266,36 @@ type value struct {
 	name     string // the command as written
 	at       pos
 	verbatim bool // text stands at that place just so
+	blank    bool // its macros left blanks and nothing else
 }
 
 func (v value) set() bool { return v.text != "" }
 
 // get reads a command under the first of its names that is set.
 func (p *proc) get(names ...string) (value, error) {
+	blank := false
 	for _, name := range names {
 		if v, ok := p.variable(name); ok {
-			return v, nil
+			if v.set() {
+				return v, nil
+			}
+			continue
 		}
 		def, ok := p.e.d.macros.get(name, p.q.statement)
 		if !ok {
 			continue
 		}
 		text, err := p.expand(def.text, def.at)
-		if err != nil || text != "" {
-			return value{text: text, name: name, at: def.at, verbatim: text == def.text}, err
+		if err != nil {
+			return value{}, err
 		}
+		trimmed := strings.TrimSpace(text)
+		if trimmed != "" {
+			return value{text: trimmed, name: name, at: def.at, verbatim: trimmed == def.text}, nil
+		}
+		blank = blank || text != ""
 	}
-	return value{}, nil
+	return value{blank: blank}, nil
 }
 
 // variable lets a queue variable be a command, as in "queue arguments from list.txt".
@@ -281,16 +303,21 @@ func (p *proc) variable(name string) (value, bool) {
 	for i, v := range p.q.vars {
 		if strings.EqualFold(v, name) {
 			p.changes, p.q.used[i] = true, true
-			return value{text: strings.TrimSpace(p.values[i]), name: name, at: p.q.at}, p.values[i] != ""
+			return value{text: strings.TrimSpace(p.values[i]), name: name, at: p.q.at}, true
 		}
 	}
 	return value{}, false
 }
 
 func (p *proc) setExprValue(attr string, e *classad.Expr) {
-	if strings.HasPrefix(p.builder, "MY.") || !p.forced[strings.ToLower(attr)] {
+	if isForced(p.builder) || !p.forced[strings.ToLower(attr)] {
 		p.out = append(p.out, attribute{attr, e})
 	}
+}
+
+// isForced reports whether a macro sets an attribute by its name.
+func isForced(macro string) bool {
+	return len(macro) > len("MY.") && strings.EqualFold(macro[:len("MY.")], "MY.")
 }
 
 // setExpr sets an attribute to the expression that a command gives.
@@ -342,23 +369,25 @@ func (p *proc) boolOf(def bool, names ...string) (b, set bool, err error) {
 	if err != nil || !v.set() {
 		return def, false, err
 	}
-	if b, ok := parseBool(v.text); ok {
-		return b, true, nil
-	}
-	if e, err := classad.ParseOldExpr(v.text); err == nil {
-		if b, ok := e.Eval(classad.NewAd(), nil).Bool(); ok {
-			return b, true, nil
-		}
-	}
-	return def, true, problem(v.at, "write true or false", "%s = %s is neither true nor false", v.name, clip(v.text))
+	b, err = v.boolean()
+	return b, true, err
 }
 
-// intOf reads a command that is an integer now.
+// boolean reads a value that is true or false now.
+func (v value) boolean() (bool, error) {
+	if e, err := classad.ParseOldExpr(v.text); err == nil {
+		if n, ok := integerOf(e.Eval(classad.NewAd(), nil)); ok {
+			return n != 0, nil
+		}
+	}
+	return false, problem(v.at, "write true or false", "%s = %s is neither true nor false", v.name, clip(v.text))
+}
+
+// integer reads a value that is an integer now.
 func (v value) integer() (int64, error) {
 	e, err := classad.ParseOldExpr(v.text)
 	if err == nil {
-		if val := e.Eval(classad.NewAd(), nil); val.Kind() == classad.Integer {
-			n, _ := val.Int()
+		if n, ok := integerOf(e.Eval(classad.NewAd(), nil)); ok {
 			return n, nil
 		}
 	}

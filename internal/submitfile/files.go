@@ -1,8 +1,6 @@
 package submitfile
 
 import (
-	"fmt"
-	"path"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -61,7 +59,10 @@ func (p *proc) stream(attr, transferAttr, streamAttr, command, alias string) err
 	if err != nil {
 		return err
 	}
-	name := strings.Trim(v.text, `"`)
+	if err := p.checkQuotes(v); err != nil {
+		return err
+	}
+	name := v.text
 	if name == "" || name == "/dev/null" {
 		name, transfer = "/dev/null", false
 	}
@@ -81,13 +82,16 @@ type transfers struct {
 	in, out     value
 	inFiles     []string
 	outFiles    []string
+	image       string // of a container, to be sent as an input
+	remaps      value
+	places      []string // where the remaps send outputs
 	destination value
 }
 
 // methods are the URL schemes that the machine must be able to fetch or send.
 func (t transfers) methods() []string {
 	var m []string
-	for _, name := range append(slices.Clone(t.inFiles), t.destination.text) {
+	for _, name := range slices.Concat(t.inFiles, t.places, []string{t.destination.text}) {
 		if s := urlScheme(name); s != "" && !slices.Contains(m, s) {
 			m = append(m, s)
 		}
@@ -102,7 +106,7 @@ func urlScheme(name string) string {
 	if !ok || scheme == "" || !isLetter(scheme[0]) || strings.Trim(strings.ToLower(scheme), "abcdefghijklmnopqrstuvwxyz0123456789+-.") != "" {
 		return ""
 	}
-	return strings.ToLower(scheme)
+	return scheme
 }
 
 func (p *proc) transfers() (t transfers, err error) {
@@ -115,16 +119,33 @@ func (p *proc) transfers() (t transfers, err error) {
 	if t.destination, err = p.get("output_destination", "outputdestination"); err != nil {
 		return t, err
 	}
-	t.destination.text = unquote(t.destination.text)
+	if kind, err := p.kind(); err != nil {
+		return t, err
+	} else if kind == "container" {
+		c, err := p.container()
+		if err != nil {
+			return t, err
+		}
+		t.image = c.sent
+	}
+	if t.remaps, err = p.get("transfer_output_remaps", "transferoutputremaps"); err != nil {
+		return t, err
+	}
+	for _, r := range remaps(t.remaps.text) {
+		t.places = append(t.places, r.place)
+	}
 	t.inFiles, t.outFiles = fileList(t.in.text), fileList(t.out.text)
+	if t.image != "" {
+		t.inFiles = append(t.inFiles, t.image)
+	}
 
 	should, err := p.get("should_transfer_files", "shouldtransferfiles")
 	if err != nil {
 		return t, err
 	}
-	t.should = strings.ToUpper(unquote(should.text))
+	t.should = strings.ToUpper(should.text)
 	switch t.should {
-	case "":
+	case "", "AUTO":
 		t.should = "IF_NEEDED"
 	case "YES", "NO", "IF_NEEDED":
 	case "ALWAYS", "TRUE":
@@ -137,38 +158,50 @@ func (p *proc) transfers() (t transfers, err error) {
 
 	if t.should == "NO" && (len(t.inFiles) > 0 || t.out.set()) {
 		v := t.in
-		if len(t.inFiles) == 0 {
+		if !t.in.set() {
 			v = t.out
 		}
 		return t, problem(v.at, "with should_transfer_files = YES they are", "%s names files, but should_transfer_files = NO says that none are sent", v.name)
 	}
 
+	err = p.whenToTransfer(&t, should)
+	return t, err
+}
+
+// whenToTransfer reads when outputs are to be sent, and corrects whether files are.
+func (p *proc) whenToTransfer(t *transfers, should value) error {
 	when, err := p.get("when_to_transfer_output", "whentotransferoutput")
 	if err != nil {
-		return t, err
+		return err
 	}
-	t.when = strings.ToUpper(unquote(when.text))
+	t.when = strings.ToUpper(when.text)
 	switch t.when {
 	case "":
 		if t.when = "ON_EXIT"; t.should == "NO" {
-			t.when = "NEVER"
+			t.when = ""
 		}
+		return nil
 	case "ON_EXIT", "ON_EXIT_OR_EVICT", "ON_SUCCESS":
-	case "NEVER", "NONE":
-		t.when = "NEVER"
+	case "ALWAYS":
+		t.when = "ON_EXIT_OR_EVICT"
+	case "NEVER":
+		if t.should != "NO" {
+			t.when = "ON_EXIT"
+			return p.e.d.refuse(when.at, "write should_transfer_files = NO", "when_to_transfer_output = %s contradicts should_transfer_files = %s", when.text, t.should)
+		}
 	default:
-		return t, problem(when.at, "write ON_EXIT, ON_EXIT_OR_EVICT or ON_SUCCESS", "when_to_transfer_output = %s", clip(when.text))
+		return problem(when.at, "write ON_EXIT, ON_EXIT_OR_EVICT or ON_SUCCESS", "when_to_transfer_output = %s", clip(when.text))
 	}
-	if (t.should == "NO") != (t.when == "NEVER") {
-		return t, problem(when.at, "leave one of the two lines out", "when_to_transfer_output = %s contradicts should_transfer_files = %s", when.text, t.should)
+	if t.should == "NO" {
+		return problem(when.at, "leave the line out", "when_to_transfer_output = %s contradicts should_transfer_files = NO", when.text)
 	}
 	if t.when == "ON_EXIT_OR_EVICT" && t.should == "IF_NEEDED" {
 		if should.set() {
-			return t, problem(should.at, "write should_transfer_files = YES", "should_transfer_files = IF_NEEDED does not go with when_to_transfer_output = ON_EXIT_OR_EVICT")
+			return problem(should.at, "write should_transfer_files = YES", "should_transfer_files = IF_NEEDED does not go with when_to_transfer_output = ON_EXIT_OR_EVICT")
 		}
 		t.should = "YES"
 	}
-	return t, nil
+	return nil
 }
 
 // fileList splits a list of files at its commas. The text "" is an empty list.
@@ -219,6 +252,7 @@ func buildFiles(p *proc) error {
 		return err
 	}
 	if public.set() {
+		p.setString("PublicInputFiles", public.text)
 		return p.e.d.refuse(public.at, "name the files in transfer_input_files; equal files are stored and sent once anyway",
 			"public_input_files: %w", ErrUnsupported)
 	}
@@ -231,41 +265,8 @@ func (p *proc) sendsExecutable() (value, bool, error) {
 	if err != nil {
 		return v, false, err
 	}
-	send, set, err := p.boolOf(false, "transfer_executable", "transferexecutable")
-	return v, set && send, err
-}
-
-// buildRemaps checks where outputs are to go: "name = place; name = place", in quotes.
-func buildRemaps(p *proc) error {
-	v, err := p.get("transfer_output_remaps", "transferoutputremaps")
-	if err != nil || !v.set() {
-		return err
-	}
-	t, err := p.transfers()
-	if err != nil {
-		return err
-	}
-	inner := unquote(v.text)
-	if inner == v.text || inner == "" {
-		return problem(v.at, fmt.Sprintf("transfer_output_remaps = %q", strings.Trim(v.text, `"`)),
-			"transfer_output_remaps = %s must stand in double quotes", clip(v.text))
-	}
-	for _, pair := range strings.Split(strings.ReplaceAll(inner, `\;`, ""), ";") {
-		name, place, ok := strings.Cut(pair, "=")
-		if strings.TrimSpace(pair) == "" {
-			continue
-		}
-		if name = strings.TrimSpace(name); !ok || name == "" || strings.TrimSpace(place) == "" {
-			return p.e.d.refuse(v.at, `each part is "file = place"`, "transfer_output_remaps: %q", clip(pair))
-		}
-		if t.outFiles != nil && !slices.ContainsFunc(t.outFiles, func(f string) bool {
-			return f == name || path.Base(f) == name || strings.HasPrefix(name, strings.TrimSuffix(f, "/")+"/")
-		}) {
-			p.note(v.at, fmt.Sprintf("transfer_output_remaps moves %s, which transfer_output_files does not name", name))
-		}
-	}
-	p.setString("TransferOutputRemaps", inner)
-	return nil
+	send, known := parseBool(v.text)
+	return v, known && send, nil
 }
 
 // buildInputs collects the files to send, as the description names them, and checks that they are there.
@@ -295,7 +296,10 @@ func buildInputs(p *proc) error {
 		}
 	}
 	for _, name := range t.inFiles {
-		if urlScheme(name) != "" {
+		if scheme := urlScheme(name); scheme != "" {
+			if err := p.checkURL(t.in, scheme, name); err != nil {
+				return err
+			}
 			continue
 		}
 		if err := p.checkInput(t.in, name); err != nil {
@@ -313,7 +317,7 @@ func (p *proc) stdin() (value, error) {
 		return v, err
 	}
 	send, _, err := p.boolOf(true, "transfer_input", "transferin")
-	if v.text = strings.Trim(v.text, `"`); !send || v.text == "/dev/null" {
+	if !send || v.text == "/dev/null" {
 		v.text = ""
 	}
 	return v, err
@@ -326,6 +330,18 @@ func (p *proc) fromIwd(name string) (string, error) {
 		return name, err
 	}
 	return filepath.Join(dir, name), nil
+}
+
+// checkURL refuses an input that no machine can fetch.
+func (p *proc) checkURL(v value, scheme, name string) error {
+	const hint = "name a file, or an address that begins with https:// or http://"
+	switch strings.ToLower(scheme) {
+	case "http", "https":
+		return nil
+	case "s3", "gs": // which HTCondor does not take without keys, and there are none here
+		return problem(v.at, hint, "input %s: keys for %s:// are %w", clip(name), scheme, ErrUnsupported)
+	}
+	return p.e.d.refuse(v.at, hint, "input %s: %s:// is %w", clip(name), scheme, ErrUnsupported)
 }
 
 func (p *proc) checkInput(v value, name string) error {
@@ -361,7 +377,10 @@ func buildCheckpoint(p *proc) error {
 		}
 		const highest = 255
 		if n < 0 || n > highest {
-			return problem(code.at, "85 is the usual one", "checkpoint_exit_code = %d: a program's exit code is from 0 to %d", n, highest)
+			err = p.e.d.refuse(code.at, "85 is the usual one", "checkpoint_exit_code = %d: a program's exit code is from 0 to %d", n, highest)
+			if err != nil {
+				return err
+			}
 		}
 		if n == 0 {
 			p.note(code.at, "checkpoint_exit_code = 0: the job can then never end successfully")
@@ -418,7 +437,11 @@ func buildSizes(p *proc) error {
 
 func (p *proc) givenSizes(exeKB, inputKB int64) error {
 	p.setInt("ExecutableSize", exeKB)
-	p.setInt("TransferInputSizeMB", (exeKB+inputKB)/1024)
+	if usage, err := p.get("disk_usage", "DiskUsage"); err != nil {
+		return err
+	} else if !usage.set() {
+		p.setInt("TransferInputSizeMB", (exeKB+inputKB)/1024)
+	}
 	for _, s := range []struct {
 		attr, command string
 		kb            int64
@@ -436,14 +459,5 @@ func (p *proc) givenSizes(exeKB, inputKB int64) error {
 		}
 		p.setInt(s.attr, s.kb)
 	}
-	v, err := p.get("memory_usage", "memoryusage")
-	if err != nil || !v.set() {
-		return err
-	}
-	n, ok := parseSize(v.text, 1<<20)
-	if !ok {
-		return problem(v.at, "for example 200MB", "%s = %s is not a size", v.name, clip(v.text))
-	}
-	p.setInt("MemoryUsage", n)
 	return nil
 }

@@ -3,19 +3,17 @@ package submitfile
 import (
 	"fmt"
 	"math"
-	"path"
 	"strconv"
 	"strings"
 
 	"skua/policy/classad"
 )
 
-// function computes a macro such as $INT(n,%03d) from its arguments, which are split at commas and
-// not yet expanded.
-type function func(x *expander, args []string) (string, error)
+// function computes a macro such as $INT(n,%03d) from what stands between its parentheses. An
+// argument that names a macro stands for that one's value.
+type function func(x *expander, body string) (string, error)
 
-// functions are the macros with a name before the parenthesis; the $F family is in
-// [filenameFunction].
+// functions are the macros with a name before the parenthesis; the $F family is in filename.go.
 var functions map[string]function
 
 func init() { // not an initialiser: the functions expand macros, which looks into the map
@@ -29,39 +27,28 @@ func init() { // not an initialiser: the functions expand macros, which looks in
 		"CHOICE":         choiceFunction,
 		"RANDOM_CHOICE":  randomChoiceFunction,
 		"RANDOM_INTEGER": randomIntegerFunction,
-		"DIRNAME":        dirnameFunction,
-		"BASENAME":       basenameFunction,
+		"DIRNAME":        filenameFunction("p"),
+		"BASENAME":       filenameFunction("nx"),
 	}
 }
 
-func (x *expander) callFunction(fn function, name, body string) (string, error) {
-	if name == "ENV" { // the default may contain commas
-		return envFunction(x, []string{body})
-	}
-	v, err := fn(x, splitTop(body))
-	if err != nil {
-		return "", err
-	}
-	return v, nil
+func isFunction(name string) bool {
+	return functions[name] != nil || isFilenameFunction(name)
 }
 
-// argument expands what a function was given: the name of a macro stands for its value, anything
-// else for itself.
-func (x *expander) argument(arg string) (string, error) {
-	arg, err := x.nested(strings.TrimSpace(arg))
-	if err != nil {
-		return "", err
+func (x *expander) call(name, body string) (string, error) {
+	fn := functions[name]
+	if fn == nil {
+		fn = filenameFunction(name[1:])
 	}
-	arg, other, hasDefault := strings.Cut(arg, ":")
-	if isMacroName(arg) {
-		if v, ok, err := x.lookup(arg); ok || err != nil {
-			return v, err
+	if strings.Contains(body, "$(") {
+		// The first parenthesis ends the function, and this one belongs to the macro within.
+		hint := fmt.Sprintf("write $%s(NAME) without a $, or give the whole a name first: v = ... and $%s(v)", name, name)
+		if err := x.d.refuse(x.at, hint, "a macro cannot stand within the parentheses of $%s(%s)", name, clip(body)); err != nil {
+			return "", err
 		}
 	}
-	if hasDefault {
-		return other, nil
-	}
-	return arg, nil
+	return fn(x, body)
 }
 
 func (x *expander) bad(format string, args ...any) error {
@@ -70,13 +57,13 @@ func (x *expander) bad(format string, args ...any) error {
 
 // evaluate computes an argument as an expression.
 func (x *expander) evaluate(fn, arg string) (classad.Value, string, error) {
-	text, err := x.argument(arg)
+	text, _, err := x.valueOf(arg)
 	if err != nil {
 		return classad.Value{}, "", err
 	}
 	e, err := classad.ParseOldExpr(text)
 	if err != nil {
-		return classad.Value{}, text, x.bad("$%s(%s): %q is not an expression: %w", fn, arg, clip(text), err)
+		return classad.Value{}, text, x.bad("$%s(%s): %q is not an expression: %w", fn, clip(arg), clip(text), err)
 	}
 	return e.Eval(classad.NewAd(), nil), text, nil
 }
@@ -86,11 +73,11 @@ func (x *expander) number(fn, arg string) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if v.Kind() != classad.Integer && v.Kind() != classad.Real {
-		return 0, x.bad("$%s(%s): %q is not a number", fn, arg, clip(text))
+	f, ok := realOf(v)
+	if !ok {
+		return 0, x.bad("$%s(%s): %q is not a number", fn, clip(arg), clip(text))
 	}
-	f, _ := v.Real()
-	return f, nil
+	return f, x.numbered(fn, text, "")
 }
 
 func (x *expander) integer(fn, arg string) (int64, error) {
@@ -98,91 +85,98 @@ func (x *expander) integer(fn, arg string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	n, ok := integerOf(v)
+	if !ok {
+		return 0, x.bad("$%s(%s): %q is not an integer", fn, clip(arg), clip(text))
+	}
+	return n, x.numbered(fn, text, itoa64(n))
+}
+
+// integerOf takes a value for an integer as HTCondor does: a real without its fraction, true as 1.
+func integerOf(v classad.Value) (int64, bool) {
 	switch v.Kind() {
 	case classad.Integer:
 		n, _ := v.Int()
-		return n, nil
-	case classad.Real:
-		if f, _ := v.Real(); math.Abs(f) < 1<<62 {
-			return int64(f), nil
+		return n, true
+	case classad.Boolean:
+		b, _ := v.Bool()
+		if b {
+			return 1, true
 		}
+		return 0, true
+	case classad.Real:
+		f, _ := v.Real()
+		return int64(f), math.Abs(f) < 1<<62
 	}
-	return 0, x.bad("$%s(%s): %q is not an integer", fn, arg, clip(text))
+	return 0, false
 }
 
-func envFunction(x *expander, args []string) (string, error) {
-	name, other, hasDefault := cutTop(args[0], ':')
-	name, err := x.nested(strings.TrimSpace(name))
-	if err != nil {
-		return "", err
+func realOf(v classad.Value) (float64, bool) {
+	if v.Kind() == classad.Boolean {
+		n, ok := integerOf(v)
+		return float64(n), ok
 	}
+	f, ok := v.Real()
+	return f, ok && (v.Kind() == classad.Integer || v.Kind() == classad.Real)
+}
+
+// numbered refuses to compute with the number that stands for the cluster's while that is not known,
+// unless the result is just the same.
+func (x *expander) numbered(fn, text, result string) error {
+	if strings.Contains(text, standIn) && result != standIn && x.d.numberless {
+		return problem(x.at, "write an expression over ClusterId that is evaluated later, as in $$([ClusterId % 10]), or use $(Process)",
+			"$%s() cannot compute with $(Cluster), which has no number before the job is queued", fn)
+	}
+	return nil
+}
+
+func envFunction(x *expander, body string) (string, error) {
+	name, other, hasDefault := strings.Cut(body, ":")
 	if v, ok := x.d.env[name]; ok {
 		return v, nil
 	}
 	if hasDefault {
-		return x.nested(other)
+		return other, nil
 	}
 	return "UNDEFINED", nil
 }
 
-func intFunction(x *expander, args []string) (string, error) {
-	n, err := x.integer("INT", args[0])
+func intFunction(x *expander, body string) (string, error) {
+	arg, format, formatted := strings.Cut(body, ",")
+	n, err := x.integer("INT", arg)
+	if err != nil || !formatted {
+		return itoa64(n), err
+	}
+	f, err := x.format("INT", format, "diouxXc")
 	if err != nil {
 		return "", err
 	}
-	format, err := x.format("INT", args, "%d", "diouxX")
-	if err != nil {
-		return "", err
+	out := f.integer(n)
+	if out != standIn {
+		err = x.numbered("INT", itoa64(n), out)
 	}
-	return fmt.Sprintf(format, n), nil
+	return out, err
 }
 
-func realFunction(x *expander, args []string) (string, error) {
-	f, err := x.number("REAL", args[0])
+func realFunction(x *expander, body string) (string, error) {
+	arg, format, formatted := strings.Cut(body, ",")
+	r, err := x.number("REAL", arg)
 	if err != nil {
 		return "", err
 	}
-	if len(args) < 2 {
-		return strings.Replace(strconv.FormatFloat(f, 'g', -1, 64), "e", "E", 1), nil
+	if !formatted {
+		return fmt.Sprintf("%.16G", r), nil
 	}
-	format, err := x.format("REAL", args, "", "fFeEgGaA")
+	f, err := x.format("REAL", format, "fFeEgG")
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf(format, f), nil
+	return f.real(r), nil
 }
 
-// format reads the optional second argument, one conversion of C's printf with text around it, and
-// gives Go's.
-func (x *expander) format(fn string, args []string, standard, verbs string) (string, error) {
-	if len(args) < 2 {
-		return standard, nil
-	}
-	text := strings.TrimSpace(args[1])
-	before, conv, ok := strings.Cut(text, "%")
-	n := 0
-	for n < len(conv) && strings.IndexByte("-+ 0#.123456789", conv[n]) >= 0 {
-		n++
-	}
-	flags := conv[:n]
-	end := n
-	for end < len(conv) && strings.IndexByte("lhqjzt", conv[end]) >= 0 {
-		end++
-	}
-	const widest = 4 // digits of a width or precision; a wider one only fills memory
-	if !ok || end >= len(conv) || strings.IndexByte(verbs, conv[end]) < 0 ||
-		strings.Contains(conv[end+1:], "%") || len(strings.Trim(flags, "-+ 0#")) > widest {
-		return "", x.bad("$%s(): %q is not a format, such as %s", fn, text, "%05"+verbs[:1])
-	}
-	verb := conv[end : end+1]
-	if verb == "i" || verb == "u" {
-		verb = "d"
-	}
-	return before + "%" + flags + verb + conv[end+1:], nil
-}
-
-func stringFunction(x *expander, args []string) (string, error) {
-	text, err := x.argument(args[0])
+func stringFunction(x *expander, body string) (string, error) {
+	arg, format, formatted := strings.Cut(body, ",")
+	text, _, err := x.valueOf(arg)
 	if err != nil {
 		return "", err
 	}
@@ -191,33 +185,59 @@ func stringFunction(x *expander, args []string) (string, error) {
 			text = s
 		}
 	}
-	format, err := x.format("STRING", args, "%s", "s")
+	if !formatted {
+		return text, nil
+	}
+	f, err := x.format("STRING", format, "s")
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf(format, text), nil
+	return f.string(text), nil
 }
 
-func evalFunction(x *expander, args []string) (string, error) {
-	v, _, err := x.evaluate("EVAL", strings.Join(args, ","))
+func evalFunction(x *expander, body string) (string, error) {
+	text, _, err := x.valueOf(body)
 	if err != nil {
 		return "", err
 	}
-	if s, ok := v.Str(); ok {
+	e, err := classad.ParseOldExpr(text)
+	if err != nil {
+		if err := x.d.refuse(x.at, "", "$EVAL(%s): %q is not an expression: %w", clip(body), clip(text), err); err != nil {
+			return "", err
+		}
+		if strings.Contains(body, "$") {
+			return text, nil
+		}
+		return "", nil
+	}
+	v := e.Eval(classad.NewAd(), nil)
+	switch v.Kind() {
+	case classad.String:
+		s, _ := v.Str()
 		return s, nil
+	case classad.Real, classad.RelTime:
+		f, _ := v.Real()
+		return fmt.Sprintf("%.15E", f), x.numbered("EVAL", text, "")
+	case classad.Integer:
+		return v.String(), x.numbered("EVAL", text, v.String())
 	}
-	return v.OldString(), nil
+	return v.String(), nil
 }
 
-func substrFunction(x *expander, args []string) (string, error) {
-	if len(args) < 2 || len(args) > 3 {
-		return "", x.bad("$SUBSTR() takes a macro's name, a start and perhaps a length")
+func substrFunction(x *expander, body string) (string, error) {
+	name, rest, ok := strings.Cut(body, ",")
+	if !ok {
+		return "", x.bad("$SUBSTR(%s) takes a macro's name, a start and perhaps a length", clip(body))
 	}
-	text, err := x.argument(args[0])
+	text, named, err := x.valueOf(name)
 	if err != nil {
 		return "", err
 	}
-	start, err := x.integer("SUBSTR", args[1])
+	if !named {
+		text = ""
+	}
+	from, length, limited := strings.Cut(rest, ",")
+	start, err := x.integer("SUBSTR", from)
 	if err != nil {
 		return "", err
 	}
@@ -227,56 +247,43 @@ func substrFunction(x *expander, args []string) (string, error) {
 	}
 	start = max(0, min(start, size))
 	end := size
-	if len(args) == 3 {
-		n, err := x.integer("SUBSTR", args[2])
+	if limited {
+		n, err := x.integer("SUBSTR", length)
 		if err != nil {
 			return "", err
 		}
 		if n < 0 { // leave off that many at the end
-			end = size + n
+			end = size + max(n, -size)
 		} else {
 			end = start + min(n, size)
 		}
 	}
 	end = max(start, min(end, size))
-	return text[start:end], nil
+	return text[start:end], x.numbered("SUBSTR", text, text[start:end])
 }
 
-// list expands the items of $CHOICE and $RANDOM_CHOICE: one argument that names a macro is the list
-// that the macro holds.
-func (x *expander) list(fn string, args []string) ([]string, error) {
-	if len(args) == 1 {
-		text, err := x.argument(args[0])
-		if err != nil {
-			return nil, err
-		}
-		args = splitTop(text)
-	}
-	items := make([]string, 0, len(args))
-	for _, a := range args {
-		v, err := x.nested(strings.TrimSpace(a))
-		if err != nil {
-			return nil, err
-		}
-		items = append(items, v)
-	}
-	if len(items) == 0 || len(items) == 1 && items[0] == "" {
-		return nil, x.bad("$%s() has nothing to choose from", fn)
-	}
-	return items, nil
-}
-
-func choiceFunction(x *expander, args []string) (string, error) {
+func choiceFunction(x *expander, body string) (string, error) {
+	args := words(body, ",")
 	if len(args) < 2 {
-		return "", x.bad("$CHOICE() takes an index and a list")
+		return "", x.bad("$CHOICE(%s) takes an index and a list", clip(body))
 	}
 	i, err := x.integer("CHOICE", args[0])
 	if err != nil {
 		return "", err
 	}
-	items, err := x.list("CHOICE", args[1:])
-	if err != nil {
+	if err := x.numbered("CHOICE", itoa64(i), ""); err != nil {
 		return "", err
+	}
+	items := args[1:]
+	if len(items) == 1 {
+		list, named, err := x.valueOf(items[0])
+		if err != nil {
+			return "", err
+		}
+		if !named {
+			return "", x.bad("$CHOICE(%s): there is no list %s", clip(body), clip(items[0]))
+		}
+		items = words(list, ",")
 	}
 	if i < 0 || i >= int64(len(items)) {
 		return "", x.bad("$CHOICE(): index %d is outside its list of %d items, which count from 0", i, len(items))
@@ -284,33 +291,51 @@ func choiceFunction(x *expander, args []string) (string, error) {
 	return items[i], nil
 }
 
-func randomChoiceFunction(x *expander, args []string) (string, error) {
-	items, err := x.list("RANDOM_CHOICE", args)
-	if err != nil {
-		return "", err
+func randomChoiceFunction(x *expander, body string) (string, error) {
+	items := words(body, ",")
+	if len(items) == 1 {
+		list, named, err := x.valueOf(items[0])
+		if err != nil {
+			return "", err
+		}
+		if named {
+			items = words(list, ", \t")
+		}
+	}
+	if len(items) == 0 {
+		return "", x.bad("$RANDOM_CHOICE(%s) has nothing to choose from", clip(body))
 	}
 	return items[x.pick(uint64(len(items)))], nil
 }
 
-func randomIntegerFunction(x *expander, args []string) (string, error) {
+func randomIntegerFunction(x *expander, body string) (string, error) {
+	args := words(body, ",")
 	if len(args) < 2 || len(args) > 3 {
-		return "", x.bad("$RANDOM_INTEGER() takes a smallest and a largest number and perhaps a step")
+		return "", x.bad("$RANDOM_INTEGER(%s) takes a smallest and a largest number and perhaps a step", clip(body))
 	}
-	var n [3]int64
-	n[2] = 1
+	n := [3]int64{2: 1}
 	for i, a := range args {
-		v, err := x.integer("RANDOM_INTEGER", a)
+		digits := 0
+		for digits < len(a) && (isDigit(a[digits]) || digits == 0 && (a[0] == '-' || a[0] == '+')) {
+			digits++
+		}
+		v, err := strconv.ParseInt(a[:digits], 10, 64)
 		if err != nil {
-			return "", err
+			return "", x.bad("$RANDOM_INTEGER(%s): %q is not an integer", clip(body), clip(a))
+		}
+		if digits < len(a) {
+			if err := x.d.refuse(x.at, "write the number itself", "$RANDOM_INTEGER(%s): %q is not an integer", clip(body), clip(a)); err != nil {
+				return "", err
+			}
 		}
 		n[i] = v
 	}
 	low, high, step := n[0], n[1], n[2]
 	if step < 1 || low > high || high-low < 0 {
-		return "", x.bad("$RANDOM_INTEGER(%s): from %d to %d in steps of %d holds no number", strings.Join(args, ","), low, high, step)
+		return "", x.bad("$RANDOM_INTEGER(%s): from %d to %d in steps of %d holds no number", clip(body), low, high, step)
 	}
 	choices := uint64(high-low)/uint64(step) + 1
-	return strconv.FormatInt(low+int64(x.pick(choices))*step, 10), nil
+	return itoa64(low + int64(x.pick(choices))*step), nil
 }
 
 func (x *expander) pick(n uint64) uint64 {
@@ -320,113 +345,17 @@ func (x *expander) pick(n uint64) uint64 {
 	return x.random(n)
 }
 
-func dirnameFunction(x *expander, args []string) (string, error) {
-	return filenameFunction("p")(x, args)
-}
-
-func basenameFunction(x *expander, args []string) (string, error) {
-	options := "nx"
-	if len(args) > 1 && strings.TrimSpace(args[1]) == "1" {
-		options = "n"
+// words splits a list at any of the separators and drops what is empty.
+func words(list, separators string) []string {
+	var w []string
+	for _, s := range strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(separators, r) }) {
+		if s = strings.TrimSpace(s); s != "" {
+			w = append(w, s)
+		}
 	}
-	return filenameFunction(options)(x, args[:1])
-}
-
-// isFilenameFunction recognises the $F family: F and letters that say which parts are wanted.
-func isFilenameFunction(name string) bool {
-	return name[0] == 'F' && strings.Trim(name[1:], "pdnxbfqauw") == ""
-}
-
-// filenameFunction takes a path apart. Parts: p the directory, d its last component (dd the last
-// two), n the name without and x the extension. Then b without the slash or dot at the joint, f made
-// absolute, q in double quotes, qa in single quotes, u and w with slashes or backslashes.
-func filenameFunction(options string) function {
-	has := func(c string) bool { return strings.Contains(options, c) }
-	return func(x *expander, args []string) (string, error) {
-		text, err := x.argument(strings.Join(args, ","))
-		if err != nil {
-			return "", err
-		}
-		if !x.isDefined(strings.Join(args, ",")) {
-			text = ""
-		}
-		text = strings.Trim(text, `"`)
-		if has("f") && text != "" && !path.IsAbs(text) {
-			text = path.Join(x.d.opts.Dir, text)
-		}
-		dir, file := path.Split(strings.ReplaceAll(text, `\`, "/"))
-		if len(dir)+len(file) == len(text) { // the same path, as it was written
-			dir, file = text[:len(dir)], text[len(dir):]
-		}
-		ext := path.Ext(file)
-		var out string
-		if !has("p") && !has("d") && !has("n") && !has("x") {
-			out = text
-		}
-		if levels := strings.Count(options, "d"); has("p") {
-			out += dir
-		} else if levels > 0 {
-			parts := strings.Split(strings.TrimRight(dir, `/\`), "/")
-			if dir != "" {
-				out += strings.Join(parts[max(0, len(parts)-levels):], "/") + "/"
-			}
-		}
-		if has("b") && !has("n") && !has("x") {
-			out = strings.TrimRight(out, `/\`)
-		}
-		if has("n") {
-			out += strings.TrimSuffix(file, ext)
-		}
-		if has("x") {
-			if has("b") && !has("n") {
-				ext = strings.TrimPrefix(ext, ".")
-			}
-			out += ext
-		}
-		switch {
-		case has("w"):
-			out = strings.ReplaceAll(out, "/", `\`)
-		case has("u"):
-			out = strings.ReplaceAll(out, `\`, "/")
-		}
-		switch {
-		case has("q") && has("a"):
-			out = "'" + out + "'"
-		case has("q"):
-			out = `"` + out + `"`
-		}
-		return out, nil
-	}
-}
-
-// isDefined reports whether the argument names a macro or carries a value itself.
-func (x *expander) isDefined(arg string) bool {
-	arg = strings.TrimSpace(arg)
-	if !isMacroName(arg) {
-		return true
-	}
-	_, ok, err := x.lookup(arg)
-	return ok || err != nil
-}
-
-// refersTo reports whether a function's arguments begin with the macro name.
-func refersTo(body, name string) bool {
-	first, _, _ := cutTop(body, ',')
-	first, _, _ = strings.Cut(first, ":")
-	return strings.EqualFold(strings.TrimSpace(first), name)
-}
-
-// splitTop splits s at the commas that are not within parentheses.
-func splitTop(s string) []string {
-	var parts []string
-	for {
-		before, after, found := cutTop(s, ',')
-		parts = append(parts, before)
-		if !found {
-			return parts
-		}
-		s = after
-	}
+	return w
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
+
+func itoa64(n int64) string { return strconv.FormatInt(n, 10) }

@@ -44,11 +44,6 @@ func Parse(name string, src []byte, opts Options) (*Description, error) {
 		return nil, problem(pos{file: name, line: max(1, s.line)},
 			"end the description with a line \"queue\", or \"queue 10\" for ten jobs", "the description has no queue statement")
 	}
-	if len(p.ifs) > 0 {
-		if err := p.d.refuse(p.ifs[0].at, "close it with a line \"endif\"", "this \"if\" has no \"endif\""); err != nil {
-			return nil, err
-		}
-	}
 	if p.d.jobs == 0 {
 		p.d.note(pos{file: name}, "the queue statements come to no job at all, so nothing is queued")
 	}
@@ -62,6 +57,8 @@ type parser struct {
 	read      int // bytes so far, with includes
 	depth     int // of includes
 	ifs       []conditional
+	forgotten pos  // the queue statement that ended the open ones, for the endif that comes after it
+	file0     int  // how many ifs were open where the file that is read was included
 	appended  bool // Options.Append has been read
 }
 
@@ -132,11 +129,11 @@ func (p *parser) file(s *source) error {
 // line carries out one statement.
 func (p *parser) line(s *source, line string, at pos) error {
 	word, rest := firstWord(line)
-	if handled, err := p.conditional(strings.ToLower(word), rest, at); handled || err != nil {
+	if handled, err := p.conditional(s, strings.ToLower(word), rest, at); handled || err != nil {
 		return err
 	}
 	live := p.live()
-	if name, value, ok := assignment(line); ok {
+	if name, value, ok := assignment(line); ok && !strings.EqualFold(name, "queue") {
 		if !s.joined { // else columns would say nothing
 			at.col = s.indent + len(line) - len(value) + 1
 		}
@@ -168,6 +165,10 @@ func (p *parser) line(s *source, line string, at pos) error {
 		return p.include(rest, at)
 	case "use":
 		if !live {
+			return nil
+		}
+		if group, _, _ := strings.Cut(rest, ":"); strings.EqualFold(strings.TrimSpace(group), "strict") {
+			p.d.note(at, "use strict changes nothing: what it warns of is always reported")
 			return nil
 		}
 		return problem(at, "write the commands of the template into the description", "use: submit templates are %w", ErrUnsupported)
@@ -205,10 +206,13 @@ func assignment(line string) (name, value string, ok bool) {
 	if !ok {
 		return "", "", false
 	}
-	block := strings.HasSuffix(name, "@")
-	name = strings.TrimSpace(strings.TrimSuffix(name, "@"))
+	block := strings.HasSuffix(name, " @") || strings.HasSuffix(name, "\t@")
+	if block {
+		name = strings.TrimSuffix(name, "@")
+	}
+	name = strings.TrimSpace(name)
 	bare := strings.TrimPrefix(name, "+")
-	if bare == "" {
+	if bare == "" || bare[0] == '$' || block && bare != name {
 		return "", "", false
 	}
 	for i := 0; i < len(bare); i++ {
@@ -241,7 +245,7 @@ func (p *parser) define(name, value string, at pos) error {
 	if attr, ok := strings.CutPrefix(name, "+"); ok {
 		name = "MY." + attr
 	}
-	if !isMacroName(name) || isDigit(name[0]) || strings.EqualFold(name, "MY.") {
+	if !isMacroName(name) || strings.EqualFold(name, "MY.") {
 		return problem(at, "", "%q is not a name", name)
 	}
 	if value, err = p.d.selfExpand(name, value, p.statement, at); err != nil {
@@ -287,50 +291,110 @@ func (p *parser) include(rest string, at pos) error {
 		return problem(at, "", "files that include each other, more than %d deep", maxInclude)
 	}
 	defer func() { p.depth-- }()
-	optional, command := false, false
-	for _, word := range strings.Fields(strings.ToLower(kind)) {
-		switch word {
-		case "ifexist", "ifexists":
-			optional = true
-		case "command":
-			command = true
-		case "into":
-			return problem(at, "run the command before submitting and include the file", "\"include command into\" is %w", ErrUnsupported)
-		default:
-			return problem(at, "", "include %s: only ifexist and command may stand before the \":\"", word)
-		}
+	in, err := includes(kind, at)
+	if err != nil {
+		return err
 	}
 	if line, isCommand := strings.CutSuffix(name, "|"); isCommand {
-		name, command = strings.TrimSpace(line), true
+		name, in.command = strings.TrimSpace(line), true
 	}
-	var text []byte
-	if command {
-		text, err = p.d.run(name, at)
-	} else {
-		if optional && p.d.opts.Stat != nil {
-			if _, err := p.d.opts.Stat(p.d.path(name)); err != nil {
-				return nil
-			}
-		}
-		text, err = p.d.readFile(name, at)
-	}
-	if err != nil {
+	text, err := p.included(in, name, at)
+	if text == nil || err != nil {
 		return err
 	}
 	s, err := newSource(name, text)
 	if err != nil {
 		return err
 	}
-	return p.file(s)
+	outer := p.file0
+	p.file0 = len(p.ifs)
+	if err := p.file(s); err != nil {
+		return err
+	}
+	if len(p.ifs) > p.file0 {
+		return problem(p.ifs[p.file0].at, "close it with a line \"endif\" in the same file", "this \"if\" has no \"endif\"")
+	}
+	p.file0 = outer
+	return nil
+}
+
+// inclusion is what stands between "include" and the colon.
+type inclusion struct {
+	optional bool
+	command  bool
+	into     string // file that keeps what the command wrote
+}
+
+func includes(kind string, at pos) (in inclusion, err error) {
+	words := strings.Fields(kind)
+	for i := 0; i < len(words); i++ {
+		switch strings.ToLower(words[i]) {
+		case "ifexist", "ifexists":
+			in.optional = true
+		case "command", "output":
+			in.command = true
+		case "into":
+			if i++; i == len(words) || !in.command {
+				return in, problem(at, "write \"include command into FILE : COMMAND\"", "include: a file's name must follow the word into")
+			}
+			in.into = words[i]
+		default:
+			return in, problem(at, "", "include %s: only ifexist, command and into FILE may stand before the \":\"", clip(words[i]))
+		}
+	}
+	return in, nil
+}
+
+// included reads what is to be included. It is nil if there is nothing and need not be.
+func (p *parser) included(in inclusion, name string, at pos) ([]byte, error) {
+	exists := func(name string) bool {
+		if p.d.opts.Stat == nil {
+			return false
+		}
+		_, err := p.d.opts.Stat(p.d.path(name))
+		return err == nil
+	}
+	switch {
+	case in.command && in.into != "" && exists(in.into):
+		return p.d.readFile(in.into, at)
+	case in.command:
+		text, err := p.d.run(name, at)
+		if err != nil || in.into == "" {
+			return text, err
+		}
+		if p.d.opts.WriteFile == nil {
+			p.d.note(at, fmt.Sprintf("what the command writes is not kept in %s, so it runs each time", in.into))
+			return text, nil
+		}
+		if err := p.d.opts.WriteFile(p.d.path(in.into), text); err != nil {
+			return nil, problem(at, "", "keep what the command wrote in %s: %w", in.into, cause(err))
+		}
+		return text, nil
+	case in.optional && p.d.opts.Stat != nil && !exists(name):
+		return nil, nil
+	case p.isDir(name):
+		return nil, p.d.refuse(at, "", "%s is a directory", name)
+	}
+	return p.d.readFile(name, at)
+}
+
+func (p *parser) isDir(name string) bool {
+	if p.d.opts.Stat == nil {
+		return false
+	}
+	info, err := p.d.opts.Stat(p.d.path(name))
+	return err == nil && info.IsDir()
 }
 
 // expander returns one for what is decided while the file is read, when only the number of the next
 // job is known.
 func (p *parser) expander(at pos) *expander {
-	return &expander{d: p.d, statement: p.statement, at: at, live: func(name string) (string, bool) {
+	return &expander{d: p.d, statement: p.statement, at: at, builtin: func(name string) (string, bool) {
 		switch strings.ToLower(name) {
 		case "process", "procid":
 			return itoa(p.d.jobs), true
+		case "step", "itemindex", "row":
+			return "0", true
 		}
 		return "", false
 	}}
@@ -359,13 +423,27 @@ func (d *Description) readFile(name string, at pos) ([]byte, error) {
 }
 
 func (d *Description) run(line string, at pos) ([]byte, error) {
+	if line == "" {
+		return nil, problem(at, "", "there is no command before the |")
+	}
 	if d.opts.Command == nil {
 		return nil, problem(at, "allow it with --allow-commands, or run the command yourself and name the file it wrote",
 			"the description runs a command, %q, which must be allowed", clip(line))
 	}
 	out, err := d.opts.Command(line)
 	if err != nil {
-		return nil, problem(at, "", "the command %q: %w", clip(line), err)
+		// HTCondor takes what it wrote, unless there is no such command.
+		const noCommand = 127 // the shell's exit code then
+		var exit interface{ ExitCode() int }
+		if !errors.As(err, &exit) || exit.ExitCode() == noCommand {
+			return nil, problem(at, "", "the command %q: %w", clip(line), err)
+		}
+		if err := d.refuse(at, "", "the command %q: %w", clip(line), err); err != nil {
+			return nil, err
+		}
+		if out == nil {
+			out = []byte{}
+		}
 	}
 	if len(out) > MaxFileSize {
 		return nil, problem(at, "", "the command %q wrote %d bytes; at most %d are read", clip(line), len(out), MaxFileSize)

@@ -3,6 +3,7 @@ package submitfile
 import (
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 
 	"skua/policy/classad"
@@ -49,7 +50,7 @@ func buildExit(p *proc) error {
 		}
 		return nil
 	}
-	const defaultRetries = 10
+	const defaultRetries = 2
 	n := int64(defaultRetries)
 	if retries.set() {
 		if n, err = retries.integer(); err != nil {
@@ -62,10 +63,13 @@ func buildExit(p *proc) error {
 		expr = "NumJobCompletions > JobMaxRetries || ExitCode =?= JobSuccessExitCode"
 	}
 	if until.set() {
-		if code, err := until.integer(); err == nil {
-			expr += fmt.Sprintf(" || ExitCode =?= %d", code)
-		} else if _, err := classad.ParseOldExpr(until.text); err != nil {
+		e, err := classad.ParseOldExpr(until.text)
+		if err != nil {
 			return exprError("retry_until", until, err)
+		}
+		code, isCode := integerOf(e.Eval(classad.NewAd(), nil))
+		if refs := e.ReferencesIn(classad.NewAd()); isCode && len(refs.Target)+len(refs.My) == 0 {
+			expr += fmt.Sprintf(" || ExitCode =?= %d", code)
 		} else {
 			expr += " || " + operand(until.text)
 		}
@@ -109,9 +113,12 @@ func buildAccounting(p *proc) error {
 	}
 	if nice {
 		if group.set() {
-			return problem(group.at, "leave one of them out", "accounting_group and nice_user are both set")
+			if err := p.e.d.refuse(group.at, "leave one of them out", "accounting_group and nice_user are both set"); err != nil {
+				return err
+			}
+		} else {
+			group.text = "nice-user"
 		}
-		group.text = "nice-user"
 		p.setInt("MaxJobRetirementTime", 0)
 	}
 	if !group.set() && !user.set() {
@@ -121,8 +128,14 @@ func buildAccounting(p *proc) error {
 		user.text = p.e.d.opts.User
 	}
 	for _, v := range []value{group, user} {
-		if strings.ContainsAny(v.text, " \t@\"'") || strings.HasPrefix(v.text, ".") || strings.HasSuffix(v.text, ".") {
-			return problem(v.at, "names of letters, digits, - and _, joined by dots", "%s = %s is not a name", v.name, clip(v.text))
+		const hint = "names of letters, digits, - and _, joined by dots"
+		if strings.ContainsAny(v.text, " \t") {
+			return problem(v.at, hint, "%s = %s is not a name", v.name, clip(v.text))
+		}
+		if strings.ContainsAny(v.text, "@\"'") || strings.HasPrefix(v.text, ".") || strings.HasSuffix(v.text, ".") {
+			if err := p.e.d.refuse(v.at, hint, "%s = %s is not a name", v.name, clip(v.text)); err != nil {
+				return err
+			}
 		}
 	}
 	p.setString("AcctGroupUser", user.text)
@@ -152,7 +165,7 @@ func buildLimits(p *proc) error {
 	case !v.set():
 		return nil
 	}
-	limits := strings.FieldsFunc(strings.ToLower(strings.Trim(v.text, `"`)), isSeparator)
+	limits := strings.FieldsFunc(strings.ToLower(v.text), isSeparator)
 	for _, l := range limits {
 		name, amount, hasAmount := strings.Cut(l, ":")
 		e, err := classad.ParseExpr(amount)
@@ -161,8 +174,14 @@ func buildLimits(p *proc) error {
 			f, isNumber := e.Eval(nil, nil).Real()
 			ok = isNumber && f > 0
 		}
-		if !isMacroName(name) || !ok {
-			return problem(v.at, "for example: concurrency_limits = licence, matlab:2", "%q is not a limit", l)
+		const hint = "for example: concurrency_limits = licence, matlab:2"
+		if !isMacroName(name) || isDigit(name[0]) {
+			return problem(v.at, hint, "%q is not a limit", l)
+		}
+		if !ok {
+			if err := p.e.d.refuse(v.at, hint, "%q is not a limit", l); err != nil {
+				return err
+			}
 		}
 	}
 	sort.Strings(limits)
@@ -180,13 +199,11 @@ func buildLease(p *proc) error {
 		p.setInt("JobLeaseDuration", standard)
 		return nil
 	}
-	n, err := v.integer()
-	switch {
-	case err != nil:
+	n, err := strconv.ParseInt(v.text, 10, 64)
+	if err != nil || n <= 0 { // nothing of the kind is corrected
 		return p.setExpr("JobLeaseDuration", v)
-	case n == 0:
-		return nil
-	case n < shortest:
+	}
+	if n < shortest {
 		p.note(v.at, fmt.Sprintf("job_lease_duration = %d is too short; %d seconds are used", n, shortest))
 		n = shortest
 	}
@@ -229,11 +246,13 @@ func buildDeferral(p *proc) error {
 		if !v.set() {
 			continue
 		}
-		text := strings.Trim(v.text, `"`)
-		if !validCron(text, f.low, f.high) {
-			return problem(v.at, fmt.Sprintf("numbers from %d to %d, as in 5 or 1,2 or 1-5 or */2", f.low, f.high), "%s = %s", v.name, clip(v.text))
+		if !validCron(v.text, f.low, f.high) {
+			err := p.e.d.refuse(v.at, fmt.Sprintf("numbers from %d to %d, as in 5 or 1,2 or 1-5 or */2", f.low, f.high), "%s = %s", v.name, clip(v.text))
+			if err != nil {
+				return err
+			}
 		}
-		p.setString(f.attr, text)
+		p.setString(f.attr, v.text)
 	}
 	const prep, scheduler = 300, 300 // seconds
 	for _, f := range []struct {
@@ -255,8 +274,15 @@ func buildDeferral(p *proc) error {
 			}
 			continue
 		}
-		if n, err := v.integer(); err == nil && n < 0 {
-			return problem(v.at, "", "%s = %s is negative", v.name, v.text)
+		e, err := classad.ParseOldExpr(v.text)
+		if err != nil {
+			return exprError(v.name, v, err)
+		}
+		if refs := e.ReferencesIn(classad.NewAd()); len(refs.Target)+len(refs.My) == 0 {
+			val := e.Eval(classad.NewAd(), nil)
+			if n, _ := val.Int(); val.Kind() != classad.Error && (val.Kind() != classad.Integer || n < 0) {
+				return problem(v.at, "write a number of seconds, or an expression", "%s = %s is not an integer from 0 on", v.name, clip(v.text))
+			}
 		}
 		if err := p.setExpr(f.attr, v); err != nil {
 			return err

@@ -84,7 +84,7 @@ func splitQueue(s string) queueArgs {
 			for n > 0 && isDigit(before[n-1]) {
 				n--
 			}
-			if n == 0 || !isLetter(before[n-1]) && before[n-1] != '_' {
+			if n == 0 || !isLetter(before[n-1]) {
 				break
 			}
 			cut = n
@@ -103,11 +103,11 @@ func splitQueue(s string) queueArgs {
 		word, after := firstWord(rest)
 		if n := len(word); n == len(rest) || rest[n] == ' ' || rest[n] == '\t' || rest[n] == '(' {
 			switch strings.ToLower(word) {
-			case "files", "file":
+			case "files":
 				a.kind, rest = "files", after
-			case "dirs", "dir":
+			case "dirs":
 				a.kind, rest = "dirs", after
-			case "any":
+			case "any", "all":
 				rest = after
 			}
 		}
@@ -119,8 +119,9 @@ func splitQueue(s string) queueArgs {
 	}
 	if list, ok := strings.CutPrefix(rest, "("); ok {
 		a.paren = true
-		a.list, _, ok = balanced(list)
-		if !ok {
+		var after string
+		a.list, after, ok = balanced(list)
+		if !ok || strings.TrimSpace(after) != "" { // the parenthesis that ends a list ends the line, too
 			a.list, a.open = list, true
 		}
 		a.list = strings.TrimSpace(a.list)
@@ -157,7 +158,13 @@ func (p *parser) queue(s *source, rest string, at pos) error {
 	if err != nil {
 		return err
 	}
+	if err := p.forgetIfs(at); err != nil {
+		return err
+	}
 	a := splitQueue(strings.TrimSpace(text))
+	if a.mode != "" && a.list == "" && !a.paren && a.mode != "from" {
+		return queueProblem(at, text)
+	}
 	q := &queueStatement{at: at, statement: p.statement, first: p.d.jobs}
 	if q.count, err = queueCount(a.count, at); err != nil {
 		return err
@@ -171,7 +178,7 @@ func (p *parser) queue(s *source, rest string, at pos) error {
 		if q.items, err = p.items(s, a, at); err != nil {
 			return err
 		}
-		if err := q.takeSlice(a.slice); err != nil {
+		if err := p.d.takeSlice(q, a.slice); err != nil {
 			return err
 		}
 		if err := p.d.checkItems(q); err != nil {
@@ -199,8 +206,8 @@ func queueCount(text string, at pos) (int, error) {
 		return 0, queueProblem(at, text)
 	}
 	v := e.Eval(classad.NewAd(), nil)
-	n, ok := v.Int()
-	if !ok || v.Kind() != classad.Integer || n < 0 {
+	n, ok := integerOf(v)
+	if !ok || n < 0 {
 		return 0, queueProblem(at, text)
 	}
 	if n > MaxJobs {
@@ -261,7 +268,7 @@ func (p *parser) inlineItems(s *source, a queueArgs, at pos) ([]string, error) {
 			continue
 		case strings.HasPrefix(line, ")"):
 			if rest := strings.TrimSpace(line[1:]); rest != "" && rest[0] != '#' {
-				return nil, problem(s.pos(), "", "%q after the end of the list", clip(rest))
+				return items, p.d.refuse(s.pos(), "", "%q after the end of the list", clip(rest))
 			}
 			return items, nil
 		}
@@ -287,6 +294,8 @@ func (p *parser) itemsFrom(name string, at pos) ([]string, error) {
 	var err error
 	if line, isCommand := strings.CutSuffix(name, "|"); isCommand {
 		text, err = p.d.run(strings.TrimSpace(line), at)
+	} else if p.isDir(name) {
+		err = p.d.refuse(at, "for the files in it write: matching files "+strings.TrimSuffix(name, "/")+"/*", "%s is a directory", name)
 	} else {
 		text, err = p.d.readFile(name, at)
 	}
@@ -360,13 +369,16 @@ func (d *Description) asWritten(name, pattern string) string {
 		return name
 	}
 	if rel, ok := strings.CutPrefix(name, strings.TrimSuffix(d.opts.Dir, "/")+"/"); ok {
+		if strings.HasPrefix(pattern, "./") {
+			return "./" + rel
+		}
 		return rel
 	}
 	return name
 }
 
 // takeSlice keeps the items that [start:end:step] selects, as Python does.
-func (q *queueStatement) takeSlice(text string) error {
+func (d *Description) takeSlice(q *queueStatement, text string) error {
 	n := len(q.items)
 	start, end, step := 0, n, 1
 	if text != "" {
@@ -375,13 +387,18 @@ func (q *queueStatement) takeSlice(text string) error {
 			return problem(q.at, "", "[%s] is not a slice such as [1:10] or [::2]", text)
 		}
 		for i, part := range parts {
-			part = strings.TrimSpace(part)
 			if part == "" {
 				continue
 			}
 			v, err := strconv.Atoi(part)
-			if err != nil || i == 2 && v < 1 {
+			if err != nil || i == 2 && v == 0 {
 				return problem(q.at, "", "[%s] is not a slice such as [1:10] or [::2]", text)
+			}
+			if i == 2 && v < 0 { // what HTCondor does with it is anything but the other way round
+				if err := d.refuse(q.at, "", "[%s]: a slice cannot run backwards", text); err != nil {
+					return err
+				}
+				v = 1
 			}
 			if i < 2 && v < 0 {
 				v = max(0, n+v)
@@ -395,8 +412,8 @@ func (q *queueStatement) takeSlice(text string) error {
 				step = v
 			}
 		}
-		if len(parts) == 1 { // [n] is the one item
-			end = start + 1
+		if len(parts) == 1 && text != "" {
+			d.note(q.at, fmt.Sprintf("[%s] is all items from there on; for the one item write [%d:%d]", text, start, start+1))
 		}
 	}
 	var items []string
@@ -419,7 +436,9 @@ func (d *Description) checkItems(q *queueStatement) error {
 		}
 		for _, w := range q.vars[:i] {
 			if strings.EqualFold(v, w) {
-				return problem(q.at, "", "the variable %s stands twice in the queue statement", v)
+				if err := d.refuse(q.at, "", "the variable %s stands twice in the queue statement", v); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -443,15 +462,8 @@ func (d *Description) checkItems(q *queueStatement) error {
 }
 
 // splitItem splits the text of an item into at most n values: at commas and blanks, the last value
-// being all that is left. A text with unit separators is split at those alone.
+// being all that is left.
 func splitItem(item string, n int) []string {
-	if strings.Contains(item, "\x1f") {
-		parts := strings.Split(item, "\x1f")
-		for i := range parts {
-			parts[i] = strings.TrimSpace(parts[i])
-		}
-		return parts[:min(n, len(parts))]
-	}
 	item = strings.TrimLeft(item, " \t")
 	if n == 1 {
 		return []string{item}

@@ -36,7 +36,7 @@ func buildArguments(p *proc) error {
 		if err != nil {
 			return err
 		}
-		if args == "" {
+		if args == "" && !v.blank {
 			p.setString("Arguments", "")
 		} else {
 			p.setString("Args", args)
@@ -174,6 +174,9 @@ func buildEnvironment(p *proc) error {
 		} else if v.set() && !allowed {
 			return problem(v2.at, "leave one of them out", "environment and environment2 are both set")
 		}
+		if !strings.HasPrefix(v2.text, `"`) {
+			return problem(v2.at, "", "environment2 = %s must stand in double quotes", clip(v2.text))
+		}
 		v = v2
 	}
 	env := map[string]string{}
@@ -182,8 +185,14 @@ func buildEnvironment(p *proc) error {
 			return err
 		}
 	}
+	own := len(env)
 	if err := p.inherit(env); err != nil {
 		return err
+	}
+	if v.name == "env" && own == len(env) && !strings.HasPrefix(v.text, `"`) { // under its old name it stays old
+		p.setString("Env", v.text)
+		p.setString("EnvDelim", ";")
+		return nil
 	}
 	words := make([]string, 0, len(env))
 	for name, val := range env {
@@ -221,18 +230,23 @@ func (p *proc) readEnvironment(v value, env map[string]string) error {
 
 // inherit adds what getenv asks for from the submitter's environment, without overriding.
 func (p *proc) inherit(env map[string]string) error {
-	v, err := p.get("getenv", "get_environment")
+	v, err := p.get("getenv", "get_env", "get_environment")
 	if err != nil || !v.set() {
 		return err
 	}
 	var want, unwanted []string
-	if all, ok := parseBool(v.text); ok {
-		if !all {
-			return nil
-		}
+	switch strings.ToLower(v.text) {
+	case "false", "0":
+		return nil
+	case "true", "1":
 		want = []string{"*"}
-	} else {
-		for _, w := range strings.FieldsFunc(strings.Trim(v.text, `"`), isSeparator) {
+	default:
+		if strings.HasPrefix(v.text, `"`) {
+			if err := p.e.d.refuse(v.at, "leave the quotes out", "getenv = %s names no variable", clip(v.text)); err != nil {
+				return err
+			}
+		}
+		for _, w := range strings.FieldsFunc(v.text, isSeparator) {
 			if not, ok := strings.CutPrefix(w, "!"); ok {
 				unwanted = append(unwanted, not)
 			} else {

@@ -24,11 +24,11 @@ func parseSize(text string, unit float64) (int64, bool) {
 	suffix := strings.ToUpper(strings.TrimSpace(text[n:]))
 	scale := unit
 	if suffix != "" {
-		i := strings.Index("BKMGTP", suffix[:1])
-		if rest := suffix[1:]; i < 0 || rest != "" && (rest != "B" && rest != "IB" || i == 0) {
+		i := strings.Index("KMGT", suffix[:1])
+		if rest := suffix[1:]; i < 0 || rest != "" && rest != "B" {
 			return 0, false
 		}
-		scale = math.Pow(1024, float64(i))
+		scale = math.Pow(1024, float64(i+1))
 	}
 	if f = math.Ceil(f * scale / unit); f > math.MaxInt64/2 {
 		return 0, false
@@ -48,6 +48,9 @@ func (r request) atMost(limit float64) bool {
 		return true
 	}
 	text := r.expr.OldString()
+	if b, ok := parseBool(text); ok && len(text) > 1 {
+		return b && limit >= 1 || !b && limit >= 0
+	}
 	f, err := strconv.ParseFloat(text, 64)
 	return err == nil && f <= limit
 }
@@ -79,7 +82,7 @@ func (p *proc) request(what, standard string, unit float64) (r request, err erro
 	}
 	if v := r.expr.Eval(classad.NewAd(), nil); v.Kind() == classad.Integer || v.Kind() == classad.Real {
 		if f, ok := v.Real(); ok && f < 0 {
-			return r, problem(r.at, "", "%s = %s is negative", r.name, clip(r.text))
+			return r, p.e.d.refuse(r.at, "", "%s = %s is negative", r.name, clip(r.text))
 		}
 	}
 	return r, nil
@@ -107,24 +110,7 @@ func buildRequests(p *proc) error {
 			p.checkRequest(req)
 		}
 	}
-	gpus, err := p.request("gpus", "", 0)
-	if err != nil {
-		return err
-	}
-	require, err := p.requireGPUs()
-	if err != nil {
-		return err
-	}
-	if gpus.expr != nil && !gpus.atMost(0) {
-		if err := p.e.d.refuse(gpus.at, "", "request_gpus: GPUs are %w", ErrUnsupported); err != nil {
-			return err
-		}
-		p.setExprValue("RequestGPUs", gpus.expr)
-		if require.set() {
-			return p.setExpr("RequireGPUs", require)
-		}
-	}
-	return nil
+	return p.buildGPUs()
 }
 
 // checkRequest notes a request that is only a word, which people write for a size and which HTCondor
@@ -142,43 +128,14 @@ func (p *proc) checkRequest(r request) {
 	}
 }
 
-// requireGPUs is what the job wants of a GPU's properties.
-func (p *proc) requireGPUs() (value, error) {
-	v, err := p.get("require_gpus", "requiregpus")
-	if err != nil {
-		return v, err
-	}
-	for _, c := range []struct{ command, clause string }{
-		{"gpus_minimum_capability", "Capability >= %s"},
-		{"gpus_maximum_capability", "Capability <= %s"},
-		{"gpus_minimum_memory", "GlobalMemoryMb >= %s"},
-		{"gpus_minimum_runtime", "MaxSupportedVersion >= %s"},
-	} {
-		bound, err := p.get(c.command)
-		if err != nil {
-			return v, err
-		}
-		if !bound.set() {
-			continue
-		}
-		text := bound.text
-		if n, ok := parseSize(text, 1<<20); ok && c.command == "gpus_minimum_memory" {
-			text = strconv.FormatInt(n, 10)
-		}
-		clause := fmt.Sprintf(c.clause, text)
-		if v.set() {
-			v.text = "(" + v.text + ") && "
-		}
-		v.text += clause
-		v.at, v.name = bound.at, bound.name
-	}
-	return v, nil
-}
-
 // isOwnResource recognises request_NAME for a resource that HTCondor does not know itself.
 func isOwnResource(name string) bool {
 	rest, ok := strings.CutPrefix(strings.ToLower(name), "request_")
-	return ok && rest != "" && rest != "cpus" && rest != "memory" && rest != "disk" && rest != "gpus"
+	switch rest {
+	case "", "cpus", "memory", "disk", "gpus", "cpu", "gpu": // the last two are slips, and reported
+		return false
+	}
+	return ok
 }
 
 // resourceAttribute sets what a request_NAME asks for.
@@ -215,7 +172,9 @@ func buildRequirements(p *proc) error {
 		}
 		clauses = append(clauses, "("+r.text+")")
 	}
-	for _, part := range []func(value, map[string]bool) ([]string, error){p.platformClauses, p.requestClauses, p.fileClauses, p.deferralClauses} {
+	for _, part := range []func(value, map[string]bool) ([]string, error){
+		p.platformClauses, p.requestClauses, p.toolClauses, p.fileClauses, p.deferralClauses, p.cudaClauses,
+	} {
 		more, err := part(r, mentioned)
 		if err != nil {
 			return err
@@ -242,12 +201,11 @@ func (p *proc) platformClauses(_ value, mentioned map[string]bool) ([]string, er
 	case "docker":
 		return append(clauses, "TARGET.HasDocker"), nil
 	case "container":
-		image, err := p.get("container_image", "docker_image")
+		c, err := p.container()
 		if err != nil {
 			return nil, err
 		}
-		want, _ := containerImage(strings.Trim(image.text, `"`))
-		has := map[string]string{"WantDockerImage": "TARGET.HasDockerURL", "WantSIF": "TARGET.HasSIF", "WantSandboxImage": "TARGET.HasSandboxImage"}[want]
+		has := map[string]string{"WantDockerImage": "TARGET.HasDockerURL", "WantSIF": "TARGET.HasSIF", "WantSandboxImage": "TARGET.HasSandboxImage"}[c.want]
 		return append(clauses, "TARGET.HasContainer", has), nil
 	}
 	for _, name := range []string{"opsys", "opsysandver", "opsyslongname", "opsysshortname", "opsysname", "opsyslegacy"} {
@@ -264,7 +222,10 @@ func (p *proc) requestClauses(r value, mentioned map[string]bool) ([]string, err
 	if err != nil {
 		return nil, err
 	}
-	if !disk.atMost(0) {
+	switch {
+	case strings.EqualFold(disk.text, "undefined"):
+		clauses = append(clauses, "(TARGET.Disk >= DiskUsage)")
+	case !disk.atMost(0):
 		clauses = append(clauses, "(TARGET.Disk >= RequestDisk)")
 	}
 	memory, err := p.requestMemory()
@@ -312,7 +273,7 @@ func (p *proc) requestClauses(r value, mentioned map[string]bool) ([]string, err
 		name := m.name[len("request_"):]
 		n, errNumber := strconv.ParseFloat(v.text, 64)
 		switch {
-		case !v.set() || errNumber == nil && n <= 0:
+		case !v.set() || errNumber == nil && n <= 0 || mentioned[strings.ToLower(name)]:
 		case strings.HasPrefix(v.text, `"`):
 			clauses = append(clauses, fmt.Sprintf("regexp(Request%s, TARGET.%s)", name, name))
 		default:
@@ -320,6 +281,15 @@ func (p *proc) requestClauses(r value, mentioned map[string]bool) ([]string, err
 		}
 	}
 	return clauses, nil
+}
+
+// toolClauses require what some commands ask of a machine that runs HTCondor.
+func (p *proc) toolClauses(value, map[string]bool) ([]string, error) {
+	encrypted, _, err := p.boolOf(false, "encrypt_execute_directory", "encryptexecutedirectory")
+	if encrypted {
+		return []string{"TARGET.HasEncryptExecuteDirectory"}, err
+	}
+	return nil, err
 }
 
 // fileClauses require a machine that shares the files or can be sent them.
@@ -373,16 +343,21 @@ func (p *proc) canTransfer(t transfers, mentioned map[string]bool) (string, erro
 			can += fmt.Sprintf(" && stringListIMember(%q,TARGET.HasFileTransferPluginMethods)", m)
 		}
 	}
-	// Both came with HTCondor 8.9.7, whose own words these are.
-	paths, err := p.get("preserve_relative_paths", "preserverelativepaths")
+	if plugins, err := p.get("transfer_plugins", "transferplugins"); err != nil {
+		return "", err
+	} else if plugins.set() {
+		can = "TARGET.HasJobTransferPlugins"
+	}
+	// All three came with HTCondor 8.9.7, whose own words these are.
+	paths, _, err := p.boolOf(false, "preserve_relative_paths", "preserverelativepaths")
 	if err != nil {
 		return "", err
 	}
-	code, err := p.get("checkpoint_exit_code", "successcheckpointexitcode")
+	checkpoint, err := p.get("transfer_checkpoint_files", "transfercheckpoint")
 	if err != nil {
 		return "", err
 	}
-	if keep, _ := parseBool(paths.text); keep || code.set() {
+	if paths || checkpoint.set() || t.when == "ON_SUCCESS" {
 		can += ` && versioncmp(split(TARGET.CondorVersion)[1],"8.9.7") >= 0`
 	}
 	return "(" + can + ")", nil

@@ -1,11 +1,18 @@
 package submitfile
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // buildSimple sets the attributes of the commands that stand alone.
 func buildSimple(p *proc) error {
 	for _, s := range simple {
-		v, err := p.get(s.command, s.attr)
+		names := []string{s.command, s.attr}
+		if s.command == "max_idle" {
+			names = append(names, "materialize_max_idle")
+		}
+		v, err := p.get(names...)
 		if err != nil {
 			return err
 		}
@@ -22,21 +29,41 @@ func buildSimple(p *proc) error {
 func (p *proc) setSimple(attr string, f form, v value) error {
 	switch f {
 	case asString:
+		p.setString(attr, v.text)
+	case asText:
 		p.setString(attr, unquote(v.text))
-	case asInt:
+	case asPath:
+		name, err := p.inIwd(v.text)
+		p.setString(attr, name)
+		return err
+	case asInt, asCount:
 		n, err := v.integer()
 		if err != nil {
 			return err
 		}
+		if f == asCount && n < 0 {
+			return problem(v.at, "", "%s = %s is negative", v.name, clip(v.text))
+		}
 		p.setInt(attr, n)
-	case asBool:
-		if b, ok := parseBool(v.text); ok {
-			p.setBool(attr, b)
+	case asSeconds:
+		return p.setSeconds(attr, v)
+	case asLimit:
+		if _, err := v.integer(); err != nil {
+			return err
+		}
+		return p.setExpr(attr, v)
+	case asMegabytes:
+		if n, ok := parseSize(v.text, 1<<20); ok {
+			p.setInt(attr, n)
 			return nil
 		}
 		return p.setExpr(attr, v)
+	case asBool:
+		b, err := v.boolean()
+		p.setBool(attr, b)
+		return err
 	case asList:
-		p.setString(attr, strings.Join(strings.FieldsFunc(unquote(v.text), isSeparator), ","))
+		p.setString(attr, strings.Join(strings.FieldsFunc(v.text, isSeparator), ","))
 	case asSignal:
 		name, err := signalName(v)
 		if err != nil {
@@ -46,6 +73,24 @@ func (p *proc) setSimple(attr string, f form, v value) error {
 	default:
 		return p.setExpr(attr, v)
 	}
+	return nil
+}
+
+// setSeconds sets an attribute to the number that a value begins with, which is all that HTCondor
+// looks at.
+func (p *proc) setSeconds(attr string, v value) error {
+	text := strings.TrimSpace(v.text)
+	n := 0
+	for n < len(text) && (isDigit(text[n]) || n == 0 && text[0] == '-') {
+		n++
+	}
+	seconds, err := strconv.ParseInt(text[:n], 10, 64)
+	if err != nil || n < len(text) {
+		if err := p.e.d.refuse(v.at, "write a number of seconds", "%s = %s is not a number", v.name, clip(v.text)); err != nil {
+			return err
+		}
+	}
+	p.setInt(attr, seconds)
 	return nil
 }
 
@@ -66,13 +111,13 @@ var signals = []string{
 }
 
 func signalName(v value) (string, error) {
-	name := strings.ToUpper(strings.Trim(v.text, `"`))
+	name := strings.ToUpper(v.text)
 	for n, s := range signals {
-		if s != "" && (name == s || name == itoa(n) || "SIG"+name == s) {
+		if s != "" && (name == s || name == itoa(n)) {
 			return s, nil
 		}
 	}
-	return "", problem(v.at, "for example SIGTERM, or 15", "%s = %s is not a signal", v.name, clip(v.text))
+	return "", problem(v.at, "write its name, such as SIGTERM, or its number", "%s = %s is not a signal", v.name, clip(v.text))
 }
 
 // forcedAttribute sets what +Name or MY.Name says, which wins over every command.

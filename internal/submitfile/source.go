@@ -87,10 +87,12 @@ func (s *source) continued(line string) (string, error) {
 	return strings.TrimSpace(b.String()), nil
 }
 
-// block returns the lines up to one that is "@tag", joined with newlines.
+// block returns the lines up to one that is "@tag", joined with newlines. Comments and empty lines
+// are left out, and a backslash continues a line, as everywhere else.
 func (s *source) block(tag string) (string, error) {
 	at := s.pos()
 	var lines []string
+	size := 0
 	for {
 		line, ok := s.physical()
 		if !ok {
@@ -98,6 +100,16 @@ func (s *source) block(tag string) (string, error) {
 		}
 		if line == "@"+tag {
 			return strings.Join(lines, "\n"), nil
+		}
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		line, err := s.continued(line)
+		if err != nil {
+			return "", err
+		}
+		if size += len(line) + 1; size > maxLine {
+			return "", problem(at, "", "the text has more than %d bytes", maxLine)
 		}
 		lines = append(lines, line)
 	}

@@ -40,26 +40,30 @@ const (
 // Options are the surroundings that a description is read in. The zero value reads no other file,
 // knows no environment and checks nothing.
 type Options struct {
-	Dir      string            // absolute working directory, against which relative names are resolved
-	Args     map[string]string // name=value pairs from the command line; they stand before the first line
-	Append   []string          // lines that stand before the first queue statement; they win over the file's
-	Queue    string            // a queue statement without the word, for a description that has none
-	Environ  []string          // NAME=value pairs for $ENV() and getenv, as from os.Environ
-	User     string            // the submitting user: Owner, and accounting_group without a user
-	Arch     string            // Arch of this machine in HTCondor's words; empty means X86_64
-	OpSys    string            // OpSys of this machine; empty means LINUX
-	FSDomain string            // FileSystemDomain of this machine; empty leaves the attribute out
-	Now      time.Time         // the time of submitting: QDate, $(SUBMIT_TIME); zero leaves them out
-	Seed     uint64            // seed of the random macros
+	Dir           string            // absolute working directory, against which relative names are resolved
+	Args          map[string]string // name=value pairs from the command line; they stand before the first line
+	Append        []string          // lines that stand before the first queue statement; they win over the file's
+	Queue         string            // a queue statement without the word, for a description that has none
+	Environ       []string          // NAME=value pairs for $ENV() and getenv, as from os.Environ
+	User          string            // the submitting user: Owner, and accounting_group without a user
+	Arch          string            // Arch of this machine in HTCondor's words; empty means X86_64
+	OpSys         string            // OpSys of this machine; empty means LINUX
+	OpSysVer      string            // $(OPSYSVER), such as 1300; empty leaves it undefined, as the two below
+	OpSysMajorVer string            // $(OPSYSMAJORVER), such as 13
+	OpSysAndVer   string            // $(OPSYSANDVER), such as Debian13
+	FSDomain      string            // FileSystemDomain of this machine; empty leaves the attribute out
+	Now           time.Time         // the time of submitting: QDate, $(SUBMIT_TIME); zero leaves them out
+	Seed          uint64            // seed of the random macros
 
 	// DryRun describes what would be submitted without refusing what only matters when jobs really
 	// run: missing inputs and features that Skua lacks become notes.
 	DryRun bool
 
-	ReadFile func(name string) ([]byte, error)          // include and queue from; nil refuses both
-	Stat     func(name string) (fs.FileInfo, error)     // nil checks no file and measures none
-	Glob     func(pattern string) ([]string, error)     // queue matching; nil refuses it
-	Command  func(line string) (output []byte, _ error) // runs a shell command; nil refuses them
+	ReadFile  func(name string) ([]byte, error)          // include and queue from; nil refuses both
+	Stat      func(name string) (fs.FileInfo, error)     // nil checks no file and measures none
+	Glob      func(pattern string) ([]string, error)     // queue matching; nil refuses it
+	WriteFile func(name string, data []byte) error       // include command into; nil keeps nothing
+	Command   func(line string) (output []byte, _ error) // runs a shell command; nil refuses them
 }
 
 // Description is a job description that has been read. It is not for concurrent use.
@@ -71,6 +75,8 @@ type Description struct {
 	queues []*queueStatement
 	jobs   int
 	notes  []string
+
+	numberless bool // while the ads of a cluster without a number are made
 }
 
 // Submission is what a description queues.
@@ -86,6 +92,14 @@ type Proc struct {
 	Ad     *classad.Ad // what only this job has; chained to the cluster's ad
 	Inputs []string    // files to send, as named in the description: executable, stdin, inputs; no URLs
 }
+
+// Unnumbered is given to [Description.Expand] for a cluster whose number is not known yet. Attributes
+// that depend on it are then expressions over ClusterId, which has its value once the job is queued.
+const Unnumbered = 0
+
+// standIn is the number that stands for the real one while such ads are made. It does not occur by
+// itself.
+const standIn = "1983672405"
 
 // Jobs is the number of jobs that the description queues.
 func (d *Description) Jobs() int { return d.jobs }

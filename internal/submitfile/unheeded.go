@@ -14,43 +14,24 @@ var unheeded = []struct {
 	means   string // the value that asks for what happens anyway; empty when none does
 	instead string
 }{
-	{"max_retries", "JobMaxRetries", "0", "the job runs once"},
-	{"retry_until", "", "", "the job runs once"},
-	{"on_exit_remove", "OnExitRemove", "true", "a job that has ended has completed"},
-	{"on_exit_hold", "OnExitHold", "false", "a job that has ended has completed"},
-	{"periodic_hold", "PeriodicHold", "false", "only you hold the job"},
-	{"periodic_release", "PeriodicRelease", "false", "only you release the job"},
-	{"periodic_remove", "PeriodicRemove", "false", "only you remove the job"},
-	{"periodic_vacate", "PeriodicVacate", "false", "the job stays on its machine"},
 	{"leave_in_queue", "LeaveJobInQueue", "false", "jobs that have ended are in skua history"},
-	{"allowed_job_duration", "AllowedJobDuration", "", "the job may take as long as it needs"},
-	{"allowed_execute_duration", "AllowedExecuteDuration", "", "the job may take as long as it needs"},
 	{"max_job_retirement_time", "MaxJobRetirementTime", "0", "machines grant no time beyond their policy's"},
 	{"nice_user", "", "false", "the job counts as any other of yours"},
 	{"accounting_group", "", "", "the job counts as any other of yours"},
 	{"accounting_group_user", "", "", "the job counts as yours"},
-	{"concurrency_limits", "ConcurrencyLimits", "", "any number of these jobs may run at a time"},
-	{"concurrency_limits_expr", "", "", "any number of these jobs may run at a time"},
-	{"max_materialize", "JobMaterializeLimit", "", "all jobs are in the queue at once"},
-	{"max_idle", "JobMaterializeMaxIdle", "", "all jobs are in the queue at once"},
 	{"next_job_start_delay", "NextJobStartDelay", "0", "jobs start as soon as there is a machine for them"},
 	{"keep_claim_idle", "KeepClaimIdle", "0", "a machine takes another job as soon as this one has left"},
-	{"notification", "JobNotification", "never", "no mail is sent; skua wait tells when jobs have ended"},
 	{"stream_input", "StreamIn", "false", "the file is sent whole before the job starts"},
 	{"stream_output", "StreamOut", "false", "the file arrives when the job has ended; skua tail shows it before"},
 	{"stream_error", "StreamErr", "false", "the file arrives when the job has ended; skua tail shows it before"},
 	{"output_destination", "OutputDestination", "", "outputs come to where you submit"},
 	{"checkpoint_destination", "CheckpointDestination", "", "checkpoints are kept by the matchmaker"},
-	{"noop_job", "IsNoopJob", "false", "the job really runs"},
 	{"skip_if_dataflow", "SkipIfDataflow", "false", "the job runs even if its outputs are newer than its inputs"},
-	{"retry_request_memory", "RetryRequestMemory", "", "the job asks for the same memory each time"},
-	{"retry_request_memory_increase", "RetryRequestMemoryIncrease", "", "the job asks for the same memory each time"},
 	{"log_xml", "UserLogUseXML", "false", "the log is written as text"},
-	{"manifest", "WantJobManifest", "false", "no manifest is written"},
+	{"manifest", "ManifestDesired", "false", "no manifest is written"},
 	{"job_machine_attrs", "JobMachineAttrs", "", "the machine's attributes do not go into the job's ad"},
 	{"job_ad_information_attrs", "JobAdInformationAttrs", "", "the log has no such entries"},
-	{"ulog_execute_attrs", "ULogExecuteEventAttrs", "", "the log has no such entries"},
-	{"submit_event_user_notes", "SubmitEventUserNotes", "", "the log has no such lines; it has submit_event_notes"},
+	{"ulog_execute_attrs", "UserLogExecuteEventAttrs", "", "the log has no such entries"},
 }
 
 // unanswered are the commands that add to Requirements what no machine has yet.
@@ -61,8 +42,8 @@ var unanswered = []struct{ command, attr string }{
 	{"dont_encrypt_output_files", "DontEncryptOutputFiles"},
 }
 
-// buildNothing says which commands have no effect, or none that anybody wants. It sets no attribute, so that once is enough for
-// all jobs of a queue statement.
+// buildNothing says which commands have no effect, or none that anybody wants. It sets no attribute,
+// so that once is enough for all jobs of a queue statement.
 func buildNothing(p *proc) error {
 	for _, u := range unheeded {
 		names := []string{u.command}

@@ -17,13 +17,12 @@ func TestUnheeded(t *testing.T) {
 		want []string
 	}{
 		{head + "queue", nil},
-		{head + "max_retries = 3\nqueue 5", []string{"job.sub:2: max_retries has no effect yet: the job runs once"}},
-		{head + "periodic_remove = (JobStatus == 2)\nqueue", []string{"job.sub:2: periodic_remove has no effect yet: only you remove the job"}},
-		{head + "+OnExitHold = (ExitCode =!= 0)\nqueue", []string{"job.sub:2: +OnExitHold has no effect yet: a job that has ended has completed"}},
-		{head + "OnExitRemove = ExitCode =?= 0\nqueue", []string{"job.sub:2: OnExitRemove has no effect yet: a job that has ended has completed"}},
+		{head + "leave_in_queue = true\nqueue 5", []string{"job.sub:2: leave_in_queue has no effect yet: jobs that have ended are in skua history"}},
+		{head + "+KeepClaimIdle = 60\nqueue", []string{"job.sub:2: +KeepClaimIdle has no effect yet: a machine takes another job as soon as this one has left"}},
+		{head + "KeepClaimIdle = 60\nqueue", []string{"job.sub:2: KeepClaimIdle has no effect yet: a machine takes another job as soon as this one has left"}},
 		{head + "encrypt_input_files = a\nqueue", []string{"job.sub:2: encrypt_input_files asks for what no machine can do yet: the job waits for one that can"}},
 		// What happens anyway needs no note.
-		{head + "max_retries = 0\nperiodic_hold = False\non_exit_remove = TRUE\nnotification = NEVER\nnice_user = no\nqueue", nil},
+		{head + "leave_in_queue = False\nnice_user = false\nqueue", nil},
 		{head + "stream_output = false\nwhen_to_transfer_output = ON_EXIT\nshould_transfer_files = YES\nqueue", nil},
 	} {
 		if notes := mustExpand(t, tt.src, here()).Notes; !slices.Equal(notes, tt.want) {
