@@ -38,6 +38,7 @@ type police struct {
 	s       *Server
 	watched map[job.ID]bool      // jobs to look at each minute
 	due     map[job.ID]time.Time // when to look at a job because of time alone
+	view    job.View             // of jobs that do not run
 	order   dueHeap              // of due; an entry that due does not have is void
 	acted   map[job.ID]time.Time // when an expression of a job was last heeded
 }
@@ -46,11 +47,9 @@ type police struct {
 func (s *Server) enforce(ctx context.Context) error {
 	p := &police{s: s, watched: map[job.ID]bool{}, due: map[job.ID]time.Time{}, acted: map[job.ID]time.Time{}}
 	seen, more := s.cfg.Queue.Last()
-	var all []job.ID
-	for _, j := range s.cfg.Queue.Jobs("") {
-		all = append(all, j.ID)
-	}
-	p.look(ctx, slices.Values(all))
+	p.look(ctx, func(yield func(job.ID) bool) {
+		s.cfg.Queue.Walk(queue.Filter{Live: true}, func(j *job.Job) bool { return !mayHavePolicy(j.Ad) || yield(j.ID) })
+	})
 	tick := time.NewTicker(policyEach)
 	defer tick.Stop()
 	for {
@@ -92,14 +91,7 @@ func (p *police) follow(ctx context.Context, seen uint64) (uint64, <-chan struct
 		}
 		changed := map[job.ID]bool{}
 		for _, ev := range page.Events {
-			ids := ev.Body.Jobs()
-			switch b := ev.Body.(type) {
-			case *job.Submitted:
-				ids = p.concerned(b.Jobs(), b.Procs)
-			case *job.Opened:
-				ids = p.concerned(b.Jobs(), nil)
-			}
-			for _, id := range ids {
+			for _, id := range p.concerned(ev.Body) {
 				changed[id] = true
 			}
 		}
@@ -109,34 +101,57 @@ func (p *police) follow(ctx context.Context, seen uint64) (uint64, <-chan struct
 	return seen, more, nil
 }
 
-// concerned are those of a cluster's new jobs that have a policy. They are told from the first one as long
-// as they cannot differ in that, so that a hundred thousand jobs without one cost nothing.
-func (p *police) concerned(ids []job.ID, procs []*classad.Ad) []job.ID {
-	if len(ids) == 0 {
+// concerned are the jobs that an event may have given something to do for their policies. Of a cluster's
+// new jobs that is told from the first one, as long as they cannot differ in it, so that a hundred
+// thousand jobs without a policy cost nothing.
+func (p *police) concerned(b job.Body) []job.ID {
+	ids := b.Jobs()
+	var first job.ID
+	switch b := b.(type) {
+	case *job.Submitted:
+		if b.Late().Limits() {
+			return nil // they are yet to come
+		}
+		for _, ad := range b.Procs {
+			if slices.ContainsFunc(ad.Names(), isPolicy) {
+				return ids
+			}
+		}
+		first = job.ID{Cluster: b.Cluster}
+	case *job.Opened:
+		first = job.ID{Cluster: b.Cluster, Proc: b.From}
+	default:
+		return ids
+	}
+	// Its own attributes are the columns of a table, if there is one.
+	j, ok := p.s.cfg.Queue.Job(first)
+	if ok && !mayHavePolicy(j.Ad) && !slices.ContainsFunc(j.Ad.Names(), isPolicy) {
 		return nil
 	}
-	first, ok := p.s.cfg.Queue.Job(ids[0])
-	if !ok {
-		return ids
-	}
-	differ := func(ad *classad.Ad) bool { return slices.ContainsFunc(ad.Names(), policyAttribute) }
-	if differ(first.Ad) || slices.ContainsFunc(procs, differ) || p.hasPolicy(first, first.CurrentAd(), time.Now()) {
-		return ids
-	}
-	return nil
+	return ids
 }
 
-// policyAttribute says whether an attribute alone may give a job a policy.
-func policyAttribute(name string) bool {
-	name = strings.ToLower(name)
-	return strings.HasPrefix(name, "periodic") || strings.HasPrefix(name, "cron") || strings.HasPrefix(name, "allowed") ||
-		name == "timerremove" || name == strings.ToLower(attrDeferralTime) || name == strings.ToLower(attrNoop)
+// policyAttributes are those that make the matchmaker act on a job by itself.
+var policyAttributes = []string{
+	"PeriodicHold", "PeriodicRelease", "PeriodicRemove", "PeriodicVacate", "TimerRemove", "AllowedJobDuration", "AllowedExecuteDuration",
+	attrNoop, attrDeferralTime, "CronMinute", "CronHour", "CronDayOfMonth", "CronMonth", "CronDayOfWeek",
 }
 
-func (p *police) hasPolicy(j *job.Job, ad *classad.Ad, now time.Time) bool {
-	noop, _ := ad.Bool(attrNoop)
-	at, _ := cronDue(ad, now)
-	return noop || !at.IsZero() || jobpolicy.HasPeriodic(ad) || !jobpolicy.Due(ad, now, j.State).IsZero()
+func isPolicy(name string) bool {
+	return slices.ContainsFunc(policyAttributes, func(p string) bool { return strings.EqualFold(p, name) })
+}
+
+// mayHavePolicy says whether a job has an attribute of a policy that is not plainly false, as submit
+// writes those that are not wanted.
+func mayHavePolicy(ad *classad.Ad) bool {
+	for _, name := range policyAttributes {
+		if e, ok := ad.Lookup(name); ok {
+			if v, constant := e.Literal(); !constant || v.Kind() != classad.Undefined && (v.Kind() != classad.Boolean || v.IsTrue()) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // look asks the policies of jobs and does what they want.
@@ -174,13 +189,13 @@ func (p *police) commit(ctx context.Context, bodies []job.Body) {
 // ask gives the event that a job's policy wants logged, nil for none, and notes when to ask again.
 func (p *police) ask(id job.ID, now time.Time) job.Body {
 	j, ok := p.s.cfg.Queue.Job(id)
-	if !ok || j.State.Ended() {
+	if !ok || j.State.Ended() || !mayHavePolicy(j.Ad) {
 		delete(p.watched, id)
 		delete(p.due, id)
 		delete(p.acted, id)
 		return nil
 	}
-	ad := p.s.adNow(j)
+	ad := p.adNow(j)
 	if j.State == job.Idle && j.Claim == nil {
 		if noop, _ := ad.Bool(attrNoop); noop {
 			return &job.Ended{Job: id, Epoch: j.Epoch, Noop: true, Result: noopResult(ad)}
@@ -236,10 +251,14 @@ func byExpression(v jobpolicy.Verdict) bool {
 	return false
 }
 
-// adNow is a job's ad with what its run has used as last heard, which the log need not have yet.
-func (s *Server) adNow(j *job.Job) *classad.Ad {
+// adNow is a job's ad with what its run has used as last heard, which the log need not have yet. It is
+// good until the next is asked for.
+func (p *police) adNow(j *job.Job) *classad.Ad {
+	if j.Claim == nil {
+		return p.view.Of(j)
+	}
 	now := *j
-	now.Run = s.runOf(j)
+	now.Run = p.s.runOf(j)
 	return now.CurrentAd()
 }
 

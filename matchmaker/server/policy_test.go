@@ -382,3 +382,32 @@ func TestHeldJobsOutputs(t *testing.T) {
 		}
 	})
 }
+
+// Of a cluster's jobs those are looked at that may have a policy, and no others.
+func TestConcerned(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann := p.user("u1")
+		for _, tt := range []struct {
+			name, attrs string
+			own         string // of the second of three jobs
+			want        int
+		}{
+			{"none", "", "", 0},
+			{"plainly false, as submit writes them", "PeriodicHold = false; PeriodicRelease = false; PeriodicRemove = false; ", "", 0},
+			{"one for all", "PeriodicRemove = JobStatus == 5; ", "", 3},
+			{"one that another job has of its own", "", "periodicremove", 3},
+			{"a duration", "AllowedJobDuration = 100; ", "", 3},
+			{"a deferral", "DeferralTime = 1; ", "", 3},
+		} {
+			m := clusterOf(t, 3, tt.attrs)
+			if tt.own != "" {
+				m.Procs[1].SetBool(tt.own, true)
+			}
+			r := ask[wire.Submitted](p, ann.conn, wire.UserSubject("u1", wire.VerbSubmit), m)
+			police := police{s: p.server}
+			if got := police.concerned(&job.Submitted{Cluster: r.Cluster, Ad: m.Ad, Procs: m.Procs}); len(got) != tt.want {
+				t.Errorf("%s: %v", tt.name, got)
+			}
+		}
+	})
+}
