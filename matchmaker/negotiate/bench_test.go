@@ -62,6 +62,33 @@ func BenchmarkCycle(b *testing.B) {
 	}
 }
 
+// BenchmarkCycleOfTable has jobs that ask for different amounts of memory, by a column of their table.
+func BenchmarkCycleOfTable(b *testing.B) {
+	for _, known := range []bool{true, false} {
+		b.Run(fmt.Sprintf("known=%v", known), func(b *testing.B) {
+			s := Snapshot{Now: noon, Slots: pool(b, 100), Memo: new(Memo)}
+			batch := cluster(b, 1, 100_000, "")
+			base := batch.Ad
+			batch.Varies = append(batch.Varies, "RequestMemory")
+			batch.AdOf = func(proc int) *classad.Ad {
+				own := classad.NewAd()
+				own.SetParent(base)
+				own.SetInt("ProcId", int64(proc))
+				own.SetInt("RequestMemory", int64(1000+proc%50))
+				return own
+			}
+			if known {
+				batch.Table = "table"
+			}
+			s.Jobs = []Batch{batch}
+			Cycle(s)
+			for b.Loop() {
+				Cycle(s)
+			}
+		})
+	}
+}
+
 // BenchmarkCycleOfOnes has each job in a batch of its own, as those that have run before are.
 func BenchmarkCycleOfOnes(b *testing.B) {
 	const procs = 100_000

@@ -44,35 +44,20 @@ func grouped(batches []Batch, slots []Slot, memo *Memo) []*stream {
 	var all []*stream
 	for i := range batches {
 		b := &batches[i]
-		if !k.differ(b) {
-			key := k.of(b.Ad)
-			if k.untold {
-				key += strconv.Itoa(i)
+		varying := k.varying(b, k.names)
+		switch {
+		case k.untold: // to each its own
+			b.each(func(proc int) {
+				key := strconv.Itoa(i) + "." + strconv.Itoa(proc)
+				all = append(all, newStream(b, groupOf(key, b.adOf(proc)), []Range{{proc, proc + 1}}))
+			})
+		case len(varying) == 0:
+			all = append(all, newStream(b, groupOf(k.of(b.Ad, nil), b.Ad), b.Procs))
+		default:
+			for _, part := range split(b, k.columns(b, varying)) {
+				ad := b.adOf(part.procs[0].From)
+				all = append(all, newStream(b, groupOf(k.of(b.Ad, part.values), ad), part.procs))
 			}
-			all = append(all, newStream(b, groupOf(key, b.Ad), b.Procs))
-			continue
-		}
-		procs := map[*group][]Range{}
-		var order []*group
-		b.each(func(proc int, ad *classad.Ad) {
-			key := k.of(ad)
-			if k.untold {
-				key += strconv.Itoa(i) + "." + strconv.Itoa(proc)
-			}
-			g := groupOf(key, ad)
-			rs, ok := procs[g]
-			if !ok {
-				order = append(order, g)
-			}
-			if n := len(rs); n > 0 && rs[n-1].Upto == proc {
-				rs[n-1].Upto++
-			} else {
-				rs = append(rs, Range{proc, proc + 1})
-			}
-			procs[g] = rs
-		})
-		for _, g := range order {
-			all = append(all, newStream(b, g, procs[g]))
 		}
 	}
 	return all
@@ -82,26 +67,20 @@ func newStream(b *Batch, g *group, procs []Range) *stream {
 	return &stream{batch: b, group: g, procs: procs, next: procs[0].From}
 }
 
-// len is how many jobs the batch has.
-func (b *Batch) len() int {
-	n := 0
-	for _, r := range b.Procs {
-		n += r.Upto - r.From
-	}
-	return n
-}
-
-// each calls f with every job and its ad.
-func (b *Batch) each(f func(proc int, ad *classad.Ad)) {
+// each calls f with every job.
+func (b *Batch) each(f func(proc int)) {
 	for _, r := range b.Procs {
 		for proc := r.From; proc < r.Upto; proc++ {
-			ad := b.Ad
-			if b.AdOf != nil && (proc > r.From || r.From != b.Procs[0].From) {
-				ad = b.AdOf(proc)
-			}
-			f(proc, ad)
+			f(proc)
 		}
 	}
+}
+
+func (b *Batch) adOf(proc int) *classad.Ad {
+	if b.AdOf == nil || proc == b.Procs[0].From {
+		return b.Ad
+	}
+	return b.AdOf(proc)
 }
 
 // keys makes of a job's ad what is equal for jobs that look the same.
@@ -127,9 +106,14 @@ func newKeys(batches []Batch, slots []Slot, memo *Memo) *keys {
 	seen := map[*classad.Expr]bool{}
 	for fresh := slices.Collect(maps.Keys(k.set)); len(fresh) > 0; {
 		k.names = append(k.names, fresh...)
-		look := func(ad *classad.Ad) {
+		for i := range batches {
+			b := &batches[i]
+			varying := k.varying(b, fresh)
 			for _, name := range fresh {
-				e, ok := ad.Lookup(name)
+				if slices.Contains(varying, name) {
+					continue
+				}
+				e, ok := b.Ad.Lookup(name)
 				if !ok {
 					continue
 				}
@@ -138,12 +122,8 @@ func newKeys(batches []Batch, slots []Slot, memo *Memo) *keys {
 					k.add(memo.exprs.of(e, readExpr))
 				}
 			}
-		}
-		for i := range batches {
-			if b := &batches[i]; k.differ(b) {
-				b.each(func(_ int, ad *classad.Ad) { look(ad) })
-			} else {
-				look(b.Ad)
+			for _, c := range k.columns(b, varying) {
+				k.add(c.reads)
 			}
 		}
 		fresh = nil
@@ -157,27 +137,28 @@ func newKeys(batches []Batch, slots []Slot, memo *Memo) *keys {
 	return k
 }
 
-// differ reports whether jobs of the batch can differ in an attribute that matters.
-func (k *keys) differ(b *Batch) bool {
-	if b.len() == 1 || b.AdOf == nil {
-		return false
+// varying gives those of the names in which jobs of the batch can differ.
+func (k *keys) varying(b *Batch, names []string) []string {
+	if b.AdOf == nil || len(b.Procs) == 1 && b.Procs[0].From+1 == b.Procs[0].Upto {
+		return nil
 	}
-	if k.untold || k.set["procid"] {
-		return true
+	var all []string
+	for _, name := range append([]string{"procid"}, b.Varies...) {
+		if name = strings.ToLower(name); slices.Contains(names, name) {
+			all = append(all, name)
+		}
 	}
-	return slices.ContainsFunc(b.Varies, func(name string) bool { return k.set[strings.ToLower(name)] })
+	return all
 }
 
-// of gives the key of an ad.
-func (k *keys) of(ad *classad.Ad) string {
+// of gives the key of an ad; values stand for what it has for some names.
+func (k *keys) of(ad *classad.Ad, values map[string]string) string {
 	k.line.Reset()
 	for _, name := range k.names {
-		if e, ok := ad.Lookup(name); ok {
-			if v, literal := e.Literal(); literal {
-				k.line.WriteString(v.String())
-			} else {
-				k.line.WriteString(k.memo.exprs.of(e, readExpr).text)
-			}
+		if text, ok := values[name]; ok {
+			k.line.WriteString(text)
+		} else {
+			k.line.WriteString(k.memo.textOf(ad, name))
 		}
 		k.line.WriteByte(0)
 	}

@@ -1,6 +1,7 @@
 package negotiate
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -15,8 +16,9 @@ import (
 type Memo struct {
 	mu sync.Mutex // guards what follows
 
-	slots remembered[*classad.Ad]
-	exprs remembered[*classad.Expr]
+	slots   remembered[*classad.Ad, reading]
+	exprs   remembered[*classad.Expr, reading]
+	columns remembered[columnKey, *column]
 }
 
 // reading is what an expression reads, or the expressions of a slot do.
@@ -29,11 +31,11 @@ type reading struct {
 }
 
 // remembered is what was read in this cycle and in the one before. What neither asked for is forgotten.
-type remembered[K comparable] struct{ now, before map[K]reading }
+type remembered[K comparable, V any] struct{ now, before map[K]V }
 
-func (r *remembered[K]) begin() { r.before, r.now = r.now, make(map[K]reading, len(r.now)) }
+func (r *remembered[K, V]) begin() { r.before, r.now = r.now, make(map[K]V, len(r.now)) }
 
-func (r *remembered[K]) of(key K, read func(K) reading) reading {
+func (r *remembered[K, V]) of(key K, read func(K) V) V {
 	got, ok := r.now[key]
 	if ok {
 		return got
@@ -50,9 +52,28 @@ func (m *Memo) begin() {
 	m.mu.Lock()
 	m.slots.begin()
 	m.exprs.begin()
+	m.columns.begin()
 }
 
-func (m *Memo) end() { m.mu.Unlock() }
+func (m *Memo) end() {
+	maps.DeleteFunc(m.columns.now, func(key columnKey, _ *column) bool {
+		_, transient := key.table.(*Batch)
+		return transient
+	})
+	m.mu.Unlock()
+}
+
+// textOf prints an attribute; "" stands for none.
+func (m *Memo) textOf(ad *classad.Ad, name string) string {
+	e, ok := ad.Lookup(name)
+	if !ok {
+		return ""
+	}
+	if v, literal := e.Literal(); literal {
+		return v.String()
+	}
+	return m.exprs.of(e, readExpr).text
+}
 
 func readExpr(e *classad.Expr) reading {
 	r := reading{text: e.String()}

@@ -61,6 +61,9 @@ type Batch struct {
 	Varies []string
 	// AdOf gives the ad of a job. It is only called when a varying attribute matters.
 	AdOf func(proc int) *classad.Ad
+	// Table, if not nil, says where the varying attributes come from: jobs with the same proc in batches
+	// with equal Tables have the same ones in all snapshots that share a [Memo], and are then looked at once.
+	Table any
 }
 
 // Range is the procs of a cluster from From until before Upto.

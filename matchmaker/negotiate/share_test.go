@@ -347,6 +347,9 @@ func TestBatches(t *testing.T) {
 				from = upto
 			}
 			b.Ad = b.AdOf(b.Procs[0].From)
+			if r.IntN(2) == 0 {
+				b.Table = b.Cluster
+			}
 			s.Jobs = append(s.Jobs, b)
 		}
 		ones := s
@@ -414,6 +417,36 @@ func TestPristine(t *testing.T) {
 	if plan.Why(job.ID{Cluster: 1, Proc: 2}) != nil || plan.Why(job.ID{Cluster: 1, Proc: 99_999}) == nil ||
 		plan.Why(job.ID{Cluster: 1, Proc: 100_000}) != nil || plan.Why(job.ID{Cluster: 2}) != nil {
 		t.Error("the wrong jobs wait")
+	}
+}
+
+// TestTable: what is known of a table is not looked up again, whichever of its jobs still wait.
+func TestTable(t *testing.T) {
+	memo := new(Memo)
+	made := 0
+	cycle := func(from, upto int) string {
+		made = 0
+		b := many(t, 1, upto, "u", "RequestMemory = 5000")
+		b.Procs, b.Varies, b.Table = []Range{{from, upto}}, []string{"RequestMemory"}, "cluster 1"
+		base := b.Ad
+		b.AdOf = func(proc int) *classad.Ad {
+			made++
+			ad := classad.NewAd()
+			ad.SetParent(base)
+			ad.SetInt("RequestMemory", int64(100+900*(proc%3))) // of every third 1900
+			return ad
+		}
+		b.Ad = b.AdOf(from)
+		return show(Cycle(Snapshot{Now: noon, Memo: memo, Slots: freeSlots(t, 3), Jobs: []Batch{b}}))
+	}
+	if got := cycle(0, 300); got != "1.0>m000 1.1>m001 1.3>m002" || made < 300 {
+		t.Errorf("at first %s, and %d ads were made", got, made)
+	}
+	if got := cycle(2, 300); got != "1.3>m000 1.4>m001 1.6>m002" || made > 4 {
+		t.Errorf("then %s, and %d ads were made", got, made)
+	}
+	if got := cycle(299, 302); got != "1.300>m000 1.301>m001" || made > 6 {
+		t.Errorf("with new jobs %s, and %d ads were made", got, made)
 	}
 }
 
