@@ -66,7 +66,9 @@ func (t *tenant) inputsTooLarge(sum string) error {
 // times, and goes on where it was; in the end the job is held, since what its URL says is its own.
 func (t *tenant) download(ctx context.Context, root *os.Root, from string, left int64, have func(*os.Root, string) bool) (int64, error) {
 	failed := func(err error) error {
-		return &holdError{code: job.HoldTransferInput, reason: fmt.Sprintf("input %s cannot be fetched: %v", redacted(from), err)}
+		var answer *answerError
+		errors.As(err, &answer)
+		return &holdError{code: job.HoldTransferInput, subcode: answer.code(), reason: fmt.Sprintf("input %s cannot be fetched: %v", redacted(from), err)}
 	}
 	u, err := url.Parse(from)
 	if err != nil {
@@ -141,6 +143,18 @@ type finalError struct{ error }
 
 func (e *finalError) Unwrap() error { return e.error }
 
+// answerError is a server's answer that is no content.
+type answerError struct{ res *http.Response }
+
+func (e *answerError) Error() string { return "the server answered " + e.res.Status }
+
+func (e *answerError) code() int {
+	if e == nil {
+		return 0
+	}
+	return e.res.StatusCode
+}
+
 var errTooLarge = errors.New("it is too large")
 
 // attempt fetches what is missing.
@@ -175,9 +189,9 @@ func (d *download) attempt(ctx context.Context) error {
 			return &finalError{err}
 		}
 	case res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusRequestTimeout:
-		return fmt.Errorf("the server answered %s", res.Status)
+		return &answerError{res}
 	default:
-		return &finalError{fmt.Errorf("the server answered %s", res.Status)}
+		return &finalError{&answerError{res}}
 	}
 	if res.ContentLength > d.most-d.got {
 		return errTooLarge

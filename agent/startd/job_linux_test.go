@@ -298,6 +298,9 @@ func TestURLInputs(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			done := d.run("wc -c *", fmt.Sprintf("TransferInput = %q\nTransferOutput = \"\"\n%s", tt.urls, tt.attributes))
 			if tt.code != 0 {
+				if strings.Contains(tt.want, "404") && done.SubCode != http.StatusNotFound {
+					t.Errorf("the subcode is %d", done.SubCode)
+				}
 				if done.Outcome != wire.Hold || done.Code != tt.code || !strings.Contains(done.Reason, tt.want) || strings.Contains(done.Reason, "secret") {
 					t.Errorf("the report is %+v, want a hold with code %d and %q", done, tt.code, tt.want)
 				}
