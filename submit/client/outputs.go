@@ -90,6 +90,10 @@ func placesOf(ad *classad.Ad, outputs []job.File, dir string) ([]place, error) {
 			return nil, fmt.Errorf("the name %q leaves the job's directory", f.Name)
 		}
 		to, named := outputName(ad, f.Name, declared, isDeclared, remap)
+		moves, inDir := "", false
+		if !named {
+			to, moves, inDir = remappedDir(to, remap)
+		}
 		switch {
 		case to == "" && named:
 			continue // nowhere
@@ -103,8 +107,15 @@ func placesOf(ad *classad.Ad, outputs []job.File, dir string) ([]place, error) {
 		case !filepath.IsAbs(p.path):
 			p.path = filepath.Join(dir, p.path)
 		}
-		if named && !moved {
+		switch {
+		case moved:
+		case named:
 			p.base = filepath.Dir(p.path) // the user has named a directory, which is there or is a mistake
+		case inDir:
+			p.base = filepath.Dir(filepath.FromSlash(moves)) // this one is made, and what it is in is there
+			if !filepath.IsAbs(p.base) {
+				p.base = filepath.Join(dir, p.base)
+			}
 		}
 		places = append(places, p)
 	}
@@ -138,6 +149,17 @@ func outputName(ad *classad.Ad, name string, declared []string, isDeclared bool,
 		return other, true
 	}
 	return to, false
+}
+
+// remappedDir moves a file with the nearest directory around it that the description moves, and gives the
+// place of that.
+func remappedDir(name string, remap map[string]string) (to, dir string, ok bool) {
+	for d := path.Dir(name); d != "." && d != "/"; d = path.Dir(d) {
+		if dir, ok = remap[d]; ok && dir != "" {
+			return path.Join(dir, name[len(d):]), dir, true
+		}
+	}
+	return name, "", false
 }
 
 // streamName is where a standard stream goes; empty means nowhere.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,9 @@ func TestPlaces(t *testing.T) {
 		{"what is in a declared directory", `TransferOutput = "results/"`, "results/sub/made.dat", "", "sub/made.dat"},
 		{"with its path", `TransferOutput = "results/made.dat"; PreserveRelativePaths = true`, "results/made.dat", "", "results/made.dat"},
 		{"moved", `TransferOutputRemaps = "made.dat = sub/x.dat; b = c"`, "made.dat", "", "sub/x.dat"},
+		{"moved with its directory", `TransferOutput = "logs"; TransferOutputRemaps = "logs = l1"`, "logs/deep/x.log", "", "l1/deep/x.log"},
+		{"moved with the nearest directory", `TransferOutput = "logs"; TransferOutputRemaps = "logs = l1; logs/deep = /var/tmp/l2"`, "logs/deep/x.log", "", "/var/tmp/l2/x.log"},
+		{"moved itself, out of its directory", `TransferOutput = "logs"; TransferOutputRemaps = "logs = l1; logs/x.log = y.log"`, "logs/x.log", "", "y.log"},
 		{"moved, with odd names", `TransferOutputRemaps = "a\\=b = c\\;d"`, "a=b", "", "c;d"},
 		{"fetched elsewhere", `Out = "o.txt"`, job.StdoutFile, "/els", "/els/o.txt"},
 		{"fetched elsewhere, absolute", `Out = "/var/tmp/o.txt"`, job.StdoutFile, "/els", "/els/o.txt"},
@@ -91,6 +95,13 @@ func TestFetchPlacesFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		return places[0].fetch(t.Context(), nil, "", nil)
+	}
+	moved := filepath.Join(t.TempDir(), "l2")
+	if err := fetch(fmt.Sprintf(`TransferOutput = "logs"; TransferOutputRemaps = "logs = %s"`, moved), inline("logs/deep/x", "log", 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(moved, "deep", "x")); err != nil || string(b) != "log" {
+		t.Errorf("a file in a directory that was moved is %q (%v)", b, err)
 	}
 	if err := os.WriteFile(filepath.Join(iwd, "o"), []byte("old and longer"), 0o600); err != nil {
 		t.Fatal(err)
