@@ -45,6 +45,7 @@ type Config struct {
 	Dir    string        // required: where the courier keeps its position, one directory for each pool
 	Linger time.Duration // how long to stay when there is nothing to do; 0 means 3 minutes
 	Retry  time.Duration // the first pause before something that failed is tried again; 0 means 5 s
+	Mail   Mail          // how the user gets mail
 	Log    *slog.Logger  // nil means no logging
 }
 
@@ -55,6 +56,7 @@ type Courier struct {
 	state *state
 	logs  *logs
 	bag   *bag
+	post  *post
 
 	known known
 
@@ -104,14 +106,18 @@ func (c *Courier) Run(ctx context.Context) (left bool, err error) {
 		c.logs.use(l.Log)
 	}
 
-	if c.logs.waiting() {
-		c.save() // which tries them
-	}
-
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	c.bag = newBag(ctx, c.cfg, c.log)
 	defer c.bag.close()
+	c.post = newPost(ctx, c.cfg, c.log)
+	defer c.post.close()
+	if len(c.cfg.Mail.Command) == 0 {
+		c.state.Letters = nil // there was a command once
+	}
+	if c.logs.waiting() {
+		c.save() // which tries them
+	}
 	for id, r := range c.state.Runs {
 		if r.End != nil {
 			c.bag.add(id)
@@ -138,8 +144,9 @@ func (c *Courier) Run(ctx context.Context) (left bool, err error) {
 	defer following.Wait()
 	defer stop(nil)
 	c.bag.start()
+	c.post.start(c.state.Letters)
 	err = c.loop(ctx, pages, handled)
-	return len(c.bag.jobs) > 0 || c.logs.waiting(), err
+	return len(c.bag.jobs) > 0 || c.logs.waiting() || len(c.state.Letters) > 0, err
 }
 
 func (c *Courier) loop(ctx context.Context, pages <-chan client.Page, handled chan<- error) error {
@@ -171,6 +178,13 @@ func (c *Courier) loop(ctx context.Context, pages <-chan client.Page, handled ch
 			c.bag.settle(d)
 		case <-c.bag.timer.C:
 			c.bag.start()
+		case err := <-c.post.done:
+			c.state.Letters = c.post.settle(c.state.Letters, err)
+			if err == nil {
+				c.save() // so that it is not sent again
+			}
+		case <-c.post.timer.C:
+			c.post.start(c.state.Letters)
 		case <-c.logs.retry.C:
 			c.save()
 		case <-quiet:
@@ -182,7 +196,7 @@ func (c *Courier) loop(ctx context.Context, pages <-chan client.Page, handled ch
 
 // busy says whether there is something to wait for.
 func (c *Courier) busy() bool {
-	return len(c.known.jobs) > c.known.ended || len(c.state.Late) > 0 || c.bag.busy()
+	return len(c.known.jobs) > c.known.ended || len(c.state.Late) > 0 || c.bag.busy() || c.post.sending
 }
 
 // idle asks once more whether anything has happened that the courier has not seen.
@@ -240,6 +254,7 @@ func (c *Courier) save() {
 		return
 	}
 	c.logs.tidy()
+	c.post.start(c.state.Letters)
 	c.nextSave = time.Now().Add(10 * time.Since(begin))
 }
 
@@ -273,6 +288,9 @@ func (c *Courier) event(ctx context.Context, ev job.Event) {
 			if len(b.Outputs) > 0 {
 				c.bringStreams(ctx, id)
 			}
+		}
+		if o.notify != notifyNever {
+			c.state.Letters = c.post.write(c.state.Letters, letterAbout(id, o, c.state.Runs[id], ev))
 		}
 		entries, run := translate(id, o, c.state.Runs[id], ev)
 		out.add(o.log, o.json, entries)

@@ -26,6 +26,7 @@ type origin struct {
 
 	command  string // for people
 	notify   notification
+	success  int    // the exit code that is no error
 	notifyTo string // empty for the user of this process
 	inMail   string // names of the attributes that a mail has, with commas between them
 }
@@ -34,7 +35,7 @@ type origin struct {
 var originAttrs = []string{
 	"UserLog", "UserLogUseJSON", "Iwd", SubmitMachine, "SubmitEventNotes", "SubmitEventUserNotes",
 	"RequestCpus", "RequestMemory", "RequestDisk",
-	"Cmd", "Arguments", "Args", "JobNotification", "NotifyUser", "EmailAttributes",
+	"Cmd", "Arguments", "Args", "JobNotification", "NotifyUser", "EmailAttributes", "JobSuccessExitCode",
 }
 
 func originOf(ad *classad.Ad) origin {
@@ -55,6 +56,9 @@ func originOf(ad *classad.Ad) origin {
 	o.json, _ = ad.Bool("UserLogUseJSON")
 	if n, ok := ad.Int("JobNotification"); ok && n != int64(notifyNever) {
 		o.notify, o.notifyTo, o.inMail = notification(n), text("NotifyUser"), text("EmailAttributes")
+		if code, ok := ad.Int("JobSuccessExitCode"); ok {
+			o.success = int(code)
+		}
 		o.command = strings.TrimSpace(filepath.Base(text("Cmd")) + " " + text("Arguments") + text("Args"))
 	}
 	return o

@@ -157,9 +157,14 @@ func serveOnce(ctx context.Context, h client.Home, log *slog.Logger) (again bool
 		return false, err
 	}
 	defer pool.Close()
+	mail, err := LoadMail(h)
+	if err != nil {
+		log.Warn("no mail is sent", diag.KeyError, err)
+		mail = Mail{}
+	}
 	work, told := filepath.Join(h.Host(), workFile), ""
 	for {
-		c, err := New(Config{Pool: pool, Host: host, Dir: Dir(h, m), Log: log})
+		c, err := New(Config{Pool: pool, Host: host, Dir: Dir(h, m), Mail: mail, Log: log})
 		if err != nil {
 			return false, err
 		}

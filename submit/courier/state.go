@@ -22,6 +22,7 @@ type state struct {
 	Pos     uint64             `json:"pos"`               // events up to this one have been dealt with
 	Runs    map[job.ID]*run    `json:"runs,omitempty"`    // of jobs that have been offered and are not delivered
 	Late    map[int]*late      `json:"late,omitempty"`    // by cluster: those of which jobs are yet to come
+	Letters []letter           `json:"letters,omitempty"` // to be sent
 	Waiting map[string][]entry `json:"waiting,omitempty"` // by path: what could not be written to a log yet
 }
 
