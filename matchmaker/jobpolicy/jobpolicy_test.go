@@ -110,7 +110,8 @@ func TestPeriodic(t *testing.T) {
 		{"execution of the run before", job.Running, "AllowedExecuteDuration = 60\nJobCurrentStartDate = @-10\nJobCurrentStartExecutingDate = @-90", Verdict{}},
 		{
 			"a checkpoint begins it again", job.Running,
-			"AllowedExecuteDuration = 60\nJobCurrentStartDate = @-300\nJobCurrentStartExecutingDate = @-290\nLastCkptTime = @-30", Verdict{},
+			"AllowedExecuteDuration = 60\nJobCurrentStartDate = @-300\nJobCurrentStartExecutingDate = @-290\nLastCkptTime = @-30",
+			Verdict{},
 		},
 		{"a duration that is none", job.Running, "AllowedJobDuration = Long\nJobCurrentStartDate = @-9999", Verdict{}},
 		{
