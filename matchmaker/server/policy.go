@@ -45,11 +45,9 @@ type police struct {
 
 // enforce runs the police.
 func (s *Server) enforce(ctx context.Context) error {
-	p := &police{s: s, watched: map[job.ID]bool{}, due: map[job.ID]time.Time{}, acted: map[job.ID]time.Time{}}
+	p := newPolice(s)
 	seen, more := s.cfg.Queue.Last()
-	p.look(ctx, func(yield func(job.ID) bool) {
-		s.cfg.Queue.Walk(queue.Filter{Live: true}, func(j *job.Job) bool { return !mayHavePolicy(j.Ad) || yield(j.ID) })
-	})
+	p.begin(ctx)
 	tick := time.NewTicker(policyEach)
 	defer tick.Stop()
 	for {
@@ -78,6 +76,17 @@ func (s *Server) enforce(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+func newPolice(s *Server) *police {
+	return &police{s: s, watched: map[job.ID]bool{}, due: map[job.ID]time.Time{}, acted: map[job.ID]time.Time{}}
+}
+
+// begin looks at all jobs that may have a policy.
+func (p *police) begin(ctx context.Context) {
+	p.look(ctx, func(yield func(job.ID) bool) {
+		p.s.cfg.Queue.Walk(queue.Filter{Live: true}, func(j *job.Job) bool { return !mayHavePolicy(j.Ad) || yield(j.ID) })
+	})
 }
 
 // follow looks at the jobs that events have changed.
