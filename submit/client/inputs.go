@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"skua/internal/blob"
@@ -39,29 +41,56 @@ type content struct {
 	size   int64
 	mode   fs.FileMode
 	small  []byte // all of it, when it may travel inline
+	data   []byte // all of it, when it is no file
 }
 
 // gather finds and reads what the jobs need.
 func gather(ctx context.Context, s *submitfile.Submission) (*inputs, error) {
-	in := &inputs{content: map[string]*content{}}
-	for _, p := range s.Procs {
-		list, err := in.ofProc(ctx, p)
+	in := &inputs{content: map[string]*content{}, procs: make([][]input, len(s.Procs))}
+	var last wanted
+	for i, p := range s.Procs {
+		want := wantedBy(p)
+		if i > 0 && want.is(last) {
+			in.procs[i] = in.procs[i-1]
+			continue
+		}
+		list, err := in.ofProc(ctx, p, want)
 		if err != nil {
 			return nil, err
 		}
-		in.procs = append(in.procs, list)
+		in.procs[i], last = list, want
 	}
 	return in, nil
 }
 
-func (in *inputs) ofProc(ctx context.Context, p submitfile.Proc) ([]input, error) {
-	iwd, _ := p.Ad.Str("Iwd")
-	names := p.Inputs
+// wanted is all that a job's inputs depend on.
+type wanted struct {
+	iwd, cmd           string
+	sendProgram, paths bool
+	names              []string
+}
+
+func wantedBy(p submitfile.Proc) wanted {
+	w := wanted{names: p.Inputs}
+	w.iwd, _ = p.Ad.Str("Iwd")
+	w.cmd, _ = p.Ad.Str("Cmd")
+	send, set := p.Ad.Bool("TransferExecutable")
+	w.sendProgram = send || !set
+	w.paths, _ = p.Ad.Bool("PreserveRelativePaths")
+	return w
+}
+
+func (w wanted) is(o wanted) bool {
+	return w.iwd == o.iwd && w.cmd == o.cmd && w.sendProgram == o.sendProgram && w.paths == o.paths && slices.Equal(w.names, o.names)
+}
+
+func (in *inputs) ofProc(ctx context.Context, p submitfile.Proc, want wanted) ([]input, error) {
+	iwd, cmd, names := want.iwd, want.cmd, want.names
 	var list []input
-	if send, set := p.Ad.Bool("TransferExecutable"); len(names) > 0 && (send || !set) {
+	if len(names) > 0 && want.sendProgram {
 		// The program stands first. Its name is relative to where the user is, those of the others to
 		// the job's directory.
-		if cmd, ok := p.Ad.Str("Cmd"); ok && path.Base(filepath.ToSlash(names[0])) == path.Base(filepath.ToSlash(cmd)) {
+		if cmd != "" && path.Base(filepath.ToSlash(names[0])) == path.Base(filepath.ToSlash(cmd)) {
 			from, err := in.read(ctx, cmd)
 			if err != nil {
 				return nil, err
@@ -70,14 +99,13 @@ func (in *inputs) ofProc(ctx context.Context, p submitfile.Proc) ([]input, error
 			names = names[1:]
 		}
 	}
-	keepPath, _ := p.Ad.Bool("PreserveRelativePaths")
 	for _, name := range names {
 		full := name
 		if !filepath.IsAbs(full) {
 			full = filepath.Join(iwd, full)
 		}
 		to := path.Base(filepath.ToSlash(filepath.Clean(name)))
-		if keepPath && filepath.IsLocal(name) {
+		if want.paths && filepath.IsLocal(name) {
 			to = filepath.ToSlash(filepath.Clean(name))
 		}
 		if strings.HasSuffix(name, "/") {
@@ -195,12 +223,27 @@ func unique(list []input) ([]input, error) {
 func (in *inputs) lists(inline bool) [][]job.File {
 	lists := make([][]job.File, len(in.procs))
 	for i, proc := range in.procs {
+		if i > 0 && sameList(proc, in.procs[i-1]) {
+			lists[i] = lists[i-1]
+			continue
+		}
 		lists[i] = make([]job.File, len(proc))
 		for k, f := range proc {
 			lists[i][k] = f.file(inline)
 		}
 	}
 	return sameLists(lists)
+}
+
+// small is the size of all different files that may travel inline.
+func (in *inputs) small() int64 {
+	var sum int64
+	for _, c := range in.content {
+		if c.small != nil {
+			sum += c.size
+		}
+	}
+	return sum
 }
 
 func (i input) file(inline bool) job.File {
@@ -267,6 +310,12 @@ func (c *Client) upload(ctx context.Context, contents []*content, progress trans
 }
 
 func put(ctx context.Context, files Files, capability string, x *content, progress transfer.Progress) error {
+	if x.data != nil {
+		if err := files.Put(ctx, capability, x.digest, x.size, bytes.NewReader(x.data), progress); err != nil {
+			return fmt.Errorf("upload %s: %w", x.path, err)
+		}
+		return nil
+	}
 	f, err := os.Open(x.path)
 	if err != nil {
 		return unreadable(x.path, err)

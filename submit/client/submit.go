@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 
+	"skua/internal/blob"
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/submitfile"
@@ -29,26 +30,17 @@ func (c *Client) Submit(ctx context.Context, s *submitfile.Submission, progress 
 	}
 	request := wire.Submit{V: wire.Version, Request: rand.Text(), Ad: s.Cluster}
 	request.Ad.Delete("ClusterId") // the matchmaker gives the number
-	for _, p := range s.Procs {
-		request.Procs = append(request.Procs, p.Ad)
+	procs := make([]*classad.Ad, len(s.Procs))
+	for i, p := range s.Procs {
+		procs[i] = p.Ad
 	}
-	request.Inputs = in.lists(true)
-	if size(request) > maxSubmit || largestJob(request) > job.MaxEncoded {
-		request.Inputs = in.lists(false) // what is small, many times, is large: it goes to the file service
-	}
-	if n := size(request); n > maxSubmit {
-		return wire.Submitted{}, &diag.Problem{
-			What: fmt.Sprintf("the descriptions of these %d jobs come to %d kB, and one submit carries %d kB", len(s.Procs), n>>10, maxSubmit>>10),
-			Hint: "submit them in several parts, or make the jobs differ in less, such as only in $(Process)",
+	upload, fits := in.fill(&request, procs)
+	if !fits {
+		if upload, err = in.fillTable(&request, procs); err != nil {
+			return wire.Submitted{}, err
 		}
 	}
-	if n := largestJob(request); n > job.MaxEncoded {
-		return wire.Submitted{}, &diag.Problem{
-			What: fmt.Sprintf("the description of a job and the list of its files come to %d kB, and %d kB are possible", n>>10, job.MaxEncoded>>10),
-			Hint: "pack the files into an archive and have the job unpack it",
-		}
-	}
-	if err := c.upload(ctx, in.missing(request.Inputs), progress); err != nil {
+	if err := c.upload(ctx, upload, progress); err != nil {
 		return wire.Submitted{}, err
 	}
 	res, err := call[wire.Submitted](ctx, c, wire.VerbSubmit, request, true)
@@ -56,6 +48,53 @@ func (c *Client) Submit(ctx context.Context, s *submitfile.Submission, progress 
 		err = res.Fail.Err()
 	}
 	return res, err
+}
+
+// maxProcs is how many jobs travel in the message itself; of more a table is made.
+const maxProcs = 1000
+
+// fill puts the jobs into the request, and says what is to be uploaded before. It is false when they do not fit.
+func (in *inputs) fill(request *wire.Submit, procs []*classad.Ad) (upload []*content, fits bool) {
+	if len(procs) > maxProcs {
+		return nil, false
+	}
+	request.Procs, request.Inputs = procs, in.lists(true)
+	if size(request) > maxSubmit || largestJob(*request) > job.MaxEncoded {
+		request.Inputs = in.lists(false) // what is small, many times, is large: it goes to the file service
+	}
+	if size(request) > maxSubmit || largestJob(*request) > job.MaxEncoded {
+		request.Procs, request.Inputs = nil, nil
+		return nil, false
+	}
+	return in.missing(request.Inputs), true
+}
+
+// fillTable is fill for jobs that do not fit: they become a table, which is uploaded like a file unless it is small.
+func (in *inputs) fillTable(request *wire.Submit, procs []*classad.Ad) (upload []*content, err error) {
+	lists := in.lists(in.small() <= job.MaxInline)
+	data, err := job.EncodeTable(request.Ad, procs, lists)
+	if err != nil {
+		return nil, &diag.Problem{
+			What: fmt.Sprintf("the descriptions of these %d jobs are too much for one submit: %v", len(procs), err),
+			Hint: "submit them in several parts, make the jobs differ in less, or pack their files into archives", Err: err,
+		}
+	}
+	request.Table = &job.TableRef{Size: int64(len(data)), Count: len(procs)}
+	upload = in.missing(lists)
+	if len(data) <= job.MaxInlineTable {
+		request.Table.Inline = data
+	} else {
+		c := &content{path: "the table of the jobs", digest: blob.Sum(data), size: int64(len(data)), data: data}
+		request.Table.Digest = c.digest
+		upload = append(upload, c)
+	}
+	if n := size(request); n > maxSubmit {
+		return nil, &diag.Problem{
+			What: fmt.Sprintf("what the jobs have in common comes to %d kB, and one submit carries %d kB", n>>10, maxSubmit>>10),
+			Hint: "shorten environment and arguments, or put them into a file",
+		}
+	}
+	return upload, nil
 }
 
 // maxSubmit leaves room in a message for what the queue log adds to it.
@@ -90,11 +129,16 @@ func size(part any) int {
 // sameLists makes one list of many that are equal.
 func sameLists(lists [][]job.File) [][]job.File {
 	for _, l := range lists[1:] {
-		if !reflect.DeepEqual(l, lists[0]) {
+		if !sameList(l, lists[0]) && !reflect.DeepEqual(l, lists[0]) {
 			return lists
 		}
 	}
 	return lists[:1]
+}
+
+// sameList says whether two lists are one in memory.
+func sameList[E any](a, b []E) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // Expand makes the ads of a description whose cluster has no number yet. Where the description uses
@@ -122,6 +166,11 @@ func resolveCluster(ad *classad.Ad, standIn int) error {
 	mark := fmt.Sprint(standIn)
 	for _, name := range ad.Names() {
 		e, _ := ad.Lookup(name)
+		if v, plain := e.Literal(); plain && v.Kind() == classad.String {
+			if s, _ := v.Str(); !strings.Contains(s, mark) {
+				continue // most are like this, and there may be a million
+			}
+		}
 		text := e.String()
 		if !strings.Contains(text, mark) {
 			continue

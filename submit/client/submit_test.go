@@ -125,6 +125,108 @@ func TestManySmallFilesGoToTheService(t *testing.T) {
 	}
 }
 
+// TestManyJobs: more jobs than a message carries become a table, and are the same jobs.
+func TestManyJobs(t *testing.T) {
+	const jobs = 3000
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	write(t, dir, "sim.sh", "#!/bin/sh\n"+strings.Repeat("# long\n", 4000))
+	for i := range 3 {
+		write(t, dir, fmt.Sprint("in.", i), fmt.Sprint("input ", i))
+	}
+	text := func(queue string) string {
+		return `
+			executable = sim.sh
+			arguments = "-n $(Process) --name 'job $(Process)'"
+			transfer_input_files = in.$INT(Which)
+			Which = $(Process) % 3
+			output = out/$(Cluster).$(Process)
+			error = err.$(Process)
+			log = log
+			priority = $(Process) % 5
+			hold = false
+			+Odd = $(Process) % 2 == 1
+			queue ` + queue
+	}
+	res, err := c.Submit(t.Context(), describe(t, dir, text(fmt.Sprint(jobs))), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	few, err := c.Submit(t.Context(), describe(t, dir, text("20")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ref *job.TableRef
+	page, err := c.Events(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ev := range page.Events {
+		if b, ok := ev.Body.(*job.Submitted); ok && b.Cluster == res.Cluster {
+			ref = b.Table
+		}
+	}
+	if ref == nil || ref.Count != jobs {
+		t.Fatalf("the event's table is %+v", ref)
+	}
+	table, err := c.Table(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for proc := range 20 {
+		many, _ := pool.Queue.Job(job.ID{Cluster: res.Cluster, Proc: proc})
+		one, _ := pool.Queue.Job(job.ID{Cluster: few.Cluster, Proc: proc})
+		ad := one.CurrentAd().Flat()
+		for _, name := range ad.Names() {
+			got, want := many.CurrentAd().Eval(name, nil).String(), ad.Eval(name, nil).String()
+			if name == "Out" {
+				want = strings.Replace(want, fmt.Sprint(few.Cluster), fmt.Sprint(res.Cluster), 1)
+			}
+			if got != want && name != "ClusterId" && name != "QDate" && name != "EnteredCurrentStatus" {
+				t.Errorf("job %v: %s is %s, want %s", many.ID, name, got, want)
+			}
+		}
+		if got, want := len(many.Inputs), len(one.Inputs); got != want {
+			t.Fatalf("job %v has %d inputs, want %d", many.ID, got, want)
+		}
+		for i, f := range many.Inputs {
+			data := f.Inline
+			if f.Digest != "" {
+				if data, err = pool.Stored(f.Digest); err != nil {
+					t.Errorf("job %v: input %s: %v", many.ID, f.Name, err)
+				}
+			}
+			if g := one.Inputs[i]; f.Name != g.Name || f.Size != g.Size || f.Mode != g.Mode || g.Inline != nil && string(g.Inline) != string(data) {
+				t.Errorf("job %v has the input %+v, want %+v", many.ID, f, g)
+			}
+			if g := table.Inputs(proc)[i]; g.Name != f.Name || g.Digest != f.Digest {
+				t.Errorf("job %v has the input %+v, and in the table %+v", many.ID, f, g)
+			}
+		}
+	}
+	n := 0
+	err = c.Columns(t.Context(), wire.QueryJobs, wire.Selection{Clusters: []int{res.Cluster}}, []string{"ProcId", "Out", "ProcId * 2 + JobPrio"}, 0, func(v []string) error {
+		if want := fmt.Sprintf(`[%d "out/%d.%d" %d]`, n, res.Cluster, n, 2*n+n%5); fmt.Sprint(v) != want {
+			return fmt.Errorf("row %d is %v, want %s", n, v, want)
+		}
+		n++
+		return nil
+	})
+	if err != nil || n != jobs {
+		t.Errorf("%d rows of %d: %v", n, jobs, err)
+	}
+	batches, err := c.Summary(t.Context(), wire.Selection{})
+	if err != nil || len(batches) != 2 || batches[0].Idle != jobs || batches[0].LastJob.Proc != jobs-1 || batches[1].Total != 20 {
+		t.Errorf("summary %+v, %v", batches, err)
+	}
+	done, err := c.Act(t.Context(), wire.Remove, wire.Selection{Clusters: []int{res.Cluster}}, "")
+	if err != nil || len(done.Done) != jobs {
+		t.Errorf("%d jobs were removed: %v", len(done.Done), err)
+	}
+}
+
 func TestSubmitOnceThoughTheAnswerIsLost(t *testing.T) {
 	pool := submittest.Start(t)
 	c := pool.Client(client.Config{Patience: 200 * time.Millisecond})
@@ -157,7 +259,7 @@ func TestBadInputsAreRefusedBeforeAnythingIsQueued(t *testing.T) {
 	write(t, dir, "b/x", "two")
 	for _, tt := range []struct{ name, text, want string }{
 		{"two files of one name", "executable = /bin/true\ntransfer_executable = false\ntransfer_input_files = a/x, b/x\nqueue", "both called x"},
-		{"too much for a message", "executable = /bin/true\ntransfer_executable = false\narguments = $(Process) " + strings.Repeat("x", 1000) + "\nqueue 500", "one submit carries"},
+		{"too much for a message", "executable = /bin/true\ntransfer_executable = false\narguments = " + strings.Repeat("x", 250_000) + "\nqueue 5", "one submit carries"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := c.Submit(t.Context(), describe(t, dir, tt.text), nil)

@@ -60,7 +60,7 @@ func Start(t testing.TB) *Pool {
 	if p.files, err = transfer.New(transfer.Config{BaseURL: web.URL, HTTP: web.Client()}); err != nil {
 		t.Fatal(err)
 	}
-	if p.Queue, err = queue.Open(t.Context(), queue.Config{Log: bus.NewMemoryLog()}); err != nil {
+	if p.Queue, err = queue.Open(t.Context(), queue.Config{Log: bus.NewMemoryLog(), Tables: p.store}); err != nil {
 		t.Fatal(err)
 	}
 	conn := p.Hub.Connect("matchmaker")
