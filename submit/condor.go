@@ -199,6 +199,7 @@ func condorUserprio(_ *app, args []string) ([]string, error) {
 
 func (a *app) condorLinksCommand() *cobra.Command {
 	var force bool
+	var to string
 	c := &cobra.Command{
 		Use:   "condor-links DIR",
 		Short: "make links by which this program answers to HTCondor's names",
@@ -216,28 +217,39 @@ A file of that name that is there already is left alone, unless --force is given
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			program, err := os.Executable()
-			if err != nil {
-				return fmt.Errorf("find this program: %w", err)
+			if to == "" {
+				program, err := os.Executable()
+				if err != nil {
+					return fmt.Errorf("find this program: %w", err)
+				}
+				to = linkTarget(program, args[0])
 			}
-			return makeLinks(a.out, program, args[0], force)
+			return makeLinks(a.out, to, args[0], force)
 		},
 	}
 	c.Flags().BoolVar(&force, "force", false, "replace what is there")
+	c.Flags().StringVar(&to, "to", "", "what the links lead to, as `PATH` written into them; by default this program")
 	return c
 }
 
-// makeLinks makes the links to program in dir, and prints the names of those that it made.
-func makeLinks(w io.Writer, program, dir string, force bool) error {
+// linkTarget is the path of program as links in dir have it. Beside the program, or in a sibling of its
+// directory, it is relative, so that both can be moved together.
+func linkTarget(program, dir string) string {
+	full, err := filepath.Abs(dir)
+	if err != nil {
+		return program
+	}
+	rel, err := filepath.Rel(full, program)
+	if err != nil || strings.HasPrefix(rel, filepath.Join("..", "..")) {
+		return program
+	}
+	return rel
+}
+
+// makeLinks makes the links in dir, and prints the names of those that it made.
+func makeLinks(w io.Writer, target, dir string, force bool) error {
 	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
 		return &diag.Problem{What: "there is no directory " + dir, Hint: "make it: mkdir -p " + dir, Err: err}
-	}
-	target := program
-	// Beside the program, or in a sibling of its directory, the link stands for both wherever they are moved.
-	if full, err := filepath.Abs(dir); err == nil {
-		if rel, err := filepath.Rel(full, program); err == nil && !strings.HasPrefix(rel, filepath.Join("..", "..")) {
-			target = rel
-		}
 	}
 	var there []string
 	for _, tool := range slices.Sorted(maps.Keys(condorTools)) {

@@ -2,14 +2,15 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"skua/internal/diag"
 	"skua/internal/job"
-	"skua/internal/quantity"
 	"skua/internal/wire"
 	"skua/policy/classad"
 )
@@ -135,14 +136,22 @@ var attributeOf = map[string]string{
 	"accounting_group": "AccountingGroup", "max_materialize": "JobMaterializeLimit", "max_idle": "JobMaterializeMaxIdle",
 }
 
-// sizeExpr reads a size with a unit, in the unit that the attribute has.
+var sizeWord = regexp.MustCompile(`^(\d+(?:\.\d+)?) *([KMGT])I?B?$`)
+
+// sizeExpr reads a size as job descriptions have it, where a kilobyte is 1024 bytes, and gives it in the
+// unit that the attribute has.
 func sizeExpr(name, text string) (*classad.Expr, bool) {
-	unit := map[string]int64{"requestmemory": 1 << 20, "requestdisk": 1 << 10}[strings.ToLower(name)]
-	size, err := quantity.ParseBytes(strings.ReplaceAll(text, " ", ""))
-	if unit == 0 || err != nil {
+	unit := map[string]float64{"requestmemory": 1 << 20, "requestdisk": 1 << 10}[strings.ToLower(name)]
+	m := sizeWord.FindStringSubmatch(strings.ToUpper(text))
+	if unit == 0 || m == nil {
 		return nil, false
 	}
-	e, err := classad.ParseExpr(fmt.Sprint((int64(size) + unit - 1) / unit))
+	n, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		return nil, false
+	}
+	n *= map[string]float64{"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}[m[2]]
+	e, err := classad.ParseExpr(strconv.FormatFloat(math.Ceil(n/unit), 'f', -1, 64))
 	return e, err == nil
 }
 

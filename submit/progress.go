@@ -39,7 +39,7 @@ func (a *app) progress(what string) transfer.Progress {
 	return m.bytes
 }
 
-// redraw is how often a meter is drawn at most.
+// redraw is how often the progress of a transfer is drawn at most.
 const redraw = 100 * time.Millisecond
 
 // bytes shows that done of total bytes have been moved. The line goes away with the last one.
@@ -48,7 +48,11 @@ func (m *meter) bytes(done, total int64) {
 		m.clear()
 		return
 	}
-	took := time.Since(m.begin)
+	now := time.Now()
+	if now.Sub(m.shown) < redraw {
+		return
+	}
+	took := now.Sub(m.begin)
 	rest := ""
 	if rate := float64(done) / took.Seconds(); done > 0 && took > time.Second {
 		left := time.Duration(float64(total-done) / rate * float64(time.Second))
@@ -66,11 +70,7 @@ func (m *meter) jobs(done, total int, rest string) {
 }
 
 func (m *meter) draw(part float64, text, rest string) {
-	now := time.Now()
-	if now.Sub(m.shown) < redraw {
-		return
-	}
-	m.shown = now
+	m.shown = time.Now()
 	io.WriteString(m.w, "\r"+meterLine(m.width, m.what, part, text, rest)+"\x1b[K")
 }
 

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the commands as people do. Each file of testdata/script is one behaviour.
 func TestScripts(t *testing.T) {
-	examples, err := filepath.Abs("../examples")
+	top, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,8 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SKUA_HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("AGENT_TOKEN", agentToken(t))
-			e.Setenv("EXAMPLES", examples)
+			e.Setenv("EXAMPLES", filepath.Join(top, "examples"))
+			e.Setenv("PACKAGING", filepath.Join(top, "packaging"))
 			e.Setenv("USER", me.Username)
 			e.Defer(func() { endCouriers(t, filepath.Join(e.WorkDir, "home")) })
 			return nil

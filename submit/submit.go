@@ -2,15 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"skua/internal/diag"
+	"skua/internal/eventlog"
 	"skua/internal/membership"
 	"skua/internal/submitfile"
 	"skua/internal/wire"
@@ -207,7 +210,8 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, how submiss
 	if name, err := os.Hostname(); err == nil {
 		s.Cluster.SetString(courier.SubmitMachine, name)
 	}
-	n := len(s.Procs)
+	n, first := len(s.Procs), s.Procs[0].Ad.Flat()
+	log := logBefore(first)
 	talk := !how.terse && !how.asJSON
 	if talk {
 		const mostDots = 60
@@ -220,6 +224,8 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, how submiss
 	// First the courier, then the word: who reads that word may close the shell at once.
 	if err := a.callCourier(home, res.Seq); err != nil { // the jobs are queued all the same
 		a.say("logs and outputs are not brought for now: %v; \"skua fetch\" brings outputs", err)
+	} else {
+		log.await(ctx, first, res.Cluster)
 	}
 	sel := wire.Selection{Clusters: []int{res.Cluster}}
 	switch {
@@ -239,6 +245,69 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, how submiss
 		return nil
 	}
 	return a.wait(ctx, pool, home, sel, waiting{})
+}
+
+// logMark is an event log before a submit: what comes is after its end.
+type logMark struct{ size int64 }
+
+// logBefore looks at the log of a job that is to be submitted. Of a log whose name has the cluster in it there is
+// nothing yet.
+func logBefore(ad *classad.Ad) logMark {
+	if st, err := os.Stat(logFile(ad)); err == nil {
+		return logMark{st.Size()}
+	}
+	return logMark{}
+}
+
+// await waits until the log says that the job is submitted, because the next line of a script may be one that
+// reads it, such as HTCondor's condor_wait. When that takes long the reason is in the courier's log; the
+// job is queued all the same.
+func (l logMark) await(ctx context.Context, ad *classad.Ad, cluster int) {
+	ad.SetInt("ClusterId", int64(cluster)) // the log may be named after it
+	path := logFile(ad)
+	if path == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !mentions(path, l.size, cluster) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// mentions says whether a log has an event of the cluster after an offset.
+func mentions(path string, offset int64, cluster int) bool {
+	r, err := eventlog.OpenReader(path)
+	if err != nil {
+		return false
+	}
+	defer r.Close()
+	r.SeekTo(offset)
+	for {
+		e, err := r.Next()
+		switch {
+		case err == nil && e.Job.Cluster == cluster:
+			return true
+		case err != nil && !errors.Is(err, eventlog.ErrNotEvent):
+			return false
+		}
+	}
+}
+
+// logFile is the job's event log; empty when it has none.
+func logFile(ad *classad.Ad) string {
+	name, ok := ad.Str("UserLog")
+	if !ok || name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	iwd, _ := ad.Str("Iwd")
+	return filepath.Join(iwd, name)
 }
 
 // showProcs prints the ads of jobs as HTCondor's submit does.

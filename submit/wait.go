@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"sync"
 	"time"
 
@@ -49,7 +50,7 @@ The exit code is 0 when all completed with exit code 0, and 4 when one did not, 
 			if how.num > 0 && how.allEvents {
 				return usage("leave one of them out", "--num together with --all-events")
 			}
-			if len(args) > 0 && (plainFile(args[0]) || a.as != "") {
+			if len(args) > 0 && (a.as != "" || plainFile(args[0]) || !jobWord.MatchString(args[0])) {
 				return a.waitForLog(ctx, args[0], args[1:], how)
 			}
 			if how.echo || how.status || how.allEvents {
@@ -75,6 +76,9 @@ The exit code is 0 when all completed with exit code 0, and 4 when one did not, 
 	f.BoolVar(&how.status, "status", false, "say when a job in the log is submitted, started and has ended")
 	return c
 }
+
+// jobWord tells clusters and jobs from the names of logs.
+var jobWord = regexp.MustCompile(`^[\d.]+$`)
 
 // waiting says how to wait.
 type waiting struct {
