@@ -90,6 +90,43 @@ func TestSurroundings(t *testing.T) {
 	}
 }
 
+// A job whose files are not transferred works where they are, if the machine has that.
+func TestSharedFileSystem(t *testing.T) {
+	shared := t.TempDir()
+	for dir := shared; dir != "/tmp" && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o777); err != nil { // jobs run under ids of their own
+			t.Fatal(err)
+		}
+	}
+	d := newDesk(t, func(c *Config) { c.Policy.Shared = []string{shared, filepath.Join(shared, "missing")} })
+	work := filepath.Join(shared, "work")
+	if err := os.Mkdir(work, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(work, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(work, "in.txt"), "question\n")
+	if err := os.Chmod(filepath.Join(work, "in.txt"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	done := d.run("pwd; cat; echo made > made.txt; echo junk > $_CONDOR_SCRATCH_DIR/junk",
+		fmt.Sprintf("ShouldTransferFiles = \"NO\"\nIwd = %q\nIn = \"in.txt\"", work))
+	if done.Result == nil {
+		t.Fatalf("the report is %+v", done)
+	}
+	if got, want := d.file(done.Result.Outputs, job.StdoutFile), work+"\nquestion\n"; got != want || len(done.Result.Outputs) != 2 {
+		t.Errorf("it wrote %q, want %q; back came %v", got, want, done.Result.Outputs)
+	}
+	if made, err := os.ReadFile(filepath.Join(work, "made.txt")); err != nil || string(made) != "made\n" {
+		t.Errorf("in its directory is %q (%v)", made, err)
+	}
+	done = d.run("pwd", "ShouldTransferFiles = \"NO\"\nIwd = \"/home/ada/work\"")
+	if done.Outcome != wire.Hold || done.Code != job.HoldNoSharedFS || !strings.Contains(done.Reason, "/home/ada/work is in no file system that desk shares") {
+		t.Errorf("the report is %+v", done)
+	}
+}
+
 // A pause of its user's outlives the agent, and ends when the user says so.
 func TestSuspendedByItsUser(t *testing.T) {
 	d := newDesk(t, nil)

@@ -78,6 +78,9 @@ func (t *tenant) fromBeginning(ctx context.Context) (Init, error) {
 		return nil, err
 	}
 	t.bring(job.Usage{})
+	if err := t.checkDir(); err != nil {
+		return in, err
+	}
 	if err := t.stageIn(ctx, in.Scratch()); err != nil {
 		return in, err
 	}
@@ -180,7 +183,7 @@ func (t *tenant) again(ctx context.Context, in Init) error {
 func (t *tenant) jobSpec() starter.JobSpec {
 	return starter.JobSpec{
 		Job: t.offer.Job, Argv: t.cmd.Argv, Env: t.environment(),
-		Stdin: t.cmd.Stdin, Stdout: t.cmd.Stdout, Stderr: t.cmd.Stderr,
+		Dir: t.cmd.Dir, Stdin: t.cmd.Stdin, Stdout: t.cmd.Stdout, Stderr: t.cmd.Stderr,
 		Core: t.cmd.Core, Stack: t.cmd.Stack,
 	}
 }
@@ -243,7 +246,9 @@ func (t *tenant) stageOut(ctx context.Context, scratch string, exit starter.Exit
 	}
 	defer root.Close()
 	names := t.streams(root)
-	if tr := t.cmd.Transfers; !tr.OnSuccess || exit.Signal == 0 && exit.Code == tr.SuccessExit {
+	// A job that works in a shared file system has its files there.
+	tr := t.cmd.Transfers
+	if t.cmd.Dir == "" && (!tr.OnSuccess || exit.Signal == 0 && exit.Code == tr.SuccessExit) {
 		if names, err = t.outputs(root, names); err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package startd
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -37,7 +38,7 @@ func (t *tenant) environment() []string {
 		"TMPDIR=/tmp", "TMP=/tmp", "TEMP=/tmp",
 		"BATCH_SYSTEM=HTCondor", // what scripts look for; what they expect then is here
 		"_CONDOR_SCRATCH_DIR=" + job.ScratchPath,
-		"_CONDOR_JOB_IWD=" + job.ScratchPath,
+		"_CONDOR_JOB_IWD=" + cmp.Or(t.cmd.Dir, job.ScratchPath),
 		"_CONDOR_SLOT=" + slot,
 		"_CONDOR_JOB_AD=" + job.ScratchPath + "/" + jobAdFile,
 		"_CONDOR_MACHINE_AD=" + job.ScratchPath + "/" + machineAdFile,
@@ -88,6 +89,20 @@ func (d *Daemon) mounts() []string {
 		}
 	}
 	return there
+}
+
+// checkDir holds a job whose files are not transferred (should_transfer_files = NO) and which would not
+// find them here.
+func (t *tenant) checkDir() error {
+	dir := t.cmd.Dir
+	if dir == "" || slices.ContainsFunc(t.k.d.mounts(), func(mount string) bool {
+		return dir == mount || strings.HasPrefix(dir, strings.TrimSuffix(mount, "/")+"/")
+	}) {
+		return nil
+	}
+	return &holdError{code: job.HoldNoSharedFS, reason: fmt.Sprintf(
+		"the job's directory %s is in no file system that %s shares with jobs; with should_transfer_files = YES its files are sent",
+		dir, t.k.d.cfg.Machine)}
 }
 
 // checkMounts finds out whether all shared directories are there. Without one of them the machine does not

@@ -44,7 +44,13 @@ func (p *pid1) start(spec JobSpec) error {
 		return err
 	}
 	env := jobEnv(spec.Env)
-	path, err := lookPath(spec.Argv[0], env)
+	dir := ScratchPath
+	if spec.Dir != "" {
+		if dir = spec.Dir; p.sharedDir(dir) == "" {
+			return fmt.Errorf("the working directory %s is not shared with jobs", dir)
+		}
+	}
+	path, err := lookPath(spec.Argv[0], dir, env)
 	if err != nil {
 		return err
 	}
@@ -52,7 +58,7 @@ func (p *pid1) start(spec JobSpec) error {
 	p.reaping.Lock()
 	defer p.reaping.Unlock()
 	pid, err := p.spawn(path, spec, &syscall.ProcAttr{
-		Dir:   ScratchPath,
+		Dir:   dir,
 		Env:   env,
 		Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd()},
 	})
@@ -223,6 +229,8 @@ func (p *pid1) openStdio(spec JobSpec) (files []*os.File, err error) {
 		switch {
 		case name == "":
 			f, err = os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		case i == 0 && spec.Dir != "":
+			f, err = p.openShared(name)
 		case i == 0:
 			f, err = p.openScratch(scratch, name, unix.O_RDONLY)
 		default:
@@ -234,6 +242,58 @@ func (p *pid1) openStdio(spec JobSpec) (files []*os.File, err error) {
 		files = append(files, f)
 	}
 	return files, nil
+}
+
+// sharedDir is the shared directory that a path lies in, "" for none.
+func (p *pid1) sharedDir(path string) string {
+	for _, dir := range p.cfg.Shared {
+		if path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/") {
+			return dir
+		}
+	}
+	return ""
+}
+
+// openShared opens a file in a shared directory for reading, following no link out of that.
+func (p *pid1) openShared(path string) (*os.File, error) {
+	failed := func(err error) (*os.File, error) { return nil, &os.PathError{Op: "open", Path: path, Err: err} }
+	dir := p.sharedDir(path)
+	if dir == "" {
+		return failed(errors.New("it is not shared with jobs"))
+	}
+	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return failed(err)
+	}
+	defer unix.Close(root)
+	fd, err := unix.Openat2(root, strings.TrimLeft(path[len(dir):], "/"), &unix.OpenHow{
+		Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return failed(err)
+	}
+	return plainFile(fd, path, nil)
+}
+
+// plainFile makes a file of a descriptor that was opened without waiting, if it is a plain one. give, if
+// there is one, is called with it.
+func plainFile(fd int, path string, give func(fd int) error) (*os.File, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(fd, &st)
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = errors.New("not a regular file")
+	}
+	if err == nil && give != nil {
+		err = give(fd)
+	}
+	if err == nil {
+		err = unix.SetNonblock(fd, false)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // openScratch opens a file within scratch, following no link out of it, and gives it to the job.
@@ -249,21 +309,12 @@ func (p *pid1) openScratch(scratch int, name string, flags int) (*os.File, error
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: name, Err: err}
 	}
-	var st unix.Stat_t
-	if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
-		err = errors.New("not a regular file")
-	}
-	if err == nil && p.cfg.Mapped {
-		err = unix.Fchown(fd, jobID, jobID)
-	}
-	if err == nil {
-		err = unix.SetNonblock(fd, false)
-	}
-	if err != nil {
-		unix.Close(fd)
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
-	}
-	return os.NewFile(uintptr(fd), name), nil
+	return plainFile(fd, name, func(fd int) error {
+		if !p.cfg.Mapped {
+			return nil
+		}
+		return unix.Fchown(fd, jobID, jobID)
+	})
 }
 
 func closeAll(files []*os.File) {
@@ -291,13 +342,12 @@ func jobEnv(env []string) []string {
 	return env
 }
 
-// lookPath finds the program name as a job with the environment env would. A relative path counts
-// from the scratch directory.
-func lookPath(name string, env []string) (string, error) {
+// lookPath finds the program name as a job in the directory work with the environment env would.
+func lookPath(name, work string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
 		at := name
 		if !filepath.IsAbs(at) {
-			at = filepath.Join(ScratchPath, name)
+			at = filepath.Join(work, name)
 		}
 		if _, err := os.Stat(at); errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("execute %s: %w", name, errNoProgram)
@@ -312,7 +362,7 @@ func lookPath(name string, env []string) (string, error) {
 		for dir := range strings.SplitSeq(path, ":") {
 			at := filepath.Join(dir, name)
 			if !filepath.IsAbs(at) {
-				at = filepath.Join(ScratchPath, at)
+				at = filepath.Join(work, at)
 			}
 			if st, err := os.Stat(at); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
 				return at, nil

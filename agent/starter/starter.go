@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -114,7 +115,11 @@ type JobSpec struct {
 	Argv []string `json:"argv"` // Argv[0] without a slash is looked up in the job's PATH
 	Env  []string `json:"env,omitempty"`
 
-	// Names of files in scratch; "" is /dev/null. Output is appended to.
+	// Dir is the working directory, in one of the claim's shared directories; "" is the scratch directory.
+	Dir string `json:"dir,omitempty"`
+
+	// Names of files in scratch; "" is /dev/null. Output is appended to. With a Dir the input is the
+	// absolute path of a file in a shared directory.
 	Stdin  string `json:"stdin,omitempty"`
 	Stdout string `json:"stdout,omitempty"`
 	Stderr string `json:"stderr,omitempty"`
@@ -187,7 +192,9 @@ func (s JobSpec) check() error {
 		return errors.New("the job has no id")
 	case len(s.Argv) == 0 || s.Argv[0] == "":
 		return errors.New("there is nothing to execute")
-	case !localName(s.Stdin) || !localName(s.Stdout) || !localName(s.Stderr):
+	case s.Dir != "" && (!filepath.IsAbs(s.Dir) || s.Stdin != "" && !filepath.IsAbs(s.Stdin)):
+		return errors.New("the working directory and the input must be absolute paths")
+	case s.Dir == "" && !localName(s.Stdin) || !localName(s.Stdout) || !localName(s.Stderr):
 		return errors.New("input and output must be names within the scratch directory")
 	}
 	for _, list := range [][]string{s.Argv, s.Env} {

@@ -22,7 +22,8 @@ const ScratchPath = "/scratch"
 type Command struct {
 	Argv   []string // the program first: a path in the scratch directory ("./sim") or of the system
 	Env    []string // NAME=value
-	Stdin  string   // name in the scratch directory; empty for none
+	Dir    string   // where it runs, on a file system that it finds on every machine; empty for the scratch directory
+	Stdin  string   // name in the scratch directory, or with Dir an absolute path; empty for none
 	Stdout string
 	Stderr string
 
@@ -38,7 +39,7 @@ type Command struct {
 }
 
 // CommandOf reads the command from a job's ad: Cmd, Args or Arguments, Env or Environment, In, Out,
-// Err, TransferExecutable, SuccessCheckpointExitCode, RequestCpus, CoreSize, StackSize, and what [Stop]
+// Err, Iwd, ShouldTransferFiles, TransferExecutable, SuccessCheckpointExitCode, RequestCpus, CoreSize, StackSize, and what [Stop]
 // and [Transfers] are made of.
 func CommandOf(ad *classad.Ad) (Command, error) {
 	c := Command{Stdout: StdoutFile, Stderr: StderrFile, Transfers: transfersOf(ad), CPUs: 1}
@@ -46,7 +47,17 @@ func CommandOf(ad *classad.Ad) (Command, error) {
 	if !ok || cmd == "" {
 		return c, fmt.Errorf("the job has no Cmd")
 	}
-	if transfer, ok := ad.Bool("TransferExecutable"); !ok || transfer {
+	if should, _ := ad.Str("ShouldTransferFiles"); strings.EqualFold(should, "NO") {
+		if c.Dir, _ = ad.Str("Iwd"); !path.IsAbs(c.Dir) {
+			return c, fmt.Errorf("the job's files are not transferred, and its Iwd is no absolute path")
+		}
+	}
+	transfer, set := ad.Bool("TransferExecutable")
+	switch {
+	case set && !transfer:
+	case c.Dir != "":
+		cmd = from(c.Dir, cmd)
+	default:
 		cmd = "./" + path.Base(cmd)
 	}
 	c.Argv = []string{cmd}
@@ -74,7 +85,9 @@ func CommandOf(ad *classad.Ad) (Command, error) {
 		}
 	}
 	if s, ok := ad.Str("In"); ok && s != "" && s != "/dev/null" {
-		c.Stdin = path.Base(s)
+		if c.Stdin = path.Base(s); c.Dir != "" {
+			c.Stdin = from(c.Dir, s)
+		}
 	}
 	out, hasOut := ad.Str("Out")
 	errs, hasErr := ad.Str("Err")
@@ -98,6 +111,14 @@ func CommandOf(ad *classad.Ad) (Command, error) {
 	var err error
 	c.Stop, err = stopOf(ad)
 	return c, err
+}
+
+// from makes a path absolute that is relative to dir.
+func from(dir, name string) string {
+	if path.IsAbs(name) {
+		return path.Clean(name)
+	}
+	return path.Join(dir, name)
 }
 
 // SplitArgs splits a string in HTCondor's new argument form: blanks separate, single quotes group,

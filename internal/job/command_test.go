@@ -58,6 +58,12 @@ func TestCommandOf(t *testing.T) {
 			func(c job.Command) bool { return c.Core == -1 && c.Stack == 65536 && c.CPUs == 4 },
 		},
 		{
+			"files that are not transferred", "Cmd = \"bin/sim\"\nIwd = \"/srv/data\"\nShouldTransferFiles = \"NO\"\nIn = \"in.txt\"",
+			func(c job.Command) bool {
+				return c.Dir == "/srv/data" && c.Argv[0] == "/srv/data/bin/sim" && c.Stdin == "/srv/data/in.txt"
+			},
+		},
+		{
 			"no word about its files", "Cmd = \"x\"",
 			func(c job.Command) bool {
 				return reflect.DeepEqual(c.Transfers, job.Transfers{Out: true, Err: true, MaxIn: -1, MaxOut: -1})
@@ -101,6 +107,7 @@ func TestCommandOfRefuses(t *testing.T) {
 		"Cmd = \"x\"\nArguments = \"'open\"",
 		"Cmd = \"x\"\nEnvironment = \"NOVALUE\"",
 		"Cmd = \"x\"\nKillSig = \"SIGNOSUCH\"",
+		"Cmd = \"x\"\nShouldTransferFiles = \"NO\"",
 		"Cmd = \"x\"\nHoldKillSig = \"SIGNOSUCH\"",
 	} {
 		if c, err := job.CommandOf(parse(t, ad)); err == nil {
