@@ -270,7 +270,7 @@ func buildStatus(p *proc) error {
 		if err != nil {
 			return err
 		}
-		p.out = nil
+		p.out = p.out[:0]
 		p.setInt("JobPrio", n)
 	}
 	hold, _, err := p.boolOf(false, "hold")

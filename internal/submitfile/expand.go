@@ -1,13 +1,13 @@
 package submitfile
 
 import (
+	"errors"
 	"hash/fnv"
 	"io/fs"
 	"math/rand/v2"
 	"slices"
 	"strings"
 
-	"skua/internal/job"
 	"skua/policy/classad"
 )
 
@@ -70,12 +70,6 @@ type builder struct {
 	build func(*proc) error
 }
 
-// attribute is one result of a builder.
-type attribute struct {
-	name string
-	expr *classad.Expr
-}
-
 // proc is a job in the making.
 type proc struct {
 	e       *expansion
@@ -87,14 +81,18 @@ type proc struct {
 	forced  map[string]bool // attributes that +Name sets, which no builder overrides, in lower case
 	inputs  []string
 	builder string
-	random  *rand.Rand  // of this builder; nil until it draws
-	changes bool        // the builder looked at something that changes from job to job
-	out     []attribute // what the builder has set
+	random  *rand.Rand        // of this builder; nil until it draws
+	changes bool              // the builder looked at something that changes from job to job
+	out     []attribute       // what the builder has set
+	err     error             // of setting it
+	macros  expander          // with all but the place
+	fixed   map[command]value // what get gave, and will give for every job
 }
 
 // queue appends the jobs of one queue statement to procs.
 func (e *expansion) queue(q *queueStatement, procs []Proc) ([]Proc, error) {
-	p := &proc{e: e, q: q, number: q.first, values: make([]string, len(q.vars)), forced: map[string]bool{}}
+	p := &proc{e: e, q: q, number: q.first, values: make([]string, len(q.vars)), forced: map[string]bool{}, fixed: map[command]value{}}
+	p.macros = expander{d: e.d, statement: q.statement, variable: p.variableMacro, builtin: p.builtin, random: p.draw}
 	all := slices.Clone(builders)
 	for _, m := range e.d.macros.order {
 		name := strings.ToLower(m.name)
@@ -122,73 +120,23 @@ func (e *expansion) queue(q *queueStatement, procs []Proc) ([]Proc, error) {
 	if err := p.run(builder{"notes", buildNothing}); err != nil {
 		return nil, err
 	}
-	same = e.share(same, own)
-	procs = append(procs, p.finish(same, own))
+	rows := make([]row, 1, q.jobs())
+	rows[0] = row{p.number, p.inputs, own}
+	slab := make([]attribute, 0, len(own)*(q.jobs()-1)) // what one job has as its own, many times
 	for n := 1; n < q.jobs(); n++ {
 		p.number, p.item, p.step = q.first+n, n/q.count, n%q.count
 		p.setItem()
-		own = own[:0]
+		from := len(slab)
 		for _, b := range again {
 			if err := p.run(b); err != nil {
 				return nil, err
 			}
-			own = append(own, p.out...)
+			slab = append(slab, p.out...)
 		}
-		procs = append(procs, p.finish(same, own))
+		rows = append(rows, row{p.number, p.inputs, slab[from:len(slab):len(slab)]})
 	}
-	return procs, nil
-}
-
-// share puts what the first jobs have in common into the cluster's ad and returns what the jobs of
-// this statement have otherwise: nothing for the first statement, differences for a later one.
-func (e *expansion) share(same, own []attribute) []attribute {
-	if !e.filled {
-		for _, a := range same {
-			e.common.Set(a.name, a.expr)
-		}
-		e.common.SetInt("ClusterId", int64(e.cluster))
-		e.filled = true
-		return nil
-	}
-	has := map[string]bool{"clusterid": true}
-	var differ []attribute
-	for _, a := range same {
-		has[strings.ToLower(a.name)] = true
-		if old, ok := e.common.Lookup(a.name); !ok || old.OldString() != a.expr.OldString() {
-			differ = append(differ, a)
-		}
-	}
-	for _, a := range own {
-		has[strings.ToLower(a.name)] = true
-	}
-	for _, name := range e.common.Names() {
-		if !has[strings.ToLower(name)] { // the cluster's value is not theirs
-			differ = append(differ, attribute{name, undefined})
-		}
-	}
-	return differ
-}
-
-var undefined = func() *classad.Expr {
-	e, err := classad.ParseExpr("undefined")
-	if err != nil {
-		panic(err)
-	}
-	return e
-}()
-
-// finish makes the job's own ad.
-func (p *proc) finish(same, own []attribute) Proc {
-	ad := classad.NewAd()
-	ad.SetInt("ProcId", int64(p.number))
-	for _, a := range same {
-		ad.Set(a.name, a.expr)
-	}
-	for _, a := range own {
-		ad.Set(a.name, a.expr)
-	}
-	ad.SetParent(p.e.common)
-	return Proc{ID: job.ID{Cluster: p.e.cluster, Proc: p.number}, Ad: ad, Inputs: p.inputs}
+	same, rows = settle(same, rows)
+	return e.finish(procs, e.share(same, rows[0].own), rows), nil
 }
 
 // setItem gives the variables the values of the current item. Those for which the row has no field
@@ -200,8 +148,11 @@ func (p *proc) setItem() {
 }
 
 func (p *proc) run(b builder) error {
-	p.builder, p.changes, p.random, p.out = b.name, false, nil, nil
-	return b.build(p)
+	p.builder, p.changes, p.random, p.out = b.name, false, nil, p.out[:0]
+	if err := b.build(p); err != nil {
+		return err
+	}
+	return p.err
 }
 
 // variableMacro gives the variables of the queue statement.
@@ -253,9 +204,11 @@ func (p *proc) draw(n uint64) uint64 {
 
 // expand replaces the macros of a value.
 func (p *proc) expand(text string, at pos) (string, error) {
-	x := expander{
-		d: p.e.d, statement: p.q.statement, at: at, variable: p.variableMacro, builtin: p.builtin, random: p.draw,
+	if !strings.Contains(text, "$") {
+		return text, nil
 	}
+	x := p.macros
+	x.at = at
 	return x.expand(text)
 }
 
@@ -273,6 +226,27 @@ func (v value) set() bool { return v.text != "" }
 
 // get reads a command under the first of its names that is set.
 func (p *proc) get(names ...string) (value, error) {
+	key := command{names[0], len(names)}
+	if v, ok := p.fixed[key]; ok {
+		return v, nil
+	}
+	before := p.changes
+	p.changes = false
+	v, err := p.read(names)
+	if err == nil && !p.changes {
+		p.fixed[key] = v
+	}
+	p.changes = p.changes || before
+	return v, err
+}
+
+// command is what get was asked for: no two lists of names begin alike and are equally long.
+type command struct {
+	name    string
+	aliases int
+}
+
+func (p *proc) read(names []string) (value, error) {
 	blank := false
 	for _, name := range names {
 		if v, ok := p.variable(name); ok {
@@ -309,12 +283,6 @@ func (p *proc) variable(name string) (value, bool) {
 	return value{}, false
 }
 
-func (p *proc) setExprValue(attr string, e *classad.Expr) {
-	if isForced(p.builder) || !p.forced[strings.ToLower(attr)] {
-		p.out = append(p.out, attribute{attr, e})
-	}
-}
-
 // isForced reports whether a macro sets an attribute by its name.
 func isForced(macro string) bool {
 	return len(macro) > len("MY.") && strings.EqualFold(macro[:len("MY.")], "MY.")
@@ -326,8 +294,7 @@ func (p *proc) setExpr(attr string, v value) error {
 	if err != nil {
 		return exprError(attr, v, err)
 	}
-	p.setExprValue(attr, e)
-	return nil
+	return p.put(attr, setting{expr: e})
 }
 
 // setText sets an attribute to an expression that the package wrote itself.
@@ -335,33 +302,16 @@ func (p *proc) setText(attr, expr string) error {
 	return p.setExpr(attr, value{text: expr, at: p.q.at})
 }
 
-func (p *proc) setString(attr, s string) {
-	ad := classad.NewAd()
-	ad.SetString(attr, s)
-	e, _ := ad.Lookup(attr)
-	p.setExprValue(attr, e)
-}
+func (p *proc) setString(attr, s string) { p.keep(p.put(attr, stringSetting(s))) }
 
-func (p *proc) setInt(attr string, n int64) {
-	ad := classad.NewAd()
-	ad.SetInt(attr, n)
-	e, _ := ad.Lookup(attr)
-	p.setExprValue(attr, e)
-}
+func (p *proc) setInt(attr string, n int64) { p.keep(p.put(attr, intSetting(n))) }
 
-func (p *proc) setReal(attr string, f float64) {
-	ad := classad.NewAd()
-	ad.SetReal(attr, f)
-	e, _ := ad.Lookup(attr)
-	p.setExprValue(attr, e)
-}
+func (p *proc) setReal(attr string, f float64) { p.keep(p.put(attr, realSetting(f))) }
 
-func (p *proc) setBool(attr string, b bool) {
-	ad := classad.NewAd()
-	ad.SetBool(attr, b)
-	e, _ := ad.Lookup(attr)
-	p.setExprValue(attr, e)
-}
+func (p *proc) setBool(attr string, b bool) { p.keep(p.put(attr, boolSetting(b))) }
+
+// keep lets a builder go on with an error that it reports in the end.
+func (p *proc) keep(err error) { p.err = errors.Join(p.err, err) }
 
 // boolOf reads a command that is true or false; def if it is not set.
 func (p *proc) boolOf(def bool, names ...string) (b, set bool, err error) {

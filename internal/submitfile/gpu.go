@@ -19,7 +19,9 @@ func (p *proc) buildGPUs() error {
 	if err != nil || gpus.expr == nil {
 		return err
 	}
-	p.setExprValue("RequestGPUs", gpus.expr)
+	if err := p.put("RequestGPUs", setting{expr: gpus.expr}); err != nil {
+		return err
+	}
 	if gpus.atMost(0) {
 		return nil
 	}

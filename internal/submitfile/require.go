@@ -106,7 +106,9 @@ func buildRequests(p *proc) error {
 			return err
 		}
 		if req.expr != nil {
-			p.setExprValue(r.attr, req.expr)
+			if err := p.put(r.attr, setting{expr: req.expr}); err != nil {
+				return err
+			}
 			p.checkRequest(req)
 		}
 	}

@@ -129,8 +129,7 @@ func forcedAttribute(macro string) func(*proc) error {
 			return err
 		}
 		if !v.set() {
-			p.setExprValue(attr, undefined)
-			return nil
+			return p.put(attr, setting{expr: undefined})
 		}
 		return p.setExpr(attr, v)
 	}
