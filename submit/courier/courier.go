@@ -29,8 +29,7 @@ import (
 
 // Pool is the matchmaker as a courier needs it; a *client.Client is one.
 type Pool interface {
-	Jobs(ctx context.Context, sel wire.Selection) ([]wire.JobRow, uint64, error)
-	History(ctx context.Context, sel wire.Selection, limit int) ([]wire.JobRow, error)
+	Columns(ctx context.Context, kind wire.QueryKind, sel wire.Selection, exprs []string, limit int, row func(values []string) error) error
 	Table(ctx context.Context, ref *job.TableRef) (*job.Table, error)
 	Events(ctx context.Context, since uint64) (client.Page, error)
 	Follow(ctx context.Context, since uint64, handle func(client.Page) error) error

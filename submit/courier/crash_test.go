@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,38 +25,51 @@ import (
 type script struct {
 	events []job.Event
 	ads    map[job.ID]*classad.Ad
-	after  func() // called when a page, of one event, has been handled
+	after  func() // called when a page has been handled
+	page   int    // events of a page; 0 means 1
+	table  *job.Table
 }
 
-func (s *script) Jobs(_ context.Context, sel wire.Selection) ([]wire.JobRow, uint64, error) {
-	if sel.Constraint != "" {
-		return nil, 0, nil // all have ended by the end of the script
+func (s *script) Columns(_ context.Context, kind wire.QueryKind, sel wire.Selection, exprs []string, _ int, row func([]string) error) error {
+	if sel.Constraint != "" || kind != wire.QueryJobs {
+		return nil // all have ended by the end of the script
 	}
-	rows := []wire.JobRow{}
 	for _, id := range sel.Jobs {
-		if ad := s.ads[id]; ad != nil {
-			rows = append(rows, wire.JobRow{ID: id, Ad: ad})
+		ad := s.ads[id]
+		if ad == nil {
+			continue
+		}
+		ad.SetInt("ClusterId", int64(id.Cluster))
+		ad.SetInt("ProcId", int64(id.Proc))
+		var values []string
+		for _, text := range exprs {
+			e, err := classad.ParseExpr(text)
+			if err != nil {
+				return err
+			}
+			values = append(values, e.Eval(ad, nil).String())
+		}
+		if err := row(values); err != nil {
+			return err
 		}
 	}
-	return rows, 0, nil
-}
-
-func (s *script) History(context.Context, wire.Selection, int) ([]wire.JobRow, error) {
-	return nil, nil
+	return nil
 }
 
 func (s *script) Table(context.Context, *job.TableRef) (*job.Table, error) {
-	return nil, errors.New("there is none")
+	if s.table == nil {
+		return nil, errors.New("there is none")
+	}
+	return s.table, nil
 }
 
 func (s *script) Events(context.Context, uint64) (client.Page, error) { return client.Page{}, nil }
 
 func (s *script) Follow(ctx context.Context, since uint64, handle func(client.Page) error) error {
-	for _, ev := range s.events {
-		if ev.Seq <= since {
-			continue
-		}
-		if err := handle(client.Page{Events: []job.Event{ev}, Next: ev.Seq}); err != nil {
+	left := s.events[min(since, uint64(len(s.events))):]
+	for events := range slices.Chunk(left, max(s.page, 1)) {
+		next := events[len(events)-1].Seq
+		if err := handle(client.Page{Events: events, Next: next, More: s.page > 0 && next < uint64(len(s.events))}); err != nil {
 			return err
 		}
 		if s.after != nil {

@@ -2,8 +2,11 @@ package courier
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"skua/internal/diag"
 	"skua/internal/job"
@@ -32,32 +35,49 @@ func (c *Courier) findLive(ctx context.Context) error {
 
 // ask learns of jobs from the matchmaker; each is told to seen, which may be nil.
 func (c *Courier) ask(ctx context.Context, kind wire.QueryKind, sel wire.Selection, seen func(job.ID)) error {
-	var rows []wire.JobRow
-	var err error
-	if kind == wire.QueryHistory {
-		rows, err = c.cfg.Pool.History(ctx, sel, 0)
-	} else {
-		rows, _, err = c.cfg.Pool.Jobs(ctx, sel)
-	}
-	if err != nil {
-		return err
-	}
-	for _, r := range rows {
-		c.learn(r.ID, r.Ad)
-		if seen != nil {
-			seen(r.ID)
+	columns := slices.Concat([]string{"ClusterId", "ProcId", client.SubmitHost}, originAttrs)
+	const ids, own = 2, 3 // of the columns
+	ours := classad.NewAd()
+	ours.SetString(client.SubmitHost, c.cfg.Host)
+	host := ours.Eval(client.SubmitHost, nil).String() // as a value is written
+	origins := map[string]*origin{}                    // by the values of which they are made
+	return c.cfg.Pool.Columns(ctx, kind, sel, columns, 0, func(values []string) error {
+		cluster, err1 := strconv.Atoi(values[0])
+		proc, err2 := strconv.Atoi(values[1])
+		if err := errors.Join(err1, err2); err != nil {
+			return fmt.Errorf("read the number of a job: %w", err)
 		}
-	}
-	return nil
+		id := job.ID{Cluster: cluster, Proc: proc}
+		if values[ids] == host {
+			key := strings.Join(values[own:], "\n") // the values have none, but as \n
+			o := origins[key]
+			if o == nil {
+				o = c.known.origins.of(adOf(originAttrs, values[own:]))
+				origins[strings.Clone(key)] = o
+			}
+			c.adopt(id, o)
+		} else {
+			c.ignore(cluster)
+		}
+		if seen != nil {
+			seen(id)
+		}
+		return nil
+	})
 }
 
-// learn takes what is known of a job.
-func (c *Courier) learn(id job.ID, ad *classad.Ad) {
-	if client.Submitted(ad, c.cfg.Host) {
-		c.adopt(id, c.known.origins.of(ad))
-	} else {
-		c.ignore(id.Cluster)
+// adOf makes an ad of values in the ClassAd syntax.
+func adOf(names, values []string) *classad.Ad {
+	ad := classad.NewAd()
+	for i, name := range names {
+		if values[i] == "undefined" {
+			continue
+		}
+		if e, err := classad.ParseExpr(values[i]); err == nil {
+			ad.Set(name, e)
+		}
 	}
+	return ad
 }
 
 // adopt makes a job the courier's.

@@ -250,21 +250,22 @@ func (p *post) attributes(ctx context.Context, l letter) string {
 	if len(names) == 0 {
 		return ""
 	}
-	sel := wire.Selection{Jobs: []job.ID{l.Job}}
-	rows, err := p.pool.History(ctx, sel, 0)
-	if err == nil && len(rows) == 0 {
-		rows, _, err = p.pool.Jobs(ctx, sel)
-	}
-	if err != nil || len(rows) == 0 {
-		return ""
-	}
-	var b strings.Builder
-	for _, name := range names {
-		value := "undefined"
-		if e, ok := rows[0].Ad.Lookup(name); ok {
-			value = e.OldString()
+	var lines strings.Builder
+	for _, kind := range []wire.QueryKind{wire.QueryHistory, wire.QueryJobs} {
+		err := p.pool.Columns(ctx, kind, wire.Selection{Jobs: []job.ID{l.Job}}, names, 1, func(values []string) error {
+			lines.Reset()
+			for i, name := range names {
+				fmt.Fprintf(&lines, "\n%s = %s", name, values[i])
+			}
+			lines.WriteString("\n")
+			return nil
+		})
+		if err != nil {
+			p.log.Warn("a mail goes without the attributes that it should have", diag.KeyJob, l.Job, diag.KeyError, err)
 		}
-		fmt.Fprintf(&b, "\n%s = %s", name, value)
+		if err != nil || lines.Len() > 0 {
+			break
+		}
 	}
-	return b.String() + "\n"
+	return lines.String()
 }
