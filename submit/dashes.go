@@ -170,7 +170,7 @@ func findFlag(c *cobra.Command, word, name string) (*pflag.Flag, error) {
 	if f := c.Flags().Lookup(name); f != nil {
 		return f, nil
 	}
-	var found []*pflag.Flag
+	var found, hidden []*pflag.Flag
 	var exact *pflag.Flag
 	var names []string
 	c.Flags().VisitAll(func(f *pflag.Flag) {
@@ -186,12 +186,19 @@ func findFlag(c *cobra.Command, word, name string) (*pflag.Flag, error) {
 			fits = fits || strings.HasPrefix(also, name)
 		}
 		if fits && name != "" {
-			found = append(found, f)
+			if f.Hidden {
+				hidden = append(hidden, f)
+			} else {
+				found = append(found, f)
+			}
 			if h.short != "" && strings.HasPrefix(name, h.short) {
 				exact = f
 			}
 		}
 	})
+	if len(found) == 0 {
+		found = hidden // which are there for those who ask for them
+	}
 	switch {
 	case exact != nil:
 		return exact, nil

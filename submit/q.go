@@ -2,11 +2,7 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
-	"fmt"
-	"path/filepath"
-	"slices"
-	"strings"
+	"context"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,52 +10,195 @@ import (
 	"skua/internal/job"
 	"skua/internal/wire"
 	"skua/policy/classad"
+	"skua/submit/client"
 )
 
+// queueView is what the flags of q say beyond the form of the output.
+type queueView struct {
+	*output
+	*jobChoice
+	batch, nobatch          bool
+	run, hold, idle, totals bool
+	cpuTime, currentRun     bool
+	analyze, dag            bool
+	limit                   int
+	condor                  bool // print as condor_q does
+}
+
 func (a *app) qCommand() *cobra.Command {
-	var asJSON, long, allUsers bool
-	var constraint string
+	q := &queueView{condor: a.as == "condor_q"}
 	c := &cobra.Command{
-		Use:   "q [CLUSTER | JOB]...",
+		Use:   "q [CLUSTER | JOB | USER]...",
 		Short: "show the jobs in the queue, and why idle ones wait",
-		Long: `Q lists jobs that have not ended: I idle, R running, S suspended because the machine's owner is
-back, H held. Below the table it says in plain words why idle jobs wait and held ones are held. Jobs
-that have ended are in "skua history".`,
-		Example: `  skua q
-  skua q 12 13.4
-  skua q --constraint 'RequestMemory > 4096'
-  skua q --long 12.0                    all attributes of a job`,
-		RunE: func(c *cobra.Command, args []string) error {
-			sel, err := selection(args)
-			if err != nil {
-				return err
-			}
-			sel.Constraint, sel.AllUsers = constraint, allUsers
-			pool, _, err := a.connect(c.Context())
-			if err != nil {
-				return err
-			}
-			defer pool.Close()
-			rows, _, err := pool.Jobs(c.Context(), sel)
-			if err != nil {
-				return err
-			}
-			switch {
-			case asJSON:
-				return a.printJSON(adsOf(rows))
-			case long:
-				a.printLong(adsOf(rows))
-			default:
-				a.printQueue(rows, time.Now())
-			}
-			return nil
-		},
+		Long: `Q shows your jobs that have not ended, a line for each batch: how many are done, run, wait and are held.
+Below the table it says in plain words why idle jobs wait and held ones are held. Jobs that have ended
+are in "skua history"; "skua why JOB" says all there is to say about one.
+
+With --nobatch each job has its line, and ST is its state: I idle, R running, S suspended because the
+machine's owner is back or its user wants it, H held, < and > bring inputs and outputs.
+
+Arguments are clusters (12), jobs (12.3) and users (ann). Long flags may be written as HTCondor's users do,
+with one dash and shortened: -nob, -cons, -af:jh.
+
+After -af come expressions, up to the next flag; letters after a colon say how values are printed:
+` + autoformatHelp,
+		Example: `  skua q                                  your batches
+  skua q -nobatch 12                      the jobs of cluster 12, one a line
+  skua q -hold                            held jobs, and why
+  skua q -constraint 'RequestMemory > 4096'
+  skua q -af ClusterId ProcId Cmd         values, for scripts
+  skua q -af:jh JobStatus NumJobStarts    with job ids and headings
+  skua q -long 12.0                       all attributes of a job
+  skua q -allusers -totals`,
+		RunE: func(c *cobra.Command, args []string) error { return a.queue(c, q, args) },
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print the jobs' ads as JSON")
-	c.Flags().BoolVarP(&long, "long", "l", false, "print the jobs' ads")
-	c.Flags().BoolVar(&allUsers, "allusers", false, "show the jobs of all users")
-	c.Flags().StringVar(&constraint, "constraint", "", "only jobs for which this ClassAd expression is true")
+	q.output = addOutput(c, "the jobs' ads")
+	if q.condor {
+		q.emptyList = noList
+	}
+	q.jobChoice = addJobChoice(c)
+	f := c.Flags()
+	f.BoolVar(&q.batch, "batch", false, "a line for each batch, also with --run, --hold and --idle")
+	f.BoolVar(&q.nobatch, "nobatch", false, "a line for each job")
+	f.BoolVar(&q.run, "run", false, "only jobs on machines, and where they are")
+	f.BoolVar(&q.hold, "hold", false, "only held jobs, and why")
+	f.BoolVar(&q.idle, "idle", false, "only jobs that wait, and what they ask for")
+	f.BoolVar(&q.totals, "totals", false, "only the numbers of jobs")
+	f.BoolVar(&q.cpuTime, "cputime", false, "processor time in the place of time on machines")
+	f.BoolVar(&q.currentRun, "currentrun", false, "time of the present run only")
+	f.IntVar(&q.limit, "limit", 0, "at most this many lines; 0 means all")
+	f.BoolVar(&q.analyze, "analyze", false, `what "skua why" says of the jobs`)
+	f.BoolVar(&q.dag, "dag", false, "")
+	f.Bool("global", false, "")
+	f.Bool("stream-results", false, "")
+	f.Bool("expert", false, "")
+	for _, hidden := range []string{"dag", "global", "stream-results", "expert"} {
+		f.Lookup(hidden).Hidden = true
+	}
+	teach(c, "analyze", habit{also: []string{"better-analyze"}, short: "an", opts: true})
+	f.Lookup("analyze").NoOptDefVal = "true"
+	teach(c, "nobatch", habit{short: "nob"})
+	teach(c, "hold", habit{also: []string{"held"}, short: "ho"})
+	teach(c, "run", habit{short: "r"})
+	teach(c, "totals", habit{short: "tot"})
+	refuseQueueFlags(c)
 	return c
+}
+
+// refuseQueueFlags names what condor_q can do and this cannot.
+func refuseQueueFlags(c *cobra.Command) {
+	refuse(c, false, "io", "how much a job reads and writes itself is not recorded", "the event log has the sizes of the files brought to and from each job")
+	refuse(c, false, "goodput", "goodput is not recorded yet", "-cputime shows the processor time of jobs")
+	refuse(c, false, "grid", "there are no grid jobs", "all jobs run on the machines of the pool")
+	refuse(c, false, "autocluster", "how the matchmaker groups jobs is its own affair", `"skua why JOB" says what it looks at`)
+	refuse(c, false, "factory", "jobs of a queue statement that are not made yet are counted as idle", "-af ClusterId TotalSubmitProcs shows how many there will be")
+	refuse(c, false, "jobset", "there are no job sets", "batch_name in a description puts clusters together")
+	refuse(c, false, "unmatchable", "it is not a flag of its own here", `below its table "skua q" says why jobs wait`)
+	for _, file := range []string{"jobads", "userlog", "slotads", "userprios"} {
+		refuse(c, true, file, "only the queue itself is read", `"skua classad" works on ads in files, "skua wait FILE" on event logs`)
+	}
+	refuse(c, true, "schedd-constraint", "a pool has one queue", "leave it out")
+	refuse(c, true, "machine", "an analysis looks at all machines", `"skua why JOB" names them`)
+	refuse(c, true, "mconstraint", "an analysis looks at all machines", `"skua why JOB" names them`)
+	refuse(c, false, "reverse-analyze", "an analysis looks from jobs at machines", `"skua why JOB"`)
+}
+
+func (q *queueView) check() error {
+	if q.limit < 0 {
+		return usage("0 means all", "--limit %d", q.limit)
+	}
+	if q.batch && q.nobatch {
+		return usage("leave one of them out", "--batch together with --nobatch")
+	}
+	views := 0
+	for _, set := range []bool{q.run, q.hold, q.idle} {
+		if set {
+			views++
+		}
+	}
+	if views > 1 {
+		return usage("leave all but one of them out", "--run, --hold and --idle choose among the same jobs")
+	}
+	return q.output.check()
+}
+
+// queue is the command.
+func (a *app) queue(c *cobra.Command, q *queueView, args []string) error {
+	if err := cmp.Or(refused(c), q.check()); err != nil {
+		return err
+	}
+	if q.analyze {
+		return a.analyze(c.Context(), args)
+	}
+	if q.dag {
+		a.say("note: there are no workflows yet; jobs are shown by batch")
+	}
+	sel, err := q.selection(args, q.statePart()...)
+	if err != nil {
+		return err
+	}
+	rows, err := q.rows(a.out)
+	if err != nil && !q.wholeAds() {
+		return err
+	}
+	pool, home, err := a.connect(c.Context())
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	switch {
+	case q.wholeAds():
+		found, _, err := pool.Jobs(c.Context(), sel)
+		if err != nil {
+			return err
+		}
+		return a.printAds(q.output, limited(adsOf(found), q.limit))
+	case rows != nil:
+		return stream(c.Context(), pool, wire.QueryJobs, sel, rows, q.limit)
+	}
+	return a.showQueue(c.Context(), pool, home, q, sel)
+}
+
+// statePart is the constraint of the flags that choose jobs by their state.
+func (q *queueView) statePart() []string {
+	switch {
+	case q.run:
+		return []string{"JobStatus == 2 || JobStatus == 6 || JobStatus == 7"}
+	case q.hold:
+		return []string{"JobStatus == 5"}
+	case q.idle:
+		return []string{"JobStatus == 1"}
+	}
+	return nil
+}
+
+// stream asks for the values of a form's expressions and prints them while they come.
+func stream(ctx context.Context, pool *client.Client, kind wire.QueryKind, sel wire.Selection, rows rowFormat, limit int) error {
+	err := pool.Columns(ctx, kind, sel, rows.columns(), limit, func(values []string) error {
+		rows.row(values)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return rows.flush()
+}
+
+// analyze says what "skua why" says.
+func (a *app) analyze(ctx context.Context, args []string) error {
+	root := a.command()
+	root.SetArgs(append([]string{"why"}, args...))
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	return root.ExecuteContext(ctx)
+}
+
+func limited[T any](all []T, limit int) []T {
+	if limit > 0 && limit < len(all) {
+		return all[:limit]
+	}
+	return all
 }
 
 func adsOf(rows []wire.JobRow) []*classad.Ad {
@@ -73,150 +212,34 @@ func adsOf(rows []wire.JobRow) []*classad.Ad {
 	return ads
 }
 
-func (a *app) printJSON(ads []*classad.Ad) error {
-	if ads == nil {
-		ads = []*classad.Ad{}
-	}
-	data, err := json.MarshalIndent(ads, "", "  ")
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(a.out, string(data))
-	return err
-}
-
-func (a *app) printLong(ads []*classad.Ad) {
-	for _, ad := range ads {
-		fmt.Fprintln(a.out, ad.OldString())
-	}
-}
-
-// letters are HTCondor's for the states of jobs.
-var letters = map[job.State]string{
-	job.Idle: "I", job.Running: "R", job.Removed: "X", job.Completed: "C", job.Held: "H",
-	job.TransferringOutput: ">", job.Suspended: "S",
-}
-
-// stateColours are the terminal's colours of states that want to be seen.
-var stateColours = map[string]string{"R": green, "S": yellow, "H": red}
-
-func (a *app) printQueue(rows []wire.JobRow, now time.Time) {
-	t := newTable("ID", "OWNER", "SUBMITTED", "RUN_TIME", "ST", "PRI", "CMD")
-	t.right[0], t.right[3], t.right[5] = true, true, true
-	count := map[job.State]int{}
-	for _, r := range rows {
-		state := stateOf(r.Ad)
-		count[state]++
-		prio, _ := r.Ad.Int("JobPrio")
-		t.add(r.ID.String(), owner(r.Ad), submittedAt(r.Ad), span(runTime(r.Ad, now)), cmp.Or(letters[state], "?"), fmt.Sprint(prio), command(r.Ad))
-	}
-	t.paint = func(col int, cell string) string {
-		if col == 4 {
-			return stateColours[strings.TrimSpace(cell)]
-		}
-		return ""
-	}
-	t.write(a.out)
-	fmt.Fprintf(a.out, "\n%d jobs; %d idle, %d running, %d held, %d suspended\n",
-		len(rows), count[job.Idle], count[job.Running], count[job.Held], count[job.Suspended])
-	for _, r := range reasons(rows) {
-		fmt.Fprintln(a.out, printable(r))
-	}
-}
-
 func stateOf(ad *classad.Ad) job.State {
 	n, _ := ad.Int("JobStatus")
 	return job.State(n)
 }
 
-func owner(ad *classad.Ad) string {
-	name, _ := ad.Str("Owner")
-	return printable(name)
-}
-
-func submittedAt(ad *classad.Ad) string {
-	at, _ := ad.Int("QDate")
-	return moment(at)
-}
-
-// runTime is how long a job has been on machines, frozen or not.
-func runTime(ad *classad.Ad, now time.Time) time.Duration {
-	secs, _ := ad.Real("RemoteWallClockTime")
-	d := time.Duration(secs * float64(time.Second))
-	if s := stateOf(ad); s == job.Running || s == job.Suspended {
-		since, ok := ad.Int("JobCurrentStartDate")
-		if !ok {
-			since, _ = ad.Int("EnteredCurrentStatus")
-		}
-		d += now.Sub(time.Unix(since, 0))
+// jobsView is the table of jobs that the flags ask for.
+func (q *queueView) jobsView(now time.Time) view {
+	runTime := runTimeColumn(now, q.currentRun)
+	if q.cpuTime {
+		runTime = cpuTimeColumn
 	}
-	return d
-}
-
-// command is what a job runs, as short as HTCondor shows it.
-func command(ad *classad.Ad) string {
-	cmd, _ := ad.Str("Cmd")
-	cmd = filepath.Base(cmd)
-	args, ok := ad.Str("Arguments")
-	if !ok {
-		args, _ = ad.Str("Args")
-	}
-	return printable(strings.TrimSpace(cmd + " " + args))
-}
-
-// reasons says why idle jobs wait and held ones are held, jobs with one reason together.
-func reasons(rows []wire.JobRow) []string {
-	var order []string
-	ids := map[string][]job.ID{}
-	for _, r := range rows {
-		why := ""
-		switch stateOf(r.Ad) {
-		case job.Idle:
-			if why = r.Why; why != "" {
-				why = "waiting: " + why
-			}
-		case job.Held:
-			reason, _ := r.Ad.Str("HoldReason")
-			why = "held: " + reason
-		case job.Suspended:
-			if reason, ok := r.Ad.Str("LastVacateReason"); ok {
-				why = "suspended: " + reason
-			}
+	switch {
+	case q.run:
+		return view{idColumn, ownerColumn, submittedColumn, runTime, hostColumn}
+	case q.hold:
+		return view{
+			idColumn, ownerColumn,
+			{head: "HELD_SINCE", least: 11, left: true, from: []string{"EnteredCurrentStatus"}, show: momentOf},
+			{head: "HOLD_REASON", least: -1, from: []string{"HoldReason"}, show: first},
 		}
-		if why == "" {
-			continue
+	case q.idle:
+		return view{
+			idColumn, ownerColumn, submittedColumn,
+			{head: "CPUS", least: 4, from: []string{"RequestCpus"}, show: first},
+			{head: "MEMORY", least: 6, from: []string{"RequestMemory"}, show: first},
+			{head: "STARTS", least: 6, from: []string{"NumJobStarts"}, show: first},
+			{head: "LAST_HOST", least: -1, from: []string{"LastRemoteHost"}, show: first},
 		}
-		if ids[why] == nil {
-			order = append(order, why)
-		}
-		ids[why] = append(ids[why], r.ID)
 	}
-	lines := make([]string, len(order))
-	for i, why := range order {
-		lines[i] = ranges(ids[why]) + " " + why
-	}
-	return lines
-}
-
-// ranges writes ids as "12.0-12.9, 13.1", and of many ranges the first ones.
-func ranges(ids []job.ID) string {
-	slices.SortFunc(ids, job.ID.Compare)
-	var parts []string
-	for i := 0; i < len(ids); {
-		k := i
-		for k+1 < len(ids) && ids[k+1] == (job.ID{Cluster: ids[k].Cluster, Proc: ids[k].Proc + 1}) {
-			k++
-		}
-		part := ids[i].String()
-		if k > i {
-			part += "-" + ids[k].String()
-		}
-		parts = append(parts, part)
-		i = k + 1
-	}
-	const most = 5
-	if n := len(parts) - most; n > 0 {
-		parts = append(parts[:most], fmt.Sprintf("%d more", n))
-	}
-	return strings.Join(parts, ", ")
+	return view{idColumn, ownerColumn, submittedColumn, runTime, stateColumn, prioColumn, sizeColumn, commandColumn}
 }

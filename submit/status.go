@@ -1,111 +1,401 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"fmt"
-	"maps"
 	"slices"
-	"time"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
-	"skua/policy/classad"
+	"skua/internal/diag"
+	"skua/internal/wire"
+	"skua/submit/client"
 )
 
+// statusView is what the flags of status say beyond the form of the output.
+type statusView struct {
+	*output
+	constraint          string
+	avail, claimed, run bool
+	state, server       bool
+	compact, total      bool
+	sort                []string
+	limit               int
+	condor              bool // print as condor_status does
+	args                []string
+}
+
 func (a *app) statusCommand() *cobra.Command {
-	var asJSON, long bool
-	var constraint string
+	s := &statusView{condor: a.as == "condor_status"}
 	c := &cobra.Command{
-		Use:   "status",
+		Use:   "status [MACHINE | SLOT]...",
 		Short: "show the machines of the pool",
-		Long: `Status lists the slots of the pool's machines, of which each runs one job at a time. A slot belongs to
-the machine's Owner, is Unclaimed, or is Claimed for a job, which is Busy or, when somebody uses the
-machine, Suspended.`,
+		Long: `Status lists the slots of the pool's machines, of which each runs one job at a time. State and Activity
+are HTCondor's words:
+
+  Owner       the machine is its owner's: somebody uses it, or its policy lets no jobs run now
+  Unclaimed   free for a job
+  Claimed     taken for a job, which is Busy or, while somebody uses the machine, Suspended
+  Preempting  the job is leaving, with a checkpoint if it can (Vacating) or without (Killing)
+  Drained     taken out of service
+
+Arguments are machines (desk7) and slots (slot1@desk7). Long flags may be written as HTCondor's users do,
+with one dash and shortened.
+
+After -af come expressions, up to the next flag; letters after a colon say how values are printed:
+` + autoformatHelp,
 		Example: `  skua status
-  skua status --constraint 'Memory > 8000 && HasCheckpointing'
-  skua status --long --constraint 'Machine == "desk7"'`,
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			pool, _, err := a.connect(c.Context())
-			if err != nil {
-				return err
-			}
-			defer pool.Close()
-			ads, err := pool.Machines(c.Context(), constraint)
-			if err != nil {
-				return err
-			}
-			switch {
-			case asJSON:
-				return a.printJSON(ads)
-			case long:
-				a.printLong(ads)
-			default:
-				a.printSlots(ads, time.Now())
-			}
-			return nil
+  skua status desk7
+  skua status -avail                      free slots
+  skua status -run                        who runs what where
+  skua status -compact                    a line for each machine
+  skua status -constraint 'Memory > 8000 && HasCheckpointing'
+  skua status -sort Memory -af:h Name Memory KeyboardIdle
+  skua status -long desk7                 all attributes`,
+		RunE: func(c *cobra.Command, args []string) error {
+			s.args = args
+			return a.status(c, s)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print the slots' ads as JSON")
-	c.Flags().BoolVarP(&long, "long", "l", false, "print the slots' ads")
-	c.Flags().StringVar(&constraint, "constraint", "", "only slots for which this ClassAd expression is true")
+	s.output = addOutput(c, "the slots' ads")
+	if s.condor {
+		s.emptyList = noList
+	}
+	f := c.Flags()
+	f.StringVar(&s.constraint, "constraint", "", "only slots for which this ClassAd expression is true")
+	f.BoolVar(&s.avail, "avail", false, "only slots that are free")
+	f.BoolVar(&s.claimed, "claimed", false, "only slots that are claimed, and for whom")
+	f.BoolVar(&s.run, "run", false, "only slots with a job, whose it is and which")
+	f.BoolVar(&s.state, "state", false, "since when slots are in their states")
+	f.BoolVar(&s.server, "server", false, "what the machines can do")
+	f.BoolVar(&s.compact, "compact", false, "a line for each machine")
+	f.BoolVar(&s.total, "total", false, "only the numbers of slots")
+	f.StringArrayVar(&s.sort, "sort", nil, "sort by this expression; may be given again for what is equal")
+	f.IntVar(&s.limit, "limit", 0, "at most this many; 0 means all")
+	f.Bool("startd", false, "")
+	f.Bool("slots", false, "")
+	f.Bool("natural", false, "")
+	for _, hidden := range []string{"startd", "slots", "natural"} {
+		f.Lookup(hidden).Hidden = true
+	}
+	teach(c, "constraint", habit{short: "con"})
+	teach(c, "total", habit{also: []string{"totals"}, short: "t"})
+	teach(c, "natural", habit{opts: true})
+	f.Lookup("natural").NoOptDefVal = "true"
+	refuseStatusFlags(c)
 	return c
 }
 
-func (a *app) printSlots(ads []*classad.Ad, now time.Time) {
-	if len(ads) == 0 {
-		fmt.Fprintln(a.out, "no machines")
-		return
+// refuseStatusFlags names what condor_status can show and this cannot.
+func refuseStatusFlags(c *cobra.Command) {
+	for _, daemon := range []string{"schedd", "master", "collector", "negotiator", "defrag", "ckptsrvr", "grid", "any", "generic", "license", "storage", "data", "cod", "java", "vm", "absent"} {
+		refuse(c, false, daemon, "machines and their slots are all that is shown", `"skua-matchmaker members" lists who is in the pool`)
 	}
-	t := newTable("Name", "OpSys", "Arch", "State", "Activity", "Cpus", "Mem", "ActvtyTime")
-	t.right[5], t.right[6], t.right[7] = true, true, true
-	totals := map[string]map[string]int{}
-	for _, ad := range ads {
-		str := func(name string) string { s, _ := ad.Str(name); return printable(s) }
-		num := func(name string) string {
-			n, ok := ad.Int(name)
-			if !ok {
-				return ""
-			}
-			return fmt.Sprint(n)
-		}
-		since := ""
-		if at, ok := ad.Int("EnteredCurrentActivity"); ok {
-			since = span(now.Sub(time.Unix(at, 0)))
-		}
-		t.add(str("Name"), str("OpSys"), str("Arch"), str("State"), str("Activity"), num("Cpus"), num("Memory"), since)
-		kind := str("Arch") + "/" + str("OpSys")
-		if totals[kind] == nil {
-			totals[kind] = map[string]int{}
-		}
-		totals[kind][str("State")]++
+	refuse(c, false, "submitters", "it is not a form of status here", `"skua users" shows everybody's share`)
+	refuse(c, false, "gpus", "GPUs are not matched yet", "-constraint and -af show what machines advertise")
+	for _, flag := range []string{"pool", "direct", "name"} {
+		refuse(c, true, flag, "the matchmaker of the pool you are a member of is asked, and no other",
+			`"skua login TOKEN" joins another pool; SKUA_HOME=DIR keeps the membership of a second one`)
 	}
-	t.write(a.out)
-	fmt.Fprintln(a.out)
+	refuse(c, true, "ads", "only the pool itself is asked", `"skua classad" works on ads in files`)
+	refuse(c, true, "target", "expressions are evaluated in the slot's ad alone", `"skua classad eval EXPR" takes two ads`)
+	refuse(c, true, "statistics", "no statistics are kept", "leave it out")
+	refuse(c, true, "merge", "ads are not compared", "leave it out")
+	refuse(c, false, "diagnose", "there is no query ad", "leave it out")
+}
 
-	states := []string{"Owner", "Claimed", "Unclaimed", "Preempting", "Drained"}
-	sum := newTable(append([]string{"", "Total"}, states...)...)
-	for i := range states {
-		sum.right[i+2] = true
+func (s *statusView) check() error {
+	if s.limit < 0 {
+		return usage("0 means all", "--limit %d", s.limit)
 	}
-	sum.right[0], sum.right[1] = true, true
-	all := map[string]int{}
-	line := func(name string, count map[string]int) {
-		n := 0
-		for _, c := range count {
-			n += c
-		}
-		cells := []string{name, fmt.Sprint(n)}
-		for _, s := range states {
-			cells = append(cells, fmt.Sprint(count[s]))
-		}
-		sum.add(cells...)
-	}
-	for _, kind := range slices.Sorted(maps.Keys(totals)) {
-		line(kind, totals[kind])
-		for s, n := range totals[kind] {
-			all[s] += n
+	views := 0
+	for _, set := range []bool{s.avail, s.claimed, s.run} {
+		if set {
+			views++
 		}
 	}
-	line("Total", all)
-	sum.write(a.out)
+	if views > 1 {
+		return usage("leave all but one of them out", "--avail, --claimed and --run choose among the same slots")
+	}
+	if s.constraint != "" {
+		if err := checkConstraint(s.constraint); err != nil {
+			return err
+		}
+	}
+	for _, e := range s.sort {
+		if err := checkConstraint(e); err != nil {
+			return err
+		}
+	}
+	return s.output.check()
+}
+
+// status is the command.
+func (a *app) status(c *cobra.Command, s *statusView) error {
+	if err := cmp.Or(refused(c), s.check()); err != nil {
+		return err
+	}
+	var form rowFormat
+	var err error
+	if !s.wholeAds() {
+		if form, err = s.rows(a.out); err != nil {
+			return err
+		}
+	}
+	pool, _, err := a.connect(c.Context())
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	switch {
+	case s.wholeAds():
+		return a.slotAds(c.Context(), pool, s)
+	case form != nil:
+		rows, err := s.fetch(c.Context(), pool, form.columns())
+		if err != nil {
+			return err
+		}
+		for _, values := range rows {
+			form.row(values)
+		}
+		return form.flush()
+	}
+	return a.showSlots(c.Context(), pool, s)
+}
+
+// selection is the constraint that arguments and flags add up to.
+func (s *statusView) selection() wire.Selection {
+	var all []string
+	if len(s.args) > 0 {
+		names := make([]string, len(s.args))
+		for i, name := range s.args {
+			names[i] = fmt.Sprintf("Name == %q || Machine == %q || substr(Machine, 0, %d) == %q", name, name, len(name)+1, name+".")
+		}
+		all = append(all, strings.Join(names, " || "))
+	}
+	if s.constraint != "" {
+		all = append(all, s.constraint)
+	}
+	switch {
+	case s.avail:
+		all = append(all, `State == "Unclaimed"`)
+	case s.claimed:
+		all = append(all, `State == "Claimed"`)
+	case s.run:
+		all = append(all, `State == "Claimed" && JobId isnt undefined`)
+	}
+	return wire.Selection{Constraint: allOf(all)}
+}
+
+// fetch gives the values of expressions in the slots, sorted and cut off as the flags say.
+func (s *statusView) fetch(ctx context.Context, pool *client.Client, exprs []string) ([][]string, error) {
+	limit := s.limit
+	by := s.sortExprs()
+	if len(by) > 0 {
+		limit = 0
+	}
+	var rows [][]string
+	n := len(exprs)
+	err := pool.Columns(ctx, wire.QueryMachines, s.selection(), slices.Concat(exprs, by), limit, func(values []string) error {
+		rows = append(rows, slices.Clone(values))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) == 0 && len(s.args) > 0 {
+		return nil, s.nobody()
+	}
+	slices.SortStableFunc(rows, func(a, b []string) int { return compareRows(a[n:], b[n:]) })
+	for i := range rows {
+		rows[i] = rows[i][:n]
+	}
+	return limited(rows, s.limit), nil
+}
+
+// nobody says that no slot is what was asked for.
+func (s *statusView) nobody() error {
+	what := "there is no slot of " + listed(s.args)
+	if s.constraint != "" || s.avail || s.claimed || s.run {
+		what += " for which that is true"
+	}
+	return &diag.Problem{What: what, Hint: `"skua status" lists the machines there are`}
+}
+
+// sortExprs are the expressions to sort by; "no" means not to sort.
+func (s *statusView) sortExprs() []string {
+	return slices.DeleteFunc(slices.Clone(s.sort), func(e string) bool { return e == "no" })
+}
+
+// compareRows orders by values: numbers by size and before texts.
+func compareRows(a, b []string) int {
+	for i := range a {
+		x, isNum := realOf(a[i])
+		y, alsoNum := realOf(b[i])
+		var c int
+		switch {
+		case isNum && alsoNum:
+			c = cmp.Compare(x, y)
+		case isNum != alsoNum:
+			c = 1
+			if isNum {
+				c = -1
+			}
+		default:
+			c = strings.Compare(strings.ToLower(a[i]), strings.ToLower(b[i]))
+		}
+		if c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+func (a *app) slotAds(ctx context.Context, pool *client.Client, s *statusView) error {
+	ads, err := pool.Machines(ctx, s.selection().Constraint)
+	if err != nil {
+		return err
+	}
+	if len(ads) == 0 && len(s.args) > 0 {
+		return s.nobody()
+	}
+	if by := s.sortExprs(); len(by) > 0 {
+		key := func(i int) []string {
+			keys := make([]string, len(by))
+			for k, e := range by {
+				keys[k] = valueIn(ads[i], e)
+			}
+			return keys
+		}
+		order := make([]int, len(ads))
+		for i := range order {
+			order[i] = i
+		}
+		slices.SortStableFunc(order, func(x, y int) int { return compareRows(key(x), key(y)) })
+		sorted := slices.Clone(ads)
+		for i, k := range order {
+			sorted[i] = ads[k]
+		}
+		ads = sorted
+	}
+	return a.printAds(s.output, limited(ads, s.limit))
+}
+
+// slotKind is what the numbers below the table are made of.
+var slotKind = []string{"Arch", "OpSys", "State", "Activity"}
+
+// showSlots prints the table of slots or machines, and their numbers.
+func (a *app) showSlots(ctx context.Context, pool *client.Client, s *statusView) error {
+	v := s.view()
+	if s.compact && !s.total {
+		v = machineView
+	}
+	rows, err := s.fetch(ctx, pool, append(v.exprs(), slotKind...))
+	if err != nil {
+		return err
+	}
+	if len(rows) == 0 {
+		if s.condor {
+			return nil // as condor_status
+		}
+		_, err := fmt.Fprintln(a.out, s.none())
+		return err
+	}
+	return a.printSlots(s, v, rows)
+}
+
+// printSlots prints rows of a view's values, each followed by platform and state of the slot.
+func (a *app) printSlots(s *statusView, v view, rows [][]string) error {
+	cutAt, _ := s.cutAt()
+	n := len(v.exprs())
+	sum := &slotTotals{}
+	for _, values := range rows {
+		sum.add(textOf(values[n]), textOf(values[n+1]), textOf(values[n+2]), textOf(values[n+3]))
+	}
+	if !s.total {
+		t := v.table(cutAt)
+		t.padded, t.gap = s.condor, s.condor
+		if s.compact {
+			rows = byMachine(rows, n)
+		}
+		for _, values := range rows {
+			t.add(v.cells(values[:n])...)
+		}
+		if err := t.write(a.out); err != nil {
+			return err
+		}
+	}
+	return sum.print(a, s.condor, cutAt, s.total)
+}
+
+// none says that there is nothing to show.
+func (s *statusView) none() string {
+	switch {
+	case s.avail:
+		return "no slot is free"
+	case s.claimed, s.run:
+		return "no slot is claimed"
+	case s.constraint != "":
+		return "no slots for which that is true"
+	}
+	return "no machines"
+}
+
+// view is the table of slots that the flags ask for.
+func (s *statusView) view() view {
+	load := column{head: "LoadAv", least: 6, from: []string{"LoadAvg"}, show: loadOf}
+	if s.condor {
+		load.from = []string{"CondorLoadAvg"} // only that of jobs, as HTCondor's
+	}
+	switch {
+	case s.claimed, s.run:
+		return view{
+			nameColumn, opSysColumn, archColumn, activityColumn, load,
+			{head: "RemoteUser", least: -10, from: []string{"RemoteOwner"}, show: first},
+			{head: "JobId", least: -5, from: []string{"JobId"}, show: first},
+		}
+	case s.server:
+		return view{
+			nameColumn, opSysColumn, archColumn, load,
+			{head: "Memory", least: 8, left: true, from: []string{"Memory"}, show: first},
+			{head: "Disk", least: 9, left: true, from: []string{"Disk"}, show: first},
+			{head: "Cpus", least: 4, left: true, from: []string{"Cpus"}, show: first},
+		}
+	case s.state:
+		return view{
+			nameColumn,
+			{head: "Cpu", least: 3, from: []string{"Cpus"}, show: first},
+			{head: "Mem", least: 5, from: []string{"Memory"}, show: first},
+			load,
+			{head: "KbdIdle", least: 11, from: []string{"KeyboardIdle"}, show: spanOf},
+			slotStateColumn,
+			{head: "StateTime", least: 11, from: []string{"time() - EnteredCurrentState"}, show: spanOf},
+			activityColumn, activityTimeColumn,
+		}
+	}
+	return view{
+		nameColumn, opSysColumn, archColumn, slotStateColumn, activityColumn, load,
+		{head: "Mem", least: 4, left: true, from: []string{"Memory"}, show: first},
+		activityTimeColumn,
+	}
+}
+
+var (
+	nameColumn         = column{head: "Name", least: -18, from: []string{"Name"}, show: first}
+	opSysColumn        = column{head: "OpSys", least: -10, from: []string{"OpSys"}, show: first}
+	archColumn         = column{head: "Arch", least: -6, from: []string{"Arch"}, show: first}
+	slotStateColumn    = column{head: "State", least: -9, from: []string{"State"}, show: first, paint: map[string]string{"Claimed": green, "Preempting": yellow, "Drained": red}}
+	activityColumn     = column{head: "Activity", least: -8, from: []string{"Activity"}, show: first, paint: map[string]string{"Suspended": yellow}}
+	activityTimeColumn = column{head: "ActvtyTime", least: 11, from: []string{"time() - EnteredCurrentActivity"}, show: spanOf}
+)
+
+func loadOf(v []string) string {
+	f, ok := realOf(v[0])
+	if !ok {
+		return ""
+	}
+	return strconv.FormatFloat(f, 'f', 3, 64)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"os"
@@ -11,12 +12,22 @@ import (
 	"golang.org/x/term"
 )
 
-// table is rows under headings. It fits a terminal by cutting its last column; into a pipe it goes whole.
+// table is rows under headings. On a terminal its lines are cut at the edge; into a pipe they go whole.
 type table struct {
-	heads []string
-	right map[int]bool // columns that are aligned to the right
-	rows  [][]string
-	paint func(col int, cell string) string // the colour of a cell, on terminals that have them; may be nil
+	heads  []string
+	right  map[int]bool // columns that are aligned to the right
+	left   map[int]bool // of those, the ones whose heading stands at the left
+	least  map[int]int  // least widths
+	cutAt  int          // length of lines; 0 means the terminal's, negative means as long as they are
+	padded bool         // blanks after a short last column, too
+	gap    bool         // an empty line below the headings
+	rows   [][]string
+	paint  func(col int, cell string) string // the colour of a cell, on terminals that have them; may be nil
+
+	out     *bufio.Writer // where rows are printed to
+	limit   int
+	widths  []int
+	colours bool
 }
 
 // Colours of terminals.
@@ -27,45 +38,96 @@ const (
 	plain  = "\x1b[0m"
 )
 
-func newTable(heads ...string) *table { return &table{heads: heads, right: map[int]bool{}} }
+func newTable(heads ...string) *table {
+	return &table{heads: heads, right: map[int]bool{}, left: map[int]bool{}, least: map[int]int{}}
+}
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+// enoughRows are looked at to find the widths of the columns of a table that prints rows while they come.
+const enoughRows = 1000
 
-func (t *table) write(w io.Writer) {
-	widths := make([]int, len(t.heads))
+// stream has the table print rows as soon as it has seen enough of them to know their widths.
+func (t *table) stream(w io.Writer) {
+	width := terminalWidth(w)
+	if t.limit = t.cutAt; t.limit == 0 {
+		t.limit = width
+	}
+	t.colours = width > 0 && t.paint != nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	t.out = bufio.NewWriterSize(w, 64<<10)
+}
+
+func (t *table) add(cells ...string) {
+	if t.widths != nil {
+		t.line(cells, true)
+		return
+	}
+	t.rows = append(t.rows, cells)
+	if t.out != nil && len(t.rows) == enoughRows {
+		t.begin()
+	}
+}
+
+// write prints what has not been printed.
+func (t *table) write(w io.Writer) error {
+	if t.out == nil {
+		t.stream(w)
+	}
+	if t.widths == nil {
+		t.begin()
+	}
+	return t.out.Flush()
+}
+
+// begin fixes the widths and prints the headings and the rows so far.
+func (t *table) begin() {
+	t.widths = make([]int, len(t.heads))
+	for i := range t.widths {
+		t.widths[i] = t.least[i]
+	}
 	for _, row := range append([][]string{t.heads}, t.rows...) {
 		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+			t.widths[i] = max(t.widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	limit := terminalWidth(w)
-	colours := limit > 0 && t.paint != nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-	var b strings.Builder
-	for n, row := range append([][]string{t.heads}, t.rows...) {
-		used := 0
-		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			switch {
-			case t.right[i]:
-				cell = pad + cell
-			case i < len(row)-1:
-				cell += pad
-			}
-			if i > 0 {
-				cell = " " + cell
-			}
-			cell = cut(cell, limit, used)
-			used += utf8.RuneCountInString(cell)
-			if colours && n > 0 {
-				if c := t.paint(i, cell); c != "" {
-					cell = c + cell + plain
-				}
-			}
-			b.WriteString(cell)
-		}
-		b.WriteByte('\n')
+	t.line(t.heads, false)
+	if t.gap {
+		t.line(nil, false)
 	}
-	io.WriteString(w, b.String())
+	for _, row := range t.rows {
+		t.line(row, true)
+	}
+	t.rows = nil
+}
+
+func (t *table) line(cells []string, body bool) {
+	used := 0
+	for i, cell := range cells {
+		n := utf8.RuneCountInString(cell)
+		pad := blanks(t.widths[i] - n)
+		before, after := "", pad
+		if t.right[i] && (body || !t.left[i]) {
+			before, after = pad, ""
+		}
+		if i == len(cells)-1 && !t.padded {
+			after = ""
+		}
+		if i > 0 {
+			before = " " + before
+		}
+		used += len(before) + n + len(after)
+		if whole := before + cell + after; t.limit > 0 && used > t.limit {
+			t.out.WriteString(cut(whole, t.limit, used-utf8.RuneCountInString(whole)))
+			break
+		}
+		t.out.WriteString(before)
+		if body && t.colours {
+			if colour := t.paint(i, cell); colour != "" {
+				cell = colour + cell + plain
+			}
+		}
+		t.out.WriteString(cell)
+		t.out.WriteString(after)
+	}
+	t.out.WriteByte('\n')
 }
 
 // cut shortens a cell to what is left of a line of limit characters, of which some are used; limit 0
@@ -75,6 +137,15 @@ func cut(cell string, limit, used int) string {
 		return cell
 	}
 	return string([]rune(cell)[:max(limit-used, 0)])
+}
+
+// blanks gives n blanks, none for less than none.
+func blanks(n int) string {
+	const some = "                                                                "
+	if n <= len(some) {
+		return some[:max(n, 0)]
+	}
+	return strings.Repeat(" ", n)
 }
 
 // terminalWidth is the width of the terminal that w is; 0 when it is none.
@@ -101,7 +172,8 @@ func moment(unix int64) string {
 	if unix <= 0 {
 		return ""
 	}
-	return time.Unix(unix, 0).Format("1/2  15:04")
+	t := time.Unix(unix, 0)
+	return fmt.Sprintf("%2d/%-2d %02d:%02d", t.Month(), t.Day(), t.Hour(), t.Minute())
 }
 
 // printable takes out what would move the cursor: names and reasons come from others.

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"skua/internal/job"
+	"skua/internal/wire"
+	"skua/policy/classad"
+)
+
+// The goldens of this file were printed by the tools of HTCondor 23.9.6 from the ads beside them.
+
+// sameAsCondor compares what was printed with what HTCondor printed; blanks at the ends of lines are nothing
+// that anybody sees.
+func sameAsCondor(t *testing.T, got, golden string) {
+	t.Helper()
+	want, err := os.ReadFile("testdata/condor/" + golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g, w := trimLines(got), trimLines(string(want)); g != w {
+		t.Errorf("printed\n%s\nand HTCondor\n%s", g, w)
+	}
+}
+
+func trimLines(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		lines = append(lines, strings.TrimRight(line, " \n"))
+	}
+	return strings.TrimRight(strings.Join(lines, "\n"), "\n")
+}
+
+func utc(t *testing.T) {
+	t.Helper()
+	local := time.Local
+	time.Local = time.UTC
+	t.Cleanup(func() { time.Local = local })
+}
+
+func TestJobTablesAsHTCondor(t *testing.T) {
+	utc(t)
+	ads := readAds(t, "testdata/condor/jobs.txt")
+	for _, tt := range []struct {
+		golden string
+		view   *queueView
+		states []job.State
+	}{
+		{"q-nobatch.golden", &queueView{nobatch: true}, []job.State{job.Idle, job.Running, job.Held, job.Suspended}},
+		{"q-run.golden", &queueView{run: true}, []job.State{job.Running, job.Suspended}},
+		{"q-hold.golden", &queueView{hold: true}, []job.State{job.Held}},
+	} {
+		t.Run(tt.golden, func(t *testing.T) {
+			var out bytes.Buffer
+			rows := tt.view.jobsView(time.Unix(1795300250, 0)).to(&out, 0)
+			for _, ad := range ads {
+				if slices.Contains(tt.states, stateOf(ad)) {
+					rows.row(evaluateAll(t, ad, rows.columns()))
+				}
+			}
+			if err := rows.flush(); err != nil {
+				t.Fatal(err)
+			}
+			sameAsCondor(t, out.String(), tt.golden)
+		})
+	}
+}
+
+func TestBatchTableAsHTCondor(t *testing.T) {
+	utc(t)
+	at := time.Unix(1795300000, 0)
+	id := func(c, p int) job.ID { return job.ID{Cluster: c, Proc: p} }
+	batches := []wire.BatchRow{
+		{Owner: "ann", Name: "nightly", First: 1, Last: 3, FirstJob: id(1, 0), LastJob: id(3, 2), Submitted: at, Total: 5, Done: 2, Idle: 2},
+		{Owner: "ann", First: 4, Last: 4, FirstJob: id(4, 0), LastJob: id(4, 9), Submitted: at, Total: 10, Done: 8, Running: 1, Suspended: 1},
+		{Owner: "ann", First: 5, Last: 5, FirstJob: id(5, 3), LastJob: id(5, 3), Submitted: at, Total: 5, Done: 4},
+		{
+			Owner: "bob", Name: "a name that is long, much longer than one would ever think is good", First: 100000, Last: 100000,
+			FirstJob: id(100000, 12345), LastJob: id(100000, 12345), Submitted: at, Total: 200000, Done: 199999, Held: 1,
+		},
+	}
+	var out bytes.Buffer
+	batchTable(batches, 0, true).write(&out)
+	sameAsCondor(t, out.String(), "q-batch.golden")
+	out.Reset()
+	batchTable(nil, 0, true).write(&out)
+	sameAsCondor(t, out.String(), "q-batch-none.golden")
+}
+
+func TestHistoryAsHTCondor(t *testing.T) {
+	utc(t)
+	var out bytes.Buffer
+	rows := historyColumns(true).to(&out, 0)
+	for _, ad := range readAds(t, "testdata/condor/history.txt") {
+		rows.row(evaluateAll(t, ad, rows.columns()))
+	}
+	if err := rows.flush(); err != nil {
+		t.Fatal(err)
+	}
+	sameAsCondor(t, out.String(), "history.golden")
+}
+
+func TestStatusAsHTCondor(t *testing.T) {
+	ads := readAds(t, "testdata/condor/slots.txt")
+	for _, tt := range []struct {
+		golden string
+		s      statusView
+	}{
+		{"status.golden", statusView{}},
+		{"status-total.golden", statusView{total: true}},
+		{"status-avail.golden", statusView{avail: true}},
+	} {
+		t.Run(tt.golden, func(t *testing.T) {
+			var out bytes.Buffer
+			tt.s.condor, tt.s.output = true, &output{}
+			v := tt.s.view()
+			exprs := append(v.exprs(), slotKind...)
+			for i, e := range exprs {
+				exprs[i] = strings.Replace(e, "time()", "1795300000", 1) // when the ads were looked at
+			}
+			match, err := classad.ParseExpr(tt.s.selection().Constraint)
+			var rows [][]string
+			for _, ad := range ads {
+				if err != nil || match.Eval(ad, nil).IsTrue() {
+					rows = append(rows, evaluateAll(t, ad, exprs))
+				}
+			}
+			if err := (&app{out: &out}).printSlots(&tt.s, v, rows); err != nil {
+				t.Fatal(err)
+			}
+			sameAsCondor(t, out.String(), tt.golden)
+		})
+	}
+}
