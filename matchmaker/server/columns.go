@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"strconv"
 
 	"skua/internal/diag"
 	"skua/internal/job"
@@ -18,6 +19,7 @@ const (
 type columns struct {
 	exprs []*classad.Expr
 	view  job.View
+	room  []byte // for rows to come
 }
 
 // columnsOf reads the expressions; it is nil when there are none, and ads are asked for.
@@ -44,33 +46,52 @@ func columnsOf(texts []string) (*columns, error) {
 func (c *columns) ofJob(j *job.Job) json.RawMessage { return c.of(c.view.Of(j)) }
 
 func (c *columns) of(ad *classad.Ad) json.RawMessage {
-	row := []byte{'['}
+	const atOnce = 16 << 10
+	if cap(c.room)-len(c.room) < atOnce/8 {
+		c.room = make([]byte, 0, atOnce) // rows are slices of it
+	}
+	begin := len(c.room)
+	row := append(c.room, '[')
 	for i, e := range c.exprs {
 		if i > 0 {
 			row = append(row, ',')
 		}
-		row = appendString(row, e.Eval(ad, nil).String())
+		row = appendValue(row, e.Eval(ad, nil))
 	}
-	return append(row, ']')
+	row = append(row, ']')
+	if cap(row) == cap(c.room) {
+		c.room = row
+	}
+	return row[begin:len(row):len(row)]
 }
 
-// appendString appends a string in JSON.
-func appendString(data []byte, s string) []byte {
-	before := len(data)
-	data = append(data, '"')
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			data = append(data, '\\', c)
-		case c < ' ' || c >= 0x7f: // seldom
-			text, err := json.Marshal(s)
-			if err != nil {
-				return append(data[:before], `""`...) // which is not possible for a string
-			}
-			return append(data[:before], text...)
-		default:
-			data = append(data, c)
+// appendValue appends a value as the new ClassAd syntax writes it, as a JSON string.
+func appendValue(data []byte, v classad.Value) []byte {
+	switch v.Kind() { // those that there are many of, without a detour
+	case classad.Integer:
+		n, _ := v.Int()
+		return append(strconv.AppendInt(append(data, '"'), n, 10), '"')
+	case classad.String:
+		if s, _ := v.Str(); isPlain(s) {
+			return append(append(append(data, `"\"`...), s...), `\""`...)
 		}
 	}
-	return append(data, '"')
+	if s := v.String(); isPlain(s) {
+		return append(append(append(data, '"'), s...), '"')
+	}
+	text, err := json.Marshal(v.String())
+	if err != nil {
+		text = []byte(`"error"`) // which is not possible for a string
+	}
+	return append(data, text...)
+}
+
+// isPlain says whether a string is the same in quotes, in ClassAds and in JSON.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"skua/internal/wire"
 )
@@ -39,8 +41,8 @@ func (c *Client) Columns(ctx context.Context, kind wire.QueryKind, sel wire.Sele
 			return p.err
 		}
 		for _, raw := range p.rows {
-			values = values[:0]
-			if err := json.Unmarshal(raw, &values); err != nil || len(values) != len(exprs) {
+			var err error
+			if values, err = stringsOf(raw, values[:0]); err != nil || len(values) != len(exprs) {
 				return fmt.Errorf("read the matchmaker's answer about columns of %s: %d values for %d columns, %w", kind, len(values), len(exprs), err)
 			}
 			if err := row(values); err != nil {
@@ -52,6 +54,61 @@ func (c *Client) Columns(ctx context.Context, kind wire.QueryKind, sel wire.Sele
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// stringsOf reads a JSON list of strings, and appends them to list.
+func stringsOf(raw []byte, list []string) ([]string, error) {
+	// One string in memory holds all that need no decoding.
+	text := string(raw)
+	rest, ok := strings.CutPrefix(text, `["`)
+	ok = ok && utf8.ValidString(text)
+	for ok {
+		n := strings.IndexAny(rest, `"\\`)
+		value := ""
+		switch {
+		case n < 0:
+			ok = false
+			continue
+		case rest[n] == '"':
+			value, rest = rest[:n], rest[n+1:]
+		default:
+			for n < len(rest) && rest[n] != '"' {
+				if rest[n] == '\\' {
+					n++
+				}
+				n++
+			}
+			if n >= len(rest) {
+				ok = false
+				continue
+			}
+			var err error
+			if value, err = unescape(rest[:n]); err != nil {
+				return nil, err
+			}
+			rest = rest[n+1:]
+		}
+		list = append(list, value)
+		if rest == "]" {
+			return list, nil
+		}
+		rest, ok = strings.CutPrefix(rest, `,"`)
+	}
+	list = list[:0]
+	err := json.Unmarshal(raw, &list) // written in another way than a matchmaker writes it
+	return list, err
+}
+
+// unescape reads what stands between the quotes of a JSON string.
+func unescape(s string) (string, error) {
+	if inner, ok := strings.CutPrefix(s, `\"`); ok {
+		if inner, ok = strings.CutSuffix(inner, `\"`); ok && strings.IndexByte(inner, '\\') < 0 {
+			return `"` + inner + `"`, nil // a ClassAd string without anything special
+		}
+	}
+	var value string
+	err := json.Unmarshal([]byte(`"`+s+`"`), &value)
+	return value, err
 }
 
 // fetched is a page of rows, or why there is none.
