@@ -34,6 +34,7 @@ type keeper struct {
 	grant   job.Grant
 	started time.Time // when the claim was granted, if that was in this process
 	again   bool      // the clock's verdict could not be logged: look again soon
+	told    bool      // the agent, that the claim is withdrawn
 }
 
 // errand is something to do for a claim.
@@ -203,7 +204,11 @@ func (k *keeper) tick(ctx context.Context) {
 	case job.RecordLapse:
 		k.log.Warn("lease has run out")
 		k.rest()
-		err = k.commit(ctx, &job.Lapsed{Job: next.Job, Epoch: next.Epoch})
+		bodies := []job.Body{&job.Lapsed{Job: next.Job, Epoch: next.Epoch}}
+		if j, stands := k.job(); stands {
+			bodies = withEdit(bodies[0], j.ID, goesOn(j, time.Now()))
+		}
+		err = k.commit(ctx, bodies...)
 	}
 	k.again = err != nil
 	if err == nil {
@@ -323,7 +328,7 @@ func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done 
 	switch b := bodies[0].(type) {
 	case *job.Evicted:
 		switch wish := k.s.wishFor(j); {
-		case len(bodies) > 1: // it needs more memory, for which the slot is not to blame
+		case done.Outcome == wire.Hold: // it needs more memory, for which the slot is not to blame
 		case wish.leaves():
 			b.Reason = wish.reason
 		case atOnce:
@@ -380,9 +385,10 @@ func (k *keeper) checkpoint(ctx context.Context, m bus.Msg, agent job.AgentID, c
 // withdraw ends the claim of a job that its user has removed or held, once the log has that.
 func (k *keeper) withdraw(context.Context) {
 	j, stands := k.job()
-	if stands || j != nil && j.State == job.Idle {
-		return // released already
+	if stands || k.told {
+		return
 	}
+	k.told = true // also of a job that has been released meanwhile: its last run is to end
 	cause := wire.ForHold
 	if j != nil && j.State == job.Removed {
 		cause = wire.ForRemove

@@ -20,10 +20,22 @@ func (s *Server) outcome(j *job.Job, done wire.Done, now time.Time) []job.Body {
 	case done.Outcome == wire.Hold:
 		return s.holdBack(j, done, now)
 	case done.Outcome == wire.Evicted:
-		return []job.Body{&job.Evicted{Job: j.ID, Epoch: j.Epoch, Reason: shorten(done.Reason), Usage: done.Usage}}
+		return s.evicted(j, shorten(done.Reason), done.Usage, now)
 	}
 	reason := fmt.Sprintf("the machine reported an outcome that this matchmaker does not know (%.20q)", done.Outcome)
-	return []job.Body{&job.Evicted{Job: j.ID, Epoch: j.Epoch, Reason: reason, Usage: done.Usage}}
+	return s.evicted(j, reason, done.Usage, now)
+}
+
+func (s *Server) evicted(j *job.Job, reason string, used job.Usage, now time.Time) []job.Body {
+	return withEdit(&job.Evicted{Job: j.ID, Epoch: j.Epoch, Reason: reason, Usage: used}, j.ID, goesOn(j, now))
+}
+
+// withEdit is an event and the assignments that go with it, if there are any.
+func withEdit(b job.Body, id job.ID, set []job.Assigned) []job.Body {
+	if len(set) == 0 {
+		return []job.Body{b}
+	}
+	return []job.Body{b, &job.Edited{Job: id, Set: set}}
 }
 
 // exit is what becomes of a job of which a run has ended by itself.
@@ -46,21 +58,9 @@ func (s *Server) exit(j *job.Job, r job.Result, now time.Time) []job.Body {
 			Job: j.ID, Epoch: j.Epoch, Reason: v.Reason, Code: v.Code, SubCode: v.SubCode, Usage: r.Usage, Outputs: streams(r.Outputs),
 		}}
 	case jobpolicy.Requeue:
-		bodies := []job.Body{&job.Requeued{Job: j.ID, Epoch: j.Epoch, Result: r, Reason: v.Reason}}
-		if at, ok := jobpolicy.NextRun(ad, later(now, ad)); ok {
-			bodies = append(bodies, &job.Edited{Job: j.ID, Set: deferTo(at)})
-		}
-		return bodies
+		return withEdit(&job.Requeued{Job: j.ID, Epoch: j.Epoch, Result: r, Reason: v.Reason}, j.ID, runsNext(ad, now))
 	}
 	return []job.Body{ended}
-}
-
-// later is now, or the time that a job was deferred to if that is still to come: a run belongs to it.
-func later(now time.Time, ad *classad.Ad) time.Time {
-	if at, ok := ad.Int(attrDeferralTime); ok && at > now.Unix() {
-		return time.Unix(at, 0)
-	}
-	return now
 }
 
 // holdBack is what becomes of a job that its machine wants held. One that may ask for more memory is
@@ -78,10 +78,9 @@ func (s *Server) holdBack(j *job.Job, done wire.Done, now time.Time) []job.Body 
 		return []job.Body{held}
 	}
 	if mb, ok := jobpolicy.MemoryRetry(ad); ok {
-		return []job.Body{
-			&job.Evicted{Job: j.ID, Epoch: j.Epoch, Usage: done.Usage, Reason: fmt.Sprintf("%s; it asks for %d MB from now on", held.Reason, mb)},
-			&job.Edited{Job: j.ID, Set: []job.Assigned{{Name: "RequestMemory", Expr: fmt.Sprint(mb)}}},
-		}
+		reason := fmt.Sprintf("%s; it asks for %d MB from now on", held.Reason, mb)
+		set := append(goesOn(j, now), job.Assigned{Name: "RequestMemory", Expr: fmt.Sprint(mb)})
+		return withEdit(&job.Evicted{Job: j.ID, Epoch: j.Epoch, Usage: done.Usage, Reason: reason}, j.ID, set)
 	}
 	return []job.Body{held}
 }

@@ -20,10 +20,9 @@ import (
 
 // Attributes that make the matchmaker act, beside those of package jobpolicy.
 const (
-	attrNoop         = "IsNoopJob"
-	attrNoopCode     = "NoopJobExitCode"
-	attrNoopSignal   = "NoopJobExitSignal"
-	attrDeferralTime = "DeferralTime"
+	attrNoop       = "IsNoopJob"
+	attrNoopCode   = "NoopJobExitCode"
+	attrNoopSignal = "NoopJobExitSignal"
 )
 
 // policyEach is how often jobs' periodic expressions are evaluated, as by HTCondor's schedd. One job is
@@ -276,19 +275,6 @@ func noopResult(ad *classad.Ad) job.Result {
 	code, _ := ad.Int(attrNoopCode)
 	signal, _ := ad.Int(attrNoopSignal)
 	return job.Result{ExitCode: int(code), Signal: int(signal)}
-}
-
-// cronDue gives the time for which a job with cron_... commands is to be deferred next. missing says
-// that it has not been told so yet.
-func cronDue(ad *classad.Ad, now time.Time) (at time.Time, missing bool) {
-	if _, ok := ad.Int(attrDeferralTime); ok {
-		return time.Time{}, false
-	}
-	return jobpolicy.NextRun(ad, now)
-}
-
-func deferTo(at time.Time) []job.Assigned {
-	return []job.Assigned{{Name: attrDeferralTime, Expr: fmt.Sprint(at.Unix())}}
 }
 
 // schedule has a job looked at when the time comes.

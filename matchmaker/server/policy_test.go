@@ -328,6 +328,39 @@ func TestDeferral(t *testing.T) {
 			}
 		})
 	})
+	t.Run("goes on when it has begun", func(t *testing.T) {
+		inPool(t, func(t *testing.T, p *pool) {
+			ann, desk := p.user("u1"), p.agent("desk")
+			// The clauses are submit's.
+			id := ann.submit(1, `CronHour = "1"; CronMinute = "0"; DeferralWindow = 60; DeferralPrepTime = 60; ScheddInterval = 300; OnExitRemove = false;
+				Requirements = (time() + ScheddInterval) >= (DeferralTime - DeferralPrepTime) && time() < (DeferralTime + DeferralWindow); `)
+			for day := range 2 {
+				at, _ := p.job(id).CurrentAd().Int("DeferralTime")
+				time.Sleep(time.Until(time.Unix(at, 0)) - time.Minute)
+				o := desk.start()
+				desk.done(o, wire.Done{Outcome: wire.Evicted, Reason: "the owner is back"}) // before its time
+				time.Sleep(30 * time.Second)
+				o = desk.start()
+				time.Sleep(45 * time.Second)
+				desk.done(o, wire.Done{Outcome: wire.Evicted, Reason: "the owner is back"}) // after it
+				time.Sleep(3 * time.Hour)
+				p.wantState(id, job.Idle)
+				o = desk.start()
+				time.Sleep(testTerms.Outlives())
+				p.wantState(id, job.Idle)
+				time.Sleep(longestRest)
+				o = desk.start()
+				desk.done(o, exited(0))
+				desk.advertise("Unclaimed")
+				desk.noOffer()
+				if next, _ := p.job(id).CurrentAd().Int("DeferralTime"); next != at+24*3600 {
+					t.Errorf("day %d: the next run is %d s after the one before", day, next-at)
+				}
+			}
+			time.Sleep(24 * time.Hour)
+			p.wantState(id, job.Held) // one that has not begun is still missed
+		})
+	})
 	t.Run("by the clock, again and again", func(t *testing.T) {
 		inPool(t, func(t *testing.T, p *pool) {
 			ann, desk := p.user("u1"), p.agent("desk")

@@ -70,13 +70,19 @@ func (s *Server) slotAds() map[slotKey]*classad.Ad {
 // slots.
 func (s *Server) claims(ads map[slotKey]*classad.Ad) []negotiate.Claim {
 	var all []negotiate.Claim
+	add := func(j *job.Job, c *job.Claim) {
+		all = append(all, negotiate.Claim{
+			Job: j.ID, User: j.User, Nice: negotiate.Nice(j.Ad), Agent: c.Agent, Slot: c.Slot,
+			Limits: negotiate.LimitsOf(j.Ad, ads[slotKey{c.Agent, c.Slot}]),
+		})
+	}
 	for _, j := range s.cfg.Queue.Claimed() {
 		if !j.Claim.Lapsed {
-			all = append(all, negotiate.Claim{
-				Job: j.ID, User: j.User, Nice: negotiate.Nice(j.Ad), Agent: j.Claim.Agent, Slot: j.Claim.Slot,
-				Limits: negotiate.LimitsOf(j.Ad, ads[slotKey{j.Claim.Agent, j.Claim.Slot}]),
-			})
+			add(j, j.Claim)
 		}
+	}
+	for _, j := range s.cfg.Queue.Lingering() {
+		add(j, j.Lingering) // a copy may still be running
 	}
 	return all
 }
@@ -102,7 +108,7 @@ func (s *Server) waiting(now time.Time) []negotiate.Batch {
 
 // perBatch are the attributes that are looked at once for all jobs of a batch.
 var perBatch = []string{
-	"JobPrio", "NiceUser", "AcctGroup", attrNoop, attrDeferralTime, "DeferralWindow", "DeferralPrepTime",
+	"JobPrio", "NiceUser", "AcctGroup", attrNoop, attrDeferralTime, attrDeferralWindow, "DeferralPrepTime",
 	"CronMinute", "CronHour", "CronDayOfMonth", "CronMonth", "CronDayOfWeek",
 }
 
