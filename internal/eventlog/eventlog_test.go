@@ -309,3 +309,35 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParseJSON is the same for the other form; what is read can be written as text, too.
+func FuzzParseJSON(f *testing.F) {
+	for _, e := range events {
+		f.Add(string(e.AppendJSON(nil)))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if !strings.HasPrefix(text, "{") {
+			return
+		}
+		e, err := Parse(text, time.UTC)
+		if err != nil {
+			return
+		}
+		e.Time = e.Time.UTC()
+		again := e.AppendJSON(nil)
+		if n, whole, broken := cutEvent(again); !whole || broken || n != len(again) {
+			t.Fatalf("the event ends early:\n%q", again)
+		}
+		got, err := Parse(string(again), time.UTC)
+		if err != nil {
+			t.Fatalf("%q is written as %q: %v", text, again, err)
+		}
+		if twice := got.AppendJSON(nil); string(twice) != string(again) {
+			t.Fatalf("%q is written as %q and then as %q", text, again, twice)
+		}
+		plain := e.Append(nil)
+		if n, whole, broken := cutEvent(plain); !whole || broken || n != len(plain) {
+			t.Fatalf("as text the event ends early:\n%q", plain)
+		}
+	})
+}

@@ -79,7 +79,7 @@ func (e Event) appendBody(b []byte) []byte {
 		if e.Exit != nil {
 			b = e.Exit.append(b)
 		}
-		optional("\t", reason)
+		optional("\t", asReason(reason))
 		b = appendResources(b, e.Resources)
 	case Terminated:
 		line("Job terminated.")
@@ -235,10 +235,14 @@ func (e Event) appendUpdate(b []byte) []byte {
 	if len(e.Attrs) > 0 {
 		a = e.Attrs[0]
 	}
-	if old := oneLine(a.Old); old != "" {
-		return fmt.Appendf(b, "Changing job attribute %s from %s to %s", cell(a.Name), old, oneLine(a.Value))
+	name, value := orUnknown(cell(a.Name)), oneLine(a.Value)
+	if value == "" {
+		value = "undefined"
 	}
-	return fmt.Appendf(b, "Setting job attribute %s to %s", cell(a.Name), oneLine(a.Value))
+	if old := oneLine(a.Old); old != "" {
+		return fmt.Appendf(b, "Changing job attribute %s from %s to %s", name, old, value)
+	}
+	return fmt.Appendf(b, "Setting job attribute %s to %s", name, value)
 }
 
 func (x *Exit) append(b []byte) []byte {

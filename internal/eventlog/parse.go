@@ -113,7 +113,8 @@ func (e *Event) body(first string, lines []string) {
 	case ImageSize:
 		e.imageSize(rest("Image size of job updated:"), lines)
 	case ShadowException:
-		e.Reason = plain(e.usage(lines), 0)
+		e.Reason = plain(lines, 0)
+		e.usage(lines[min(1, len(lines)):])
 	case Generic:
 		e.Reason = oneLine(first)
 	case Aborted, Released, FactoryResumed:
@@ -194,6 +195,17 @@ func (e *Event) evicted(first string, lines []string) {
 			e.Reason = after("Reason:", l)
 		}
 	}
+}
+
+// asReason is the reason of an eviction as it is written: one that could be taken for another line of it has
+// the word before it that evicted takes away.
+func asReason(s string) string {
+	_, heading := newTable(s)
+	if heading || timesLine.MatchString(s) || bytesLine.MatchString(s) || strings.HasPrefix(s, "(") ||
+		strings.HasPrefix(s, "Job terminated of its own accord") || strings.HasPrefix(s, "Reason:") {
+		return "Reason: " + s
+	}
+	return s
 }
 
 // exit reads a line that says how a job ended; it reports whether it was one.

@@ -83,7 +83,7 @@ func newTable(heading string) (t table, ok bool) {
 func (t table) row(line string) (Resource, bool) {
 	name, values, ok := strings.Cut(line, " : ")
 	r := Resource{Name: oneLine(name)}
-	if !ok || r.Name == "" || r.Name == ":" {
+	if !ok || r.Name == "" || strings.Contains(r.Name, ":") {
 		return r, false
 	}
 	values = " " + values // which the colon's blank is a part of
