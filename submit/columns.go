@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"io"
 	"path/filepath"
 	"strconv"
@@ -87,23 +86,23 @@ func textOf(value string) string {
 }
 
 func intOf(value string) (n int64, ok bool) {
+	if value == "undefined" {
+		return 0, false
+	}
 	n, err := strconv.ParseInt(value, 10, 64)
 	if err == nil {
 		return n, true
-	}
-	if value == "undefined" {
-		return 0, false
 	}
 	return evaluate(value).Int()
 }
 
 func realOf(value string) (f float64, ok bool) {
+	if value == "undefined" {
+		return 0, false
+	}
 	f, err := strconv.ParseFloat(value, 64)
 	if err == nil {
 		return f, true
-	}
-	if value == "undefined" {
-		return 0, false
 	}
 	return evaluate(value).Real()
 }
@@ -119,7 +118,7 @@ func momentOf(values []string) string {
 
 var (
 	idColumn = column{head: " ID", least: -8, from: []string{"ClusterId", "ProcId"}, show: func(v []string) string {
-		return fmt.Sprintf("%4s.%s", v[0], v[1])
+		return blanks(4-len(v[0])) + v[0] + "." + v[1]
 	}}
 	ownerColumn     = column{head: "OWNER", least: -14, from: []string{"Owner"}, show: first}
 	submittedColumn = column{head: "SUBMITTED", least: 11, from: []string{"QDate"}, show: momentOf}

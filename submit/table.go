@@ -2,9 +2,9 @@ package main
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -27,6 +27,7 @@ type table struct {
 	out     *bufio.Writer // where rows are printed to
 	limit   int
 	widths  []int
+	flip    []bool // columns that are aligned to the right, for speed
 	colours bool
 }
 
@@ -79,9 +80,9 @@ func (t *table) write(w io.Writer) error {
 
 // begin fixes the widths and prints the headings and the rows so far.
 func (t *table) begin() {
-	t.widths = make([]int, len(t.heads))
+	t.widths, t.flip = make([]int, len(t.heads)), make([]bool, len(t.heads))
 	for i := range t.widths {
-		t.widths[i] = t.least[i]
+		t.widths[i], t.flip[i] = t.least[i], t.right[i]
 	}
 	for _, row := range append([][]string{t.heads}, t.rows...) {
 		for i, cell := range row {
@@ -102,30 +103,31 @@ func (t *table) line(cells []string, body bool) {
 	used := 0
 	for i, cell := range cells {
 		n := utf8.RuneCountInString(cell)
-		pad := blanks(t.widths[i] - n)
-		before, after := "", pad
-		if t.right[i] && (body || !t.left[i]) {
-			before, after = pad, ""
+		before, after := 0, max(t.widths[i]-n, 0)
+		if t.flip[i] && (body || !t.left[i]) {
+			before, after = after, 0
 		}
 		if i == len(cells)-1 && !t.padded {
-			after = ""
+			after = 0
 		}
 		if i > 0 {
-			before = " " + before
+			before++
 		}
-		used += len(before) + n + len(after)
-		if whole := before + cell + after; t.limit > 0 && used > t.limit {
-			t.out.WriteString(cut(whole, t.limit, used-utf8.RuneCountInString(whole)))
+		if t.limit > 0 && used+before+n+after > t.limit {
+			t.out.WriteString(cut(blanks(before)+cell+blanks(after), t.limit, used))
 			break
 		}
-		t.out.WriteString(before)
+		used += before + n + after
+		t.out.WriteString(blanks(before))
+		colour := ""
 		if body && t.colours {
-			if colour := t.paint(i, cell); colour != "" {
-				cell = colour + cell + plain
-			}
+			colour = t.paint(i, cell)
+		}
+		if colour != "" {
+			cell = colour + cell + plain
 		}
 		t.out.WriteString(cell)
-		t.out.WriteString(after)
+		t.out.WriteString(blanks(after))
 	}
 	t.out.WriteByte('\n')
 }
@@ -164,7 +166,11 @@ func terminalWidth(w io.Writer) int {
 // span writes a duration as HTCondor does: days+hours:minutes:seconds.
 func span(d time.Duration) string {
 	s := int64(max(d, 0) / time.Second)
-	return fmt.Sprintf("%d+%02d:%02d:%02d", s/86400, s/3600%24, s/60%60, s%60)
+	b := strconv.AppendInt(make([]byte, 0, 12), s/86400, 10)
+	for i, n := range [...]int64{s / 3600 % 24, s / 60 % 60, s % 60} {
+		b = append(b, "+::"[i], byte('0'+n/10), byte('0'+n%10))
+	}
+	return string(b)
 }
 
 // moment writes a time as HTCondor does.
@@ -173,7 +179,16 @@ func moment(unix int64) string {
 		return ""
 	}
 	t := time.Unix(unix, 0)
-	return fmt.Sprintf("%2d/%-2d %02d:%02d", t.Month(), t.Day(), t.Hour(), t.Minute())
+	_, month, day := t.Date()
+	hour, minute, _ := t.Clock()
+	b := make([]byte, 0, 11)
+	b = append(b, blanks(2-len(strconv.Itoa(int(month))))...)
+	b = strconv.AppendInt(b, int64(month), 10)
+	b = append(b, '/')
+	b = strconv.AppendInt(b, int64(day), 10)
+	b = append(b, blanks(6-len(b))...)
+	b = append(b, byte('0'+hour/10), byte('0'+hour%10), ':', byte('0'+minute/10), byte('0'+minute%10))
+	return string(b)
 }
 
 // printable takes out what would move the cursor: names and reasons come from others.
