@@ -62,15 +62,20 @@ func TestExitPolicy(t *testing.T) {
 		{"no policy", "", []wire.Done{exited(3)}, job.Completed, "", "submitted offered started ended"},
 		{"success at once", retries, []wire.Done{exited(0)}, job.Completed, "", "submitted offered started ended"},
 		{
-			"one retry", retries, []wire.Done{exited(1), exited(0)}, job.Completed, "it exited with code 1: retry 1 of 2",
+			"one retry", retries,
+			[]wire.Done{exited(1), exited(0)},
+			job.Completed, "it exited with code 1: retry 1 of 2",
 			"submitted offered started requeued offered started ended",
 		},
 		{
-			"all retries fail", retries, []wire.Done{exited(1), signalled(11), exited(1)}, job.Completed, "signal 11 ended it: retry 2 of 2",
+			"all retries fail", retries,
+			[]wire.Done{exited(1), signalled(11), exited(1)},
+			job.Completed, "signal 11 ended it: retry 2 of 2",
 			"submitted offered started requeued offered started requeued offered started ended",
 		},
 		{
-			"held on exit", `OnExitHold = ExitCode == 7; OnExitHoldReason = "look at it"; OnExitHoldSubCode = 42; `, []wire.Done{exited(7)},
+			"held on exit", `OnExitHold = ExitCode == 7; OnExitHoldReason = "look at it"; OnExitHoldSubCode = 42; `,
+			[]wire.Done{exited(7)},
 			job.Held, "look at it", "submitted offered started held",
 		},
 		{"not held on exit", "OnExitHold = ExitCode == 7; ", []wire.Done{exited(0)}, job.Completed, "", "submitted offered started ended"},
@@ -345,7 +350,7 @@ func TestDeferral(t *testing.T) {
 				desk.done(o, wire.Done{Outcome: wire.Evicted, Reason: "the owner is back"}) // after it
 				time.Sleep(3 * time.Hour)
 				p.wantState(id, job.Idle)
-				o = desk.start()
+				desk.start()
 				time.Sleep(testTerms.Outlives())
 				p.wantState(id, job.Idle)
 				time.Sleep(longestRest)
