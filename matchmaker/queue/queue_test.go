@@ -168,3 +168,12 @@ func TestHistoryIsBounded(t *testing.T) {
 		t.Error("1.0 is still known")
 	}
 }
+
+func parse(t testing.TB, text string) *classad.Expr {
+	t.Helper()
+	e, err := classad.ParseExpr(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
