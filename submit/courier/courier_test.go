@@ -203,6 +203,45 @@ func TestSubmittedOnHold(t *testing.T) {
 	}
 }
 
+// TestStreamsOfAHeldJob: what the job has said is there when the log says that it is held.
+func TestStreamsOfAHeldJob(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir, state := t.TempDir(), t.TempDir()
+	id := job.ID{Cluster: submit(t, c, host, dir, description+"1")}
+	stop, _ := start(t, c, state)
+	epoch := pool.Begin(id, "desk7")
+	pool.Commit(&job.HeldBack{
+		Job: id, Epoch: epoch, Reason: "the output file result.txt is missing", Code: job.HoldTransferOutput,
+		Outputs: []job.File{
+			{Name: job.StdoutFile, Size: 5, Inline: []byte("half\n"), Mode: 0o644},
+			{Name: job.StderrFile, Size: 8, Inline: []byte("trouble\n"), Mode: 0o644},
+		},
+	})
+	log := filepath.Join(dir, "job.log")
+	await(t, "the log says that the job is held", func() bool {
+		return kinds(t, log) == "1.0 submit, 1.0 execute, 1.0 evicted, 1.0 held"
+	})
+	stop()
+	if out, err := read(t, filepath.Join(dir, "out.1.0")), read(t, filepath.Join(dir, "err.0")); out != "half\n" || err != "trouble\n" {
+		t.Errorf("the job said %q and %q", out, err)
+	}
+	// The next run has outputs of its own.
+	if _, err := c.Act(t.Context(), wire.Release, wire.Selection{Jobs: []job.ID{id}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	pool.Begin(id, "desk7")
+	pool.Finish(id, 0, map[string]string{job.StdoutFile: "whole\n", job.StderrFile: ""})
+	_, ended := start(t, c, state)
+	if err := within(t, ended); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, filepath.Join(dir, "out.1.0")); got != "whole\n" {
+		t.Errorf("after the next run the output is %q", got)
+	}
+}
+
 func sorted(list string) string {
 	parts := strings.Split(list, ", ")
 	for i := range parts {

@@ -115,7 +115,11 @@ func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *r
 		next.Saved = false // images are of a run that is over
 		return append(entries, left...), &next
 	case *job.HeldBack:
-		left := next.leave(id, o, entry.Time, b.Usage, b.Reason)
+		used := b.Usage
+		if used == (job.Usage{}) {
+			used = next.Now // held by somebody who does not know
+		}
+		left := next.leave(id, o, entry.Time, used, b.Reason)
 		entry.Reason, entry.Code, entry.Subcode = b.Reason, b.Code, b.SubCode
 		return append(left, say(eventlog.Held)...), &next
 	case *job.Released:
