@@ -66,7 +66,10 @@ func (t *tenant) departAsItIs(ctx context.Context, in Init, why error) error {
 	if ctx.Err() != nil || !t.cmd.Transfers.OnEvict {
 		return why
 	}
-	t.end(in)
+	if err := in.Kill(); err != nil { // nothing may write to the files from here on
+		return fmt.Errorf("%w; nor can it be ended: %w", why, err)
+	}
+	<-in.Done()
 	return t.storeSoFar(ctx, in)
 }
 

@@ -265,6 +265,15 @@ func TestUsageIsTold(t *testing.T) {
 	}
 }
 
+// A job that saves its state and is started again has used what all its runs have.
+func TestUsageOfAllRuns(t *testing.T) {
+	d := newDesk(t, nil)
+	done := d.run("sleep 0.2; if [ -e state ]; then exit 0; fi; echo > state; exit 85", "SuccessCheckpointExitCode = 85")
+	if done.Result == nil || done.Result.ExitCode != 0 || len(d.ckpts) != 1 || done.Usage.Wall < 400*time.Millisecond {
+		t.Errorf("the report is %+v after %d checkpoints", done, len(d.ckpts))
+	}
+}
+
 // A job that takes more than its slot has is held, with what it used and what it may.
 func TestOverItsLimits(t *testing.T) {
 	const mem = `exec python3 -c "

@@ -96,16 +96,24 @@ func (t *tenant) peak(r starter.Reading, disk int64) {
 	t.used.MaxDisk = max(t.used.MaxDisk, disk)
 }
 
-// sinceStart is the part of a usage that fell to this claim: an init counts from the job's very
-// beginning, images included.
+// sinceStart is what fell to this claim of what an init says: that counts from the job's very beginning,
+// images included, and anew when the job is started again.
 func (t *tenant) sinceStart(u starter.Usage) job.Usage {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.used.UserCPU = max(t.used.UserCPU, u.User-t.brought.UserCPU)
-	t.used.SysCPU = max(t.used.SysCPU, u.System-t.brought.SysCPU)
-	t.used.Wall = max(t.used.Wall, u.Wall-t.brought.Wall)
+	t.used.UserCPU = max(t.used.UserCPU, t.earlier.UserCPU+u.User-t.brought.UserCPU)
+	t.used.SysCPU = max(t.used.SysCPU, t.earlier.SysCPU+u.System-t.brought.SysCPU)
+	t.used.Wall = max(t.used.Wall, t.earlier.Wall+u.Wall-t.brought.Wall)
 	t.used.MaxRSS = max(t.used.MaxRSS, u.MaxRSS)
 	return t.used
+}
+
+// ranOnce notes what the job has used that is about to be started again in this claim.
+func (t *tenant) ranOnce(u starter.Usage) {
+	used := t.sinceStart(u)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.earlier, t.brought = used, job.Usage{}
 }
 
 func jobUsage(u starter.Usage) job.Usage {

@@ -327,8 +327,11 @@ func (i *Init) Close() {
 	if i.cg != nil {
 		i.cg.close()
 	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	if i.pidfd >= 0 {
 		unix.Close(i.pidfd)
+		i.pidfd = -1 // the number may soon be another process's
 	}
 }
 

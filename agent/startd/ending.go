@@ -1,0 +1,118 @@
+package startd
+
+import (
+	"context"
+	"errors"
+
+	"skua/agent/starter"
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/wire"
+)
+
+// failed ends the work after an error, or after the keeper cut it short.
+func (t *tenant) failed(ctx context.Context, in Init, err error) (wire.Done, bool) {
+	var killed *killedError
+	var held *holdError
+	switch cause := context.Cause(ctx); {
+	case errors.As(cause, &killed):
+		usage := t.end(in)
+		return wire.Done{Outcome: wire.Evicted, Reason: killed.why, Usage: usage}, true
+	case errors.Is(cause, errDiscarded):
+		t.end(in)
+		return wire.Done{}, false
+	case cause != nil: // the agent stops
+		if in != nil {
+			in.Close()
+		}
+		return wire.Done{}, false
+	case errors.As(err, &held):
+		done := hold(held.code, held.reason)
+		done.SubCode = held.subcode
+		done.Usage = t.end(in)
+		done.Outputs = t.bringStreams(ctx, in)
+		done.Usage.Sent = t.traffic().Sent
+		return done, true
+	default:
+		t.log.Warn("the claim fails", diag.KeyError, err)
+		usage := t.end(in)
+		return wire.Done{Outcome: wire.Evicted, Reason: t.k.d.cfg.Machine + " could not run it: " + err.Error(), Usage: usage}, true
+	}
+}
+
+// finish ends the work after the job's own end: the outputs are stored, then the result is reported.
+func (t *tenant) finish(ctx context.Context, in Init, exit starter.Exit) (wire.Done, bool) {
+	if exit.Err != "" {
+		return t.failed(ctx, in, errors.New(exit.Err))
+	}
+	if exit.OverMemory {
+		t.peak(starter.Reading{Memory: t.limits.Memory}, 0)
+		return t.failed(ctx, in, t.overMemory(max(t.limits.Memory, exit.Usage.MaxRSS)))
+	}
+	if failed := exit.Signal != 0 || exit.Code != 0; failed && !in.LimitsMemory() && t.limits.Memory > 0 && exit.Usage.MaxRSS > t.limits.Memory {
+		return t.failed(ctx, in, t.overMemory(exit.Usage.MaxRSS))
+	}
+	var outputs []job.File
+	err := t.insist(ctx, func() (err error) {
+		outputs, err = t.stageOut(ctx, in.Scratch(), exit)
+		return err
+	})
+	if err != nil {
+		return t.failed(ctx, in, err)
+	}
+	t.end(in)
+	usage := t.sinceStart(exit.Usage)
+	t.log.Info("job ends", "exit", exit.Code, "signal", exit.Signal)
+	return wire.Done{
+		Outcome: wire.Exited, Usage: usage,
+		Result: &job.Result{ExitCode: exit.Code, Signal: exit.Signal, Usage: usage, Outputs: outputs},
+	}, true
+}
+
+// end kills whatever of the claim still lives and gives its usage.
+func (t *tenant) end(in Init) job.Usage {
+	t.running.Store(nil)
+	if in == nil {
+		return job.Usage{}
+	}
+	if err := in.Kill(); err != nil {
+		t.log.Warn("kill the job", diag.KeyError, err)
+	}
+	<-in.Done() // Kill does not return before nothing of the job is left
+	in.Close()
+	t.measureAtEnd(in)
+	return t.sinceStart(in.Exit().Usage)
+}
+
+// conclude completes the report and puts it on disk.
+func (t *tenant) conclude(done wire.Done) {
+	done.V = wire.Version
+	done.ClaimRef = wire.ClaimRef{Job: t.offer.Job, Claim: t.offer.Claim, Epoch: t.offer.Epoch}
+	if err := writeJSON(t.dir, reportFile, done); err != nil {
+		// It is still sent; only a crash before the acknowledgement would lose it, and then the
+		// job runs again.
+		t.log.Error("write the report", diag.KeyError, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.report = done
+}
+
+func (t *tenant) reported() wire.Done {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.report
+}
+
+// holdError says that a person must look at the job before it can run.
+type holdError struct {
+	code    int
+	subcode int
+	reason  string
+}
+
+func (e *holdError) Error() string { return e.reason }
+
+func hold(code int, reason string) wire.Done {
+	return wire.Done{Outcome: wire.Hold, Code: code, Reason: reason}
+}

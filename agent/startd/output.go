@@ -1,0 +1,273 @@
+package startd
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"skua/agent/starter"
+	"skua/internal/diag"
+	"skua/internal/job"
+)
+
+// Bounds of what a job may bring back.
+const (
+	maxOutputs = 1000
+	maxEntries = 10 * maxOutputs // files, directories and what is neither, in directories that it declared
+)
+
+// stageOut stores what the job leaves: its standard streams, and the files that it declared or, if it
+// declared none, every file that is new or changed in the top of its scratch directory.
+func (t *tenant) stageOut(ctx context.Context, scratch string, exit starter.Exit) ([]job.File, error) {
+	root, err := os.OpenRoot(scratch)
+	if err != nil {
+		return nil, fmt.Errorf("bring out files: %w", err)
+	}
+	defer root.Close()
+	names := t.streams(root)
+	// A job that works in a shared file system has its files there.
+	tr := t.cmd.Transfers
+	if t.cmd.Dir == "" && (!tr.OnSuccess || exit.Signal == 0 && exit.Code == tr.SuccessExit) {
+		if names, err = t.outputs(root, names); err != nil {
+			return nil, err
+		}
+	}
+	return t.storeOutputs(ctx, root, names)
+}
+
+// bringStreams stores the standard streams of a job that is held, as far as there are any: what its user
+// will want to see first.
+func (t *tenant) bringStreams(ctx context.Context, in Init) []job.File {
+	if in == nil {
+		return nil
+	}
+	root, err := os.OpenRoot(in.Scratch())
+	if err != nil {
+		t.log.Warn("bring out the standard streams", diag.KeyError, err)
+		return nil
+	}
+	defer root.Close()
+	var files []job.File
+	err = t.insist(ctx, func() (err error) {
+		files, err = t.storeOutputs(ctx, root, t.streams(root))
+		return err
+	})
+	if err != nil {
+		t.log.Warn("bring out the standard streams", diag.KeyError, err)
+		return nil
+	}
+	return files
+}
+
+// streams names the standard streams that there are and that are to come back.
+func (t *tenant) streams(root *os.Root) []string {
+	var names []string
+	for _, s := range []struct {
+		name string
+		back bool
+	}{{job.StdoutFile, t.cmd.Transfers.Out}, {job.StderrFile, t.cmd.Transfers.Err && t.cmd.Stderr != job.StdoutFile}} {
+		if fi, err := root.Lstat(s.name); s.back && err == nil && fi.Mode().IsRegular() {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
+func (t *tenant) storeOutputs(ctx context.Context, root *os.Root, names []string) ([]job.File, error) {
+	var files []job.File
+	for _, name := range names {
+		f, err := t.storeOutput(ctx, root, name)
+		if err != nil {
+			return nil, fmt.Errorf("bring out file %s: %w", name, err)
+		}
+		files = append(files, f)
+	}
+	for _, f := range files {
+		t.moved(0, f.Size)
+	}
+	return files, nil
+}
+
+// outputs adds the job's outputs to the names of its standard streams.
+func (t *tenant) outputs(root *os.Root, names []string) ([]string, error) {
+	streams := len(names)
+	var err error
+	if list, ok := t.offer.Ad.Str("TransferOutput"); ok {
+		names, err = declaredOutputs(root, names, strings.Split(list, ","))
+	} else {
+		names, err = t.newFiles(root, names)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return names, t.checkOutputSize(root, names[streams:])
+}
+
+// checkOutputSize holds a job that makes more than it says it does at most.
+func (t *tenant) checkOutputSize(root *os.Root, names []string) error {
+	if t.cmd.Transfers.MaxOut < 0 {
+		return nil
+	}
+	var sum int64
+	for _, name := range names {
+		fi, err := root.Stat(name)
+		if err != nil {
+			return fmt.Errorf("bring out file %s: %w", name, err)
+		}
+		sum += fi.Size()
+	}
+	if sum > t.cmd.Transfers.MaxOut {
+		return &holdError{code: job.HoldOutputTooLarge, reason: fmt.Sprintf(
+			"the job's outputs are %s, and its max_transfer_output_mb allows %s", size(sum), size(t.cmd.Transfers.MaxOut))}
+	}
+	return nil
+}
+
+// newFiles adds the files that are new or changed.
+func (t *tenant) newFiles(root *os.Root, names []string) ([]string, error) {
+	streams := []string{job.StdoutFile, job.StderrFile}
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return nil, fmt.Errorf("bring out files: %w", err)
+	}
+	for _, e := range entries {
+		fi, err := e.Info()
+		if err != nil || !e.Type().IsRegular() || slices.Contains(streams, e.Name()) || strings.HasPrefix(e.Name(), "_condor_") || isAdFile(e.Name()) {
+			continue
+		}
+		if t.unchangedInput(e.Name(), fi) {
+			continue
+		}
+		names = append(names, e.Name())
+	}
+	if len(names) > maxOutputs {
+		return nil, &holdError{code: job.HoldTransferOutput, reason: fmt.Sprintf(
+			"the job made %d files; at most %d come back: name those you want in transfer_output_files", len(names), maxOutputs)}
+	}
+	return names, nil
+}
+
+// declaredOutputs adds the files that the job declared to names. Of a directory these are the plain
+// files in it, at any depth; links in it are not followed.
+func declaredOutputs(root *os.Root, names, declared []string) ([]string, error) {
+	have := map[string]bool{}
+	for _, name := range names {
+		have[name] = true
+	}
+	seen := 0
+	for _, top := range declared {
+		top = path.Clean(strings.TrimSpace(top))
+		if top == "." {
+			continue
+		}
+		add := func(name string) error {
+			if !have[name] {
+				have[name] = true
+				names = append(names, name)
+			}
+			if len(names) > maxOutputs {
+				return tooManyDeclared(top)
+			}
+			return nil
+		}
+		fi, err := root.Stat(top)
+		switch {
+		case err == nil && fi.Mode().IsRegular():
+			err = add(top)
+		case err == nil && fi.IsDir():
+			err = fs.WalkDir(root.FS(), top, func(name string, e fs.DirEntry, err error) error {
+				if seen++; seen > maxEntries {
+					return tooManyDeclared(top)
+				}
+				if err != nil {
+					return &holdError{code: job.HoldTransferOutput, reason: fmt.Sprintf("the output directory %s cannot be read: %v", name, err)}
+				}
+				if !e.Type().IsRegular() {
+					return nil
+				}
+				return add(name)
+			})
+		default:
+			err = &holdError{code: job.HoldTransferOutput, subcode: errnoNoEntry, reason: fmt.Sprintf(
+				"the job declared the output %s and did not make it; it left %s", top, whatIsThere(root))}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("bring out %s: %w", top, err)
+		}
+	}
+	return names, nil
+}
+
+// errnoNoEntry is ENOENT, which HTCondor gives as the subcode of a missing output.
+const errnoNoEntry = 2
+
+func tooManyDeclared(top string) error {
+	return &holdError{code: job.HoldTransferOutput, reason: fmt.Sprintf(
+		"with what is in %s the job's outputs are more than %d files: have the job pack them into an archive", top, maxOutputs)}
+}
+
+// whatIsThere lists some of the files in the top of the scratch directory.
+func whatIsThere(root *os.Root) string {
+	const most = 10
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return "a directory that cannot be read: " + err.Error()
+	}
+	var names []string
+	more := 0
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case strings.HasPrefix(name, "_condor_") || strings.HasPrefix(name, ".skua-") || isAdFile(name):
+		case len(names) == most:
+			more++
+		case e.IsDir():
+			names = append(names, name+"/")
+		default:
+			names = append(names, name)
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return "no files"
+	case more > 0:
+		return fmt.Sprintf("%s and %d more", strings.Join(names, ", "), more)
+	}
+	return strings.Join(names, ", ")
+}
+
+// unchangedInput reports whether a file is an input that the job left as it was. Inputs are written
+// with a modification time long past, so that a touch shows.
+func (t *tenant) unchangedInput(name string, fi fs.FileInfo) bool {
+	for _, in := range t.offer.Inputs {
+		if in.Name == name {
+			return fi.Size() == in.Size && !fi.ModTime().After(inputTime)
+		}
+	}
+	return false
+}
+
+// inputTime is the modification time of staged inputs.
+var inputTime = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (t *tenant) storeOutput(ctx context.Context, root *os.Root, name string) (job.File, error) {
+	f, err := root.Open(name)
+	if err != nil {
+		return job.File{}, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return job.File{}, err
+	}
+	_, write := t.capabilities()
+	digest, size, err := t.k.d.cfg.Files.Store(ctx, write, f)
+	if err != nil {
+		return job.File{}, err
+	}
+	return job.File{Name: name, Digest: digest, Size: size, Mode: uint32(fi.Mode().Perm())}, nil
+}
