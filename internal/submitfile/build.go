@@ -70,18 +70,17 @@ const vanilla = 5 // JobUniverse
 
 // otherUniverses are HTCondor's that Skua does not have, and what to do instead.
 var otherUniverses = map[string]string{
-	"standard":  "leave the line out; jobs are checkpointed where the machine can",
-	"java":      "leave the line out and write: executable = /usr/bin/java, transfer_executable = false",
-	"parallel":  "jobs that run on several machines at once are not supported yet",
-	"mpi":       "jobs that run on several machines at once are not supported yet",
-	"scheduler": "run the program yourself",
-	"local":     "run the program yourself",
-	"grid":      "Skua runs jobs on its own machines only",
-	"vm":        "there are no virtual machine jobs",
-	"pvm":       "there are no PVM jobs",
+	"standard": "leave the line out; jobs are checkpointed where the machine can",
+	"java":     "leave the line out and write: executable = /usr/bin/java, transfer_executable = false",
+	"parallel": "jobs that run on several machines at once are not supported yet",
+	"mpi":      "jobs that run on several machines at once are not supported yet",
+	"grid":     "Skua runs jobs on its own machines only",
+	"vm":       "there are no virtual machine jobs",
+	"pvm":      "there are no PVM jobs",
 }
 
-// kind says how the job is to run: "" directly, "docker" or "container".
+// kind says how the job is to run: "" directly, "docker", "container", or on the submitting machine,
+// "scheduler" or "local".
 func (p *proc) kind() (string, error) {
 	u, err := p.get("universe")
 	if err != nil {
@@ -91,6 +90,12 @@ func (p *proc) kind() (string, error) {
 	switch name {
 	case "", "vanilla", "5":
 	case "docker", "container":
+		return name, nil
+	case "7":
+		return "scheduler", nil
+	case "12":
+		return "local", nil
+	case "scheduler", "local":
 		return name, nil
 	default:
 		if hint, ok := otherUniverses[name]; ok {
@@ -154,12 +159,22 @@ func (p *proc) executable() (v value, send bool, err error) {
 	if err != nil || !t.set() {
 		return v, true, err
 	}
-	send, known := parseBool(t.text)
+	send, known := sends(t.text)
 	if !known {
-		send = true
 		err = p.e.d.refuse(t.at, "write true or false", "%s = %s is neither true nor false", t.name, clip(t.text))
 	}
 	return v, send, err
+}
+
+// sends reads the value of transfer_executable. HTCondor knows its own words for false there and takes
+// everything else for true.
+func sends(text string) (send, known bool) {
+	b, ok := parseBool(text)
+	switch strings.ToLower(text) {
+	case "false", "f":
+		return false, true
+	}
+	return true, ok && b
 }
 
 func buildExecutable(p *proc) error {

@@ -16,6 +16,9 @@ func buildUniverse(p *proc) error {
 	if err != nil {
 		return err
 	}
+	if isHere(kind) {
+		return p.buildHere(u, kind)
+	}
 	c, err := p.container()
 	if err != nil {
 		return err
@@ -43,6 +46,28 @@ func buildUniverse(p *proc) error {
 	}
 	p.setString("ContainerImage", name)
 	p.setString("ContainerImageSource", c.source)
+	return nil
+}
+
+// isHere reports whether a kind of job runs on the machine that it was submitted from.
+func isHere(kind string) bool { return kind == "scheduler" || kind == "local" }
+
+// buildHere sets what such a job has, and refuses it: Skua's queue is not where programs run.
+func (p *proc) buildHere(u value, kind string) error {
+	const scheduler, local = 7, 12 // JobUniverse
+	if err := p.e.d.refuse(u.at, "run the program yourself, or leave the line out", "%s = %s is %w", u.name, clip(u.text), ErrUnsupported); err != nil {
+		return err
+	}
+	p.out = p.out[:0]
+	p.setInt("JobUniverse", scheduler)
+	if kind == "local" {
+		p.out = p.out[:0]
+		p.setInt("JobUniverse", local)
+	}
+	if v, err := p.get("kill_sig", "KillSig"); err != nil || v.set() {
+		return err
+	}
+	p.setString("KillSig", "SIGTERM")
 	return nil
 }
 

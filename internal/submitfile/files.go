@@ -265,7 +265,7 @@ func (p *proc) sendsExecutable() (value, bool, error) {
 	if err != nil {
 		return v, false, err
 	}
-	send, known := parseBool(v.text)
+	send, known := sends(v.text)
 	return v, known && send, nil
 }
 

@@ -60,15 +60,16 @@ func (p *proc) requireGPUs() (value, error) {
 		return v, err
 	}
 	var clauses []string
+	mentioned := ""
 	if v.set() {
-		clauses = append(clauses, operand(v.text))
+		clauses, mentioned = append(clauses, operand(v.text)), strings.ToLower(v.text)
 	}
 	for _, b := range gpuBounds {
 		bound, err := p.get(b.command)
 		if err != nil {
 			return v, err
 		}
-		if bound.set() {
+		if bound.set() && !strings.Contains(mentioned, strings.ToLower(b.property)) {
 			clauses = append(clauses, b.property+" "+b.op+" "+b.attr)
 			v.at, v.name = bound.at, bound.name
 		}

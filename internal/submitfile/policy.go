@@ -195,6 +195,9 @@ func buildLease(p *proc) error {
 	if err != nil {
 		return err
 	}
+	if kind, err := p.kind(); err != nil || isHere(kind) && !v.set() {
+		return err
+	}
 	if !v.set() {
 		p.setInt("JobLeaseDuration", standard)
 		return nil

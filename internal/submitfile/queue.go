@@ -101,13 +101,11 @@ func splitQueue(s string) queueArgs {
 	if a.mode == "matching" {
 		a.kind = "any"
 		word, after := firstWord(rest)
-		if n := len(word); n == len(rest) || rest[n] == ' ' || rest[n] == '\t' || rest[n] == '(' {
-			switch strings.ToLower(word) {
-			case "files":
-				a.kind, rest = "files", after
-			case "dirs":
-				a.kind, rest = "dirs", after
-			case "any", "all":
+		if n := len(word); n < len(rest) && (rest[n] == ' ' || rest[n] == '\t' || rest[n] == '(') { // else it is a pattern
+			switch kind := strings.ToLower(word); kind {
+			case "files", "dirs", "any":
+				a.kind, rest = kind, after
+			case "all":
 				rest = after
 			}
 		}

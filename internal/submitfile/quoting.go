@@ -20,10 +20,12 @@ func buildArguments(p *proc) error {
 	if err != nil {
 		return err
 	}
+	allowed, _, err := p.boolOf(false, "allow_arguments_v1")
+	if err != nil {
+		return err
+	}
 	if v2.set() {
-		if allowed, _, err := p.boolOf(false, "allow_arguments_v1"); err != nil {
-			return err
-		} else if v.set() && !allowed {
+		if v.set() && !allowed {
 			return problem(v2.at, "leave one of them out", "arguments and arguments2 are both set")
 		}
 		if !strings.HasPrefix(v2.text, `"`) {

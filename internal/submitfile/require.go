@@ -296,6 +296,10 @@ func (p *proc) toolClauses(value, map[string]bool) ([]string, error) {
 
 // fileClauses require a machine that shares the files or can be sent them.
 func (p *proc) fileClauses(_ value, mentioned map[string]bool) ([]string, error) {
+	kind, err := p.kind()
+	if err != nil || isHere(kind) {
+		return nil, err
+	}
 	t, err := p.transfers()
 	if err != nil {
 		return nil, err
@@ -340,11 +344,6 @@ func (p *proc) canTransfer(t transfers, mentioned map[string]bool) (string, erro
 			break
 		}
 	}
-	if !mentioned["hasfiletransferpluginmethods"] {
-		for _, m := range t.methods() {
-			can += fmt.Sprintf(" && stringListIMember(%q,TARGET.HasFileTransferPluginMethods)", m)
-		}
-	}
 	if plugins, err := p.get("transfer_plugins", "transferplugins"); err != nil {
 		return "", err
 	} else if plugins.set() {
@@ -361,6 +360,11 @@ func (p *proc) canTransfer(t transfers, mentioned map[string]bool) (string, erro
 	}
 	if paths || checkpoint.set() || t.when == "ON_SUCCESS" {
 		can += ` && versioncmp(split(TARGET.CondorVersion)[1],"8.9.7") >= 0`
+	}
+	if !mentioned["hasfiletransferpluginmethods"] {
+		for _, m := range t.methods() {
+			can += fmt.Sprintf(" && stringListIMember(%q,TARGET.HasFileTransferPluginMethods)", m)
+		}
 	}
 	return "(" + can + ")", nil
 }

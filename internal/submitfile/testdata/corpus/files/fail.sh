@@ -1,0 +1,2 @@
+echo gen = x
+exit 3
