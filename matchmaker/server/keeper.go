@@ -160,6 +160,14 @@ func (k *keeper) lingers() bool {
 	return ok && j.Epoch == k.grant.Epoch && j.Lingering != nil
 }
 
+// departed takes the agent's word that nothing of a lingering claim runs any more. If that cannot be logged,
+// the end of the lease says it again.
+func (k *keeper) departed(ctx context.Context) {
+	if k.lingers() {
+		_ = k.depart(ctx, "its agent says so")
+	}
+}
+
 // depart logs that nothing of a lingering claim runs any more.
 func (k *keeper) depart(ctx context.Context, how string) error {
 	err := k.commit(ctx, &job.Departed{Job: k.grant.Job, Epoch: k.grant.Epoch})
@@ -176,7 +184,9 @@ func (k *keeper) commit(ctx context.Context, bodies ...job.Body) error {
 	err := k.s.cfg.Queue.Commit(ctx, bodies...)
 	if errors.Is(err, queue.ErrMisfit) {
 		k.log.Info("claim has ended meanwhile", diag.KeyError, err)
-		k.grant.Phase = job.Over
+		if !k.lingers() {
+			k.grant.Phase = job.Over
+		}
 	} else if err != nil && ctx.Err() == nil {
 		k.log.Warn("event about a claim not logged", diag.KeyError, err)
 	}
@@ -313,10 +323,8 @@ func (k *keeper) wanted(r *wire.Renew) wire.ControlVerb {
 func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done wire.Done) {
 	j, stands := k.job()
 	next, ruling := k.grant.Finish(agent, done.Claim)
-	if ruling == job.Counts && k.lingers() {
-		if err := k.depart(ctx, "its agent says so"); err != nil && !errors.Is(err, queue.ErrMisfit) {
-			return // its lease will end
-		}
+	if ruling == job.Counts {
+		k.departed(ctx)
 	}
 	if !stands || ruling == job.Stale || done.Outcome == wire.Killed {
 		k.s.reply(m, wire.Ack{V: wire.Version, Stale: true})
@@ -345,6 +353,7 @@ func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done 
 		k.s.rests.clear(slotKey{agent, j.Claim.Slot})
 	}
 	if err := k.commit(ctx, bodies...); errors.Is(err, queue.ErrMisfit) {
+		k.departed(ctx) // the job was held at the same moment
 		k.s.reply(m, wire.Ack{V: wire.Version, Stale: true})
 		return
 	} else if err != nil {
