@@ -48,9 +48,9 @@ const autoformatHelp = `  j  begin with the job's id         l  label values: Na
 // addAutoformat gives a command the flags --autoformat and --format. It returns where their values are.
 func addAutoformat(c *cobra.Command) (af, formats *[]string) {
 	af, formats = new([]string), new([]string)
-	c.Flags().StringArrayVar(af, "autoformat", nil, "print the values of these expressions, a line for each; options may follow a colon: -af:jh")
+	c.Flags().StringArrayVar(af, "autoformat", nil, "print the values of `EXPR...`, one line each; letters may follow a colon: -af:jh")
 	teach(c, "autoformat", habit{also: []string{"af"}, short: "autof", words: untilDash, opts: true})
-	c.Flags().StringArrayVar(formats, "format", nil, "print an expression's value as this printf format says; give it once for each: -format '%d\\n' ClusterId")
+	c.Flags().StringArrayVar(formats, "format", nil, "print a value as `FMT EXPR` says, such as -format '%d\\n' ClusterId; once for each value")
 	teach(c, "format", habit{short: "f", words: 2})
 	return af, formats
 }

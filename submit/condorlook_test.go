@@ -137,3 +137,28 @@ func TestStatusAsHTCondor(t *testing.T) {
 		})
 	}
 }
+
+// TestOwnersInWords has status say what the owners' machines mean.
+func TestOwnersInWords(t *testing.T) {
+	sum := &slotTotals{}
+	sum.add("X86_64", "LINUX", "Owner", "Idle")
+	sum.add("X86_64", "LINUX", "Claimed", "Suspended")
+	sum.add("X86_64", "LINUX", "Claimed", "Suspended")
+	sum.add("X86_64", "WINDOWS", "Unclaimed", "Idle")
+	var out bytes.Buffer
+	if err := sum.print(&app{out: &out}, false, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	want := `
+               Total Owner Claimed Unclaimed Preempting  Drain
+  X86_64/LINUX     3     1       2         0          0      0
+X86_64/WINDOWS     1     0       0         1          0      0
+         Total     4     1       2         1          0      0
+
+1 slot is with its owner: somebody uses the machine, or its policy lets no jobs run now
+2 slots have a job that is frozen while somebody uses the machine
+`
+	if out.String() != want {
+		t.Errorf("printed\n%s\nwant\n%s", out.String(), want)
+	}
+}

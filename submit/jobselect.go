@@ -22,8 +22,8 @@ type jobChoice struct {
 func addJobChoice(c *cobra.Command) *jobChoice {
 	ch := &jobChoice{}
 	c.Flags().BoolVar(&ch.allUsers, "allusers", false, "the jobs of all users, not only yours")
-	c.Flags().StringVar(&ch.constraint, "constraint", "", "only jobs for which this ClassAd expression is true")
-	c.Flags().StringVar(&ch.submitter, "submitter", "", "the jobs of this user")
+	c.Flags().StringVar(&ch.constraint, "constraint", "", "only jobs for which the ClassAd expression `EXPR` is true")
+	c.Flags().StringVar(&ch.submitter, "submitter", "", "the jobs of the user `NAME`")
 	c.Flags().Lookup("submitter").Hidden = true // the name as an argument says the same
 	teach(c, "allusers", habit{short: "al"})
 	teach(c, "constraint", habit{short: "c"})

@@ -2,9 +2,8 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
-	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -19,29 +18,38 @@ import (
 // output is how q, status and history print what they found, as their flags say.
 type output struct {
 	af, formats *[]string
-	long        string // in which form, with --long
+	long        optional // in which form
 	asJSON      bool
 	jsonLines   bool
 	attributes  string
-	wide        string
-	emptyList   string // what --json prints for no ads; "" means []
+	wide        optional // at how many columns
+	emptyList   string   // what --json prints for no ads; "" means []
 }
 
 // noList stands for printing nothing when there are no ads, as condor_q and condor_status do.
 const noList = "-"
 
+// optional is the value of a flag that may stand alone, or have options after a colon.
+type optional string
+
+const alone = "true"
+
+func (o *optional) String() string     { return string(*o) }
+func (o *optional) Set(s string) error { *o = optional(s); return nil }
+func (o *optional) Type() string       { return "bool" } // help shows no value
+
 func addOutput(c *cobra.Command, what string) *output {
 	o := &output{}
 	f := c.Flags()
 	o.af, o.formats = addAutoformat(c)
-	f.StringVarP(&o.long, "long", "l", "", "print "+what+" whole, one attribute a line")
-	f.Lookup("long").NoOptDefVal = "long"
+	f.VarP(&o.long, "long", "l", "print "+what+" whole, one attribute a line")
+	f.Lookup("long").NoOptDefVal = alone
 	teach(c, "long", habit{opts: true, short: "l"})
 	f.BoolVar(&o.asJSON, "json", false, "print "+what+" as JSON")
 	f.BoolVar(&o.jsonLines, "jsonl", false, "print "+what+" as JSON, one a line")
-	f.StringVar(&o.attributes, "attributes", "", "only these attributes, with commas between them, for --long, --json and --jsonl")
-	f.StringVar(&o.wide, "wide", "", "do not cut lines at the terminal's edge; -wide:120 cuts them there")
-	f.Lookup("wide").NoOptDefVal = "-1"
+	f.StringVar(&o.attributes, "attributes", "", "of ads only these attributes, `A,B,...`, with --long, --json and --jsonl")
+	f.Var(&o.wide, "wide", "do not cut lines at the terminal's edge; -wide:120 cuts them there")
+	f.Lookup("wide").NoOptDefVal = alone
 	teach(c, "json", habit{short: "j"})
 	teach(c, "wide", habit{opts: true, short: "w"})
 	refuse(c, false, "xml", "there is no XML form of ads here", "--json and --jsonl are for programs, --long is HTCondor's text form")
@@ -52,7 +60,7 @@ func addOutput(c *cobra.Command, what string) *output {
 // check refuses what does not go together, and takes forms of --long apart.
 func (o *output) check() error {
 	switch o.long {
-	case "", "long":
+	case "", alone, "long":
 	case "json":
 		o.long, o.asJSON = "", true
 	default:
@@ -75,11 +83,14 @@ func (o *output) check() error {
 
 // cutAt is the length at which lines of tables are cut, see table.
 func (o *output) cutAt() (int, error) {
-	if o.wide == "" {
+	switch o.wide {
+	case "":
 		return 0, nil
+	case alone:
+		return -1, nil
 	}
-	n, err := strconv.Atoi(o.wide)
-	if err != nil || n == 0 || n < -1 {
+	n, err := strconv.Atoi(string(o.wide))
+	if err != nil || n < 1 {
 		return 0, usage("such as -wide:120", "-wide:%s is not a number of columns", o.wide)
 	}
 	return n, nil
@@ -110,33 +121,46 @@ type adWriter struct {
 	lines bool
 	empty string // a list without ads
 	n     int
-	buf   bytes.Buffer
 	err   error
 }
 
+// add prints an ad with its attributes in the order of their names, in which they are found.
 func (aw *adWriter) add(ad *classad.Ad) {
-	aw.n++
-	ad = sorted(ad)
+	names := ad.Names()
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(strings.ToLower(a), strings.ToLower(b)) })
 	if !aw.list && !aw.lines {
-		aw.w.WriteString(ad.OldString())
+		for _, n := range names {
+			e, _ := ad.Lookup(n)
+			aw.w.WriteString(n)
+			aw.w.WriteString(" = ")
+			aw.w.WriteString(e.OldString())
+			aw.w.WriteByte('\n')
+		}
 		aw.w.WriteByte('\n')
 		return
 	}
-	aw.buf.Reset()
-	enc := json.NewEncoder(&aw.buf)
-	enc.SetEscapeHTML(false) // requirements are full of < and &&
+	open, before, after, end := "{", "", ",", "}\n"
 	if aw.list {
-		enc.SetIndent("", "  ")
-		between := ",\n"
-		if aw.n == 1 {
-			between = "[\n"
+		open, before, after, end = ",\n{\n", "  ", ",\n", "\n}\n"
+		if aw.n == 0 {
+			open = "[\n{\n"
 		}
-		aw.w.WriteString(between)
 	}
-	if err := enc.Encode(ad); err != nil && aw.err == nil {
-		aw.err = err
+	aw.n++
+	aw.w.WriteString(open)
+	for i, n := range names {
+		if i > 0 {
+			aw.w.WriteString(after)
+		}
+		e, _ := ad.Lookup(n)
+		value, err := e.MarshalJSON()
+		if err != nil && aw.err == nil {
+			aw.err = fmt.Errorf("write attribute %s: %w", n, err)
+		}
+		fmt.Fprintf(aw.w, "%s%q: ", before, n)
+		aw.w.Write(value)
 	}
-	aw.w.Write(aw.buf.Bytes())
+	aw.w.WriteString(end)
 }
 
 func (aw *adWriter) flush() error {
@@ -151,19 +175,6 @@ func (aw *adWriter) flush() error {
 		return err
 	}
 	return aw.err
-}
-
-// sorted is an ad with its attributes in the order of their names, in which they are found.
-func sorted(ad *classad.Ad) *classad.Ad {
-	names := ad.Names()
-	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(strings.ToLower(a), strings.ToLower(b)) })
-	out := classad.NewAd()
-	for _, n := range names {
-		if e, ok := ad.Lookup(n); ok {
-			out.Set(n, e)
-		}
-	}
-	return out
 }
 
 // adRows prints some attributes of ads as ads. It asks for their expressions, not for whole ads.

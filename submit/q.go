@@ -66,7 +66,7 @@ After -af come expressions, up to the next flag; letters after a colon say how v
 	f.BoolVar(&q.totals, "totals", false, "only the numbers of jobs")
 	f.BoolVar(&q.cpuTime, "cputime", false, "processor time in the place of time on machines")
 	f.BoolVar(&q.currentRun, "currentrun", false, "time of the present run only")
-	f.IntVar(&q.limit, "limit", 0, "at most this many lines; 0 means all")
+	f.IntVar(&q.limit, "limit", 0, "at most `N` lines; 0 means all")
 	f.BoolVar(&q.analyze, "analyze", false, `what "skua why" says of the jobs`)
 	f.BoolVar(&q.dag, "dag", false, "")
 	f.Bool("global", false, "")

@@ -82,20 +82,24 @@ func (s *slotTotals) print(a *app, condor bool, cutAt int, alone bool) error {
 	if condor {
 		return nil
 	}
-	if n := s.all["Owner"]; n > 0 {
-		fmt.Fprintf(a.out, "\n%s with their owners: somebody uses the machine, or its policy lets no jobs run now\n", slots(n, "is", "are"))
+	owner, frozen := s.all["Owner"], s.suspended
+	if owner+frozen > 0 {
+		fmt.Fprintln(a.out)
 	}
-	if s.suspended > 0 {
-		fmt.Fprintf(a.out, "%s a job that is frozen while somebody uses the machine\n", slots(s.suspended, "has", "have"))
+	const because = "somebody uses the machine, or its policy lets no jobs run now"
+	switch {
+	case owner == 1:
+		fmt.Fprintln(a.out, "1 slot is with its owner:", because)
+	case owner > 1:
+		fmt.Fprintf(a.out, "%d slots are with their owners: %s\n", owner, because)
+	}
+	switch {
+	case frozen == 1:
+		fmt.Fprintln(a.out, "1 slot has a job that is frozen while somebody uses the machine")
+	case frozen > 1:
+		fmt.Fprintf(a.out, "%d slots have a job that is frozen while somebody uses the machine\n", frozen)
 	}
 	return nil
-}
-
-func slots(n int, one, many string) string {
-	if n == 1 {
-		return "1 slot " + one
-	}
-	return fmt.Sprintf("%d slots %s", n, many)
 }
 
 func totalsLine(name string, n map[string]int, states []string) []string {

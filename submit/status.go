@@ -65,7 +65,7 @@ After -af come expressions, up to the next flag; letters after a colon say how v
 		s.emptyList = noList
 	}
 	f := c.Flags()
-	f.StringVar(&s.constraint, "constraint", "", "only slots for which this ClassAd expression is true")
+	f.StringVar(&s.constraint, "constraint", "", "only slots for which the ClassAd expression `EXPR` is true")
 	f.BoolVar(&s.avail, "avail", false, "only slots that are free")
 	f.BoolVar(&s.claimed, "claimed", false, "only slots that are claimed, and for whom")
 	f.BoolVar(&s.run, "run", false, "only slots with a job, whose it is and which")
@@ -73,8 +73,8 @@ After -af come expressions, up to the next flag; letters after a colon say how v
 	f.BoolVar(&s.server, "server", false, "what the machines can do")
 	f.BoolVar(&s.compact, "compact", false, "a line for each machine")
 	f.BoolVar(&s.total, "total", false, "only the numbers of slots")
-	f.StringArrayVar(&s.sort, "sort", nil, "sort by this expression; may be given again for what is equal")
-	f.IntVar(&s.limit, "limit", 0, "at most this many; 0 means all")
+	f.StringArrayVar(&s.sort, "sort", nil, "sort by `EXPR`; may be given again for what is equal")
+	f.IntVar(&s.limit, "limit", 0, "at most `N`; 0 means all")
 	f.Bool("startd", false, "")
 	f.Bool("slots", false, "")
 	f.Bool("natural", false, "")
