@@ -162,6 +162,7 @@ type (
 	Withdrawn struct {
 		Job    ID     `json:"job"`
 		Reason string `json:"reason"`
+		Usage  Usage  `json:"usage,omitzero"` // of the run that it ends, if there is one
 	}
 	// Edited sets attributes of a job that has not ended.
 	Edited struct {

@@ -214,7 +214,7 @@ func (j Job) Apply(ev Event) (Job, error) {
 		}
 		j.LastReason, j.RemoveText = b.Reason, b.Reason
 		j.Lingering = nil // it will not be offered again
-		j.leave(Usage{})
+		j.leave(b.Usage)
 		j.Ended = ev.At
 		j.enter(Removed, ev.At)
 	case *Delivered:

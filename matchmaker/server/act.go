@@ -91,7 +91,7 @@ func (s *Server) actionOf(user job.UserID, a wire.Action) (action, error) {
 	switch a.Do {
 	case wire.Remove:
 		return action{do: func(j *job.Job) (job.Body, string) {
-			return &job.Withdrawn{Job: j.ID, Reason: reason}, ended(j)
+			return &job.Withdrawn{Job: j.ID, Reason: reason, Usage: s.runOf(j)}, ended(j)
 		}}, nil
 	case wire.HoldJob:
 		return action{do: func(j *job.Job) (job.Body, string) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"skua/internal/job"
 	"skua/internal/wire"
@@ -45,8 +46,12 @@ func TestRemoveHoldRelease(t *testing.T) {
 			t.Errorf("epoch %d", o.Epoch)
 		}
 		desk.accept(o)
+		time.Sleep(7 * time.Second)
 		ann.act(wire.Remove, id)
 		p.wantState(id, job.Removed)
+		if ran := p.job(id).Usage.Wall; ran != 7*time.Second {
+			t.Errorf("it ran for %v", ran)
+		}
 		if c := <-desk.controls; c.Do != wire.KillClaim || c.Claim != o.Claim {
 			t.Errorf("the agent was told %+v", c)
 		}

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"skua/internal/job"
 	"skua/internal/wire"
 )
@@ -80,12 +82,16 @@ func (s *Server) wishFor(j *job.Job) wish {
 	return wish{}
 }
 
-// runOf gives what the job's present run has used, as last heard.
+// runOf gives what the job's present run has used, as last heard; its time up to now.
 func (s *Server) runOf(j *job.Job) job.Usage {
+	u := j.Run
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if k := s.keepers[j.ID]; k != nil && j.Claim != nil && k.claim == j.Claim.ID {
-		return k.usage
+		u = k.usage
 	}
-	return j.Run
+	s.mu.Unlock()
+	if j.Claim != nil && j.Claim.Started && !j.Claim.Lapsed {
+		u.Wall = max(u.Wall, time.Since(j.LastStart))
+	}
+	return u
 }

@@ -239,7 +239,7 @@ func (p *police) ask(id job.ID, now time.Time) job.Body {
 	case jobpolicy.Release:
 		return &job.Released{Job: id, Reason: v.Reason}
 	case jobpolicy.Remove:
-		return &job.Withdrawn{Job: id, Reason: v.Reason}
+		return &job.Withdrawn{Job: id, Reason: v.Reason, Usage: p.s.runOf(j)}
 	case jobpolicy.Vacate:
 		if !p.s.wishFor(j).leaves() {
 			p.s.control(j, wish{wire.VacateClaim, v.Reason})
