@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/matchmaker/jobpolicy"
 	"skua/policy/classad"
 )
 
@@ -54,12 +57,17 @@ func editing(set []job.Assigned) (action, error) {
 			next = append(next, a.Name)
 		}
 	}
+	clock := slices.ContainsFunc(set, func(a job.Assigned) bool { return strings.HasPrefix(strings.ToLower(a.Name), "cron") })
 	act := action{do: func(j *job.Job) (job.Body, string) {
 		if not := ended(j); not != "" {
 			return nil, not
 		}
-		if not := checkEdit(j, set, exprs); not != "" {
+		ad, not := edited(j, set, exprs)
+		if not != "" {
 			return nil, not
+		}
+		if at, ok := jobpolicy.NextRun(ad, time.Now()); ok && clock {
+			return &job.Edited{Job: j.ID, Set: slices.Concat(set, deferTo(at))}, ""
 		}
 		return &job.Edited{Job: j.ID, Set: set}, ""
 	}}
@@ -69,22 +77,22 @@ func editing(set []job.Assigned) (action, error) {
 	return act, nil
 }
 
-// checkEdit says why a job would not do any more after an edit.
-func checkEdit(j *job.Job, set []job.Assigned, exprs []*classad.Expr) string {
-	ad := j.Ad.Clone()
+// edited is a job's ad after an edit. not is why the job would not do any more.
+func edited(j *job.Job, set []job.Assigned, exprs []*classad.Expr) (ad *classad.Ad, not string) {
+	ad = j.Ad.Clone()
 	for i, a := range set {
 		if strings.EqualFold(a.Name, "Cmd") && transfers(j.Ad) {
-			return "its program was taken when it was submitted; submit it again with another"
+			return nil, "its program was taken when it was submitted; submit it again with another"
 		}
 		ad.Set(a.Name, exprs[i])
 	}
 	if ad.Len() > maxAttributes {
-		return fmt.Sprintf("it would have more than %d attributes", maxAttributes)
+		return nil, fmt.Sprintf("it would have more than %d attributes", maxAttributes)
 	}
 	if err := checkJob(ad, j.Inputs); err != nil {
-		return err.Error()
+		return nil, err.Error()
 	}
-	return ""
+	return ad, ""
 }
 
 // transfers says whether the job brings its program along.

@@ -384,6 +384,10 @@ func TestDeferral(t *testing.T) {
 			if got, want := p.kinds(id), "submitted edited offered started requeued edited offered started requeued edited offered started requeued edited"; got != want {
 				t.Errorf("logged: %s", got)
 			}
+			ann.set(wire.Edit, wire.Selection{Jobs: []job.ID{id}}, job.Assigned{Name: "CronMinute", Expr: `"50"`})
+			if at, _ := p.job(id).CurrentAd().Int("DeferralTime"); at != begun.Add(2*time.Hour+50*time.Minute).Unix() {
+				t.Errorf("by its new clock it is to run at %v", time.Unix(at, 0).UTC())
+			}
 		})
 	})
 }
