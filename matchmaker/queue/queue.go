@@ -54,7 +54,7 @@ type Config struct {
 	Logger *slog.Logger // nil means no logging
 
 	MaxJobs    int // jobs that have not ended or wait to be fetched, in all; 0 means 1,000,000
-	MaxPerUser int // the same for one user; 0 means 100,000
+	MaxPerUser int // the same for one user; 0 means 250,000
 	MaxHistory int // ended jobs kept beyond those; 0 means 50,000
 
 	HalfLife time.Duration // after which past use of the pool counts half; 0 means [negotiate.DefaultHalfLife]
@@ -90,7 +90,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 		return nil, errors.New("open queue: no log")
 	}
 	setDefault(&cfg.MaxJobs, 1_000_000)
-	setDefault(&cfg.MaxPerUser, 100_000)
+	setDefault(&cfg.MaxPerUser, 250_000)
 	setDefault(&cfg.MaxHistory, 50_000)
 	if cfg.Leader == "" {
 		cfg.Leader = rand.Text()
