@@ -60,6 +60,7 @@ type parser struct {
 	forgotten pos  // the queue statement that ended the open ones, for the endif that comes after it
 	file0     int  // how many ifs were open where the file that is read was included
 	appended  bool // Options.Append has been read
+	hadStdin  bool // standard input has been read
 }
 
 // commandLine is what messages call the file that the command line comes to.

@@ -285,12 +285,11 @@ func (p *parser) itemsFrom(name string, at pos) ([]string, error) {
 	if name == "" {
 		return nil, problem(at, "name a file, or write the items in parentheses", "queue ... from what?")
 	}
-	if name == "-" {
-		return nil, problem(at, "save the list to a file and name that", "reading the items from standard input is %w", ErrUnsupported)
-	}
 	var text []byte
 	var err error
-	if line, isCommand := strings.CutSuffix(name, "|"); isCommand {
+	if name == "-" {
+		text, err = p.stdin(at)
+	} else if line, isCommand := strings.CutSuffix(name, "|"); isCommand {
 		text, err = p.d.run(strings.TrimSpace(line), at)
 	} else if p.isDir(name) {
 		err = p.d.refuse(at, "for the files in it write: matching files "+strings.TrimSuffix(name, "/")+"/*", "%s is a directory", name)
@@ -320,6 +319,23 @@ func (p *parser) itemsFrom(name string, at pos) ([]string, error) {
 			return nil, problem(at, "", "%s has more than %d items", name, MaxJobs)
 		}
 	}
+}
+
+// stdin reads the list that is on standard input. There is one at most.
+func (p *parser) stdin(at pos) ([]byte, error) {
+	read := p.d.opts.Stdin
+	if read == nil {
+		return nil, problem(at, "save the list to a file and name that", "the items cannot be read from standard input here")
+	}
+	if p.hadStdin {
+		return nil, problem(at, "name a file", "standard input has been read already")
+	}
+	p.hadStdin = true
+	text, err := read()
+	if err != nil {
+		return nil, problem(at, "", "read the items from standard input: %w", err)
+	}
+	return text, nil
 }
 
 // matching expands patterns to the files or directories there are, without duplicates. The name of a

@@ -3,8 +3,6 @@ package submitfile
 import (
 	"bytes"
 	"strings"
-
-	"skua/internal/diag"
 )
 
 // source hands out the logical lines of one file: trimmed, joined where a backslash continues them,
@@ -112,37 +110,5 @@ func (s *source) block(tag string) (string, error) {
 			return "", problem(at, "", "the text has more than %d bytes", maxLine)
 		}
 		lines = append(lines, line)
-	}
-}
-
-// otherSystems are batch systems whose scripts are sometimes submitted by mistake. Their directives
-// are comments to everyone else.
-var otherSystems = []struct{ directive, name, ncpus, mem, array string }{
-	{"#SBATCH", "Slurm", "--cpus-per-task", "--mem", "--array=1-N"},
-	{"#PBS", "PBS", "-l ncpus", "-l mem", "-J 1-N or -t 1-N"},
-	{"#BSUB", "LSF", "-n", "-M", `-J "name[1-N]"`},
-	{"#$ -", "Grid Engine", "-pe", "-l h_vmem", "-t 1-N"},
-}
-
-// foreign recognises a script of another batch system: it has that system's directives and begins
-// as a script does, which no job description does.
-func foreign(name string, text []byte) error {
-	if !bytes.HasPrefix(text, []byte("#!")) {
-		return nil
-	}
-	for i, line := range strings.Split(string(text[:min(len(text), 1<<16)]), "\n") {
-		for _, o := range otherSystems {
-			if strings.HasPrefix(strings.TrimSpace(line), o.directive) {
-				return &diag.Problem{
-					What: pos{file: name, line: i + 1}.String() + ": this is a " + o.name + " script, not a job description",
-					Hint: "write a job description with these lines: executable = " + name + "; request_cpus = ... (for " + o.ncpus +
-						"); request_memory = ... (for " + o.mem + "); queue N (for " + o.array + ", with $(Process) counting from 0); and submit that",
-				}
-			}
-		}
-	}
-	return &diag.Problem{
-		What: pos{file: name, line: 1}.String() + ": this is a script, not a job description",
-		Hint: "to run it as a job write a file with the lines: executable = " + name + ", output = out.txt, log = job.log, queue",
 	}
 }

@@ -60,6 +60,7 @@ type Options struct {
 	DryRun bool
 
 	ReadFile  func(name string) ([]byte, error)          // include and queue from; nil refuses both
+	Stdin     func() ([]byte, error)                     // queue from -; nil refuses it
 	Stat      func(name string) (fs.FileInfo, error)     // nil checks no file and measures none
 	Glob      func(pattern string) ([]string, error)     // queue matching; nil refuses it
 	WriteFile func(name string, data []byte) error       // include command into; nil keeps nothing

@@ -1,0 +1,209 @@
+package submitfile
+
+import (
+	"bytes"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"skua/internal/diag"
+)
+
+// otherSystem is a batch system whose scripts are sometimes submitted by mistake. Its directives are
+// comments to everyone else.
+type otherSystem struct {
+	name      string
+	directive string
+	options   []otherOption
+}
+
+// otherOption is an option of a directive and the command that asks for the same here.
+type otherOption struct {
+	command string
+	pattern *regexp.Regexp
+	value   func(text string) string // what it is here; empty if nothing can be said
+}
+
+// option is one that is written in any of the ways given, with its value after a blank or =.
+func option(command string, value func(string) string, ways ...string) otherOption {
+	chars := `[^\s,:]+`
+	if command == jobTime {
+		chars = `[^\s,]+`
+	}
+	return otherOption{command, regexp.MustCompile(`(?:^|[\s,:])(?:` + strings.Join(ways, "|") + `)(?:[\s=]+|\b)("[^"]*"|` + chars + `)`), value}
+}
+
+const jobTime = "allowed_execute_duration"
+
+var otherSystems = []otherSystem{
+	{"Slurm", "#SBATCH", []otherOption{
+		option("batch_name", asIs, "-J", "--job-name"),
+		option("request_cpus", asIs, "-c", "--cpus-per-task"),
+		option("request_memory", size, "--mem", "--mem-per-cpu"),
+		option("output", asIs, "-o", "--output"),
+		option("error", asIs, "-e", "--error"),
+		option("initialdir", asIs, "-D", "--chdir"),
+		option("accounting_group", asIs, "-A", "--account"),
+		option(jobTime, minutes, "-t", "--time"),
+		option("queue", array, "-a", "--array"),
+	}},
+	{"PBS", "#PBS", []otherOption{
+		option("batch_name", asIs, "-N"),
+		option("request_cpus", asIs, "ncpus", "ppn"),
+		option("request_memory", size, "mem", "pmem"),
+		option("output", asIs, "-o"),
+		option("error", asIs, "-e"),
+		option("accounting_group", asIs, "-A"),
+		option(jobTime, seconds, "walltime"),
+		option("queue", array, "-J", "-t"),
+	}},
+	{"LSF", "#BSUB", []otherOption{
+		option("batch_name", asIs, "-J"),
+		option("request_cpus", asIs, "-n"),
+		option("request_memory", size, "-M"),
+		option("output", asIs, "-o"),
+		option("error", asIs, "-e"),
+		option("accounting_group", asIs, "-P"),
+		option(jobTime, hoursAndMinutes, "-W"),
+	}},
+	{"Grid Engine", "#$ -", []otherOption{
+		option("batch_name", asIs, "-N"),
+		option("request_cpus", asIs, `-pe\s+\S+`),
+		option("request_memory", size, "h_vmem", "mem_free"),
+		option("output", asIs, "-o"),
+		option("error", asIs, "-e"),
+		option("accounting_group", asIs, "-P"),
+		option(jobTime, seconds, "h_rt"),
+		option("queue", array, "-t"),
+	}},
+}
+
+// foreign recognises a script of another batch system: it has that system's directives and begins
+// as a script does, which no job description does. The hint has the lines that ask for the same here.
+func foreign(name string, text []byte) error {
+	if !bytes.HasPrefix(text, []byte("#!")) {
+		return nil
+	}
+	const looked = 1 << 16 // bytes
+	lines := strings.Split(string(text[:min(len(text), looked)]), "\n")
+	for i, line := range lines {
+		for _, o := range otherSystems {
+			if strings.HasPrefix(strings.TrimSpace(line), o.directive) {
+				return &diag.Problem{
+					What: pos{file: name, line: i + 1}.String() + ": this is a " + o.name + " script, not a job description",
+					Hint: "put these lines into a file and submit that:\n" + o.description(name, lines),
+				}
+			}
+		}
+	}
+	return &diag.Problem{
+		What: pos{file: name, line: 1}.String() + ": this is a script, not a job description",
+		Hint: "to run it as a job put these lines into a file and submit that:\n" + otherSystem{}.description(name, nil),
+	}
+}
+
+// description is what to write instead of a script: its directives as far as they have an equivalent.
+func (o otherSystem) description(name string, script []string) string {
+	base := strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
+	lines := []string{"executable = " + name}
+	output, queue := "output = "+base+".out", "queue"
+	for _, opt := range o.options {
+		value := opt.find(script, o.directive)
+		switch {
+		case value == "":
+		case opt.command == "queue":
+			lines = append(lines, "# $(Process) counts from 0, wherever the array begins")
+			queue = "queue " + value
+		case opt.command == "output":
+			output = "output = " + value
+		default:
+			lines = append(lines, opt.command+" = "+value)
+		}
+	}
+	lines = append(lines, output, "log = "+base+".log", queue)
+	return "    " + strings.Join(lines, "\n    ")
+}
+
+// find looks for an option in the directives of a script, and gives its value here.
+func (opt otherOption) find(script []string, directive string) string {
+	directive = strings.TrimSuffix(directive, " -")
+	for _, line := range script {
+		rest, ok := strings.CutPrefix(strings.TrimSpace(line), directive)
+		if !ok {
+			continue
+		}
+		if m := opt.pattern.FindStringSubmatch(rest); m != nil {
+			return clip(opt.value(strings.Trim(m[1], `"`)))
+		}
+	}
+	return ""
+}
+
+func asIs(text string) string { return text }
+
+var sizeUnit = regexp.MustCompile(`^(\d+)([kKmMgGtT]?)[bBwW]?$`)
+
+// size writes a size of another batch system as one of HTCondor's. Without a unit it is in megabytes.
+func size(text string) string {
+	m := sizeUnit.FindStringSubmatch(text)
+	switch {
+	case m == nil:
+		return ""
+	case m[2] == "":
+		return m[1] + "MB"
+	}
+	return m[1] + strings.ToUpper(m[2]) + "B"
+}
+
+// seconds reads [[hours:]minutes:]seconds.
+func seconds(text string) string { return duration(text, 1) }
+
+// minutes reads what Slurm takes: minutes, or days-hours, or hours with what follows.
+func minutes(text string) string {
+	days, rest, ok := strings.Cut(text, "-")
+	if ok {
+		n, err := strconv.Atoi(days)
+		of, err2 := strconv.Atoi(duration(rest+strings.Repeat(":0", 2-min(2, strings.Count(rest, ":"))), 1))
+		if err != nil || err2 != nil || n < 0 || n > 1000 {
+			return ""
+		}
+		return itoa(n*24*60*60 + of)
+	}
+	if !strings.Contains(text, ":") {
+		return duration(text, 60)
+	}
+	return duration(text, 1)
+}
+
+// hoursAndMinutes reads [hours:]minutes.
+func hoursAndMinutes(text string) string { return duration(text, 60) }
+
+// duration reads numbers joined by colons, each sixty of the next; unit is the last one's in seconds.
+func duration(text string, unit int) string {
+	sum := 0
+	for _, part := range strings.Split(text, ":") {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 0 || n > 1e6 || sum > 1e6 {
+			return ""
+		}
+		sum = 60*sum + n
+	}
+	return itoa(sum * unit)
+}
+
+var arrayRange = regexp.MustCompile(`^(\d{1,7})-(\d{1,7})(?:[%:]|$)`)
+
+// array reads the range of an array and gives how many jobs it is.
+func array(text string) string {
+	m := arrayRange.FindStringSubmatch(text)
+	if m == nil {
+		return "N"
+	}
+	first, _ := strconv.Atoi(m[1])
+	last, _ := strconv.Atoi(m[2])
+	if last < first {
+		return "N"
+	}
+	return itoa(last - first + 1)
+}
