@@ -347,6 +347,44 @@ func errText(err error) string {
 	return err.Error()
 }
 
+// An administrator sets a user's factor by name or id, and it outlives the matchmaker.
+func TestFactorOfAUser(t *testing.T) {
+	s := settings(t)
+	h, stop := startHead(t, s)
+	m, err := membership.JoinLocal(t.Context(), t.TempDir(), h.LoginSocket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(who string, factor float64) ([]wire.UserRow, error) {
+		a, err := server.Admin(t.Context(), s.Data, server.AdminRequest{Do: server.AdminFactor, ID: who, Factor: factor})
+		return a.Users, err
+	}
+	for _, tt := range []struct {
+		who    string
+		factor float64
+		want   string // of the error
+	}{
+		{"nobody-at-all", 10, "there is no user"},
+		{m.Name, 0.1, "is not a factor"},
+		{m.Name, 10, ""},
+		{m.ID, 20, ""},
+	} {
+		users, err := set(tt.who, tt.factor)
+		if (err == nil) != (tt.want == "") || !strings.Contains(errText(err), tt.want) {
+			t.Errorf("set-factor %s %v: %v", tt.who, tt.factor, err)
+		}
+		if err == nil && (len(users) != 1 || users[0].Name != m.Name || users[0].Factor != tt.factor) {
+			t.Errorf("set-factor %s %v: %+v", tt.who, tt.factor, users)
+		}
+	}
+	stop()
+	startHead(t, s)
+	a, err := server.Admin(t.Context(), s.Data, server.AdminRequest{Do: server.AdminUsers})
+	if err != nil || len(a.Users) != 1 || a.Users[0].Factor != 20 {
+		t.Errorf("after a restart: %+v, %v", a.Users, err)
+	}
+}
+
 func TestSecondMatchmakerIsRefused(t *testing.T) {
 	s := settings(t)
 	startHead(t, s)
@@ -378,6 +416,9 @@ func TestSettingsAreChecked(t *testing.T) {
 		"no url":          func(s *server.Settings) { s.URL = "head" },
 		"negative limit":  func(s *server.Settings) { s.Limits.Jobs = -1 },
 		"renew too late":  func(s *server.Settings) { s.Leases = server.LeaseSettings{Lease: 10e9, Renew: 9e9} },
+		"no such limit":   func(s *server.Settings) { s.Concurrency = map[string]float64{"a.b.c": 1} },
+		"below nothing":   func(s *server.Settings) { s.Concurrency = map[string]float64{"a": -1} },
+		"a tiny factor":   func(s *server.Settings) { s.FairShare.DefaultFactor = 0.5 },
 		"renew too late2": func(s *server.Settings) { s.Leases.Renew = quantity.Duration(time.Hour) },
 	} {
 		s := good
