@@ -172,6 +172,9 @@ func (m *Machine) facts(dir string, can starter.Capabilities) Facts {
 		for _, what := range ours {
 			ad.SetBool(what, true)
 		}
+		ad.SetString("MyType", "Machine")
+		ad.SetString("TargetType", "Job")
+		ad.SetString("StarterAbilityList", strings.Join(ours, ","))
 		ad.SetString("HasFileTransferPluginMethods", strings.Join(fetchable, ","))
 		ad.SetString("CondorVersion", speaks)
 		ad.SetBool("HasCheckpointing", can.Checkpoint)

@@ -16,7 +16,10 @@ import (
 // maxPeeks is how many pieces of one job's files may be on their way at a time.
 const maxPeeks = 4
 
-var errNotRunning = &diag.Problem{What: "the job is not running", Hint: "its files can be looked at while it runs"}
+var (
+	errNotRunning = &diag.Problem{What: "the job is not running", Hint: "its files can be looked at while it runs"}
+	errMoving     = &diag.Problem{What: "the job has not begun or has just ended", Hint: "its files are on their way; try again in a moment"}
+)
 
 // peek answers a request for a piece of one of the job's files. It runs on the keeper's goroutine, and
 // the reading beside it.
@@ -49,7 +52,7 @@ func (d *Daemon) peeked(p wire.Peeked) {
 func (t *tenant) peek(want wire.Peek) (wire.Peeked, error) {
 	in := t.running.Load()
 	if in == nil {
-		return wire.Peeked{}, errNotRunning
+		return wire.Peeked{}, errMoving
 	}
 	root, err := os.OpenRoot((*in).Scratch())
 	if err != nil {

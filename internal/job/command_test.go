@@ -116,6 +116,26 @@ func TestCommandOfRefuses(t *testing.T) {
 	}
 }
 
+// Whatever a job's ad says, what is made of it is bounded and complete.
+func FuzzCommandOf(f *testing.F) {
+	f.Add("Cmd = \"x\"\nArguments = \"a 'b c'\"\nKillSigTimeout = 99999999999999\nMaxTransferInputMB = 1e300")
+	f.Add("Cmd = \"x\"\nShouldTransferFiles = \"NO\"\nIwd = \"/srv\"\nTransferInput = \"a,http://b/c\"\nHoldKillSig = 64")
+	f.Fuzz(func(t *testing.T, src string) {
+		ad, err := classad.ParseOldAd(src)
+		if err != nil {
+			return
+		}
+		c, err := job.CommandOf(ad)
+		if err != nil {
+			return
+		}
+		if len(c.Argv) == 0 || c.CPUs < 1 || c.Stack < 0 || c.Stop.Wait < 0 || c.Stop.Signal < 1 || c.Stop.Signal > 64 ||
+			c.Transfers.MaxIn < -1 || c.Transfers.MaxOut < -1 {
+			t.Errorf("%q gave %+v", src, c)
+		}
+	})
+}
+
 func FuzzSplitArgs(f *testing.F) {
 	f.Add("a 'b c' d''e")
 	f.Fuzz(func(t *testing.T, s string) {
