@@ -82,7 +82,7 @@ func newAutoformat(flags []string, w *bufio.Writer) (*autoformat, error) {
 	}
 	for _, e := range f.exprs {
 		if _, err := classad.ParseExpr(e); err != nil {
-			return nil, syntaxProblem("the expression "+e, err)
+			return nil, mistaken("the expression "+e, err)
 		}
 	}
 	return f, nil

@@ -102,11 +102,15 @@ func allOf(parts []string) string {
 
 // checkConstraint shows the place of a mistake in a constraint before anybody is asked.
 func checkConstraint(text string) error {
-	_, err := classad.ParseExpr(text)
-	if err == nil {
-		return nil
+	if _, err := classad.ParseExpr(text); err != nil {
+		return mistaken("the constraint", err)
 	}
-	err = syntaxProblem("the constraint", err)
+	return nil
+}
+
+// mistaken is the problem of an expression on the command line.
+func mistaken(what string, err error) error {
+	err = syntaxProblem(what, err)
 	var p *diag.Problem
 	if errors.As(err, &p) {
 		p.Code = diag.ExitUsage

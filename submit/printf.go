@@ -43,7 +43,7 @@ func newPrintf(flags []string, w *bufio.Writer) (*printf, error) {
 			return nil, usage(`such as -format '%d\n' ClusterId`, "--format takes a format and an attribute")
 		}
 		if _, err := classad.ParseExpr(expr); err != nil {
-			return nil, syntaxProblem("the expression "+expr, err)
+			return nil, mistaken("the expression "+expr, err)
 		}
 		piece, err := newPiece(format)
 		if err != nil {

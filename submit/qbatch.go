@@ -177,6 +177,11 @@ func (a *app) printReasons(batches []wire.BatchRow) {
 	for _, why := range order {
 		fmt.Fprintln(a.out, printable(listed(of[why])+" "+why))
 	}
+	for _, b := range batches {
+		if b.Late > 0 {
+			fmt.Fprintf(a.out, "%s later: %d of its jobs are made when others have begun or ended\n", batchID(b), b.Late)
+		}
+	}
 }
 
 func said(what string, n int, why string) string {
