@@ -51,12 +51,22 @@ const recordVersion = 1
 // OpenWriter opens or makes the log at path, with position as the writer's own file for it, in a
 // directory that exists. It repairs the end of a log whose writer was interrupted. A file that is
 // not an event log is left as it is, and a Problem says so.
-func OpenWriter(path, position string) (*Writer, error) {
+//
+// Without a position, what the log has may have been written by one that was interrupted or whose position
+// is lost: as far as the same entries come again, they are not written twice.
+func OpenWriter(path, position string) (*Writer, error) { return openWriter(path, position, false) }
+
+// ContinueLog is [OpenWriter] for one who knows that without a position nothing that the log has comes again.
+// A log that has grown large is not read then, but for its end, and the position is recorded at once.
+func ContinueLog(path, position string) (*Writer, error) { return openWriter(path, position, true) }
+
+func openWriter(path, position string, known bool) (*Writer, error) {
 	w := &Writer{path: path, position: position, unsure: map[string]int{}}
-	rec, err := readRecord(position)
+	rec, there, err := readRecord(position)
 	if err != nil {
 		return nil, err
 	}
+	fresh := known && !there
 	w.log, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &diag.Problem{
@@ -67,30 +77,40 @@ func OpenWriter(path, position string) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open job log: %w", err)
 	}
-	if err := w.repair(rec); err != nil {
+	const most = 64 << 20 // what can have been written without a Sync, generously
+	if fresh {
+		err = w.repair(rec, MaxEvent)
+	} else {
+		err = w.repair(rec, most)
+	}
+	w.seq = rec.Seq
+	if err == nil && fresh {
+		clear(w.unsure)
+		w.dirty = true
+		err = w.Sync()
+	}
+	if err != nil {
 		w.log.Close()
 		return nil, err
 	}
-	w.seq = rec.Seq
 	return w, nil
 }
 
-func readRecord(position string) (record, error) {
+func readRecord(position string) (rec record, there bool, err error) {
 	text, err := os.ReadFile(position)
 	if errors.Is(err, fs.ErrNotExist) {
-		return record{}, nil
+		return record{}, false, nil
 	}
 	if err != nil {
-		return record{}, fmt.Errorf("read position of job log: %w", err)
+		return record{}, false, fmt.Errorf("read position of job log: %w", err)
 	}
-	var rec record
 	if err := json.Unmarshal(text, &rec); err != nil || rec.Size < 0 {
-		return record{}, fmt.Errorf("read position of job log: %s is damaged: %q", position, text[:min(len(text), 40)])
+		return record{}, false, fmt.Errorf("read position of job log: %s is damaged: %q", position, text[:min(len(text), 40)])
 	}
 	if rec.Version > recordVersion {
-		return record{}, fmt.Errorf("read position of job log: %s is of version %d, this program knows %d", position, rec.Version, recordVersion)
+		return record{}, false, fmt.Errorf("read position of job log: %s is of version %d, this program knows %d", position, rec.Version, recordVersion)
 	}
-	return rec, nil
+	return rec, true, nil
 }
 
 // Seq is the number of the last entry of the queue log whose events are surely in the log. The
@@ -202,9 +222,9 @@ var beginning = regexp.MustCompile(`^\d{3} \(\d{3,}\.(?:\d{3,}|-\d{2,})\.\d{3}\)
 // objectBegins is the same for an event in JSON.
 const objectBegins = `{"MyType":"`
 
-// repair looks at the log beyond the recorded length. Whole events there are remembered as perhaps
-// ours; half an event at the very end is cut off, since its entry comes again.
-func (w *Writer) repair(rec record) error {
+// repair looks at the log beyond the recorded length, at most so many bytes of it. Whole events there are
+// remembered as perhaps ours; half an event at the very end is cut off, since its entry comes again.
+func (w *Writer) repair(rec record, most int64) error {
 	info, err := w.log.Stat()
 	if err != nil {
 		return fmt.Errorf("open job log: %w", err)
@@ -219,7 +239,6 @@ func (w *Writer) repair(rec record) error {
 		from = 0
 	}
 	w.sure = from
-	const most = 64 << 20 // what can have been written without a Sync, generously
 	if w.size-from > most {
 		from = w.size - most // not at the boundary of an event, which the loop below finds
 	}

@@ -276,6 +276,41 @@ func TestCrashInJSON(t *testing.T) {
 	}
 }
 
+// TestContinueLog: a log that others have begun is gone on with, its end repaired, and what it has is not
+// taken for something that comes again. After a crash it is, from there on.
+func TestContinueLog(t *testing.T) {
+	dir := t.TempDir()
+	name, position := filepath.Join(dir, "job.log"), filepath.Join(dir, "position")
+	write(t, name, history[1][0].String()+history[2][0].String()[:70])
+	w, err := ContinueLog(name, position)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Append(1, history[1]...); err != nil {
+		t.Fatal(err)
+	}
+	w.log.Close() // a crash before the entry is recorded
+	if w, err = ContinueLog(name, position); err != nil {
+		t.Fatal(err)
+	}
+	for seq := uint64(1); seq <= 2; seq++ {
+		if err := w.Append(seq, history[seq]...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want := history[1][0].String() + history[1][0].String() + history[2][0].String()
+	if got := content(t, dir); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	write(t, name, "my own notes\n")
+	if _, err := ContinueLog(name, filepath.Join(dir, "other")); err == nil {
+		t.Error("a file that is no log was taken for one")
+	}
+}
+
 // TestFailedWriteIsRepeated: an entry of which a part had been written before a crash, and which then
 // finds the disk full, is still written once.
 func TestFailedWriteIsRepeated(t *testing.T) {

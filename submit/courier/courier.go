@@ -93,7 +93,7 @@ func (c *Courier) Run(ctx context.Context) (left bool, err error) {
 	if c.state, err = loadState(c.cfg.Dir); err != nil {
 		return false, err
 	}
-	if c.logs, err = openLogs(c.cfg.Dir, c.state.Waiting, c.log); err != nil {
+	if c.logs, err = openLogs(c.cfg.Dir, c.state.Waiting, c.state.Anew, c.log); err != nil {
 		return false, err
 	}
 	defer c.logs.close()

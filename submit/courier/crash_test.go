@@ -91,7 +91,10 @@ func (s *script) Act(context.Context, wire.ActionVerb, wire.Selection, string, .
 var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
 // aLife is two jobs' life with all that can happen to them; the second is removed.
-func aLife(dir string) *script {
+func aLife(dir string) *script { return lifeOf(dir, 0) }
+
+// lifeOf is the same with clusters of other numbers.
+func lifeOf(dir string, from int) *script {
 	ad := classad.NewAd()
 	ad.SetString("Iwd", dir)
 	ad.SetString("UserLog", "job.log")
@@ -101,29 +104,29 @@ func aLife(dir string) *script {
 	s := &script{ads: map[job.ID]*classad.Ad{}}
 	ad.SetString("SubmitEventNotes", "night run")
 	ad.SetString("SubmitEventUserNotes", "for the north grid")
-	submitted := &job.Submitted{Cluster: 5, Ad: ad, Procs: []*classad.Ad{classad.NewAd(), classad.NewAd()}}
-	a, b := job.ID{Cluster: 5}, job.ID{Cluster: 5, Proc: 1}
+	submitted := &job.Submitted{Cluster: from + 5, Ad: ad, Procs: []*classad.Ad{classad.NewAd(), classad.NewAd()}}
+	a, b := job.ID{Cluster: from + 5}, job.ID{Cluster: from + 5, Proc: 1}
 	for i, p := range submitted.Procs {
 		p.SetParent(ad)
-		s.ads[job.ID{Cluster: 5, Proc: i}] = p
+		s.ads[job.ID{Cluster: from + 5, Proc: i}] = p
 	}
 	// A cluster whose jobs come one by one, with a log of its own in the other form.
 	lateAd := ad.Clone()
 	lateAd.SetString("UserLog", "late.log")
 	lateAd.SetBool("UserLogUseJSON", true)
 	lateAd.SetInt("JobMaterializeLimit", 1)
-	little := &job.Submitted{Cluster: 6, Ad: lateAd, Procs: []*classad.Ad{classad.NewAd(), classad.NewAd(), classad.NewAd()}}
-	c, d := job.ID{Cluster: 6}, job.ID{Cluster: 6, Proc: 1}
+	little := &job.Submitted{Cluster: from + 6, Ad: lateAd, Procs: []*classad.Ad{classad.NewAd(), classad.NewAd(), classad.NewAd()}}
+	c, d := job.ID{Cluster: from + 6}, job.ID{Cluster: from + 6, Proc: 1}
 	for i, p := range little.Procs {
 		p.SetParent(lateAd)
-		s.ads[job.ID{Cluster: 6, Proc: i}] = p
+		s.ads[job.ID{Cluster: from + 6, Proc: i}] = p
 	}
 	offered := func(id job.ID, e job.Epoch, machine string) *job.Offered {
 		return &job.Offered{Job: id, Epoch: e, Slot: "slot1@" + machine, Machine: machine}
 	}
 	used := job.Usage{UserCPU: 90 * time.Second, SysCPU: time.Second, Wall: 100 * time.Second, MaxRSS: 50 << 20}
 	for i, body := range []job.Body{
-		&job.LeaderEpoch{}, submitted, little, &job.Opened{Cluster: 6, From: 0, Upto: 1},
+		&job.LeaderEpoch{}, submitted, little, &job.Opened{Cluster: from + 6, From: 0, Upto: 1},
 		offered(a, 1, "desk1"), &job.Declined{Job: a, Epoch: 1, Reason: "busy"},
 		offered(a, 2, "desk2"), &job.Started{Job: a, Epoch: 2},
 		offered(b, 1, "desk3"), &job.Started{Job: b, Epoch: 1},
@@ -144,8 +147,8 @@ func aLife(dir string) *script {
 		&job.Withdrawn{Job: b, Reason: "not needed"},
 		&job.Ended{Job: a, Epoch: 4, Result: job.Result{ExitCode: 3, Usage: used, Outputs: []job.File{{Name: "x", Size: 77}}}},
 		&job.Delivered{Job: a},
-		&job.Ended{Job: c, Noop: true}, &job.Delivered{Job: c}, &job.Opened{Cluster: 6, From: 1, Upto: 2},
-		&job.Withdrawn{Job: d, Reason: "removed by ann"}, &job.Closed{Cluster: 6, Reason: "removed by ann"},
+		&job.Ended{Job: c, Noop: true}, &job.Delivered{Job: c}, &job.Opened{Cluster: from + 6, From: 1, Upto: 2},
+		&job.Withdrawn{Job: d, Reason: "removed by ann"}, &job.Closed{Cluster: from + 6, Reason: "removed by ann"},
 	} {
 		s.events = append(s.events, job.Event{Seq: uint64(i + 1), At: noon.Add(time.Duration(i) * time.Minute), Body: body})
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -33,6 +34,9 @@ func TestMain(m *testing.M) {
 // courierProcess tells lives in dir to their end.
 func courierProcess(dir string) error {
 	s := lives(dir, 12)
+	if err := Begin(filepath.Join(dir, "state"), 1); err != nil {
+		return err
+	}
 	c, err := New(Config{Pool: s, Host: "here", Dir: filepath.Join(dir, "state"), Linger: 10 * time.Millisecond})
 	if err != nil {
 		return err
@@ -47,18 +51,16 @@ func courierProcess(dir string) error {
 	}
 }
 
-// lives is one life after another, all in the same logs.
+// lives is one life after another, of different jobs in the same logs.
 func lives(dir string, n int) *script {
 	all := &script{ads: map[job.ID]*classad.Ad{}}
-	for range n {
-		one := aLife(dir)
+	for i := range n {
+		one := lifeOf(dir, 10*i)
 		for _, ev := range one.events {
 			ev.Seq = uint64(len(all.events) + 1)
 			all.events = append(all.events, ev)
 		}
-		for id, ad := range one.ads {
-			all.ads[id] = ad
-		}
+		maps.Copy(all.ads, one.ads)
 	}
 	return all
 }
@@ -103,7 +105,7 @@ func TestKilledAgainAndAgain(t *testing.T) {
 				t.Fatalf("%v\n%s", err, said)
 			}
 			if got := logs(wild); got != want {
-				t.Fatalf("after %d kills the logs are\n%s\nwant\n%s", kills, got, want)
+				t.Fatalf("after %d kills %s", kills, difference(got, want))
 			}
 			t.Logf("it was killed %d times", kills)
 			wild, kills = t.TempDir(), kills+1
@@ -119,8 +121,18 @@ func TestKilledAgainAndAgain(t *testing.T) {
 		t.Fatalf("%v\n%s", err, said)
 	}
 	if got := logs(wild); got != want {
-		t.Errorf("the logs are\n%s\nwant\n%s", got, want)
+		t.Error(difference(got, want))
 	}
+}
+
+// difference shows where two texts begin to differ.
+func difference(got, want string) string {
+	n := 0
+	for n < min(len(got), len(want)) && got[n] == want[n] {
+		n++
+	}
+	part := func(s string) string { return s[max(0, n-300):min(len(s), n+500)] }
+	return fmt.Sprintf("at byte %d there is\n%s\nwant\n%s", n, part(got), part(want))
 }
 
 // TestFullDisk: what has no room is kept, said, and written later, in its order.

@@ -20,7 +20,8 @@ type logs struct {
 	books map[string]*book // by path
 	open  []*book          // with a writer, the longest unused first
 	retry *time.Timer
-	kept  int // bytes of entries in all books
+	kept  int  // bytes of entries in all books
+	anew  bool // the courier's position was lost once
 }
 
 // book is one event log.
@@ -39,8 +40,8 @@ const (
 	retryLogs = time.Minute
 )
 
-func openLogs(dir string, waiting map[string][]entry, log *slog.Logger) (*logs, error) {
-	l := &logs{dir: filepath.Join(dir, "logs"), log: log, books: map[string]*book{}, retry: time.NewTimer(retryLogs)}
+func openLogs(dir string, waiting map[string][]entry, anew bool, log *slog.Logger) (*logs, error) {
+	l := &logs{dir: filepath.Join(dir, "logs"), log: log, anew: anew, books: map[string]*book{}, retry: time.NewTimer(retryLogs)}
 	l.retry.Stop()
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the courier's directory: %w", err)
@@ -159,7 +160,11 @@ func (l *logs) openBook(b *book) error {
 	if len(l.open) >= maxOpen {
 		l.closeBook(l.open[0])
 	}
-	w, err := eventlog.OpenWriter(b.path, l.position(b.path))
+	open := eventlog.ContinueLog // positions are removed only when nothing comes again
+	if l.anew {
+		open = eventlog.OpenWriter
+	}
+	w, err := open(b.path, l.position(b.path))
 	if err != nil {
 		return err
 	}

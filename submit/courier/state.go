@@ -20,6 +20,7 @@ import (
 type state struct {
 	V       int                `json:"v"`
 	Pos     uint64             `json:"pos"`               // events up to this one have been dealt with
+	Anew    bool               `json:"anew,omitempty"`    // begun without knowing what had been dealt with
 	Runs    map[job.ID]*run    `json:"runs,omitempty"`    // of jobs that have been offered and are not delivered
 	Late    map[int]*late      `json:"late,omitempty"`    // by cluster: those of which jobs are yet to come
 	Letters []letter           `json:"letters,omitempty"` // to be sent
@@ -49,6 +50,7 @@ func loadState(dir string) (*state, error) {
 	data, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		s.Anew = true
 	case err != nil:
 		return nil, fmt.Errorf("read the courier's position: %w", err)
 	default:
