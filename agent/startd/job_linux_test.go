@@ -288,7 +288,7 @@ time.sleep(1000)"`
 	})
 	done := d.run(mem, "")
 	if done.Outcome != wire.Hold || done.Code != job.HoldOutOfResources || !strings.Contains(done.Reason, "of memory, and slot1@desk allows 41.9 MB") ||
-		done.Usage.MaxRSS <= 40<<20 {
+		done.Usage.MaxRSS < 40<<20 {
 		t.Errorf("the report is %+v", done)
 	}
 	done = d.run("echo begun; head -c 20000000 /dev/zero > data; sleep 1000", "")

@@ -91,3 +91,45 @@ func TestSuspendReachesAMachineThatWasAway(t *testing.T) {
 		p.AwaitState(t, id, job.Suspended, 10*time.Minute)
 	})
 }
+
+// A job that its user has let go on waits for the owner all the same.
+func TestContinuedJobWaitsForTheOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pooltest.Start(t, pooltest.Config{Machines: 1})
+		desk := p.Machines()[0]
+		id := p.Submit(t, "sleep 1h")
+		p.Await(t, "it runs", time.Second, time.Hour, func() bool { return p.Running(id) != "" })
+		p.Act(t, wire.Suspend, id)
+		p.AwaitState(t, id, job.Suspended, time.Minute)
+		desk.Type(5 * time.Minute)
+		time.Sleep(4 * time.Minute)
+		p.Act(t, wire.Continue, id)
+		time.Sleep(time.Minute + 2*time.Second)
+		if where := p.Running(id); where != "" {
+			t.Error("it runs while the owner is there")
+		}
+		p.AwaitState(t, id, job.Completed, 2*time.Hour)
+		p.CheckCompleted(t)
+	})
+}
+
+// A suspended job that is made to leave goes on elsewhere: the pause was that claim's.
+func TestSuspendedJobIsVacated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pooltest.Start(t, pooltest.Config{Machines: 2})
+		id := p.Submit(t, "sleep 1h")
+		p.Await(t, "it runs", time.Second, time.Hour, func() bool { return p.Running(id) != "" })
+		first := p.Running(id)
+		time.Sleep(20 * time.Minute)
+		p.Act(t, wire.Suspend, id)
+		p.AwaitState(t, id, job.Suspended, time.Minute)
+		time.Sleep(time.Hour)
+		p.Act(t, wire.Vacate, id)
+		p.Await(t, "it runs elsewhere", time.Second, 10*time.Minute, func() bool { r := p.Running(id); return r != "" && r != first })
+		p.AwaitState(t, id, job.Completed, time.Hour)
+		p.CheckCompleted(t)
+		if again := p.RepeatedWork(id); again != 0 {
+			t.Errorf("%v of its work were done again", again)
+		}
+	})
+}

@@ -218,11 +218,20 @@ func (p *Pool) Edit(t testing.TB, id job.ID, name, expr string) {
 // Act does something to a job, as its user does.
 func (p *Pool) Act(t testing.TB, do wire.ActionVerb, id job.ID) {
 	t.Helper()
+	if not := p.Try(t, do, id); not != "" {
+		t.Fatalf("%s job %v: %s", do, id, not)
+	}
+}
+
+// Try does something to a job, as its user does, and gives the reason if it cannot be done.
+func (p *Pool) Try(t testing.TB, do wire.ActionVerb, id job.ID) (not string) {
+	t.Helper()
 	m := wire.Action{V: wire.Version, Do: do, Select: wire.Selection{Jobs: []job.ID{id}}}
 	res := ask[wire.ActionResult](t, p, wire.VerbAct, m, func(a wire.ActionResult) *wire.Failure { return a.Fail })
-	if len(res.Done) != 1 || len(res.Not) > 0 {
-		t.Fatalf("%s job %v: %+v", do, id, res)
+	if len(res.Done) == 1 {
+		return ""
 	}
+	return res.Not[id.String()]
 }
 
 // ask makes a request of the user until it is answered, for at most an hour.

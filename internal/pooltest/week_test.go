@@ -12,6 +12,7 @@ import (
 	"skua/internal/bus"
 	"skua/internal/job"
 	"skua/internal/pooltest"
+	"skua/internal/wire"
 )
 
 // A week of owners at their desks, with everything that happens to machines, networks and programs in a
@@ -31,7 +32,7 @@ func TestWeek(t *testing.T) {
 					time.Sleep(time.Duration(w.rng.Int64N(int64(20 * time.Minute))))
 					w.p.Check(t)
 				}
-				w.calm()
+				w.calm(t)
 				w.p.Await(t, "all jobs have completed", time.Minute, 4*24*time.Hour, func() bool {
 					w.p.Check(t)
 					return w.left() == 0 || t.Failed()
@@ -75,6 +76,10 @@ func (w *week) step(t *testing.T) {
 	m := machines[w.rng.IntN(len(machines))]
 	upTo := func(d time.Duration) time.Duration { return time.Duration(w.rng.Int64N(int64(d))) }
 	atWork := time.Now().Hour() >= 9 && time.Now().Hour() < 18
+	if len(w.jobs) > 0 && w.rng.IntN(5) == 0 { // their user has wishes, too
+		wishes := []wire.ActionVerb{wire.Suspend, wire.Suspend, wire.Continue, wire.Vacate, wire.Vacate, wire.Evict, wire.HoldJob, wire.Release, wire.Release}
+		w.p.Try(t, wishes[w.rng.IntN(len(wishes))], w.jobs[max(0, len(w.jobs)-20):][w.rng.IntN(min(20, len(w.jobs)))])
+	}
 	switch n := w.rng.IntN(100); {
 	case n < 20: // more work, while there is not too much of it
 		if w.left() < 30 {
@@ -111,11 +116,16 @@ func (w *week) step(t *testing.T) {
 }
 
 // calm ends all trouble.
-func (w *week) calm() {
+func (w *week) calm(t *testing.T) {
 	for _, m := range w.p.Machines() {
 		m.Wake()
 		m.PlugIn()
 		m.Restart()
+	}
+	time.Sleep(time.Hour) // what was suspended is heard of
+	for _, id := range w.jobs {
+		w.p.Try(t, wire.Release, id)
+		w.p.Try(t, wire.Continue, id)
 	}
 }
 
