@@ -145,6 +145,16 @@ func (c *Cluster) variesIn(name string) bool {
 // Table is the cluster's table; nil if its jobs came without one.
 func (c *Cluster) Table() *Table { return c.table }
 
+// Untried says whether the job has never been offered to a machine nor edited: it is as its cluster says, but that it
+// may have been held and released. Untried jobs of a cluster differ from each other in what [Cluster.Varies] names
+// and in [UntriedVaries].
+func (j *Job) Untried() bool { return j.Epoch == 0 && !j.edited && j.Usage == (Usage{}) && len(j.Images) == 0 }
+
+// UntriedVaries are the attributes in which untried idle jobs may differ because of what has happened to them.
+var UntriedVaries = []string{
+	"EnteredCurrentStatus", "LastJobStatus", "NumHolds", "ReleaseReason", "LastHoldReason", "LastHoldReasonCode", "HoldReason", "HoldReasonCode",
+}
+
 // Late says how many jobs of a cluster with late materialization (max_materialize, max_idle) are to be in the
 // queue. Zero means no limit. A cluster with neither has all its jobs enter as it is submitted; in others they
 // enter with Opened events, in order.

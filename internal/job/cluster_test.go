@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -126,6 +127,32 @@ func TestViewIsTheCurrentAd(t *testing.T) {
 		if got, want := v.Of(j).Flat().String(), j.CurrentAd().Flat().String(); got != want {
 			t.Fatalf("job %v, %v:\n%s\nwant\n%s", j.ID, j.State, got, want)
 		}
+	}
+}
+
+// TestUntriedJobsAreAlike: what is said of the attributes in which they differ is true.
+func TestUntriedJobsAreAlike(t *testing.T) {
+	inline, _ := inlineAndTable(t, 10)
+	untried := 0
+	for seed := range uint64(3000) {
+		fresh := inline.Job(int(seed%10), noon)
+		r := rand.New(rand.NewPCG(seed, 3))
+		j := randomLife(*fresh, r, 1+r.IntN(20))
+		if j.State != job.Idle || j.Claim != nil || !j.Untried() {
+			continue
+		}
+		untried++
+		first := inline.Job(0, noon).CurrentAd().Flat()
+		ad := j.CurrentAd().Flat()
+		for _, name := range append(first.Names(), ad.Names()...) {
+			if a, b := first.Eval(name, nil).String(), ad.Eval(name, nil).String(); a != b && name != "ProcId" && name != "JobStatus" &&
+				!slices.Contains(inline.Varies(), name) && !slices.Contains(job.UntriedVaries, name) {
+				t.Fatalf("job %v: %s is %s, and of the first %s", j.ID, name, b, a)
+			}
+		}
+	}
+	if untried < 100 {
+		t.Errorf("only %d lives left the job untried", untried)
 	}
 }
 

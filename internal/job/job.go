@@ -55,7 +55,8 @@ type Job struct {
 	SuspendedFor time.Duration // time so spent, without a pause that lasts now
 	Run          Usage         // of the present run as last measured; zero without one
 
-	fresh *Cluster // nothing has happened to the job since this cluster made it
+	fresh  *Cluster // nothing has happened to the job since this cluster made it
+	edited bool     // its ad is not any more what its cluster says
 }
 
 // Hold is a hold that is over.
@@ -296,7 +297,7 @@ func (j *Job) edit(set []Assigned) error {
 		}
 		ad.Set(a.Name, e)
 	}
-	j.Ad = ad
+	j.Ad, j.edited = ad, true
 	return nil
 }
 

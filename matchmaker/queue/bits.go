@@ -1,6 +1,9 @@
 package queue
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // bitset is a set of small numbers, a bit for each.
 type bitset []uint64
@@ -23,7 +26,11 @@ func (b *bitset) add(from, upto int) {
 	}
 }
 
-func (b bitset) remove(n int) { b[n>>6] &^= 1 << (n & 63) }
+func (b bitset) remove(n int) {
+	if n>>6 < len(b) {
+		b[n>>6] &^= 1 << (n & 63)
+	}
+}
 
 // next gives the first number in the set from n on; -1 if there is none.
 func (b bitset) next(n int) int {
@@ -63,11 +70,23 @@ func (b bitset) last() int {
 	return -1
 }
 
-// and gives the numbers that are in both, as a new set.
-func (b bitset) and(c bitset) bitset {
+// in gives the numbers that are in both, as a new set; those of b if c is nil.
+func (b bitset) in(c bitset) bitset {
+	if c == nil {
+		return b
+	}
 	both := make(bitset, min(len(b), len(c)))
 	for i := range both {
 		both[i] = b[i] & c[i]
 	}
 	return both
+}
+
+// without gives the numbers that are not in c, as a new set.
+func (b bitset) without(c bitset) bitset {
+	rest := slices.Clone(b)
+	for i := range min(len(b), len(c)) {
+		rest[i] &^= c[i]
+	}
+	return rest
 }

@@ -19,6 +19,8 @@ type cluster struct {
 	onHold  bitset           // those that are held as long as they are fresh; nil for none
 	jobs    map[int]*job.Job // the others that are not forgotten
 
+	untried bitset // of the others those that could be offered and never were; see [job.Job.Untried]
+
 	states [8]int // how many jobs there are of each state, fresh ones and forgotten ones included
 	nfresh int
 
@@ -87,6 +89,11 @@ func (c *cluster) put(j *job.Job, was job.State) {
 		c.nfresh--
 	}
 	c.jobs[j.ID.Proc] = j
+	if waitsUntried(j) {
+		c.untried.add(j.ID.Proc, j.ID.Proc+1)
+	} else {
+		c.untried.remove(j.ID.Proc)
+	}
 	c.states[was]--
 	c.states[j.State]++
 }

@@ -38,7 +38,7 @@ func dump(t testing.TB, s *state) string {
 			t.Errorf("%s has %d jobs, want %d", name, len(jobs), n)
 		}
 	}
-	part("idle", s.idle, offerable)
+	part("idle", s.idle, func(j *job.Job) bool { return offerable(j) && !waitsUntried(j) })
 	part("claimed", s.claimed, func(j *job.Job) bool { return j.Claim != nil })
 	part("ended", s.ended, func(j *job.Job) bool { return j.State.Ended() })
 	if len(s.inOrder) != len(s.clusters) {
@@ -46,7 +46,7 @@ func dump(t testing.TB, s *state) string {
 	}
 	for _, c := range s.inOrder {
 		present, idle := c.present()
-		fmt.Fprintln(&b, "cluster", c.Number, c.Len(), c.opened, c.entries, c.closed, s.late[c.Number] == c, c.fresh.ranges(), c.nfresh, c.states, present, idle)
+		fmt.Fprintln(&b, "cluster", c.Number, c.Len(), c.opened, c.entries, c.closed, s.late[c.Number] == c, c.fresh.ranges(), c.untried.ranges(), c.nfresh, c.states, present, idle)
 		c.walk(-1, true, true, func(j *job.Job) bool {
 			ad := j.CurrentAd().Flat()
 			for _, name := range slices.Sorted(slices.Values(ad.Names())) {

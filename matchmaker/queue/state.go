@@ -23,7 +23,7 @@ type state struct {
 	named    map[blob.Digest]bool                    // the tables that the log needs
 
 	// Parts of the jobs that are not fresh.
-	idle    map[job.ID]*job.Job // could be offered
+	idle    map[job.ID]*job.Job // could be offered, and are not untried
 	claimed map[job.ID]*job.Job // have a claim, lapsed ones included
 	ended   map[job.ID]*job.Job
 	lingers map[job.ID]*job.Job // have a lingering claim
@@ -178,7 +178,7 @@ func (s *state) put(old, j *job.Job) {
 	place(s.ended, j, j.State.Ended())
 	place(s.claimed, j, j.Claim != nil)
 	place(s.lingers, j, j.Lingering != nil)
-	place(s.idle, j, offerable(j))
+	place(s.idle, j, offerable(j) && !j.Untried())
 
 	switch wasHeld, isHeld := counts(old), counts(j); {
 	case isHeld && !wasHeld:
@@ -206,6 +206,9 @@ func place(part map[job.ID]*job.Job, j *job.Job, in bool) {
 func offerable(j *job.Job) bool {
 	return j.State == job.Idle && j.Lingering == nil && (j.Claim == nil || j.Claim.Lapsed)
 }
+
+// waitsUntried says whether a job could be offered and never was.
+func waitsUntried(j *job.Job) bool { return offerable(j) && j.Untried() }
 
 // counts says whether a job counts against the limits.
 func counts(j *job.Job) bool {

@@ -137,20 +137,33 @@ func bytesOf(b *testing.B, cfg Config) float64 {
 }
 
 func BenchmarkWaiting(b *testing.B) {
-	q, err := Open(b.Context(), Config{Log: bus.NewMemoryLog()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	go q.Run(b.Context())
-	if _, err := q.Submit(b.Context(), sweep(b, "ann", 100_000)); err != nil {
-		b.Fatal(err)
-	}
-	for proc := 0; proc < 1000; proc += 2 {
-		if err := q.Commit(b.Context(), &job.Withdrawn{Job: job.ID{Cluster: 1, Proc: proc}}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	for b.Loop() {
-		q.Waiting([]string{"JobPrio"})
+	const procs = 100_000
+	for _, tt := range []struct {
+		name   string
+		happen func(job.ID) []job.Body
+	}{
+		{"fresh", nil},
+		{"held and released", func(id job.ID) []job.Body { return []job.Body{&job.HeldBack{Job: id}, &job.Released{Job: id}} }},
+	} {
+		b.Run(fmt.Sprintf("procs=%d/%s", procs, tt.name), func(b *testing.B) {
+			q, err := Open(b.Context(), Config{Log: bus.NewMemoryLog()})
+			if err != nil {
+				b.Fatal(err)
+			}
+			go q.Run(b.Context())
+			if _, err := q.Submit(b.Context(), sweep(b, "ann", procs)); err != nil {
+				b.Fatal(err)
+			}
+			for proc := 0; proc < procs && tt.happen != nil; proc++ {
+				if err := q.Commit(b.Context(), tt.happen(job.ID{Cluster: 1, Proc: proc})...); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for b.Loop() {
+				if n := len(q.Waiting([]string{"JobPrio"})); n != 1 {
+					b.Fatal(n)
+				}
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,8 +19,8 @@ type Batch struct {
 	Job     func(proc int) *job.Job // makes the others; of a batch that [Queue.Waiting] gave some time ago too
 }
 
-// Waiting gives the jobs that could be offered now, those of one cluster to which nothing has happened together:
-// a hundred thousand of them are one batch. Jobs that differ in one of the attributes apart are in different
+// Waiting gives the jobs that could be offered now, those of one cluster that were never offered or edited
+// together: a hundred thousand of them are one batch. Jobs that differ in one of the attributes apart are in different
 // batches, so that what depends on these alone holds for a batch as it does for its first job. apart must be the
 // same each time.
 func (q *Queue) Waiting(apart []string) []Batch {
@@ -27,9 +28,7 @@ func (q *Queue) Waiting(apart []string) []Batch {
 	var singles []*job.Job
 	q.mu.RLock()
 	for _, c := range q.state.inOrder {
-		if c.nfresh > 0 {
-			all = c.batches(all, apart)
-		}
+		all = c.batches(all, apart)
 	}
 	for _, j := range q.state.idle {
 		singles = append(singles, j)
@@ -44,37 +43,56 @@ func (q *Queue) Waiting(apart []string) []Batch {
 	return all
 }
 
-// batches appends the fresh jobs of a cluster that are not held.
+// batches appends the jobs of a cluster that wait and are fresh, or at least untried.
 func (c *cluster) batches(all []Batch, apart []string) []Batch {
+	fresh, untried := c.nfresh > 0, c.untried.next(0) >= 0
+	if !fresh && !untried {
+		return all
+	}
 	c.classify(apart)
-	for _, class := range c.classes {
-		procs := c.fresh
-		if class != nil {
-			procs = procs.and(class)
-		}
-		ranges := procs.ranges()
-		if len(ranges) == 0 {
-			continue
-		}
+	if fresh {
 		cluster, entries := c.Cluster, slices.Clone(c.entries) // which do not change with the queue
-		make := func(proc int) *job.Job { return cluster.Job(proc, enteredAt(entries, proc)) }
-		all = append(all, Batch{Cluster: c.Number, Procs: ranges, First: make(ranges[0].From), Varies: c.Varies(), Job: make})
+		varies := c.Varies()
+		if len(entries) > 1 {
+			varies = append(slices.Clone(varies), "EnteredCurrentStatus")
+		}
+		for _, class := range c.classes {
+			waiting := c.fresh
+			if c.onHold != nil {
+				waiting = waiting.without(c.onHold)
+			}
+			all = appendBatch(all, c.Number, waiting.in(class), varies, func(proc int) *job.Job {
+				return cluster.Job(proc, enteredAt(entries, proc))
+			})
+		}
+	}
+	if untried {
+		jobs := maps.Clone(c.jobs)
+		varies := append(slices.Clone(c.Varies()), job.UntriedVaries...)
+		for _, class := range c.classes {
+			all = appendBatch(all, c.Number, c.untried.in(class), varies, func(proc int) *job.Job { return jobs[proc] })
+		}
 	}
 	return all
 }
 
-// classify sorts the jobs of the cluster by the attributes apart, once. Held ones are in no class.
+func appendBatch(all []Batch, cluster int, procs bitset, varies []string, make func(int) *job.Job) []Batch {
+	ranges := procs.ranges()
+	if len(ranges) == 0 {
+		return all
+	}
+	return append(all, Batch{Cluster: cluster, Procs: ranges, First: make(ranges[0].From), Varies: varies, Job: make})
+}
+
+// classify sorts the jobs of the cluster by the attributes apart, once.
 func (c *cluster) classify(apart []string) {
 	c.sorting.Do(func() {
-		if c.onHold == nil && !c.differsIn(apart) {
+		if !c.differsIn(apart) {
 			c.classes = []bitset{nil} // all jobs
 			return
 		}
 		number := map[string]int{}
 		for proc := range c.Len() {
-			if c.onHold.has(proc) {
-				continue
-			}
 			key := c.classOf(proc, apart)
 			n, ok := number[key]
 			if !ok {

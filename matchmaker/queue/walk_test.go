@@ -82,6 +82,10 @@ func TestWaiting(t *testing.T) {
 		}
 	}
 	commit(t, q, &job.HeldBack{Job: job.ID{Cluster: 1, Proc: 64}}, &job.Released{Job: job.ID{Cluster: 1, Proc: 64}})
+	for _, proc := range []int{10, 65, 66} {
+		commit(t, q, &job.HeldBack{Job: job.ID{Cluster: 1, Proc: proc}, Reason: fmt.Sprint(proc)}, &job.Released{Job: job.ID{Cluster: 1, Proc: proc}})
+	}
+	commit(t, q, &job.Released{Job: job.ID{Cluster: 2, Proc: 10}})
 	commit(t, q, &job.Withdrawn{Job: job.ID{Cluster: 1, Proc: 100}}, &job.Offered{Job: job.ID{Cluster: 1}, Epoch: 1})
 	batches := q.Waiting([]string{"JobPrio", "NiceUser"})
 	commit(t, q, &job.Withdrawn{Job: job.ID{Cluster: 1, Proc: 7}}) // what was given stays as it was
@@ -116,8 +120,8 @@ func TestWaiting(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("the batches have %d jobs, want %d:\n%v\n%v", len(got), len(want), got, want)
 	}
-	if len(batches) != 2+3+2 {
-		t.Errorf("%d batches, want two of cluster 1, one for each of three priorities, and two", len(batches))
+	if len(batches) != 2+3+1+2 {
+		t.Errorf("%d batches, want two of cluster 1, one for each of three priorities, one for a released job, and two", len(batches))
 	}
 }
 
