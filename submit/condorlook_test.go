@@ -162,3 +162,26 @@ X86_64/WINDOWS     1     0       0         1          0      0
 		t.Errorf("printed\n%s\nwant\n%s", out.String(), want)
 	}
 }
+
+// TestCompact has a line for each machine. HTCondor's heads are those of condor_status -compact.
+func TestCompact(t *testing.T) {
+	var rows [][]string
+	cols, v := machineTable(true)
+	for _, ad := range readAds(t, "testdata/condor/slots.txt") {
+		rows = append(rows, evaluateAll(t, ad, v.exprs()))
+	}
+	tb := v.table(0)
+	for _, r := range byMachine(rows, cols) {
+		tb.add(v.cells(r)...)
+	}
+	var out bytes.Buffer
+	tb.write(&out)
+	want := `
+Machine           Platform        Slots Cpus Gpus  TotalGb FreCpu  FreeGb  CpuLoad ST Jobs/Min MaxSlotGb
+desk7.example.edu x64/Debian13        1    4    0    15.50      0    0.00     0.98 Cb _            15.50
+lab1              x64/WINDOWS1000     3    4    0     8.00      2    4.00     1.20 ** _            40.00
+`
+	if "\n"+out.String() != want {
+		t.Errorf("printed\n%s\nwant\n%s", out.String(), want)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -290,8 +291,8 @@ var slotKind = []string{"Arch", "OpSys", "State", "Activity"}
 // showSlots prints the table of slots or machines, and their numbers.
 func (a *app) showSlots(ctx context.Context, pool *client.Client, s *statusView) error {
 	v := s.view()
-	if s.compact && !s.total {
-		v = machineView
+	if s.compact {
+		_, v = machineTable(s.condor)
 	}
 	rows, err := s.fetch(ctx, pool, append(v.exprs(), slotKind...))
 	if err != nil {
@@ -319,7 +320,8 @@ func (a *app) printSlots(s *statusView, v view, rows [][]string) error {
 		t := v.table(cutAt)
 		t.padded, t.gap = s.condor, s.condor
 		if s.compact {
-			rows = byMachine(rows, n)
+			cols, _ := machineTable(s.condor)
+			rows = byMachine(rows, cols)
 		}
 		for _, values := range rows {
 			t.add(v.cells(values[:n])...)
@@ -398,4 +400,12 @@ func loadOf(v []string) string {
 		return ""
 	}
 	return strconv.FormatFloat(f, 'f', 3, 64)
+}
+
+func spanOf(v []string) string {
+	secs, ok := realOf(v[0])
+	if !ok {
+		return ""
+	}
+	return span(time.Duration(secs) * time.Second)
 }
