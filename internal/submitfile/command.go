@@ -210,7 +210,7 @@ var knownAttr = map[string]bool{
 	"jobprio": true, "jobnotification": true, "niceuser": true, "acctgroup": true, "accountinggroup": true, "acctgroupuser": true,
 	"jobleaseduration": true, "jobmaxretries": true, "jobsuccessexitcode": true, "onexitremove": true, "onexithold": true,
 	"deferraltime": true, "deferralwindow": true, "deferralpreptime": true, "dockerimage": true, "containerimage": true,
-	"cmd": true, "userlog": true, "prio": true,
+	"cmd": true, "userlog": true, "prio": true, "cudaversion": true,
 }
 
 // known holds every name that is a command, in lower case.
