@@ -148,7 +148,9 @@ func (c *Cluster) Table() *Table { return c.table }
 // Untried says whether the job has never been offered to a machine nor edited: it is as its cluster says, but that it
 // may have been held and released. Untried jobs of a cluster differ from each other in what [Cluster.Varies] names
 // and in [UntriedVaries].
-func (j *Job) Untried() bool { return j.Epoch == 0 && !j.edited && j.Usage == (Usage{}) && len(j.Images) == 0 }
+func (j *Job) Untried() bool {
+	return j.Epoch == 0 && !j.edited && j.Usage == (Usage{}) && len(j.Images) == 0
+}
 
 // UntriedVaries are the attributes in which untried idle jobs may differ because of what has happened to them.
 var UntriedVaries = []string{
