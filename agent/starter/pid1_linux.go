@@ -324,11 +324,11 @@ func (p *pid1) handle(m *message) {
 			break
 		}
 		go func() { // a job of many processes must not hold up its freeze
-			defer p.looking.Store(false)
 			var err error
 			if answer.Reading, err = p.look(m.Limit); err != nil {
 				answer.fail(err)
 			}
+			p.looking.Store(false) // before the answer, which may be followed at once by the next request
 			p.say(answer)
 		}()
 		return

@@ -86,3 +86,15 @@ func TestOwnLimits(t *testing.T) {
 		})
 	}
 }
+
+// What a look at a running job costs its init.
+func BenchmarkLook(b *testing.B) {
+	capable(b)
+	i := open(b, newStarter(b, nil), "bench")
+	runShell(b, i, "sleep 1000 & sleep 1000 & sleep 1000 & wait")
+	for b.Loop() {
+		if _, err := i.Look(b.Context(), 1<<40); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

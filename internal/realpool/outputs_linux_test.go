@@ -62,3 +62,28 @@ queue
 	p.Await("it has heard of its removal", func() bool { return len(p.Lines("steps")) == 1 })
 	p.Await("it is gone", func() bool { return len(p.JobProcesses(id)) == 0 })
 }
+
+// A job that takes more memory than its slot has is held, and skua why says so.
+func TestTooMuchMemory(t *testing.T) {
+	needProgram(t, "python3")
+	p := start(t, realpool.Config{Agents: 1, Lease: 30, Policy: func(int) string {
+		return "preset = \"dedicated\"\n[limits]\nmemory = \"100MB\"\n"
+	}})
+	p.Script("grow", `echo begun
+exec python3 -c "
+import time
+x = bytearray()
+while len(x) < 150_000_000: x += bytes([1]) * 10_000_000
+time.sleep(1000)"
+`)
+	cluster := p.Submit("grow.sub", "executable = grow\noutput = grow.out\nlog = grow.log\nqueue\n")
+	p.Await("the log tells of the hold", func() bool { return strings.Contains(p.Read("grow.log"), "012 (") })
+	p.Await("its output is there", func() bool { return p.Read("grow.out") == "begun\n" })
+	const why = "of memory, and slot1@desk1 allows"
+	if log := p.Read("grow.log"); !strings.Contains(log, why) || !strings.Contains(log, "Code 34") {
+		t.Errorf("the log does not say why:\n%s", log)
+	}
+	if said := p.Must("skua", "why", cluster+".0"); !strings.Contains(said, why) {
+		t.Errorf("skua why says\n%s", said)
+	}
+}
