@@ -34,6 +34,9 @@ func (s *Server) act(ctx context.Context, user job.UserID, data []byte) (wire.Ac
 		}
 	}
 	result := wire.ActionResult{V: wire.Version, Not: pick.missing, Note: verb.note}
+	if a.Do == wire.Edit || a.Do == wire.Prio {
+		result.Note = join(result.Note, s.notYet(user, a.Select))
+	}
 	var bodies []job.Body
 	var acted []*job.Job // those that bodies are about
 	looked := 0

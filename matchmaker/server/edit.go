@@ -10,6 +10,7 @@ import (
 
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/internal/wire"
 	"skua/matchmaker/jobpolicy"
 	"skua/policy/classad"
 )
@@ -99,6 +100,24 @@ func edited(j *job.Job, set []job.Assigned, exprs []*classad.Expr) (ad *classad.
 func transfers(ad *classad.Ad) bool {
 	t, ok := ad.Bool("TransferExecutable")
 	return !ok || t
+}
+
+// notYet says that jobs which are yet to enter the queue are not edited, if a selection means some.
+func (s *Server) notYet(user job.UserID, sel wire.Selection) string {
+	for _, cluster := range s.cfg.Queue.Coming(user) {
+		if slices.Contains(sel.Clusters, cluster) || len(sel.Clusters)+len(sel.Jobs) == 0 {
+			return fmt.Sprintf("jobs of cluster %d that are yet to enter the queue are as it was submitted", cluster)
+		}
+	}
+	return ""
+}
+
+// join puts two notes together, of which either may be empty.
+func join(a, b string) string {
+	if a != "" && b != "" {
+		return a + "; " + b
+	}
+	return a + b
 }
 
 // prioritising checks the one expression of a priority.

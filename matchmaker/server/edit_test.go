@@ -155,3 +155,15 @@ func TestManyJobsAreActedOnInSteps(t *testing.T) {
 		}
 	})
 }
+
+// A cluster whose jobs enter the queue one after another is edited as far as they have.
+func TestEditOfALateCluster(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann := p.user("u1")
+		ann.submit(5, "JobMaterializeLimit = 2; JobPrio = 1; ")
+		r := ann.set(wire.Prio, wire.Selection{Clusters: []int{1}}, job.Assigned{Expr: "7"})
+		if len(r.Done) != 2 || r.Note != "jobs of cluster 1 that are yet to enter the queue are as it was submitted" {
+			t.Errorf("got %+v", r)
+		}
+	})
+}

@@ -40,12 +40,16 @@ func TestNonsense(t *testing.T) {
 			`{"v":1,"slots":[null]}`, `{"v":1,"machine":"m","slots":[{"Name":"\/Expr(Name)\/"}]}`,
 			`{"v":1,"request":"r","ad":{},"procs":[null,{}],"inputs":[null]}`,
 			`{"v":1,"do":"remove","select":{"jobs":["1.0","9.9"],"clusters":[-1]}}`,
+			`{"v":1,"do":"edit","set":[{"name":"","expr":""}]}`, `{"v":1,"do":"prio","set":[{"expr":"((("}]}`, `{"v":1,"do":"prio"}`,
+			`{"v":1,"do":"suspend","after":"7.7"}`, `{"v":1,"kind":"why"}`, `{"v":1,"kind":"why","select":{"jobs":["1.0"]}}`,
+			`{"v":1,"kind":"peek","select":{"jobs":["1.0"]}}`, `{"v":1,"kind":"users","after":"x"}`, `{"v":1,"kind":"limits","after":"x"}`,
+			`{"v":1,"id":"x","data":"!!","offset":-1}`,
 			`{"v":1,"kind":"events","since":18446744073709551615}`, `{"v":1,"kind":"jobs","after":"x/y"}`,
 			`{"v":1,"kind":"history","after":"1/2"}`, `{"v":1,"kind":"events","after":"-1"}`,
 			strings.Repeat("[", 100_000), `{"v":1,"kind":"jobs","select":{"constraint":"` + strings.Repeat("(", 10_000) + `"}}`,
 		}
 		for _, subject := range []string{
-			"skua.ad.x", "skua.hb.x", "skua.a.x.accept", "skua.a.x.renew", "skua.a.x.done", "skua.a.x.ckpt", "skua.a.x.dance",
+			"skua.ad.x", "skua.hb.x", "skua.a.x.accept", "skua.a.x.renew", "skua.a.x.done", "skua.a.x.ckpt", "skua.a.x.peeked", "skua.a.x.dance",
 			"skua.u.u1.submit", "skua.u.u1.act", "skua.u.u1.query", "skua.u.u1.dance", "skua.enrol.x",
 		} {
 			for _, m := range messages {
