@@ -77,14 +77,45 @@ func (c *Cluster) Len() int {
 // Job makes a job as it is when it enters the queue. [Late] clusters have theirs enter later than they were
 // submitted; entered says when.
 func (c *Cluster) Job(proc int, entered time.Time) *Job {
-	j := &Job{
-		ID: ID{c.Number, proc}, User: c.User, Owner: c.Owner, Ad: c.ad(proc), Inputs: c.Inputs(proc),
+	j := new(Job)
+	c.make(j, proc, entered, c.ad(proc))
+	return j
+}
+
+func (c *Cluster) make(j *Job, proc int, entered time.Time, ad *classad.Ad) {
+	*j = Job{
+		ID: ID{c.Number, proc}, User: c.User, Owner: c.Owner, Ad: ad, Inputs: c.Inputs(proc),
 		State: Idle, Entered: entered, Submitted: c.At, fresh: c,
 	}
 	if c.OnHold(proc) {
 		j.State, j.HoldReason, j.HoldCode = Held, OnHoldReason, HoldOnSubmit
 	}
-	return j
+}
+
+// A Scratch makes fresh jobs one after another in the same memory, for those who look at many. It belongs to one
+// goroutine.
+type Scratch struct {
+	job   Job
+	ad    *classad.Ad
+	table *Table // of which ad has all columns
+}
+
+// Job makes a job as [Cluster.Job] does. It and its ad are good until Job is called again.
+func (s *Scratch) Job(c *Cluster, proc int, entered time.Time) *Job {
+	if c.table == nil {
+		c.make(&s.job, proc, entered, c.procs[proc])
+		return &s.job
+	}
+	if s.table != c.table {
+		s.ad, s.table = c.table.template.Clone(), c.table
+	}
+	s.ad.SetParent(nil) // so that what a row lacks is not looked for there
+	if !c.table.fill(s.ad, proc, c.Number) {
+		s.table = nil
+	}
+	s.ad.SetParent(c.Ad)
+	c.make(&s.job, proc, entered, s.ad)
+	return &s.job
 }
 
 func (c *Cluster) ad(proc int) *classad.Ad {

@@ -111,13 +111,21 @@ func TestViewIsTheCurrentAd(t *testing.T) {
 	inline, table := inlineAndTable(t, 300)
 	r := rand.New(rand.NewPCG(5, 6))
 	var v job.View
+	var scratch job.Scratch
 	lives := 0
 	for i := range 3000 {
 		c := inline
 		if r.IntN(2) == 0 {
 			c = table
 		}
-		j := c.Job(i/10, noon.Add(time.Duration(r.IntN(2))*time.Second))
+		entered := noon.Add(time.Duration(r.IntN(2)) * time.Second)
+		j := scratch.Job(c, i/10, entered)
+		if got, want := j.CurrentAd().Flat().String(), c.Job(i/10, entered).CurrentAd().Flat().String(); got != want {
+			t.Fatalf("job %v in the same memory is\n%s\nwant\n%s", j.ID, got, want)
+		}
+		if r.IntN(2) == 0 {
+			j = c.Job(i/10, entered)
+		}
 		if lives--; lives > 0 && lives < 20 {
 			next := randomLife(*j, r, r.IntN(12))
 			j = &next

@@ -164,13 +164,23 @@ func (t *Table) Columns() []string { return t.columns }
 
 // Ad makes the ad of a row in the cluster with that number, chained to parent.
 func (t *Table) Ad(row, cluster int, parent *classad.Ad) *classad.Ad {
+	ad := t.template.Clone()
+	t.fill(ad, row, cluster)
+	ad.SetParent(parent)
+	return ad
+}
+
+// fill sets the attributes of a row in an ad that has all columns. It is false when the ad has not all of them any
+// more.
+func (t *Table) fill(ad *classad.Ad, row, cluster int) (whole bool) {
 	b := t.rows.block(row)
 	d := decoder{rest: b.record(row)}
-	ad := t.template.Clone()
+	whole = true
 	for _, name := range t.columns {
 		switch d.byte() {
 		case cellNone:
 			ad.Delete(name)
+			whole = false
 		case cellInt:
 			ad.SetInt(name, d.signed())
 		case cellString:
@@ -185,8 +195,7 @@ func (t *Table) Ad(row, cluster int, parent *classad.Ad) *classad.Ad {
 			ad.SetString(name, withCluster(d.bytes(maxRow), cluster))
 		}
 	}
-	ad.SetParent(parent)
-	return ad
+	return whole
 }
 
 // withCluster puts the number of the cluster into a string.

@@ -110,15 +110,22 @@ func (c *cluster) more() bool { return c.opened < c.Len() && !c.closed }
 // gone says whether the cluster has come to its end and all its jobs have been forgotten.
 func (c *cluster) gone() bool { return c.nfresh == 0 && len(c.jobs) == 0 && !c.more() }
 
+// item is a job of a walk: one that something has happened to, or how to make one.
+type item struct {
+	job     *job.Job
+	cluster *job.Cluster
+	proc    int
+	entered time.Time
+}
+
 // walk calls f with the jobs after the given proc in order until it is false, and says whether it was not. Those
 // that have ended are left out, or those that have not.
-func (c *cluster) walk(after int, live, ended bool, f func(*job.Job) bool) bool {
+func (c *cluster) walk(after int, live, ended bool, f func(item) bool) bool {
 	for proc := after + 1; proc < c.opened; proc++ {
-		var j *job.Job
 		switch {
 		case c.fresh.has(proc):
-			if live {
-				j = c.job(proc)
+			if live && !f(item{cluster: c.Cluster, proc: proc, entered: enteredAt(c.entries, proc)}) {
+				return false
 			}
 		case len(c.jobs) == 0: // all others are fresh or forgotten
 			if proc = c.fresh.next(proc); proc < 0 {
@@ -126,12 +133,10 @@ func (c *cluster) walk(after int, live, ended bool, f func(*job.Job) bool) bool 
 			}
 			proc-- // come here again
 		default:
-			if j = c.jobs[proc]; j != nil && (j.State.Ended() && !ended || !j.State.Ended() && !live) {
-				j = nil
+			j := c.jobs[proc]
+			if j != nil && (j.State.Ended() && ended || !j.State.Ended() && live) && !f(item{job: j, proc: proc}) {
+				return false
 			}
-		}
-		if j != nil && !f(j) {
-			return false
 		}
 	}
 	return true

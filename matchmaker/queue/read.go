@@ -63,6 +63,9 @@ type Filter struct {
 	Ended bool       // those that have
 	After job.ID     // only later ones
 
+	// Fleeting jobs are good while f looks at them only, which saves much where many are looked at.
+	Fleeting bool
+
 	// Clusters and Jobs are those that are meant; with neither, all are.
 	Clusters []int
 	Jobs     []job.ID
@@ -86,12 +89,10 @@ func (q *Queue) Walk(filter Filter, f func(*job.Job) bool) {
 		named[id.Cluster] = true
 	}
 	after := filter.After
+	items := make([]item, 0, walkAtOnce)
+	var scratch job.Scratch
 	for {
-		jobs := make([]*job.Job, 0, walkAtOnce)
-		take := func(j *job.Job) bool {
-			jobs = append(jobs, j)
-			return len(jobs) < walkAtOnce
-		}
+		items = items[:0]
 		q.mu.RLock()
 		for _, c := range q.state.clustersOf(filter.User, after.Cluster) {
 			if len(named) > 0 && !named[c.Number] {
@@ -101,23 +102,33 @@ func (q *Queue) Walk(filter Filter, f func(*job.Job) bool) {
 			if c.Number == after.Cluster {
 				proc = after.Proc
 			}
-			if !c.walk(proc, filter.Live, filter.Ended, take) {
+			if !c.walk(proc, filter.Live, filter.Ended, func(i item) bool {
+				if filter.names(job.ID{Cluster: c.Number, Proc: i.proc}) {
+					items = append(items, i)
+				}
+				after = job.ID{Cluster: c.Number, Proc: i.proc}
+				return len(items) < walkAtOnce
+			}) {
 				break
 			}
 		}
 		q.mu.RUnlock()
-		for _, j := range jobs {
-			if !filter.names(j.ID) {
-				continue
+		for _, i := range items {
+			j := i.job
+			switch {
+			case j != nil:
+			case filter.Fleeting:
+				j = scratch.Job(i.cluster, i.proc, i.entered)
+			default:
+				j = i.cluster.Job(i.proc, i.entered)
 			}
 			if !f(j) {
 				return
 			}
 		}
-		if len(jobs) < walkAtOnce {
+		if len(items) < walkAtOnce {
 			return
 		}
-		after = jobs[len(jobs)-1].ID
 	}
 }
 
@@ -158,8 +169,8 @@ func (q *Queue) Jobs(user job.UserID) []*job.Job {
 	q.mu.RLock()
 	defer q.mu.RUnlock()
 	for _, c := range q.state.clustersOf(user, 0) {
-		c.walk(-1, true, false, func(j *job.Job) bool {
-			all = append(all, j)
+		c.walk(-1, true, false, func(i item) bool {
+			all = append(all, c.job(i.proc))
 			return true
 		})
 	}

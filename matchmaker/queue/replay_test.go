@@ -47,7 +47,8 @@ func dump(t testing.TB, s *state) string {
 	for _, c := range s.inOrder {
 		present, idle := c.present()
 		fmt.Fprintln(&b, "cluster", c.Number, c.Len(), c.opened, c.entries, c.closed, s.late[c.Number] == c, c.fresh.ranges(), c.untried.ranges(), c.nfresh, c.states, present, idle)
-		c.walk(-1, true, true, func(j *job.Job) bool {
+		c.walk(-1, true, true, func(i item) bool {
+			j := c.job(i.proc)
 			ad := j.CurrentAd().Flat()
 			for _, name := range slices.Sorted(slices.Values(ad.Names())) {
 				fmt.Fprint(&b, name, " = ", ad.Eval(name, nil), "; ")

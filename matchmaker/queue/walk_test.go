@@ -53,7 +53,21 @@ func TestWalk(t *testing.T) {
 			if got != tt.want || !slices.IsSortedFunc(ids, job.ID.Compare) {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
+			fleeting := tt.filter
+			fleeting.Fleeting = true
 			n := 0
+			q.Walk(fleeting, func(j *job.Job) bool {
+				same, ok := q.Job(j.ID)
+				if !ok || j.ID != ids[n] || j.CurrentAd().Flat().String() != same.CurrentAd().Flat().String() {
+					t.Errorf("fleeting, job %d is %v:\n%s\nwant\n%s", n, j.ID, j.CurrentAd().Flat(), same.CurrentAd().Flat())
+				}
+				n++
+				return true
+			})
+			if n != len(ids) {
+				t.Errorf("%d jobs are fleeting, want %d", n, len(ids))
+			}
+			n = 0
 			q.Walk(tt.filter, func(*job.Job) bool { n++; return n < 2 })
 			if n != min(len(ids), 2) {
 				t.Errorf("%d jobs were shown to one who had enough of two", n)

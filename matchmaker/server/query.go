@@ -129,7 +129,7 @@ func (p *page) addRaw(cursor string, data json.RawMessage) bool {
 // jobRows lists jobs in the order of ids, with the reason why an idle one waits.
 func (s *Server) jobRows(p *page, user job.UserID, sel wire.Selection, match func(*job.Job) bool, cols *columns) {
 	after, _ := job.ParseID(p.after)
-	filter := queue.Filter{User: user, Live: true, Clusters: sel.Clusters, Jobs: sel.Jobs, After: after}
+	filter := queue.Filter{User: user, Live: true, Clusters: sel.Clusters, Jobs: sel.Jobs, After: after, Fleeting: true}
 	var why func(*job.Job) string
 	var late map[job.ID]int
 	s.cfg.Queue.Walk(filter, func(j *job.Job) bool {
