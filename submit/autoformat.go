@@ -45,6 +45,12 @@ const autoformatHelp = `  j  begin with the job's id         l  label values: Na
   t  a tab between values            n  each value on a line of its own
   g  a blank line between ads        lrng is the form of --long`
 
+// queryExits ends the help of commands that show something.
+const queryExits = `
+
+Exit codes: 0, also when there is nothing to show; 2 for a mistake on the command line; 3 when the pool cannot
+be reached.`
+
 // addAutoformat gives a command the flags --autoformat and --format. It returns where their values are.
 func addAutoformat(c *cobra.Command) (af, formats *[]string) {
 	af, formats = new([]string), new([]string)

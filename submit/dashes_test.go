@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -80,4 +81,21 @@ func TestDashesRefuse(t *testing.T) {
 			t.Errorf("%s became %q and %v, want the error %q", tt.in, got, err, tt.want)
 		}
 	}
+}
+
+// FuzzDashes has command lines that must become flags or an error, whatever they are.
+func FuzzDashes(f *testing.F) {
+	f.Add("q -af:jh A B -nob")
+	f.Add("q -format %d= ClusterId --=x -: -- -c")
+	f.Fuzz(func(t *testing.T, line string) {
+		root := flagged()
+		args, err := dashes(root, strings.Fields(line))
+		if err != nil {
+			return
+		}
+		root.SetArgs(args)
+		root.SetOut(io.Discard)
+		root.SetErr(io.Discard)
+		_ = root.Execute() // which may not like them, either
+	})
 }

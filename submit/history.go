@@ -39,7 +39,7 @@ code, or the signal that ended the job.
 
 Arguments are clusters (12), jobs (12.3) and users (ann). After -af come expressions, up to the next flag;
 letters after a colon say how values are printed:
-` + autoformatHelp,
+` + autoformatHelp + queryExits,
 		Example: `  skua history
   skua history 12
   skua history -limit 20 -constraint 'ExitCode != 0'

@@ -75,10 +75,11 @@ func (o *output) check() error {
 	if forms > 1 {
 		return usage("leave all but one of them out", "--long, --json, --jsonl, --autoformat and --format are forms of the same")
 	}
-	if _, err := o.cutAt(); err != nil {
-		return err
+	if o.attributes != "" && !o.ads() {
+		return usage("--long, --json or --jsonl print ads; -af prints values", "--attributes says of what ads are printed, and none are")
 	}
-	return nil
+	_, err := o.cutAt()
+	return err
 }
 
 // cutAt is the length at which lines of tables are cut, see table.

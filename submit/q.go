@@ -41,7 +41,7 @@ Arguments are clusters (12), jobs (12.3) and users (ann). Long flags may be writ
 with one dash and shortened: -nob, -cons, -af:jh.
 
 After -af come expressions, up to the next flag; letters after a colon say how values are printed:
-` + autoformatHelp,
+` + autoformatHelp + queryExits,
 		Example: `  skua q                                  your batches
   skua q -nobatch 12                      the jobs of cluster 12, one a line
   skua q -hold                            held jobs, and why

@@ -47,7 +47,10 @@ Arguments are machines (desk7) and slots (slot1@desk7). Long flags may be writte
 with one dash and shortened.
 
 After -af come expressions, up to the next flag; letters after a colon say how values are printed:
-` + autoformatHelp,
+` + autoformatHelp + `
+
+Exit codes: 0, also when no slot is as asked for; 1 when there is no machine of a name that was given; 2 for a
+mistake on the command line; 3 when the pool cannot be reached.`,
 		Example: `  skua status
   skua status desk7
   skua status -avail                      free slots
