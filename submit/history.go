@@ -50,7 +50,7 @@ letters after a colon say how values are printed:
 	}
 	h.output = addOutput(c, "the jobs' ads")
 	if h.condor {
-		h.emptyList = "[\n]\n"
+		h.emptyList, c.Version = "[\n]\n", version
 	}
 	h.jobChoice = addJobChoice(c)
 	f := c.Flags()

@@ -54,7 +54,7 @@ After -af come expressions, up to the next flag; letters after a colon say how v
 	}
 	q.output = addOutput(c, "the jobs' ads")
 	if q.condor {
-		q.emptyList = noList
+		q.emptyList, c.Version = noList, version
 	}
 	q.jobChoice = addJobChoice(c)
 	f := c.Flags()
@@ -77,6 +77,7 @@ After -af come expressions, up to the next flag; letters after a colon say how v
 	}
 	teach(c, "analyze", habit{also: []string{"better-analyze"}, short: "an", opts: true})
 	f.Lookup("analyze").NoOptDefVal = "true"
+	teach(c, "global", habit{short: "g"})
 	teach(c, "nobatch", habit{short: "nob"})
 	teach(c, "hold", habit{also: []string{"held"}, short: "ho"})
 	teach(c, "run", habit{short: "r"})

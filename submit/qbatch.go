@@ -48,7 +48,7 @@ func (a *app) showQueue(ctx context.Context, pool *client.Client, home client.Ho
 		fmt.Fprintln(a.out)
 	}
 	fmt.Fprintln(a.out, n)
-	if !q.totals && !q.hold { // its table has the reasons
+	if !q.totals && (!q.hold || q.batch) { // the table of --hold has the reasons
 		a.printReasons(batches)
 	}
 	return nil

@@ -66,7 +66,7 @@ mistake on the command line; 3 when the pool cannot be reached.`,
 	}
 	s.output = addOutput(c, "the slots' ads")
 	if s.condor {
-		s.emptyList = noList
+		s.emptyList, c.Version = noList, version
 	}
 	f := c.Flags()
 	f.StringVar(&s.constraint, "constraint", "", "only slots for which the ClassAd expression `EXPR` is true")
