@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 
 	"skua/policy/classad"
@@ -29,6 +30,9 @@ func (d *Description) Expand(cluster int) (*Submission, error) {
 	if cluster == Unnumbered {
 		e.clusterText, e.d.numberless = standIn, true
 	}
+	if err := e.d.checkLate(); err != nil {
+		return nil, err
+	}
 	procs := make([]Proc, 0, d.jobs)
 	for _, q := range d.queues {
 		if q.jobs() == 0 {
@@ -45,6 +49,20 @@ func (d *Description) Expand(cluster int) (*Submission, error) {
 		}
 	}
 	return &Submission{Cluster: e.common, Procs: procs, Notes: e.d.notes}, nil
+}
+
+// checkLate refuses several queue statements in a description whose jobs are made one after another:
+// what belongs to which would not be known any more.
+func (d *Description) checkLate() error {
+	if len(d.queues) < 2 {
+		return nil
+	}
+	for _, name := range []string{"max_materialize", "max_idle", "materialize_max_idle"} {
+		if def, ok := d.macros.get(name, d.queues[0].statement); ok && def.text != "" {
+			return problem(d.queues[1].at, "leave "+name+" out, or write one \"queue ... from\"", "%s goes with one queue statement only", name)
+		}
+	}
+	return nil
 }
 
 // expansion is one run of Expand.
@@ -216,6 +234,7 @@ func (p *proc) expand(text string, at pos) (string, error) {
 // which is the same as an empty one.
 type value struct {
 	text     string
+	raw      string // text, with the blanks that its macros have left around it
 	name     string // the command as written
 	at       pos
 	verbatim bool // text stands at that place just so
@@ -265,7 +284,7 @@ func (p *proc) read(names []string) (value, error) {
 		}
 		trimmed := strings.TrimSpace(text)
 		if trimmed != "" {
-			return value{text: trimmed, name: name, at: def.at, verbatim: trimmed == def.text}, nil
+			return value{text: trimmed, raw: text, name: name, at: def.at, verbatim: trimmed == def.text}, nil
 		}
 		blank = blank || text != ""
 	}
@@ -277,7 +296,7 @@ func (p *proc) variable(name string) (value, bool) {
 	for i, v := range p.q.vars {
 		if strings.EqualFold(v, name) {
 			p.changes, p.q.used[i] = true, true
-			return value{text: strings.TrimSpace(p.values[i]), name: name, at: p.q.at}, true
+			return value{text: strings.TrimSpace(p.values[i]), raw: p.values[i], name: name, at: p.q.at}, true
 		}
 	}
 	return value{}, false
@@ -335,6 +354,9 @@ func (v value) boolean() (bool, error) {
 
 // integer reads a value that is an integer now.
 func (v value) integer() (int64, error) {
+	if n, err := strconv.ParseInt(v.text, 10, 64); err == nil { // with zeros before it, too
+		return n, nil
+	}
 	e, err := classad.ParseOldExpr(v.text)
 	if err == nil {
 		if n, ok := integerOf(e.Eval(classad.NewAd(), nil)); ok {

@@ -201,7 +201,7 @@ func buildFiles(p *proc) error {
 	if t.destination.set() {
 		p.setString("OutputDestination", t.destination.text)
 	}
-	if m := t.methods(); len(m) > 0 {
+	if m := t.methods(); len(m) > 0 && t.should != "NO" {
 		p.setString("WantTransferPluginMethods", strings.Join(m, ","))
 	}
 	if v, send, err := p.sendsExecutable(); err != nil {

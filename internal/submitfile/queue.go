@@ -2,8 +2,6 @@ package submitfile
 
 import (
 	"strings"
-
-	"skua/policy/classad"
 )
 
 // queueStatement is one queue with everything it says, its items read.
@@ -196,13 +194,8 @@ func queueCount(text string, at pos) (int, error) {
 	if text == "" {
 		return 1, nil
 	}
-	e, err := classad.ParseOldExpr(text)
-	if err != nil {
-		return 0, queueProblem(at, text)
-	}
-	v := e.Eval(classad.NewAd(), nil)
-	n, ok := integerOf(v)
-	if !ok || n < 0 {
+	n, err := value{text: text, at: at}.integer()
+	if err != nil || n < 0 {
 		return 0, queueProblem(at, text)
 	}
 	if n > MaxJobs {

@@ -224,10 +224,10 @@ func (p *proc) requestClauses(r value, mentioned map[string]bool) ([]string, err
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case strings.EqualFold(disk.text, "undefined"):
+	switch none := strings.EqualFold(disk.text, "undefined"); {
+	case none && !mentioned["disk"]:
 		clauses = append(clauses, "(TARGET.Disk >= DiskUsage)")
-	case !disk.atMost(0):
+	case !none && (mentioned["disk"] || !disk.atMost(0)):
 		clauses = append(clauses, "(TARGET.Disk >= RequestDisk)")
 	}
 	memory, err := p.requestMemory()

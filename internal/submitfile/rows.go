@@ -137,12 +137,14 @@ func (e *expansion) share(same, own []attribute) []attribute {
 	has := map[string]bool{"clusterid": true}
 	var differ []attribute
 	made := classad.NewAd()
-	for _, a := range same {
-		has[strings.ToLower(a.name)] = true
+	for _, a := range same { // the last value of each is the one that counts
 		a.put(made, a.name)
-		now, _ := made.Lookup(a.name)
-		if old, ok := e.common.Lookup(a.name); !ok || old.OldString() != now.OldString() {
-			differ = append(differ, a)
+	}
+	for _, name := range made.Names() {
+		has[strings.ToLower(name)] = true
+		now, _ := made.Lookup(name)
+		if old, ok := e.common.Lookup(name); !ok || old.OldString() != now.OldString() {
+			differ = append(differ, attribute{name, setting{expr: now}})
 		}
 	}
 	for _, a := range own {

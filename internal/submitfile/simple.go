@@ -29,7 +29,7 @@ func buildSimple(p *proc) error {
 func (p *proc) setSimple(attr string, f form, v value) error {
 	switch f {
 	case asString:
-		p.setString(attr, v.text)
+		p.setString(attr, v.raw)
 	case asText:
 		p.setString(attr, unquote(v.text))
 	case asPath:

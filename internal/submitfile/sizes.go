@@ -48,13 +48,19 @@ func buildSizes(p *proc) error {
 	if p.e.d.opts.Stat == nil {
 		return p.givenSizes(0, 0)
 	}
-	exe, _, err := p.executable()
+	exe, send, err := p.executable()
 	if err != nil {
 		return err
 	}
 	exeKB := int64(0)
 	if exe.set() {
-		exeKB = p.e.stat(p.e.d.path(exe.text)).kb
+		name := p.e.d.path(exe.text)
+		if !send {
+			if name, err = p.inIwd(exe.text); err != nil {
+				return err
+			}
+		}
+		exeKB = p.e.stat(name).kb
 	}
 	t, err := p.transfers()
 	if err != nil {
