@@ -23,6 +23,8 @@ const (
 
 	maxColumns     = 1000
 	maxTableFiles  = 1_000_000
+	maxTableText   = 128 << 20 // bytes of all rows, and of all files, before they are compressed
+	maxTableExprs  = 16 << 20  // bytes of expressions that are to be parsed, each counted once in a block
 	maxRow         = MaxEncoded
 	blockSize      = 32 << 10 // what a block of records comes to before it is closed, in bytes
 	blockRecords   = 1024

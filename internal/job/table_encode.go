@@ -63,6 +63,9 @@ func EncodeTable(common *classad.Ad, procs []*classad.Ad, inputs [][]File) ([]by
 		s.close()
 		data = append(binary.AppendUvarint(data, uint64(s.blocks)), s.index...)
 	}
+	if n := max(e.rows.size, e.files.size); n > maxTableText {
+		return nil, fmt.Errorf("table of jobs: %d MB are more than the rows may come to (%d MB)", n>>20, maxTableText>>20)
+	}
 	data = append(append(data, e.rows.data...), e.files.data...)
 	if len(data) > MaxTable {
 		return nil, fmt.Errorf("table of jobs: %d MB are more than one may have (%d MB)", len(data)>>20, MaxTable>>20)
@@ -258,6 +261,7 @@ type stackEncoder struct {
 	ends    int    // where the last record in it that is complete ends
 	records int    // so many of them
 	blocks  int    // closed
+	size    int // bytes in them
 	index   []byte
 	data    []byte
 }
@@ -284,6 +288,7 @@ func (s *stackEncoder) close() {
 		return
 	}
 	before := len(s.data)
+	s.size += len(s.text)
 	s.data = s.to.Append(s.data, s.text)
 	for _, n := range []int{s.records, len(s.text), len(s.data) - before} {
 		s.index = binary.AppendUvarint(s.index, uint64(n))

@@ -14,6 +14,7 @@ import (
 type stack struct {
 	spans []span
 	total int // records
+	text  int // bytes
 	data  []byte
 	from  blob.Decompressor
 	skip  func(text []byte, exprs *map[string]*classad.Expr) (rest []byte, err error) // checks one record
@@ -56,6 +57,10 @@ func (s *stack) index(d *decoder) {
 		}
 		at += uint32(stored)
 		s.total += records
+		if s.text += text; s.text > maxTableText {
+			d.err = fmt.Errorf("it comes to more than %d MB", maxTableText>>20)
+			return
+		}
 	}
 }
 
@@ -76,9 +81,17 @@ func (s *stack) len() int { return s.total }
 
 // check reads all blocks.
 func (s *stack) check() error {
+	exprs := 0
 	for i := range s.spans {
-		if _, err := s.load(i); err != nil {
+		b, err := s.load(i)
+		if err != nil {
 			return fmt.Errorf("%d and following: %w", s.spans[i].first, err)
+		}
+		for text := range b.exprs {
+			exprs += len(text)
+		}
+		if exprs > maxTableExprs {
+			return fmt.Errorf("their expressions come to more than %d MB", maxTableExprs>>20)
 		}
 	}
 	return nil

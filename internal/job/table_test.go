@@ -163,6 +163,38 @@ func TestReadTableRefuses(t *testing.T) {
 	}
 }
 
+// TestTableOfNothing: a table that is small as encoded must not come to more work than a large one.
+func TestTableOfNothing(t *testing.T) {
+	blank := classad.NewAd()
+	blank.SetString("Blank", strings.Repeat(" ", 100_000))
+	other := classad.NewAd()
+	other.SetString("Blank", strings.Repeat(" ", 100_001))
+	procs := []*classad.Ad{other}
+	for range 2000 {
+		procs = append(procs, blank)
+	}
+	if _, err := job.EncodeTable(classad.NewAd(), procs, nil); err == nil || !strings.Contains(err.Error(), "may come to") {
+		t.Errorf("200 MB of blanks gave %v", err)
+	}
+	procs = procs[:0]
+	for i := range 300 {
+		ad := classad.NewAd()
+		e, err := classad.ParseExpr(fmt.Sprintf(`size("%s") + %d`, strings.Repeat("y", 80_000), i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ad.Set("Sum", e)
+		procs = append(procs, ad)
+	}
+	data, err := job.EncodeTable(classad.NewAd(), procs, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := job.ReadTable(data); err == nil || !strings.Contains(err.Error(), "expressions") {
+		t.Errorf("24 MB of expressions gave %v", err)
+	}
+}
+
 func FuzzReadTable(f *testing.F) {
 	for _, n := range []int{1, 3, 1500} {
 		procs, inputs := sweep(n)

@@ -26,6 +26,17 @@ func FuzzReplay(f *testing.F) {
 	} {
 		commit(f, q, b)
 	}
+	late := withTable(f, described(f, "bob", "", 5))
+	late.Ad.SetInt("JobMaterializeLimit", 2)
+	if _, err := q.Submit(f.Context(), late); err != nil {
+		f.Fatal(err)
+	}
+	for _, b := range []job.Body{
+		&job.Withdrawn{Job: job.ID{Cluster: 2}}, &job.Opened{Cluster: 2, From: 2, Upto: 3},
+		&job.HeldBack{Job: job.ID{Cluster: 2, Proc: 1}}, &job.Released{Job: job.ID{Cluster: 2, Proc: 1}}, &job.Closed{Cluster: 2},
+	} {
+		commit(f, q, b)
+	}
 	var all [][]byte
 	if err := log.Read(f.Context(), 1, func(_ uint64, data []byte) error {
 		all = append(all, data)
