@@ -261,7 +261,7 @@ type stackEncoder struct {
 	ends    int    // where the last record in it that is complete ends
 	records int    // so many of them
 	blocks  int    // closed
-	size    int // bytes in them
+	size    int    // bytes in them
 	index   []byte
 	data    []byte
 }
