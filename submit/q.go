@@ -92,7 +92,7 @@ func refuseQueueFlags(c *cobra.Command) {
 	refuse(c, false, "goodput", "goodput is not recorded yet", "-cputime shows the processor time of jobs")
 	refuse(c, false, "grid", "there are no grid jobs", "all jobs run on the machines of the pool")
 	refuse(c, false, "autocluster", "how the matchmaker groups jobs is its own affair", `"skua why JOB" says what it looks at`)
-	refuse(c, false, "factory", "jobs of a queue statement that are not made yet are counted as idle", "-af ClusterId TotalSubmitProcs shows how many there will be")
+	refuse(c, false, "factory", "jobs of a queue statement that are not made yet are counted as idle", `below its table "skua q" says how many they are`)
 	refuse(c, false, "jobset", "there are no job sets", "batch_name in a description puts clusters together")
 	refuse(c, false, "unmatchable", "it is not a flag of its own here", `below its table "skua q" says why jobs wait`)
 	for _, file := range []string{"jobads", "userlog", "slotads", "userprios"} {
