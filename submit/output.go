@@ -107,11 +107,11 @@ func (o *output) rows(w io.Writer) (rowFormat, error) {
 	if o.ads() {
 		return newAdRows(strings.FieldsFunc(o.attributes, func(r rune) bool { return r == ',' || r == ' ' }), o.adWriter(w))
 	}
-	return newRowFormat(*o.af, *o.formats, bufio.NewWriterSize(w, 64<<10))
+	return newRowFormat(*o.af, *o.formats, bufio.NewWriterSize(tame(w), 64<<10))
 }
 
 func (o *output) adWriter(w io.Writer) *adWriter {
-	return &adWriter{w: bufio.NewWriterSize(w, 64<<10), list: o.asJSON, lines: o.jsonLines, empty: cmp.Or(o.emptyList, "[]\n")}
+	return &adWriter{w: bufio.NewWriterSize(tame(w), 64<<10), list: o.asJSON, lines: o.jsonLines, empty: cmp.Or(o.emptyList, "[]\n")}
 }
 
 // adWriter prints ads while they come: a JSON list of them, a JSON object on each line, or else HTCondor's

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"golang.org/x/term"
 )
 
 // table is rows under headings. On a terminal its lines are cut at the edge; into a pipe they go whole.
@@ -48,11 +46,10 @@ const enoughRows = 1000
 
 // stream has the table print rows as soon as it has seen enough of them to know their widths.
 func (t *table) stream(w io.Writer) {
-	width := terminalWidth(w)
 	if t.limit = t.cutAt; t.limit == 0 {
-		t.limit = width
+		t.limit = terminalWidth(w)
 	}
-	t.colours = width > 0 && t.paint != nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	t.colours = isTerminal(w) && t.paint != nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	t.out = bufio.NewWriterSize(w, 64<<10)
 }
 
@@ -150,19 +147,6 @@ func blanks(n int) string {
 	return strings.Repeat(" ", n)
 }
 
-// terminalWidth is the width of the terminal that w is; 0 when it is none.
-func terminalWidth(w io.Writer) int {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return 0
-	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0
-	}
-	return width
-}
-
 // span writes a duration as HTCondor does: days+hours:minutes:seconds.
 func span(d time.Duration) string {
 	s := int64(max(d, 0) / time.Second)
@@ -189,14 +173,4 @@ func moment(unix int64) string {
 	b = append(b, blanks(6-len(b))...)
 	b = append(b, byte('0'+hour/10), byte('0'+hour%10), ':', byte('0'+minute/10), byte('0'+minute%10))
 	return string(b)
-}
-
-// printable takes out what would move the cursor: names and reasons come from others.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
 }

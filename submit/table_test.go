@@ -66,3 +66,16 @@ func TestTimesAsHTCondor(t *testing.T) {
 		}
 	}
 }
+
+func TestTamer(t *testing.T) {
+	var out bytes.Buffer
+	w := &tamer{w: &out}
+	for _, piece := range []string{"a\x1b[2Jb\tc\n", "\xc2", "\x9b31m größe", "\x7f\r"} {
+		if n, err := w.Write([]byte(piece)); n != len(piece) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if want := "a [2Jb\tc\n\u00a031m größe  "; out.String() != want {
+		t.Errorf("%q is written, want %q", out.String(), want)
+	}
+}
