@@ -110,7 +110,7 @@ func BenchmarkReplay(b *testing.B) {
 				b.Fatal(err)
 			}
 			for b.Loop() {
-				if q, err = Open(b.Context(), cfg); err != nil {
+				if _, err := Open(b.Context(), cfg); err != nil {
 					b.Fatal(err)
 				}
 			}
