@@ -236,7 +236,7 @@ func TestCondorWaitEchoesWhatWasWritten(t *testing.T) {
 // of a suspension, an attribute that had no value before. An unknown size it takes for none.
 func echoed(event string) string {
 	lines := strings.SplitAfter(event, "\n")
-	last := len(lines)
+	var last int // that it does not pass over
 	switch {
 	case strings.HasPrefix(event, "004"):
 		last = slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, "Run Bytes Received") }) + 1
