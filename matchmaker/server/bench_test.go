@@ -81,6 +81,23 @@ func BenchmarkPolice(b *testing.B) {
 // BenchmarkSnapshot is what the picture costs that each cycle begins with.
 func BenchmarkSnapshot(b *testing.B) {
 	const jobs = 100_000
+	b.Run(fmt.Sprintf("jobs=%d/edited=all", jobs), func(b *testing.B) {
+		s := benchServer(b, jobs, "")
+		var edits []job.Body
+		for _, j := range s.cfg.Queue.Jobs("") {
+			edits = append(edits, &job.Edited{Job: j.ID, Set: []job.Assigned{{Name: "JobPrio", Expr: "7"}}})
+		}
+		for _, err := range s.cfg.Queue.CommitEach(b.Context(), edits) {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		for b.Loop() {
+			if snapshot, _ := s.snapshot(); len(snapshot.Jobs) != jobs/1000 {
+				b.Fatalf("%d batches", len(snapshot.Jobs))
+			}
+		}
+	})
 	b.Run(fmt.Sprintf("jobs=%d", jobs), func(b *testing.B) {
 		s := benchServer(b, jobs, "")
 		for b.Loop() {

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"skua/internal/job"
-	"skua/matchmaker/jobpolicy"
 	"skua/matchmaker/negotiate"
 	"skua/policy/classad"
 )
@@ -85,50 +84,6 @@ func (s *Server) claims(ads map[slotKey]*classad.Ad) []negotiate.Claim {
 		add(j, j.Lingering) // a copy may still be running
 	}
 	return all
-}
-
-// waiting are the jobs that wait for a slot.
-func (s *Server) waiting(now time.Time) []negotiate.Batch {
-	var all []negotiate.Batch
-	for _, b := range s.cfg.Queue.Waiting(perBatch) {
-		j := b.First
-		ad := j.CurrentAd()
-		notBefore, ok := s.startable(j.ID, ad, now)
-		if !ok {
-			continue
-		}
-		prio, _ := ad.Int("JobPrio")
-		all = append(all, negotiate.Batch{
-			Cluster: b.Cluster, Procs: b.Procs, User: j.User, Prio: int(prio), Nice: negotiate.Nice(ad), NotBefore: notBefore, Avoid: j.Avoid,
-			Ad: ad, Varies: b.Varies, AdOf: func(proc int) *classad.Ad { return b.Job(proc).CurrentAd() },
-		})
-	}
-	return all
-}
-
-// perBatch are the attributes that are looked at once for all jobs of a batch.
-var perBatch = []string{
-	"JobPrio", "NiceUser", "AcctGroup", attrNoop, attrDeferralTime, attrDeferralWindow, "DeferralPrepTime",
-	"CronMinute", "CronHour", "CronDayOfMonth", "CronMonth", "CronDayOfWeek",
-}
-
-// startable says when a job may be offered; the zero time is now. ok is false for one that is not to be
-// offered at all: its policy is about to see to it.
-func (s *Server) startable(id job.ID, ad *classad.Ad, now time.Time) (notBefore time.Time, ok bool) {
-	if noop, _ := ad.Bool(attrNoop); noop {
-		return time.Time{}, false
-	}
-	if due, _ := cronDue(ad, now); !due.IsZero() {
-		return time.Time{}, false // its next time is about to be set
-	}
-	may, from, _ := jobpolicy.Startable(ad, now)
-	if !may && from.IsZero() {
-		return time.Time{}, false
-	}
-	if until := s.again.until(id); until.After(from) {
-		from = until
-	}
-	return from, true
 }
 
 // accounts are the accounts of users up to now, those of the users named at least.
