@@ -170,9 +170,9 @@ func versionIs(text string) (bool, error) {
 // parseBool reads the words for true and false that HTCondor knows.
 func parseBool(s string) (value, ok bool) {
 	switch strings.ToLower(s) {
-	case "true", "t", "yes", "y", "1":
+	case "true", "t", "yes", "1":
 		return true, true
-	case "false", "f", "no", "n", "0":
+	case "false", "f", "no", "0":
 		return false, true
 	}
 	return false, false

@@ -201,7 +201,15 @@ func buildFiles(p *proc) error {
 	if t.destination.set() {
 		p.setString("OutputDestination", t.destination.text)
 	}
-	if m := t.methods(); len(m) > 0 && t.should != "NO" {
+	r, err := p.get("requirements")
+	if err != nil {
+		return err
+	}
+	mentioned, err := p.mentioned(r)
+	if err != nil {
+		return err
+	}
+	if m := t.methods(); len(m) > 0 && t.should != "NO" && !mentioned["hasfiletransfer"] {
 		p.setString("WantTransferPluginMethods", strings.Join(m, ","))
 	}
 	if v, send, err := p.sendsExecutable(); err != nil {

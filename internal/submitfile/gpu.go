@@ -78,6 +78,19 @@ func (p *proc) requireGPUs() (value, error) {
 	return v, nil
 }
 
+// gpuClause requires a machine with the GPUs that are requested; empty if none are.
+func (p *proc) gpuClause() (string, error) {
+	gpus, err := p.request("gpus", "", 0)
+	if err != nil || gpus.atMost(0) {
+		return "", err
+	}
+	require, err := p.requireGPUs()
+	if require.set() {
+		return "(countMatches(MY.RequireGPUs,TARGET.AvailableGPUs) >= RequestGPUs)", err
+	}
+	return "(TARGET.GPUs >= RequestGPUs)", err
+}
+
 // runtimeVersion writes a version of CUDA as the number that machines have for it: 11.2 is 11020.
 func runtimeVersion(text string) string {
 	return version3(text, 10)

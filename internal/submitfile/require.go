@@ -2,7 +2,9 @@ package submitfile
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -161,21 +163,15 @@ func buildRequirements(p *proc) error {
 		return err
 	}
 	var clauses []string
-	mentioned := map[string]bool{}
+	mentioned, err := p.mentioned(r)
+	if err != nil {
+		return err
+	}
 	if r.set() {
-		e, err := classad.ParseOldExpr(r.text)
-		if err != nil {
-			return exprError("requirements", r, err)
-		}
-		job := classad.NewAd()
-		job.SetInt("RequestMemory", 0)
-		for _, name := range e.ReferencesIn(job).Target {
-			mentioned[strings.ToLower(name)] = true
-		}
 		clauses = append(clauses, "("+r.text+")")
 	}
 	for _, part := range []func(value, map[string]bool) ([]string, error){
-		p.platformClauses, p.requestClauses, p.toolClauses, p.fileClauses, p.deferralClauses, p.cudaClauses,
+		p.platformClauses, p.requestClauses, p.toolClauses, p.fileClauses, p.deferralClauses, p.checkpointClauses, p.cudaClauses,
 	} {
 		more, err := part(r, mentioned)
 		if err != nil {
@@ -188,6 +184,24 @@ func buildRequirements(p *proc) error {
 	}
 	r.text, r.verbatim = strings.Join(clauses, " && "), false
 	return p.setExpr("Requirements", r)
+}
+
+// mentioned has the attributes of the machine that the user's requirements speak of, in lower case.
+func (p *proc) mentioned(r value) (map[string]bool, error) {
+	names := map[string]bool{}
+	if !r.set() {
+		return names, nil
+	}
+	e, err := classad.ParseOldExpr(r.text)
+	if err != nil {
+		return nil, exprError("requirements", r, err)
+	}
+	job := classad.NewAd()
+	job.SetInt("RequestMemory", 0)
+	for _, name := range e.ReferencesIn(job).Target {
+		names[strings.ToLower(name)] = true
+	}
+	return names, nil
 }
 
 func (p *proc) platformClauses(_ value, mentioned map[string]bool) ([]string, error) {
@@ -249,20 +263,20 @@ func (p *proc) requestClauses(r value, mentioned map[string]bool) ([]string, err
 	if !mentioned["cpus"] && !cpus.atMost(1) {
 		clauses = append(clauses, "(TARGET.Cpus >= RequestCpus)")
 	}
-	gpus, err := p.request("gpus", "", 0)
+	resources, err := p.resourceClauses(mentioned)
+	return append(clauses, resources...), err
+}
+
+// resourceClauses require what is requested of GPUs and of resources of other names, in the order of
+// their names.
+func (p *proc) resourceClauses(mentioned map[string]bool) ([]string, error) {
+	byName := map[string]string{}
+	gpus, err := p.gpuClause()
 	if err != nil {
 		return nil, err
 	}
-	if !gpus.atMost(0) && !mentioned["gpus"] {
-		require, err := p.requireGPUs()
-		if err != nil {
-			return nil, err
-		}
-		if require.set() {
-			clauses = append(clauses, "(countMatches(MY.RequireGPUs,TARGET.AvailableGPUs) >= RequestGPUs)")
-		} else {
-			clauses = append(clauses, "(TARGET.GPUs >= RequestGPUs)")
-		}
+	if gpus != "" && !mentioned["gpus"] {
+		byName["gpus"] = gpus
 	}
 	for _, m := range p.e.d.macros.order {
 		if !isOwnResource(m.name) {
@@ -274,13 +288,17 @@ func (p *proc) requestClauses(r value, mentioned map[string]bool) ([]string, err
 		}
 		name := m.name[len("request_"):]
 		n, errNumber := strconv.ParseFloat(v.text, 64)
-		switch {
-		case !v.set() || errNumber == nil && n <= 0 || mentioned[strings.ToLower(name)]:
+		switch key := strings.ToLower(name); {
+		case !v.set() || errNumber == nil && n <= 0 || mentioned[key]:
 		case strings.HasPrefix(v.text, `"`):
-			clauses = append(clauses, fmt.Sprintf("regexp(Request%s, TARGET.%s)", name, name))
+			byName[key] = fmt.Sprintf("regexp(Request%s, TARGET.%s)", name, name)
 		default:
-			clauses = append(clauses, fmt.Sprintf("(TARGET.%s >= Request%s)", name, name))
+			byName[key] = fmt.Sprintf("(TARGET.%s >= Request%s)", name, name)
 		}
+	}
+	clauses := make([]string, 0, len(byName))
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		clauses = append(clauses, byName[name])
 	}
 	return clauses, nil
 }
@@ -321,14 +339,15 @@ func (p *proc) fileClauses(_ value, mentioned map[string]bool) ([]string, error)
 		}
 		clauses = append(clauses, can)
 	}
+	return clauses, nil
+}
+
+func (p *proc) checkpointClauses(_ value, mentioned map[string]bool) ([]string, error) {
 	code, err := p.get("checkpoint_exit_code", "successcheckpointexitcode")
-	if err != nil {
+	if err != nil || !code.set() || mentioned["hasselfcheckpointtransfers"] {
 		return nil, err
 	}
-	if code.set() && !mentioned["hasselfcheckpointtransfers"] {
-		clauses = append(clauses, "TARGET.HasSelfCheckpointTransfers")
-	}
-	return clauses, nil
+	return []string{"TARGET.HasSelfCheckpointTransfers"}, nil
 }
 
 // canTransfer is the clause for a machine that can be sent this job's files.
