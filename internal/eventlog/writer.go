@@ -213,6 +213,17 @@ func (w *Writer) Sync() error {
 	return nil
 }
 
+// Moved reports whether the log's name is another file's by now, or nobody's: the user has put the log away.
+// What is written goes where the log went; to begin a new one, close the Writer and open another.
+func (w *Writer) Moved() bool {
+	here, err := w.log.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(w.path)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(here, there)
+}
+
 // Close syncs and closes the log.
 func (w *Writer) Close() error { return errors.Join(w.Sync(), w.log.Close()) }
 

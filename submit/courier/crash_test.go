@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -295,6 +296,44 @@ func content(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(data)
+}
+
+// TestLogPutAway: a user who moves or removes a log in the middle finds the rest in a new one.
+func TestLogPutAway(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there a file that is open keeps its name")
+	}
+	inUTC(t)
+	dir := t.TempDir()
+	log := filepath.Join(dir, "job.log")
+	s, n := aLife(dir), 0
+	s.after = func() {
+		if n++; n == 10 {
+			if err := os.Rename(log, log+".old"); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	tell(t, s, t.TempDir())
+	got, want := content(t, log+".old")+content(t, log), content(t, filepath.Join("testdata", "life.log"))
+	if got != want {
+		t.Errorf("the two logs are together\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestStateOfVersion1 reads what the first courier kept of a log that could not be written.
+func TestStateOfVersion1(t *testing.T) {
+	s, err := loadState(filepath.Join("testdata", "v1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := s.Waiting["/gone/job.log"]
+	if s.Pos != 17 || s.Anew || len(waiting) != 1 || waiting[0].Seq != 16 || waiting[0].Events != nil || !strings.Contains(waiting[0].Text, "Job executing on host: <desk7>") {
+		t.Errorf("read %+v", s)
+	}
+	if r := s.Runs[job.ID{Cluster: 1}]; r == nil || r.Machine != "desk7" || !r.Started {
+		t.Errorf("the job's run was read as %+v", r)
+	}
 }
 
 // TestBegin: the first submit tells the first courier where to begin, and nobody later.

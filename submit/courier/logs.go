@@ -142,6 +142,9 @@ func (l *logs) sync() map[string][]entry {
 func (l *logs) later() { l.retry.Reset(retryLogs) }
 
 func (l *logs) write(b *book) error {
+	if b.writer != nil && b.writer.Moved() {
+		l.closeBook(b)
+	}
 	if b.writer == nil {
 		if err := l.openBook(b); err != nil {
 			return err
