@@ -17,6 +17,7 @@ import (
 	"skua/matchmaker/server"
 	"skua/policy"
 	"skua/policy/config"
+	"skua/submit/courier"
 )
 
 // documents are all that is written for people.
@@ -171,6 +172,7 @@ func TestKeys(t *testing.T) {
 		{"policy.md", policy.File{}},
 		{"configuration.md", startd.Settings{}},
 		{"configuration.md", server.Settings{}},
+		{"eventlog.md", courier.Settings{}},
 	} {
 		text := read(t, tt.document)
 		for _, key := range keys(reflect.TypeOf(tt.file), "") {

@@ -22,12 +22,17 @@ import (
 	"skua/submit/client"
 )
 
-// SettingsFile is the file in the user's home that says how mail is sent:
+// SettingsFile is the user's settings file, in the user's home.
+const SettingsFile = "settings.toml"
+
+// Settings is what the file says:
 //
 //	[mail]
 //	command = ["/usr/sbin/sendmail", "-t"]
 //	from = "Skua <anna@example.org>"
-const SettingsFile = "settings.toml"
+type Settings struct {
+	Mail Mail `toml:"mail"`
+}
 
 // Mail is how the user gets mail about jobs whose description has a notification.
 type Mail struct {
@@ -37,9 +42,7 @@ type Mail struct {
 
 // LoadMail reads the user's settings. Without a file no mail is sent, which is no error.
 func LoadMail(h client.Home) (Mail, error) {
-	var s struct {
-		Mail Mail `toml:"mail"`
-	}
+	var s Settings
 	path := filepath.Join(string(h), SettingsFile)
 	err := config.Load(path, &s)
 	if errors.Is(err, fs.ErrNotExist) {
