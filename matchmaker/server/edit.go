@@ -19,6 +19,7 @@ import (
 const (
 	maxAssigned   = 100
 	maxAssignment = 16 << 10 // bytes of all names and expressions
+	maxOwn        = 4 << 10  // bytes of a job's own ad that an offer has room for, whatever its cluster's
 )
 
 var attributeName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
@@ -90,7 +91,11 @@ func edited(j *job.Job, set []job.Assigned, exprs []*classad.Expr) (ad *classad.
 	if ad.Len() > maxAttributes {
 		return nil, fmt.Sprintf("it would have more than %d attributes", maxAttributes)
 	}
-	if err := checkJob(ad, j.Inputs); err != nil {
+	check := checkAd
+	if len(ad.String()) > maxOwn {
+		check = func(ad *classad.Ad) error { return checkJob(ad, j.Inputs) }
+	}
+	if err := check(ad); err != nil {
 		return nil, err.Error()
 	}
 	return ad, ""
@@ -195,7 +200,8 @@ var protected = func() map[string]protection {
 var startsWith = func() map[string]bool {
 	all := map[string]bool{}
 	for name := range strings.FieldsSeq("Cmd Args Arguments Env Environment In Out Err KillSig JobLeaseDuration Requirements Rank " +
-		"RequestMemory RequestDisk RequestCpus TransferOutput SuccessCheckpointExitCode CheckpointExitCode") {
+		"RequestMemory RequestDisk RequestCpus TransferOutput SuccessCheckpointExitCode CheckpointExitCode CoreSize StackSize " +
+		"RemoveKillSig HoldKillSig WantGracefulRemoval JobMaxVacateTime KillSigTimeout DeferralTime") {
 		all[strings.ToLower(name)] = true
 	}
 	return all
