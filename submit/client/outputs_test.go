@@ -133,22 +133,6 @@ func TestFetchPlacesFiles(t *testing.T) {
 	}
 }
 
-func TestOverCluster(t *testing.T) {
-	for _, tt := range []struct{ in, want string }{
-		{`"out.77.0"`, `strcat("out.", ClusterId, ".0")`},
-		{`"a\"77\\"`, `strcat("a\"", ClusterId, "\\")`},
-		{`Memory > 77 && Name == "x77"`, `Memory > ClusterId && Name == strcat("x", ClusterId, "")`},
-		{`"untouched"`, `"untouched"`},
-	} {
-		if got := overCluster(tt.in, "77"); got != tt.want {
-			t.Errorf("%s became %s, want %s", tt.in, got, tt.want)
-		}
-		if _, err := classad.ParseExpr(tt.want); err != nil {
-			t.Errorf("%s: %v", tt.want, err)
-		}
-	}
-}
-
 // FuzzPlaces: whatever a machine calls a file, and whatever was asked for, what the user has not named
 // stays in the job's directory.
 func FuzzPlaces(f *testing.F) {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"strings"
 
 	"skua/internal/blob"
 	"skua/internal/diag"
@@ -144,73 +143,5 @@ func sameList[E any](a, b []E) bool {
 // Expand makes the ads of a description whose cluster has no number yet. Where the description uses
 // $(Cluster) the ads get expressions over ClusterId, which has its value when the job is in the queue.
 func Expand(d *submitfile.Description) (*submitfile.Submission, error) {
-	// The number that stands for the real one while the ads are made is not one that occurs by itself.
-	const standIn = 1_983_672_405
-	s, err := d.Expand(standIn)
-	if err != nil {
-		return nil, err
-	}
-	s.Cluster.Delete("ClusterId")
-	if err := resolveCluster(s.Cluster, standIn); err != nil {
-		return nil, err
-	}
-	for _, p := range s.Procs {
-		if err := resolveCluster(p.Ad, standIn); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
-}
-
-func resolveCluster(ad *classad.Ad, standIn int) error {
-	mark := fmt.Sprint(standIn)
-	for _, name := range ad.Names() {
-		e, _ := ad.Lookup(name)
-		if v, plain := e.Literal(); plain && v.Kind() == classad.String {
-			if s, _ := v.Str(); !strings.Contains(s, mark) {
-				continue // most are like this, and there may be a million
-			}
-		}
-		text := e.String()
-		if !strings.Contains(text, mark) {
-			continue
-		}
-		resolved, err := classad.ParseExpr(overCluster(text, mark))
-		if err != nil {
-			return fmt.Errorf("attribute %s: put the number of the cluster into %s: %w", name, text, err)
-		}
-		ad.Set(name, resolved)
-	}
-	return nil
-}
-
-// overCluster replaces mark in an expression by ClusterId, and in its strings by a call of strcat.
-func overCluster(text, mark string) string {
-	var out strings.Builder
-	for text != "" {
-		if text[0] != '"' {
-			next := strings.IndexByte(text, '"')
-			if next < 0 {
-				next = len(text)
-			}
-			out.WriteString(strings.ReplaceAll(text[:next], mark, "ClusterId"))
-			text = text[next:]
-			continue
-		}
-		n := 1
-		for n < len(text) && text[n] != '"' {
-			if text[n] == '\\' {
-				n++
-			}
-			n++
-		}
-		n = min(n+1, len(text))
-		if s := text[:n]; strings.Contains(s, mark) {
-			out.WriteString("strcat(" + strings.ReplaceAll(s, mark, `", ClusterId, "`) + ")")
-		} else {
-			out.WriteString(s)
-		}
-		text = text[n:]
-	}
-	return out.String()
+	return d.Expand(submitfile.Unnumbered)
 }
