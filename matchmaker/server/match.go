@@ -29,10 +29,25 @@ func (s *Server) negotiate(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-s.wake:
-			s.cycle(ctx)
+		}
+		start := time.Now()
+		s.cycle(ctx)
+		if took := time.Since(start); took > longCycle {
+			// Each change calls for a cycle. In a large queue of which all changes, they would leave no time for
+			// anything else.
+			select {
+			case <-ctx.Done():
+			case <-time.After(min(took, longestBreak)):
+			}
 		}
 	}
 }
+
+// After a cycle of more than longCycle there is a break of the same length.
+const (
+	longCycle    = 100 * time.Millisecond
+	longestBreak = 10 * time.Second
+)
 
 func (s *Server) cycle(ctx context.Context) {
 	snapshot, free := s.snapshot()
