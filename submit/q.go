@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -149,11 +150,7 @@ func (a *app) queue(c *cobra.Command, q *queueView, args []string) error {
 	defer pool.Close()
 	switch {
 	case q.wholeAds():
-		found, _, err := pool.Jobs(c.Context(), sel)
-		if err != nil {
-			return err
-		}
-		return a.printAds(q.output, limited(adsOf(found), q.limit))
+		return a.jobAds(c.Context(), pool, q, sel)
 	case rows != nil:
 		return stream(c.Context(), pool, wire.QueryJobs, sel, rows, q.limit)
 	}
@@ -183,6 +180,34 @@ func stream(ctx context.Context, pool *client.Client, kind wire.QueryKind, sel w
 		return err
 	}
 	return rows.flush()
+}
+
+// adsAtATime is how many whole ads are asked for and held in memory.
+const adsAtATime = 500
+
+// jobAds prints whole ads while they come: of a large queue they are hundreds of megabytes.
+func (a *app) jobAds(ctx context.Context, pool *client.Client, q *queueView, sel wire.Selection) error {
+	var ids []job.ID
+	err := pool.Columns(ctx, wire.QueryJobs, sel, []string{"ClusterId", "ProcId"}, q.limit, func(values []string) error {
+		cluster, _ := intOf(values[0])
+		proc, _ := intOf(values[1])
+		ids = append(ids, job.ID{Cluster: int(cluster), Proc: int(proc)})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	w := q.adWriter(a.out)
+	for some := range slices.Chunk(ids, adsAtATime) {
+		found, _, err := pool.Jobs(ctx, wire.Selection{Jobs: some, AllUsers: true})
+		if err != nil {
+			return err
+		}
+		for _, ad := range adsOf(found) {
+			w.add(ad)
+		}
+	}
+	return w.flush()
 }
 
 // analyze says what "skua why" says.
