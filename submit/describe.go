@@ -43,6 +43,10 @@ func (a *app) describe(ctx context.Context, s source) (*submitfile.Description, 
 	}
 	if s.allowCommands {
 		opts.Command = func(line string) ([]byte, error) { return shell(ctx, line) }
+		opts.WriteFile = func(name string, data []byte) error { return os.WriteFile(name, data, 0o666) } // what a command wrote
+	}
+	if s.file != "-" {
+		opts.Stdin = func() ([]byte, error) { return io.ReadAll(io.LimitReader(a.in, submitfile.MaxFileSize+1)) }
 	}
 	name, text, err := a.read(s)
 	if err != nil {
