@@ -90,6 +90,7 @@ var simple = []struct {
 	{"max_materialize", "JobMaterializeLimit", asLimit},
 	{"checkpoint_destination", "CheckpointDestination", asString},
 	{"dagman_log", "DAGManNodesLog", asPath},
+	{"log_json", "UserLogUseJSON", asBool}, // Skua's own
 	{"stack_size", "StackSize", asExpr},
 	{"run_as_owner", "RunAsOwner", asBool},
 	{"load_profile", "LoadProfile", asBool},
