@@ -90,7 +90,6 @@ var simple = []struct {
 	{"max_materialize", "JobMaterializeLimit", asLimit},
 	{"checkpoint_destination", "CheckpointDestination", asString},
 	{"dagman_log", "DAGManNodesLog", asPath},
-	{"log_json", "UserLogUseJSON", asBool}, // Skua's own
 	{"stack_size", "StackSize", asExpr},
 	{"run_as_owner", "RunAsOwner", asBool},
 	{"load_profile", "LoadProfile", asBool},
