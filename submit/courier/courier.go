@@ -270,8 +270,11 @@ func (c *Courier) event(ctx context.Context, ev job.Event) {
 			c.logs.append(ev.Seq, out)
 			return // its jobs come with events of their own
 		}
-		if cl := c.known.fresh[b.Cluster]; cl != nil {
+		switch cl := c.known.fresh[b.Cluster]; {
+		case cl != nil:
 			onHold = cl.OnHold
+		case b.Ad != nil && isLate(b.Ad):
+			return // the jobs that are known of it have entered later
 		}
 	}
 	for _, id := range ev.Body.Jobs() {

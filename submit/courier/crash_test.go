@@ -29,13 +29,18 @@ type script struct {
 	after  func() // called when a page has been handled
 	page   int    // events of a page; 0 means 1
 	table  *job.Table
+	asked  []job.ID // what the matchmaker knows of a cluster
 }
 
 func (s *script) Columns(_ context.Context, kind wire.QueryKind, sel wire.Selection, exprs []string, _ int, row func([]string) error) error {
 	if sel.Constraint != "" || kind != wire.QueryJobs {
 		return nil // all have ended by the end of the script
 	}
-	for _, id := range sel.Jobs {
+	jobs := sel.Jobs
+	if len(sel.Clusters) > 0 {
+		jobs = s.asked
+	}
+	for _, id := range jobs {
 		ad := s.ads[id]
 		if ad == nil {
 			continue
@@ -318,6 +323,34 @@ func TestLogPutAway(t *testing.T) {
 	got, want := content(t, log+".old")+content(t, log), content(t, filepath.Join("testdata", "life.log"))
 	if got != want {
 		t.Errorf("the two logs are together\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestTableIsGone: of a cluster whose table is not to be had any more the log has what the matchmaker knows.
+func TestTableIsGone(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		dir := t.TempDir()
+		s := aLife(dir)
+		ad, a := s.events[1].Body.(*job.Submitted).Ad, job.ID{Cluster: 5}
+		if late {
+			ad.SetInt("JobMaterializeLimit", 1)
+		}
+		s.events = nil
+		for i, body := range []job.Body{
+			&job.Submitted{Cluster: 5, Ad: ad, Table: &job.TableRef{Count: 2, Digest: "0123456789abcdef"}},
+			&job.Opened{Cluster: 5, From: 0, Upto: 1},
+			&job.Withdrawn{Job: a, Reason: "removed by ann"},
+		} {
+			if _, opened := body.(*job.Opened); !opened || late {
+				s.events = append(s.events, job.Event{Seq: uint64(len(s.events) + 1), At: noon.Add(time.Duration(i) * time.Minute), Body: body})
+			}
+		}
+		s.asked = []job.ID{a}
+		tell(t, s, t.TempDir())
+		text := content(t, filepath.Join(dir, "job.log"))
+		if strings.Count(text, "Job submitted") != 1 || strings.Count(text, "Job was aborted") != 1 {
+			t.Errorf("late %v: the log is\n%s", late, text)
+		}
 	}
 }
 

@@ -69,6 +69,13 @@ func (c *Courier) clusterEvent(ev job.Event) (l *late, before, after []eventlog.
 	return l, nil, []eventlog.Event{entry}
 }
 
+// isLate says whether the jobs of a cluster enter the queue after it was submitted.
+func isLate(ad *classad.Ad) bool {
+	most, _ := ad.Int("JobMaterializeLimit")
+	idle, _ := ad.Int("JobMaterializeMaxIdle")
+	return most > 0 || idle > 0
+}
+
 // common is the ad from which a cluster's own entries are made. Its log is the first job's, as in HTCondor.
 func common(cl *job.Cluster, b *job.Submitted) *classad.Ad {
 	if cl.Len() > 0 {
