@@ -45,7 +45,9 @@ type Config struct {
 	Linger time.Duration // how long to stay when there is nothing to do; 0 means 3 minutes
 	Retry  time.Duration // the first pause before something that failed is tried again; 0 means 5 s
 	Mail   Mail          // how the user gets mail
-	Log    *slog.Logger  // nil means no logging
+
+	Zone *time.Location // of the dates in logs and mails; nil means the local one
+	Log  *slog.Logger   // nil means no logging
 }
 
 // Courier serves one user on one host. There must be one at a time: see [Serve].
@@ -73,6 +75,9 @@ func New(cfg Config) (*Courier, error) {
 	}
 	if cfg.Retry == 0 {
 		cfg.Retry = 5 * time.Second
+	}
+	if cfg.Zone == nil {
+		cfg.Zone = time.Local
 	}
 	c := &Courier{cfg: cfg, log: cfg.Log, known: known{
 		jobs: map[job.ID]*origin{}, foreign: map[int]bool{}, fresh: map[int]*job.Cluster{},
@@ -259,6 +264,7 @@ func (c *Courier) save() {
 
 // event writes an event to the logs of its jobs and keeps track of them.
 func (c *Courier) event(ctx context.Context, ev job.Event) {
+	ev.At = ev.At.In(c.cfg.Zone)
 	out := pages{}
 	l, before, after := c.clusterEvent(ev)
 	if l != nil {

@@ -164,7 +164,7 @@ func lifeOf(dir string, from int) *script {
 // tell runs a courier over a script to its end.
 func tell(t *testing.T, s *script, state string) {
 	t.Helper()
-	c, err := New(Config{Pool: s, Host: "here", Dir: state, Linger: 10 * time.Millisecond})
+	c, err := New(Config{Pool: s, Host: "here", Dir: state, Linger: 10 * time.Millisecond, Zone: time.UTC})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,6 @@ func tell(t *testing.T, s *script, state string) {
 var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestLifeInTheLog(t *testing.T) {
-	inUTC(t)
 	dir := t.TempDir()
 	tell(t, aLife(dir), t.TempDir())
 	for log, golden := range map[string]string{"job.log": "life.log", "late.log": "late.log"} {
@@ -200,13 +199,6 @@ func TestLifeInTheLog(t *testing.T) {
 			t.Errorf("the log is\n%s\nwant\n%s", got, want)
 		}
 	}
-}
-
-// inUTC has logs written in UTC, whatever the zone of this machine is.
-func inUTC(t *testing.T) {
-	zone := time.Local
-	time.Local = time.UTC
-	t.Cleanup(func() { time.Local = zone })
 }
 
 // TestCrashEverywhere takes what is on disk after each event, and then every mixture that a crash can
@@ -308,7 +300,6 @@ func TestLogPutAway(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there a file that is open keeps its name")
 	}
-	inUTC(t)
 	dir := t.TempDir()
 	log := filepath.Join(dir, "job.log")
 	s, n := aLife(dir), 0

@@ -21,7 +21,6 @@ const courierDir = "SKUA_TEST_COURIER"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(courierDir); dir != "" {
-		time.Local = time.UTC
 		if err := courierProcess(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -37,7 +36,7 @@ func courierProcess(dir string) error {
 	if err := Begin(filepath.Join(dir, "state"), 1); err != nil {
 		return err
 	}
-	c, err := New(Config{Pool: s, Host: "here", Dir: filepath.Join(dir, "state"), Linger: 10 * time.Millisecond})
+	c, err := New(Config{Pool: s, Host: "here", Dir: filepath.Join(dir, "state"), Linger: 10 * time.Millisecond, Zone: time.UTC})
 	if err != nil {
 		return err
 	}
@@ -137,7 +136,6 @@ func difference(got, want string) string {
 
 // TestFullDisk: what has no room is kept, said, and written later, in its order.
 func TestFullDisk(t *testing.T) {
-	inUTC(t)
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("there is no device that is full: ", err)
 	}
@@ -148,7 +146,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	s := aLife(dir)
 	run := func(wantLeft bool) {
-		c, err := New(Config{Pool: s, Host: "here", Dir: state, Linger: 10 * time.Millisecond})
+		c, err := New(Config{Pool: s, Host: "here", Dir: state, Linger: 10 * time.Millisecond, Zone: time.UTC})
 		if err != nil {
 			t.Fatal(err)
 		}

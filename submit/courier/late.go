@@ -28,7 +28,7 @@ func (c *Courier) clusterEvent(ev job.Event) (l *late, before, after []eventlog.
 	if !ok {
 		return nil, nil, nil
 	}
-	entry := eventlog.Event{Job: job.ID{Cluster: n, Proc: -1}, Time: ev.At.Local()}
+	entry := eventlog.Event{Job: job.ID{Cluster: n, Proc: -1}, Time: ev.At}
 	if b, ok := ev.Body.(*job.Submitted); ok {
 		cl := c.known.fresh[n]
 		if cl == nil || !cl.Late.Limits() {

@@ -94,7 +94,7 @@ func letterAbout(id job.ID, o *origin, r *run, ev job.Event) *letter {
 		}
 		l.Subject = fmt.Sprintf("Skua job %v has ended %s", id, how)
 		l.Text = fmt.Sprintf("Your job %v, submitted on %s,\n\n    %s\n\nended %s at %s.\n",
-			id, o.machine, o.command, how, r.End.At.Local().Format(time.DateTime))
+			id, o.machine, o.command, how, r.End.At.In(ev.At.Location()).Format(time.DateTime))
 		total := r.Used.Add(r.End.Usage)
 		l.Text += fmt.Sprintf("\nIt took %v of a machine, and %v of processor time.\n",
 			total.Wall.Round(time.Second), (total.UserCPU + total.SysCPU).Round(time.Second))
@@ -104,7 +104,7 @@ func letterAbout(id job.ID, o *origin, r *run, ev job.Event) *letter {
 		}
 		l.Subject = fmt.Sprintf("Skua job %v is held", id)
 		l.Text = fmt.Sprintf("Your job %v, submitted on %s,\n\n    %s\n\nis held since %s:\n\n    %s\n\nWhen that is mended, \"skua release %v\" lets it go on.\n",
-			id, o.machine, o.command, ev.At.Local().Format(time.DateTime), b.Reason, id)
+			id, o.machine, o.command, ev.At.Format(time.DateTime), b.Reason, id)
 	default:
 		return nil
 	}
@@ -235,7 +235,7 @@ func (p *post) message(ctx context.Context, l letter) []byte {
 	header("From", p.mail.From)
 	header("To", to)
 	header("Subject", mime.QEncoding.Encode("utf-8", oneLine(l.Subject)))
-	header("Date", l.At.Local().Format(time.RFC1123Z))
+	header("Date", l.At.Format(time.RFC1123Z))
 	header("Auto-Submitted", "auto-generated")
 	header("MIME-Version", "1.0")
 	header("Content-Type", "text/plain; charset=utf-8")

@@ -37,24 +37,24 @@ type end struct {
 // submitted is what the log says when a job enters the queue.
 func submitted(id job.ID, o *origin, at time.Time, onHold bool) []eventlog.Event {
 	entries := []eventlog.Event{{
-		Kind: eventlog.Submit, Job: id, Time: at.Local(), Host: address(o.machine), Reason: o.notes, UserNotes: o.private,
+		Kind: eventlog.Submit, Job: id, Time: at, Host: address(o.machine), Reason: o.notes, UserNotes: o.private,
 	}}
 	if onHold {
 		entries = append(entries, eventlog.Event{
-			Kind: eventlog.Held, Job: id, Time: at.Local(), Reason: job.OnHoldReason, Code: job.HoldOnSubmit,
+			Kind: eventlog.Held, Job: id, Time: at, Reason: job.OnHoldReason, Code: job.HoldOnSubmit,
 		})
 	}
 	return entries
 }
 
 // translate gives what an event of the queue means in the log of one of its jobs, and what there is to
-// remember afterwards. It changes nothing; r may be nil.
+// remember afterwards. It changes nothing; r may be nil. The zone of the event's time is that of the log.
 func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *run) {
 	var next run
 	if r != nil {
 		next = *r
 	}
-	entry := eventlog.Event{Job: id, Time: ev.At.Local()}
+	entry := eventlog.Event{Job: id, Time: ev.At}
 	say := func(k eventlog.Kind) []eventlog.Event {
 		entry.Kind = k
 		return []eventlog.Event{entry}
@@ -146,7 +146,7 @@ func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *r
 		if next.End == nil {
 			return nil, nil // it has been said
 		}
-		return terminated(id, o, next), nil
+		return terminated(id, o, next, ev.At.Location()), nil
 	}
 	return nil, r
 }
@@ -179,8 +179,8 @@ func (r *run) imageSize(id job.ID, at time.Time, u job.Usage) []eventlog.Event {
 }
 
 // terminated is what the log says once a job's outputs are in place.
-func terminated(id job.ID, o *origin, r run) []eventlog.Event {
-	at := r.End.At.Local()
+func terminated(id job.ID, o *origin, r run, zone *time.Location) []eventlog.Event {
+	at := r.End.At.In(zone)
 	entries := r.imageSize(id, at, r.End.Usage)
 	total := r.Used.Add(r.End.Usage)
 	e := eventlog.Event{
