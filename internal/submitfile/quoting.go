@@ -243,6 +243,11 @@ func (p *proc) inherit(env map[string]string) error {
 	case "true", "1":
 		want = []string{"*"}
 	default:
+		if _, word := parseBool(v.text); word {
+			if err := p.e.d.refuse(v.at, "write true or false", "getenv = %s is the name of a variable", v.text); err != nil {
+				return err
+			}
+		}
 		if strings.HasPrefix(v.text, `"`) {
 			if err := p.e.d.refuse(v.at, "leave the quotes out", "getenv = %s names no variable", clip(v.text)); err != nil {
 				return err
