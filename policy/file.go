@@ -155,7 +155,7 @@ func (a *Attributes) UnmarshalTOML(table any) error {
 // reserved are attributes that the agent sets itself, and words of the language.
 var reserved = []string{
 	"START", "SUSPEND", "CONTINUE", "PREEMPT", "KILL", "WANT_SUSPEND", "WANT_VACATE", "Rank", "Requirements",
-	"WithinResourceLimits", "Name", "Machine", "MyType", "State", "Activity", "EnteredCurrentActivity", "SlotID",
+	"WithinResourceLimits", "Name", "Machine", "MyType", "State", "Activity", "EnteredCurrentState", "EnteredCurrentActivity", "SlotID",
 	"TotalSlots", "KeyboardIdle", "ConsoleIdle", "LoadAvg", "SkuaLoadAvg", "CondorLoadAvg", "ClockMin", "ClockDay",
 	"CurrentTime", "MY", "TARGET", "PARENT", "true", "false", "undefined", "error", "is", "isnt",
 }

@@ -63,6 +63,7 @@ type Verdicts struct {
 type Slot struct {
 	State    State
 	Activity Activity
+	Since    time.Time   // when State last changed
 	Entered  time.Time   // when State or Activity last changed
 	Tenancy  job.Tenancy // the agent's half of the claim
 	Verdicts Verdicts    // the latest
@@ -362,6 +363,9 @@ func (s *Slot) free(at time.Time) {
 func (s *Slot) enter(st State, a Activity, at time.Time) {
 	if s.State == st && s.Activity == a {
 		return
+	}
+	if s.State != st {
+		s.Since = at
 	}
 	s.State, s.Activity, s.Entered = st, a, at
 }

@@ -113,6 +113,7 @@ func (k *keeper) ad(now time.Time, s slot.Slot) *classad.Ad {
 	}
 	ad.SetString("State", s.State.String())
 	ad.SetString("Activity", s.Activity.String())
+	ad.SetInt("EnteredCurrentState", s.Since.Unix())
 	ad.SetInt("EnteredCurrentActivity", s.Entered.Unix())
 	if idle, ok := k.d.owner.idle(now); ok {
 		ad.SetInt("KeyboardIdle", int64(idle/time.Second))
