@@ -181,6 +181,7 @@ func TestEventsRoundTrip(t *testing.T) {
 		&job.Ended{Job: id, Epoch: 1, Result: job.Result{ExitCode: 2, Outputs: []job.File{{Name: "o", Digest: blob.Sum(nil)}}}},
 		&job.Submitted{Cluster: 4, User: "u", Ad: ad, Table: &job.TableRef{Digest: blob.Sum(nil), Size: 7, Count: 9}},
 		&job.Opened{Cluster: 4, From: 3, Upto: 5},
+		&job.Closed{Cluster: 4, Reason: "r"},
 		&job.Measured{Job: id, Epoch: 1, Usage: job.Usage{MaxRSS: 1 << 20}},
 		&job.Requeued{Job: id, Epoch: 1, Result: job.Result{ExitCode: 2}, Reason: "r"},
 		&job.Edited{Job: id, Set: []job.Assigned{{Name: "JobPrio", Expr: "7"}}},
