@@ -86,6 +86,7 @@ type fileFacts struct {
 type builder struct {
 	name  string
 	build func(*proc) error
+	index int // among those of a statement
 }
 
 // proc is a job in the making.
@@ -99,6 +100,7 @@ type proc struct {
 	forced  map[string]bool // attributes that +Name sets, which no builder overrides, in lower case
 	inputs  []string
 	builder string
+	index   int               // of the builder
 	random  *rand.Rand        // of this builder; nil until it draws
 	changes bool              // the builder looked at something that changes from job to job
 	out     []attribute       // what the builder has set
@@ -117,15 +119,17 @@ func (e *expansion) queue(q *queueStatement, procs []Proc) ([]Proc, error) {
 		def, set := m.at(q.statement)
 		if set && strings.HasPrefix(name, "my.") {
 			p.forced[name[len("my."):]] = true
-			all = append(all, builder{m.name, forcedAttribute(m.name)})
+			all = append(all, builder{name: m.name, build: forcedAttribute(m.name)})
 		} else if def.text != "" && isOwnResource(name) {
-			all = append(all, builder{m.name, resourceAttribute(m.name)})
+			all = append(all, builder{name: m.name, build: resourceAttribute(m.name)})
 		}
 	}
 	p.setItem()
 	var same, own []attribute // what all jobs of the statement have, and what only the first has
+	final := map[string]int{} // of each attribute in same: the builder
 	var again []builder
-	for _, b := range all {
+	for i, b := range all {
+		b.index = i
 		if err := p.run(b); err != nil {
 			return nil, err
 		}
@@ -133,9 +137,13 @@ func (e *expansion) queue(q *queueStatement, procs []Proc) ([]Proc, error) {
 			again, own = append(again, b), append(own, p.out...)
 		} else {
 			same = append(same, p.out...)
+			for _, a := range p.out {
+				final[a.name] = i
+			}
 		}
 	}
-	if err := p.run(builder{"notes", buildNothing}); err != nil {
+	own = beaten(own, final)
+	if err := p.run(builder{name: "notes", build: buildNothing}); err != nil {
 		return nil, err
 	}
 	rows := make([]row, 1, q.jobs())
@@ -149,7 +157,7 @@ func (e *expansion) queue(q *queueStatement, procs []Proc) ([]Proc, error) {
 			if err := p.run(b); err != nil {
 				return nil, err
 			}
-			slab = append(slab, p.out...)
+			slab = append(slab, beaten(p.out, final)...)
 		}
 		rows = append(rows, row{p.number, p.inputs, slab[from:len(slab):len(slab)]})
 	}
@@ -166,6 +174,7 @@ func (p *proc) setItem() {
 }
 
 func (p *proc) run(b builder) error {
+	p.index = b.index
 	p.builder, p.changes, p.random, p.out = b.name, false, nil, p.out[:0]
 	if err := b.build(p); err != nil {
 		return err

@@ -2,6 +2,7 @@ package submitfile
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"skua/internal/job"
@@ -57,7 +58,13 @@ func (s setting) equal(t setting) bool {
 // attribute is one result of a builder.
 type attribute struct {
 	name string
+	by   int // which builder: a later one wins
 	setting
+}
+
+// beaten takes out what a later builder has set for all jobs.
+func beaten(own []attribute, final map[string]int) []attribute {
+	return slices.DeleteFunc(own, func(a attribute) bool { return final[a.name] > a.by })
 }
 
 // row is what the builders that have to run for each job have made of one.
@@ -143,8 +150,12 @@ func (e *expansion) share(same, own []attribute) []attribute {
 	for _, name := range made.Names() {
 		has[strings.ToLower(name)] = true
 		now, _ := made.Lookup(name)
-		if old, ok := e.common.Lookup(name); !ok || old.OldString() != now.OldString() {
-			differ = append(differ, attribute{name, setting{expr: now}})
+		old, ok := e.common.Lookup(name)
+		if !ok && strings.HasPrefix(name, "Stream") && now.OldString() == "false" { // which goes without saying
+			continue
+		}
+		if !ok || old.OldString() != now.OldString() {
+			differ = append(differ, attribute{name: name, setting: setting{expr: now}})
 		}
 	}
 	for _, a := range own {
@@ -152,7 +163,7 @@ func (e *expansion) share(same, own []attribute) []attribute {
 	}
 	for _, name := range e.common.Names() {
 		if !has[strings.ToLower(name)] { // the cluster's value is not theirs
-			differ = append(differ, attribute{name, setting{expr: undefined}})
+			differ = append(differ, attribute{name: name, setting: setting{expr: undefined}})
 		}
 	}
 	return differ
@@ -222,6 +233,6 @@ func (p *proc) put(attr string, s setting) error {
 			return err
 		}
 	}
-	p.out = append(p.out, attribute{attr, s})
+	p.out = append(p.out, attribute{attr, p.index, s})
 	return nil
 }
