@@ -31,7 +31,7 @@ import (
 //	admin.sock     for skua-matchmaker's own commands; root and the matchmaker's user only
 //	trust/         the pool's authority, its keys and its members
 //	broker/        the queue log, as the message bus keeps it
-//	blobs/         inputs, outputs and checkpoints
+//	blobs/         inputs, outputs, checkpoints and tables of large clusters
 type Head struct {
 	settings Settings
 	log      *slog.Logger
