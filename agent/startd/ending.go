@@ -3,6 +3,7 @@ package startd
 import (
 	"context"
 	"errors"
+	"time"
 
 	"skua/agent/starter"
 	"skua/internal/diag"
@@ -52,6 +53,7 @@ func (t *tenant) finish(ctx context.Context, in Init, exit starter.Exit) (wire.D
 	if failed := exit.Signal != 0 || exit.Code != 0; failed && !in.LimitsMemory() && t.limits.Memory > 0 && exit.Usage.MaxRSS > t.limits.Memory {
 		return t.failed(ctx, in, t.overMemory(exit.Usage.MaxRSS))
 	}
+	exited := time.Now().UTC().Round(0)
 	var outputs []job.File
 	err := t.insist(ctx, func() (err error) {
 		outputs, err = t.stageOut(ctx, in.Scratch(), exit)
@@ -65,7 +67,10 @@ func (t *tenant) finish(ctx context.Context, in Init, exit starter.Exit) (wire.D
 	t.log.Info("job ends", "exit", exit.Code, "signal", exit.Signal)
 	return wire.Done{
 		Outcome: wire.Exited, Usage: usage,
-		Result: &job.Result{ExitCode: exit.Code, Signal: exit.Signal, Usage: usage, Outputs: outputs},
+		Result: &job.Result{
+			ExitCode: exit.Code, Signal: exit.Signal, Usage: usage, Outputs: outputs,
+			Executing: t.executing(), Exited: exited,
+		},
 	}, true
 }
 

@@ -219,7 +219,7 @@ func (k *keeper) carryOut(ctx context.Context, e slot.Effect) {
 	case slot.Renew, slot.Report:
 		renew, t := wire.Renew{V: wire.Version, ClaimRef: k.ref(), Paused: k.paused()}, k.tenant
 		k.ask(ctx, wire.VerbRenew, func() any {
-			renew.Usage = t.usage(ctx)
+			renew.Usage, renew.Executing = t.usage(ctx), t.executing()
 			return renew
 		})
 	case slot.SendReport:

@@ -45,6 +45,7 @@ type tenant struct {
 	earlier job.Usage   // times that it used here before it saved itself and was started again
 	used    job.Usage   // in this claim, as far as is known
 	report  wire.Done
+	since   time.Time // when the program began; zero in an agent that adopted it
 
 	walked   time.Time     // when the scratch directory was last measured
 	walkTook time.Duration // how long that took
@@ -250,6 +251,9 @@ func (t *tenant) runs(in Init) {
 	t.running.Store(&in)
 	t.mu.Lock()
 	frozen, left := t.frozen, t.lease.Sub(t.k.d.cfg.Clock())
+	if t.since.IsZero() {
+		t.since = time.Now()
+	}
 	t.mu.Unlock()
 	t.log.Info("job runs")
 	if err := in.Grant(left); err != nil {
@@ -259,6 +263,16 @@ func (t *tenant) runs(in Init) {
 		t.freeze()
 	}
 	t.k.post(func(at time.Time, now job.Instant) slot.Event { return slot.Tick{At: at, Now: now} }) // arms the slot
+}
+
+// executing is when the job's program began; zero if it has not, or if nobody here knows.
+func (t *tenant) executing() time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.since.UTC().Round(0)
 }
 
 // grant tells the init how long the lease still is.

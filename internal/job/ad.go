@@ -60,8 +60,11 @@ func (j *Job) current(ad attributes) {
 	if !j.Started.IsZero() {
 		ad.SetInt("JobStartDate", j.Started.Unix())
 		ad.SetInt("JobCurrentStartDate", j.LastStart.Unix())
-		// Bringing the inputs in counts as executing: nobody is told when it is done.
-		ad.SetInt("JobCurrentStartExecutingDate", j.LastStart.Unix())
+		executing := j.LastStart // until the machine has said when its inputs were there
+		if j.Executing.After(executing) {
+			executing = j.Executing
+		}
+		ad.SetInt("JobCurrentStartExecutingDate", executing.Unix())
 	}
 	if !j.Ended.IsZero() {
 		ad.SetInt("CompletionDate", j.Ended.Unix())

@@ -118,9 +118,10 @@ type (
 	// Measured says what the present run has used so far. It is logged when that has changed enough for
 	// people and policies to care, not with every renewal.
 	Measured struct {
-		Job   ID    `json:"job"`
-		Epoch Epoch `json:"epoch"`
-		Usage Usage `json:"usage"`
+		Job       ID        `json:"job"`
+		Epoch     Epoch     `json:"epoch"`
+		Usage     Usage     `json:"usage"`
+		Executing time.Time `json:"executing,omitzero"` // when its files were there and its program began, by the machine's clock
 	}
 	// Requeued says that a run ended by itself and that the job wants to be run again, from its beginning.
 	Requeued struct {

@@ -54,6 +54,7 @@ type Job struct {
 	Suspensions  int           // times frozen where it ran, over all runs
 	SuspendedFor time.Duration // time so spent, without a pause that lasts now
 	Run          Usage         // of the present run as last measured; zero without one
+	Executing    time.Time     // when the program of the present run began; zero while that is not known
 
 	fresh  *Cluster // nothing has happened to the job since this cluster made it
 	edited bool     // its ad is not any more what its cluster says
@@ -124,6 +125,9 @@ func (j Job) Apply(ev Event) (Job, error) {
 			return j, j.misfit(ev)
 		}
 		j.Run = b.Usage
+		if !b.Executing.IsZero() {
+			j.Executing = b.Executing
+		}
 	case *Checkpointed:
 		if !j.claimed(b.Epoch) || !j.Claim.Started {
 			return j, j.misfit(ev)
@@ -280,7 +284,7 @@ func (j *Job) enter(s State, at time.Time) {
 // leave ends the present claim, if there is one, and adds what its run has used.
 func (j *Job) leave(u Usage) {
 	j.Usage = j.Usage.Add(u)
-	j.Run = Usage{}
+	j.Run, j.Executing = Usage{}, time.Time{}
 	if j.Claim != nil {
 		j.LastHost = j.Claim.Slot
 		j.Claim = nil

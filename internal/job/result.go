@@ -79,4 +79,9 @@ type Result struct {
 	Signal   int    `json:"signal,omitempty"` // the signal that ended it; ExitCode is then meaningless
 	Usage    Usage  `json:"usage"`            // of the last run
 	Outputs  []File `json:"outputs,omitempty"`
+
+	// When the program of the last run began and ended, by its machine's clock: before that its inputs were
+	// moved, and after it its outputs. Zero when that is not known.
+	Executing time.Time `json:"executing,omitzero"`
+	Exited    time.Time `json:"exited,omitzero"`
 }

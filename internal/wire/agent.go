@@ -74,6 +74,8 @@ type Renew struct {
 	ClaimRef
 	Paused string    `json:"paused,omitempty"` // why the job is frozen; empty when it runs
 	Usage  job.Usage `json:"usage"`
+
+	Executing time.Time `json:"executing,omitzero"` // when its program began, once it has and if that is known
 }
 
 // Grant answers Accept and Renew.

@@ -62,8 +62,8 @@ func (k *keeper) renew(ctx context.Context, m bus.Msg, agent job.AgentID, claim 
 		case r.Paused == "" && state == job.Suspended:
 			bodies = append(bodies, &job.Continued{Job: j.ID, Epoch: j.Epoch})
 		}
-		if k.measure(r.Usage) {
-			bodies = append(bodies, &job.Measured{Job: j.ID, Epoch: j.Epoch, Usage: r.Usage})
+		if k.measure(r.Usage) || j.Executing.IsZero() && !r.Executing.IsZero() {
+			bodies = append(bodies, &job.Measured{Job: j.ID, Epoch: j.Epoch, Usage: r.Usage, Executing: r.Executing})
 		}
 	}
 	if err := k.commit(ctx, bodies...); errors.Is(err, queue.ErrMisfit) {

@@ -16,6 +16,8 @@ type run struct {
 	Slot    string    `json:"slot,omitempty"` // of the latest offer
 	Machine string    `json:"machine,omitempty"`
 	Started bool      `json:"started,omitempty"` // the job runs there, or did until the lease ran out
+	Began   time.Time `json:"began,omitzero"`    // when it was started there
+	Brought bool      `json:"brought,omitempty"` // the log says when its inputs were there
 	Lapsed  bool      `json:"lapsed,omitempty"`
 	Saved   bool      `json:"saved,omitempty"`   // the job has an image from which it can go on
 	Used    job.Usage `json:"used"`              // of runs before this one
@@ -32,6 +34,9 @@ type end struct {
 	Usage  job.Usage `json:"usage"`
 	Sent   int64     `json:"sent"` // bytes of outputs
 	Noop   bool      `json:"noop,omitempty"`
+
+	Executing time.Time `json:"executing,omitzero"` // when the program began and ended, by the machine's clock
+	Exited    time.Time `json:"exited,omitzero"`
 }
 
 // submitted is what the log says when a job enters the queue.
@@ -70,7 +75,7 @@ func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *r
 		}
 		return nil, &next
 	case *job.Started:
-		next.Started, next.Now = true, job.Usage{}
+		next.Started, next.Began, next.Brought, next.Now = true, ev.At, false, job.Usage{}
 		entry.Host, entry.Slot = address(next.Machine), next.Slot
 		return say(eventlog.Execute), &next
 	case *job.Paused:
@@ -81,7 +86,8 @@ func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *r
 		return say(eventlog.Unsuspended), r
 	case *job.Measured:
 		next.Now = b.Usage
-		return next.imageSize(id, entry.Time, b.Usage), &next
+		brought := next.brought(id, b.Executing, ev.At)
+		return append(brought, next.imageSize(id, entry.Time, b.Usage)...), &next
 	case *job.Checkpointed:
 		next.Saved = true
 		entry.Run = eventlog.Usage{
@@ -106,7 +112,8 @@ func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *r
 		left := next.leave(id, o, entry.Time, b.Usage, b.Reason)
 		return left, &next
 	case *job.Requeued:
-		entries := next.imageSize(id, entry.Time, b.Result.Usage)
+		entries := next.transfers(id, b.Result.Executing, b.Result.Exited, ev.At)
+		entries = append(entries, next.imageSize(id, entry.Time, b.Result.Usage)...)
 		left := next.leave(id, o, entry.Time, b.Result.Usage, b.Reason)
 		for i := range left {
 			left[i].Exit, left[i].Checkpointed = &eventlog.Exit{Code: b.Result.ExitCode, Signal: b.Result.Signal}, false
@@ -139,7 +146,7 @@ func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *r
 	case *job.Ended:
 		next.End = &end{
 			At: ev.At, Code: b.Result.ExitCode, Signal: b.Result.Signal, Usage: b.Result.Usage,
-			Sent: sizeOf(b.Result.Outputs), Noop: b.Noop,
+			Sent: sizeOf(b.Result.Outputs), Noop: b.Noop, Executing: b.Result.Executing, Exited: b.Result.Exited,
 		}
 		return nil, &next
 	case *job.Delivered:
@@ -181,7 +188,8 @@ func (r *run) imageSize(id job.ID, at time.Time, u job.Usage) []eventlog.Event {
 // terminated is what the log says once a job's outputs are in place.
 func terminated(id job.ID, o *origin, r run, zone *time.Location) []eventlog.Event {
 	at := r.End.At.In(zone)
-	entries := r.imageSize(id, at, r.End.Usage)
+	entries := r.transfers(id, r.End.Executing, r.End.Exited, at)
+	entries = append(entries, r.imageSize(id, at, r.End.Usage)...)
 	total := r.Used.Add(r.End.Usage)
 	e := eventlog.Event{
 		Kind: eventlog.Terminated, Job: id, Time: at,
@@ -194,6 +202,42 @@ func terminated(id job.ID, o *origin, r run, zone *time.Location) []eventlog.Eve
 	}
 	e.Run.Sent, e.Total.Sent = max(e.Run.Sent, r.End.Sent), max(e.Total.Sent, r.End.Sent)
 	return append(entries, e)
+}
+
+// brought says when the inputs of the present run were moved, once: from its start until its program began.
+func (r *run) brought(id job.ID, executing, now time.Time) []eventlog.Event {
+	if r.Brought || executing.IsZero() || r.Began.IsZero() {
+		return nil
+	}
+	r.Brought = true
+	began := r.Began.In(now.Location())
+	return []eventlog.Event{
+		{Kind: eventlog.FileTransfer, Job: id, Time: began, Transfer: eventlog.InputStarted, Host: address(r.Machine)},
+		{Kind: eventlog.FileTransfer, Job: id, Time: between(began, executing, now), Transfer: eventlog.InputFinished},
+	}
+}
+
+// transfers says when the files of a run that has ended were moved.
+func (r *run) transfers(id job.ID, executing, exited, now time.Time) []eventlog.Event {
+	entries := r.brought(id, executing, now)
+	if exited.IsZero() || r.Began.IsZero() {
+		return entries
+	}
+	return append(entries,
+		eventlog.Event{Kind: eventlog.FileTransfer, Job: id, Time: between(r.Began, exited, now), Transfer: eventlog.OutputStarted},
+		eventlog.Event{Kind: eventlog.FileTransfer, Job: id, Time: now, Transfer: eventlog.OutputFinished},
+	)
+}
+
+// between keeps a time by a machine's clock between two by the matchmaker's, in the zone of these.
+func between(from, at, to time.Time) time.Time {
+	switch {
+	case at.Before(from):
+		at = from
+	case at.After(to):
+		at = to
+	}
+	return at.In(to.Location())
 }
 
 func sizeOf(files []job.File) (n int64) {
