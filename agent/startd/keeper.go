@@ -126,6 +126,9 @@ func (k *keeper) look(ctx context.Context) {
 		}
 		k.step(ctx, judged(at, stayed))
 	}
+	if stayed, ok := k.d.owner.settled(); ok && k.slot.Touched {
+		k.step(ctx, judged(at, stayed)) // a touch that came just as the one before it was judged
+	}
 	k.step(ctx, slot.Looked{At: at, Verdicts: k.verdicts(at)})
 	k.step(ctx, slot.Tick{At: at, Now: now})
 }
@@ -158,8 +161,14 @@ func (k *keeper) wait() time.Duration {
 	if at, ok := s.Tenancy.Due(); ok {
 		wait = min(wait, at.Sub(k.d.cfg.Clock()))
 	}
+	if wait <= 0 {
+		return overdue
+	}
 	return max(wait, time.Millisecond)
 }
+
+// overdue is how long the keeper waits for something that was due and has not come to pass.
+const overdue = 20 * time.Millisecond
 
 // step advances the slot and carries out what follows.
 func (k *keeper) step(ctx context.Context, ev slot.Event) {

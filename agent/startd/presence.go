@@ -15,6 +15,7 @@ type presence struct {
 	touchAt time.Time  // the first touch that is not judged yet; zero for none
 	bumpAt  time.Time  // the latest touch that turned out a bump
 	seen    time.Time  // the owner's last input before touchAt or bumpAt
+	stayed  bool       // the latest verdict
 }
 
 func newPresence(bump time.Duration) *presence { return &presence{bump: bump} }
@@ -44,8 +45,15 @@ func (p *presence) judge(now time.Time) (stayed, ok bool) {
 	} else {
 		p.bumpAt = last
 	}
-	p.touchAt = time.Time{}
+	p.touchAt, p.stayed = time.Time{}, stayed
 	return stayed, true
+}
+
+// settled gives the latest verdict. It is false for ok while a touch is not judged yet.
+func (p *presence) settled() (stayed, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stayed, p.touchAt.IsZero()
 }
 
 // due gives the time at which judge will have something to say.
