@@ -29,23 +29,28 @@ func TestTransfers(t *testing.T) {
 		want   []string
 	}{
 		{
-			"told at the end", []job.Event{started, ended(9, 2, 7), delivered},
+			"told at the end",
+			[]job.Event{started, ended(9, 2, 7), delivered},
 			[]string{"execute 0", "2 0", "3 2", "5 7", "6 9", "terminated 9"},
 		},
 		{
-			"told while it runs", []job.Event{started, measured(5, 2), measured(6, 2), ended(9, 2, 7), delivered},
+			"told while it runs",
+			[]job.Event{started, measured(5, 2), measured(6, 2), ended(9, 2, 7), delivered},
 			[]string{"execute 0", "2 0", "3 2", "5 7", "6 9", "terminated 9"},
 		},
 		{
-			"the machine's clock is slow", []job.Event{started, ended(9, -60, -50), delivered},
+			"the machine's clock is slow",
+			[]job.Event{started, ended(9, -60, -50), delivered},
 			[]string{"execute 0", "2 0", "3 0", "5 0", "6 9", "terminated 9"},
 		},
 		{
-			"the machine's clock is fast", []job.Event{started, measured(5, 60), ended(9, 60, 70), delivered},
+			"the machine's clock is fast",
+			[]job.Event{started, measured(5, 60), ended(9, 60, 70), delivered},
 			[]string{"execute 0", "2 0", "3 5", "5 9", "6 9", "terminated 9"},
 		},
 		{
-			"nobody knows", []job.Event{started, {At: after(9), Body: &job.Ended{Job: id, Epoch: 1}}, delivered},
+			"nobody knows",
+			[]job.Event{started, {At: after(9), Body: &job.Ended{Job: id, Epoch: 1}}, delivered},
 			[]string{"execute 0", "terminated 9"},
 		},
 	} {
