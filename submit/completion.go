@@ -85,7 +85,7 @@ func jobWords(batches []wire.BatchRow, given []string) []string {
 		}
 		left := b.Running + b.Idle + b.Held + b.Suspended
 		if b.First == b.Last {
-			add(strconv.Itoa(b.First), fmt.Sprintf("%s, %d jobs", about, left))
+			add(strconv.Itoa(b.First), fmt.Sprintf("%s, %d left", about, left))
 		}
 		add(b.FirstJob.String(), about)
 		if b.LastJob != b.FirstJob {

@@ -183,6 +183,9 @@ func (s *story) sentence(id job.ID, body job.Body) string {
 		if b.Noop {
 			return "completed without having run, as its description asks"
 		}
+		if b.Result.Signal != 0 {
+			return "ended by " + exitOfResult(b.Result) + took(b.Result.Usage)
+		}
 		return "completed with " + exitOfResult(b.Result) + took(b.Result.Usage)
 	case *job.HeldBack:
 		return because("held", b.Reason)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -46,8 +47,15 @@ func parseOneLiner(words []string, exists func(string) bool, find func(string) (
 		if filepath.IsLocal(arg) && !strings.Contains(arg, ",") && exists(arg) && !slices.Contains(o.inputs, arg) {
 			o.inputs = append(o.inputs, arg)
 		}
-		if strings.ContainsAny(arg, "\n\r\x00") {
-			return o, &diag.Problem{What: "an argument has a line break in it", Hint: "put the command into a script, and submit that"}
+		what := ""
+		switch {
+		case strings.ContainsAny(arg, "\n\r\x00"):
+			what = "a line break"
+		case strings.Contains(arg, "$$"): // it would be replaced by attributes of the machine
+			what = "$$"
+		}
+		if what != "" {
+			return o, &diag.Problem{What: "an argument has " + what + " in it", Hint: "put the command into a script, and submit that"}
 		}
 	}
 	if len(o.inputs) == 1 && !o.transfer { // of "python3 sim.py 7" the script is what it is about
@@ -107,8 +115,11 @@ func (o oneLiner) told() string {
 	return s
 }
 
-// literal protects a text from the expansion of macros.
-func literal(s string) string { return strings.ReplaceAll(s, "$", "$(DOLLAR)") }
+// macro is the beginning of one, or of a function such as $INT(.
+var macro = regexp.MustCompile(`\$([A-Za-z_]*\()`)
+
+// literal protects a text from the expansion of macros. A dollar sign that begins none is one.
+func literal(s string) string { return macro.ReplaceAllString(s, "$$(DOLLAR)$1") }
 
 // quoteArguments writes arguments in the new syntax of job descriptions.
 func quoteArguments(args []string) string {

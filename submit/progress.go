@@ -103,10 +103,10 @@ func (m *meter) clear() {
 func amount(n int64) string {
 	v := float64(n)
 	for _, unit := range []string{"B", "kB", "MB", "GB"} {
-		if v < 1000 {
-			return fmt.Sprintf("%.4g %s", v, unit)
+		if v < 999.5 { // what is more would be rounded to 1e+03
+			return fmt.Sprintf("%.3g %s", v, unit)
 		}
 		v /= 1000
 	}
-	return fmt.Sprintf("%.4g TB", v)
+	return fmt.Sprintf("%.0f TB", v)
 }

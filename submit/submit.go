@@ -225,7 +225,11 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, how submiss
 	if err := a.callCourier(home, res.Seq); err != nil { // the jobs are queued all the same
 		a.say("logs and outputs are not brought for now: %v; \"skua fetch\" brings outputs", err)
 	} else {
-		log.await(ctx, first, res.Cluster)
+		patience := 2 * time.Second
+		if n > 1000 {
+			patience = 250 * time.Millisecond // writing them all takes longer than a person should wait
+		}
+		log.await(ctx, first, res.Cluster, patience)
 	}
 	sel := wire.Selection{Clusters: []int{res.Cluster}}
 	switch {
@@ -262,13 +266,13 @@ func logBefore(ad *classad.Ad) logMark {
 // await waits until the log says that the job is submitted, because the next line of a script may be one that
 // reads it, such as HTCondor's condor_wait. When that takes long the reason is in the courier's log; the
 // job is queued all the same.
-func (l logMark) await(ctx context.Context, ad *classad.Ad, cluster int) {
+func (l logMark) await(ctx context.Context, ad *classad.Ad, cluster int, patience time.Duration) {
 	ad.SetInt("ClusterId", int64(cluster)) // the log may be named after it
 	path := logFile(ad)
 	if path == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()

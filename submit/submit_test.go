@@ -48,7 +48,7 @@ func TestOneLiner(t *testing.T) {
 // What is written for a command comes out of the description as it was typed.
 func FuzzOneLiner(f *testing.F) {
 	f.Add("a b", "it's", `say "hi"`)
-	f.Add("$(x)", "$$(y)", `\`)
+	f.Add("$(x)", "$INT(y) $", `\`)
 	f.Add("", "'", `""`)
 	f.Fuzz(func(t *testing.T, a, b, c string) {
 		words := []string{"/bin/echo", a, b, c}
