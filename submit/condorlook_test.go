@@ -36,15 +36,7 @@ func trimLines(text string) string {
 	return strings.TrimRight(strings.Join(lines, "\n"), "\n")
 }
 
-func utc(t *testing.T) {
-	t.Helper()
-	local := time.Local
-	time.Local = time.UTC
-	t.Cleanup(func() { time.Local = local })
-}
-
 func TestJobTablesAsHTCondor(t *testing.T) {
-	utc(t)
 	ads := readAds(t, "testdata/condor/jobs.txt")
 	for _, tt := range []struct {
 		golden string
@@ -72,7 +64,6 @@ func TestJobTablesAsHTCondor(t *testing.T) {
 }
 
 func TestBatchTableAsHTCondor(t *testing.T) {
-	utc(t)
 	at := time.Unix(1795300000, 0)
 	id := func(c, p int) job.ID { return job.ID{Cluster: c, Proc: p} }
 	batches := []wire.BatchRow{
@@ -93,7 +84,6 @@ func TestBatchTableAsHTCondor(t *testing.T) {
 }
 
 func TestHistoryAsHTCondor(t *testing.T) {
-	utc(t)
 	var out bytes.Buffer
 	rows := historyColumns(true).to(&out, 0)
 	for _, ad := range readAds(t, "testdata/condor/history.txt") {

@@ -23,7 +23,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	starter.MaybeInit() // "skua up" in a script makes the test binary the init of its claims
+	starter.MaybeInit()   // "skua up" in a script makes the test binary the init of its claims
+	time.Local = time.UTC // before anything reads it; what the goldens hold
 	programs := map[string]func(){}
 	for _, name := range append(slices.Collect(maps.Keys(condorTools)), "skua") {
 		programs[name] = func() {

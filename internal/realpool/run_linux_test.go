@@ -136,7 +136,7 @@ func TestNoMachineMatches(t *testing.T) {
 	})
 	p.Await("q says why the job waits", func() bool {
 		out = p.Must("skua", "q")
-		return strings.Contains(out, cluster+".0 waiting:") && strings.Contains(out, "does not match")
+		return strings.Contains(out, cluster+".0 waiting:") && strings.Contains(out, "no machine has enough memory")
 	})
 	p.Matchmaker.MustRun()
 	p.Agents[0].MustRun()
