@@ -139,7 +139,7 @@ type BatchRow struct {
 	LastJob   job.ID     `json:"last_job"`
 	Submitted time.Time  `json:"submitted"` // of the first cluster
 	Command   string     `json:"command"`   // of the first job, as a person would write it
-	Total     int        `json:"total"`     // all jobs of the clusters, ended and not yet materialized ones included
+	Total     int        `json:"total"`     // all jobs of the clusters, ended and not yet materialized ones included; of a selection by constraint or single jobs, those of it in the queue
 	Done      int        `json:"done"`
 	Removed   int        `json:"removed,omitempty"`
 	Running   int        `json:"running"`

@@ -31,6 +31,7 @@ func (s *Server) submit(ctx context.Context, user job.UserID, data []byte) (queu
 	cluster := &job.Submitted{
 		User: user, Owner: s.names.of(user), Request: m.Request, Ad: m.Ad, Procs: m.Procs, Inputs: m.Inputs, Table: m.Table,
 	}
+	cluster.Ad.SetInt("TotalSubmitProcs", int64(cluster.Count()))
 	r, err := s.cfg.Queue.Submit(ctx, cluster)
 	if err != nil {
 		return queue.Receipt{}, err
