@@ -164,8 +164,20 @@ func commandOf(v []string) string {
 	args := textOf(v[1])
 	if args == "" {
 		args = textOf(v[2])
+	} else if words, err := job.SplitArgs(args); err == nil {
+		args = typed(words)
 	}
 	return strings.TrimSpace(filepath.Base(textOf(v[0])) + " " + args)
+}
+
+// typed writes arguments as a person would type them, with quotes around what needs them.
+func typed(words []string) string {
+	for i, w := range words {
+		if w == "" || strings.ContainsAny(w, " \t\n'\"") {
+			words[i] = "'" + strings.ReplaceAll(w, "'", "''") + "'"
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // runTimeColumn is how long a job has been on machines up to now, frozen or not; with only the run that

@@ -78,3 +78,18 @@ func TestTamer(t *testing.T) {
 		t.Errorf("%q is written, want %q", out.String(), want)
 	}
 }
+
+// A command is shown as a person would have typed it, whichever form the job's ad has.
+func TestCommandOf(t *testing.T) {
+	for _, tt := range []struct{ arguments, args, want string }{
+		{`"-c echo' 'run;' 'exit' '3"`, "undefined", "sh -c 'echo run; exit 3'"},
+		{`"it''s '' 7"`, "undefined", "sh its '' 7"},
+		{`"plain --seed=7"`, "undefined", "sh plain --seed=7"},
+		{"undefined", `"old style"`, "sh old style"},
+		{"undefined", "undefined", "sh"},
+	} {
+		if got := commandOf([]string{`"/bin/sh"`, tt.arguments, tt.args}); got != tt.want {
+			t.Errorf("%s, %s: %q, want %q", tt.arguments, tt.args, got, tt.want)
+		}
+	}
+}
