@@ -11,9 +11,6 @@ import (
 )
 
 func TestStory(t *testing.T) {
-	local := time.Local
-	time.Local = time.UTC
-	t.Cleanup(func() { time.Local = local })
 	id, other := job.ID{Cluster: 12}, job.ID{Cluster: 13}
 	used := job.Usage{Wall: 61 * time.Second, UserCPU: 59 * time.Second, MaxRSS: 20 << 20}
 	var p client.Page

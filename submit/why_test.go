@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"skua/internal/why"
 )
@@ -36,9 +35,6 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestExplanation(t *testing.T) {
-	local := time.Local
-	time.Local = time.UTC
-	t.Cleanup(func() { time.Local = local })
 	const now = 1_790_000_000
 	for _, tt := range []struct {
 		name string
