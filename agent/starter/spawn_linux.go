@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -111,7 +112,15 @@ func (p *pid1) spawn(path string, spec JobSpec, attr *syscall.ProcAttr) (pid int
 	restore := setOOMScore("self", jobOOMScore)
 	defer restore()
 
-	pid, err = syscall.ForkExec(path, spec.Argv, attr)
+	// The agent wrote the program a moment ago, and what it forked meanwhile for another slot has the file open
+	// for writing until its own exec.
+	const patience, step = 5 * time.Second, 10 * time.Millisecond
+	for began := time.Now(); ; time.Sleep(step) {
+		pid, err = syscall.ForkExec(path, spec.Argv, attr)
+		if !errors.Is(err, syscall.ETXTBSY) || time.Since(began) > patience {
+			break
+		}
+	}
 	if err != nil {
 		return 0, fmt.Errorf("execute %s: %w", spec.Argv[0], err)
 	}

@@ -159,6 +159,15 @@ queue %d
 		}
 		return n
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, from := range []string{"history", "q"} {
+				out, _, _ := p.Run("", "skua", from, "-af:j", "JobStatus", "NumJobStarts", "ExitCode", "ExitSignal", "HoldReason", "LastVacateReason")
+				t.Logf("%s:\n%s", from, out)
+			}
+			t.Logf("journal:\n%+v", p.Lines("records"))
+		}
+	})
 	p.Await("20 jobs run", func() bool { return count("begin")-count("end") == slots })
 	p.Matchmaker.Kill()
 	began, ended := count("begin"), count("end")
