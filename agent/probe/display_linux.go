@@ -160,10 +160,14 @@ func (d *display) run(ctx context.Context) {
 		if time.Since(began) > retryLast {
 			wait = retryFirst // a good server died; one that dies at once is left alone for longer
 		}
+		again := time.After(wait)
+		if wait == retryLast && d.found && errors.Is(err, unix.ECONNREFUSED) {
+			again = nil // left by a server that is gone; the next one makes a socket of its own
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(wait):
+		case <-again:
 			wait = min(2*wait, retryLast)
 		case <-d.poked:
 			wait = retryFirst // the socket may exist before the server answers

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -97,6 +98,27 @@ func TestDisplaysAreFound(t *testing.T) {
 	})
 	if idle := w.Idle(time.Now()); idle > testWait {
 		t.Errorf("the input on a display that is gone is forgotten: idle for %v", idle)
+	}
+}
+
+func TestDeadSocketsHideNoDisplay(t *testing.T) {
+	dir := t.TempDir()
+	old := time.Now().Add(-time.Hour)
+	for n := range 2 * displaysMost {
+		path := filepath.Join(dir, fmt.Sprint("X", n))
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if n == displaysMost { // neither the first nor the last by name
+			continue
+		}
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found := findDisplays(dir)
+	if len(found) != displaysMost || found[0] != displaysMost {
+		t.Errorf("%d displays, first %v; want %d, and the newest first", len(found), found[:1], displaysMost)
 	}
 }
 

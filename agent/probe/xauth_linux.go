@@ -9,8 +9,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -186,15 +188,28 @@ func parseServer(cmdline []byte) (xServer, bool) {
 	return s, filepath.IsAbs(s.auth)
 }
 
-// findDisplays lists the displays that have a socket in dir.
+// findDisplays lists the displays that have a socket in dir, those of the newest sockets first. Servers
+// that were killed leave their sockets behind, and however many do, none hides a server that is alive.
 func findDisplays(dir string) []int {
 	entries, _ := os.ReadDir(dir) // without the directory there is no X
-	var found []int
+	type socket struct {
+		display int
+		made    time.Time
+	}
+	var found []socket
 	for _, e := range entries {
 		number, isX := strings.CutPrefix(e.Name(), "X")
-		if n, err := strconv.ParseUint(number, 10, 16); isX && err == nil && len(found) < displaysMost {
-			found = append(found, int(n))
+		n, err := strconv.ParseUint(number, 10, 16)
+		info, gone := e.Info()
+		if isX && err == nil && gone == nil {
+			found = append(found, socket{int(n), info.ModTime()})
 		}
 	}
-	return found
+	slices.SortFunc(found, func(a, b socket) int { return b.made.Compare(a.made) })
+	found = found[:min(len(found), displaysMost)]
+	displays := make([]int, len(found))
+	for i, s := range found {
+		displays[i] = s.display
+	}
+	return displays
 }

@@ -73,7 +73,12 @@ func startXvfb(t testing.TB, display string, args ...string) *xvfb {
 			cmd.Wait()
 		}
 	}
-	t.Cleanup(stop)
+	t.Cleanup(func() {
+		stop()
+		n := display[1:] // killed, it leaves these behind
+		os.Remove("/tmp/.X11-unix/X" + n)
+		os.Remove("/tmp/.X" + n + "-lock")
+	})
 	line, err := bufio.NewReader(io.LimitReader(r, 16)).ReadString('\n')
 	if err != nil {
 		t.Fatalf("Xvfb did not start: %v", err)
