@@ -17,7 +17,7 @@ import (
 const (
 	maxBatch      = bus.MaxBatch
 	maxBatchBytes = 4 << 20
-	maxRecord     = wire.MaxMessage - 32<<10 // so that an event also fits into an answer about it
+	maxRecord     = wire.MaxMessage - 32<<10 // without its sum; so that an event also fits into an answer about it
 )
 
 // request is a caller's wish to append events, all or none. What is below done belongs to the committer
@@ -32,6 +32,7 @@ type request struct {
 
 	cluster *job.Cluster // of a submit that is new
 	records [][]byte     // the events as logged
+	chain   chain        // after them
 	events  []job.Event
 }
 
@@ -225,6 +226,9 @@ func (q *Queue) advance(batch []*request) error {
 				return fmt.Errorf("queue: event %d is logged but does not fit: %w", ev.Seq, err)
 			}
 			q.recent.add(ev, len(r.records[i]), q.state.userOf(ev))
+		}
+		if len(r.events) > 0 {
+			q.state.chain = r.chain
 		}
 	}
 	close(q.grown)

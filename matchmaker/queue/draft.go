@@ -14,6 +14,7 @@ import (
 type draft struct {
 	q        *Queue
 	seq      uint64
+	chain    chain
 	cluster  int
 	jobs     map[job.ID]*job.Job
 	clusters map[int]draftCluster // that are new, or of which jobs enter
@@ -33,7 +34,7 @@ type draftCluster struct {
 // newDraft begins with the present state. Reading it takes no lock: nobody but the committer writes it.
 func newDraft(q *Queue) *draft {
 	return &draft{
-		q: q, seq: q.state.seq, cluster: q.state.cluster,
+		q: q, seq: q.state.seq, chain: q.state.chain, cluster: q.state.cluster,
 		jobs: map[job.ID]*job.Job{}, clusters: map[int]draftCluster{}, held: map[job.UserID]int{}, requests: map[requestKey]Receipt{},
 	}
 }
@@ -167,12 +168,14 @@ func (r *request) add(ev job.Event) error {
 	return nil
 }
 
-// number gives a good request's events their sequence numbers.
+// number gives a good request's events their sequence numbers and their place in the chain.
 func (d *draft) number(r *request) {
 	for i := range r.events {
 		d.seq++
 		r.events[i].Seq = d.seq
+		r.records[i], d.chain = d.chain.seal(r.records[i])
 	}
+	r.chain = d.chain
 }
 
 func (d *draft) job(id job.ID, now time.Time) *job.Job {

@@ -131,6 +131,10 @@ func (q *Queue) replay(ctx context.Context) error {
 		if seq != q.state.seq+1 {
 			return fmt.Errorf("queue log: event %d comes where %d is due", seq, q.state.seq+1)
 		}
+		chain, err := q.state.chain.check(data)
+		if err != nil {
+			return fmt.Errorf("queue log, event %d: %w", seq, err)
+		}
 		var ev job.Event
 		if err := ev.UnmarshalJSON(data); err != nil {
 			return fmt.Errorf("queue log, event %d: %w", seq, err)
@@ -139,6 +143,7 @@ func (q *Queue) replay(ctx context.Context) error {
 		if err := q.state.apply(ev); err != nil {
 			return fmt.Errorf("queue log, event %d: %w", seq, err)
 		}
+		q.state.chain = chain
 		q.recent.add(ev, len(data), q.state.userOf(ev))
 		return nil
 	})

@@ -13,6 +13,7 @@ import (
 // state is what the events up to seq add up to. It reads no clock, and equal events give equal states.
 type state struct {
 	seq      uint64
+	chain    chain                                   // after the record of seq
 	cluster  int // the highest number given
 	users    map[int]job.UserID
 	clusters map[int]*cluster                        // those of which a job is in the queue or not forgotten, or to enter
