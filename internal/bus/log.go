@@ -30,7 +30,16 @@ type Log interface {
 	// Last gives the last sequence ever written, 0 for a new log. Purging does not change it.
 	Last(ctx context.Context) (uint64, error)
 
-	// Purge removes the records with sequences below before, for good.
+	// Await waits until the log has a record after the sequence after, and gives the last one, which those who
+	// read on may find exceeded. It notices within a fraction of a second. When ctx ends first, that is the error.
+	Await(ctx context.Context, after uint64) (last uint64, err error)
+
+	// First gives the sequence of the first record that is kept, or, of an empty log, the next one to
+	// come.
+	First(ctx context.Context) (uint64, error)
+
+	// Purge removes the records with sequences below before, for good. Beyond the log's end it empties
+	// the log and has it go on with before.
 	Purge(ctx context.Context, before uint64) error
 }
 
@@ -59,15 +68,16 @@ func checkRecords(records [][]byte) error {
 // MemoryLog is a [Log] for tests and simulations. It lasts as long as the process.
 type MemoryLog struct {
 	mu      sync.Mutex
-	first   uint64   // guarded by mu, as all below; sequence of records[0]
-	records [][]byte //
+	first   uint64        // guarded by mu, as all below; sequence of records[0]
+	records [][]byte      //
+	grown   chan struct{} // closed and replaced when records are added
 	loseAck bool
 }
 
 var _ Log = (*MemoryLog)(nil)
 
 // NewMemoryLog makes an empty log.
-func NewMemoryLog() *MemoryLog { return &MemoryLog{first: 1} }
+func NewMemoryLog() *MemoryLog { return &MemoryLog{first: 1, grown: make(chan struct{})} }
 
 // LoseNextAck makes the next Append that succeeds report [ErrUnknownOutcome], as when the connection
 // breaks before the acknowledgement.
@@ -93,6 +103,8 @@ func (l *MemoryLog) Append(ctx context.Context, expectLast uint64, records [][]b
 	for _, r := range records {
 		l.records = append(l.records, slices.Clone(r))
 	}
+	close(l.grown)
+	l.grown = make(chan struct{})
 	if l.loseAck {
 		l.loseAck = false
 		return 0, fmt.Errorf("append: %w", ErrUnknownOutcome)
@@ -128,6 +140,30 @@ func (l *MemoryLog) Last(context.Context) (uint64, error) {
 	return l.last(), nil
 }
 
+// Await implements [Log].
+func (l *MemoryLog) Await(ctx context.Context, after uint64) (uint64, error) {
+	for {
+		l.mu.Lock()
+		last, grown := l.last(), l.grown
+		l.mu.Unlock()
+		if last > after {
+			return last, nil
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return 0, fmt.Errorf("await records after %d: %w", after, ctx.Err())
+		}
+	}
+}
+
+// First implements [Log].
+func (l *MemoryLog) First(context.Context) (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.first, nil
+}
+
 // Purge implements [Log].
 func (l *MemoryLog) Purge(_ context.Context, before uint64) error {
 	l.mu.Lock()
@@ -135,7 +171,7 @@ func (l *MemoryLog) Purge(_ context.Context, before uint64) error {
 	if before > l.first {
 		n := min(before-l.first, uint64(len(l.records)))
 		l.records = l.records[n:]
-		l.first += n
+		l.first = before
 	}
 	return nil
 }

@@ -35,6 +35,7 @@ const (
 	logTimeout   = 10 * time.Second // of one exchange with the server, when ctx has no nearer end
 	pageRecords  = 1000             // records asked for at once, at most
 	pageBytes    = 8 << 20
+	awaitEvery   = 100 * time.Millisecond
 	batchHeadID  = "Nats-Batch-Id"
 	batchHeadSeq = "Nats-Batch-Sequence"
 	batchHeadEnd = "Nats-Batch-Commit"
@@ -213,13 +214,45 @@ func nextMsg(ctx context.Context, sub *nats.Subscription) (*nats.Msg, error) {
 
 // Last implements [Log].
 func (l *StreamLog) Last(ctx context.Context) (uint64, error) {
+	state, err := l.state(ctx)
+	return state.LastSeq, err
+}
+
+// Await implements [Log]. It looks now and then: what is published on the subject of the stream is not yet what
+// the stream has taken, so that a subscription would tell no more than when to look.
+func (l *StreamLog) Await(ctx context.Context, after uint64) (uint64, error) {
+	tick := time.NewTicker(awaitEvery)
+	defer tick.Stop()
+	for {
+		last, err := l.Last(ctx)
+		if err != nil || last > after {
+			return last, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return 0, fmt.Errorf("await records after %d: %w", after, ctx.Err())
+		}
+	}
+}
+
+// First implements [Log].
+func (l *StreamLog) First(ctx context.Context) (uint64, error) {
+	state, err := l.state(ctx)
+	if state.Msgs == 0 {
+		return state.LastSeq + 1, err
+	}
+	return state.FirstSeq, err
+}
+
+func (l *StreamLog) state(ctx context.Context) (jetstream.StreamState, error) {
 	ctx, cancel := context.WithTimeout(ctx, logTimeout)
 	defer cancel()
 	info, err := l.stream.Info(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("read the log's end: %w", translate(err))
+		return jetstream.StreamState{}, fmt.Errorf("read the log's ends: %w", translate(err))
 	}
-	return info.State.LastSeq, nil
+	return info.State, nil
 }
 
 // Purge implements [Log].

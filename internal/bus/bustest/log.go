@@ -24,7 +24,9 @@ func RunLog(t *testing.T, newLog func(t *testing.T) (open func() bus.Log)) {
 		{"what cannot be appended", testBadRecords},
 		{"large records", testLargeRecords},
 		{"reading stops", testReadStops},
+		{"awaiting more", testAwait},
 		{"purge", testPurge},
+		{"purge beyond the end", testPurgeBeyondTheEnd},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, newLog(t)) })
 	}
@@ -181,6 +183,37 @@ func testReadStops(t *testing.T, open func() bus.Log) {
 	}
 }
 
+func testAwait(t *testing.T, open func() bus.Log) {
+	writer, reader := open(), open()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if n, err := reader.Await(ended, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the end: got %d, %v, want %v", n, err, context.Canceled)
+	}
+	type found struct {
+		last uint64
+		err  error
+	}
+	done := make(chan found)
+	go func() {
+		var f found
+		for f.last < 3 && f.err == nil {
+			f.last, f.err = reader.Await(t.Context(), f.last)
+		}
+		done <- f
+	}()
+	appendOne(t, writer, 0, "1")
+	if _, err := writer.Append(t.Context(), 1, numbered(2, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if f := <-done; f.err != nil || f.last != 3 {
+		t.Errorf("got %d, %v, want 3", f.last, f.err)
+	}
+	if n, err := reader.Await(t.Context(), 1); err != nil || n != 3 {
+		t.Errorf("what is there already: got %d, %v, want 3", n, err)
+	}
+}
+
 func testPurge(t *testing.T, open func() bus.Log) {
 	l := open()
 	if _, err := l.Append(t.Context(), 0, numbered(1, 10)); err != nil {
@@ -216,6 +249,28 @@ func testPurge(t *testing.T, open func() bus.Log) {
 	if got := read(t, open(), 11); !slices.Equal(got, []string{"11"}) {
 		t.Errorf("from 11 on there is %q", got)
 	}
+	if got := first(t, l); got != 11 {
+		t.Errorf("first is %d, want 11", got)
+	}
+}
+
+func testPurgeBeyondTheEnd(t *testing.T, open func() bus.Log) {
+	l := open()
+	if got := first(t, l); got != 1 {
+		t.Errorf("first of a new log is %d, want 1", got)
+	}
+	for _, before := range []uint64{5, 30} { // of a new log, and of one that has a record
+		if err := l.Purge(t.Context(), before); err != nil {
+			t.Fatal(err)
+		}
+		if f, n := first(t, l), last(t, l); f != before || n != before-1 {
+			t.Errorf("after a purge before %d the log goes from %d to %d", before, f, n)
+		}
+		appendOne(t, l, before-1, "x")
+		if got := read(t, open(), before); !slices.Equal(got, []string{"x"}) {
+			t.Errorf("from %d on there is %q", before, got)
+		}
+	}
 }
 
 // numbered gives n records that say their own sequence.
@@ -232,6 +287,15 @@ func appendOne(t *testing.T, l bus.Log, expect uint64, data string) {
 	if got, err := l.Append(t.Context(), expect, [][]byte{[]byte(data)}); err != nil || got != expect+1 {
 		t.Fatalf("append after %d: got %d, %v", expect, got, err)
 	}
+}
+
+func first(t *testing.T, l bus.Log) uint64 {
+	t.Helper()
+	n, err := l.First(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func last(t *testing.T, l bus.Log) uint64 {
