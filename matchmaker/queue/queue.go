@@ -21,7 +21,6 @@ package queue
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +38,7 @@ type Log interface {
 	Append(ctx context.Context, expectLast uint64, records [][]byte) (last uint64, err error)
 	Read(ctx context.Context, from uint64, f func(seq uint64, data []byte) error) error
 	Last(ctx context.Context) (uint64, error)
+	Await(ctx context.Context, after uint64) (last uint64, err error)
 }
 
 // Tables gives blobs by their digests, verified. [skua/internal/blob.Store] does.
@@ -77,86 +77,10 @@ type Queue struct {
 	requests chan *request
 	stopped  chan struct{} // closed when Run has returned
 
-	mu     sync.RWMutex // guards what follows; only the committer changes it
+	mu     sync.RWMutex // guards what follows; only the committer changes it, or who follows the log
 	state  *state
 	recent recent
 	grown  chan struct{} // closed and replaced with each batch
-}
-
-// Open reads the whole log and then takes the lead: from its first event on, what an earlier leader
-// tries to append is refused.
-func Open(ctx context.Context, cfg Config) (*Queue, error) {
-	if cfg.Log == nil {
-		return nil, errors.New("open queue: no log")
-	}
-	setDefault(&cfg.MaxJobs, 1_000_000)
-	setDefault(&cfg.MaxPerUser, 250_000)
-	setDefault(&cfg.MaxHistory, 50_000)
-	if cfg.Leader == "" {
-		cfg.Leader = rand.Text()
-	}
-	q := &Queue{
-		cfg: cfg, log: cfg.Logger,
-		requests: make(chan *request, maxBatch),
-		stopped:  make(chan struct{}),
-		state:    newState(cfg.MaxHistory),
-		grown:    make(chan struct{}),
-	}
-	if q.log == nil {
-		q.log = slog.New(slog.DiscardHandler)
-	}
-	q.state.accounts.halfLife = cfg.HalfLife
-	q.state.tables = q.Table
-	start := time.Now()
-	if err := q.replay(ctx); err != nil {
-		return nil, fmt.Errorf("open queue: %w", err)
-	}
-	events := q.state.seq
-	if err := q.lead(ctx); err != nil {
-		return nil, fmt.Errorf("open queue: %w", err)
-	}
-	q.log.Info("queue open", "events", events, "jobs", q.state.total, diag.KeyTook, time.Since(start))
-	return q, nil
-}
-
-func setDefault(v *int, d int) {
-	if *v == 0 {
-		*v = d
-	}
-}
-
-// replay brings the state to the end of the log.
-func (q *Queue) replay(ctx context.Context) error {
-	return q.cfg.Log.Read(ctx, q.state.seq+1, func(seq uint64, data []byte) error {
-		if seq != q.state.seq+1 {
-			return fmt.Errorf("queue log: event %d comes where %d is due", seq, q.state.seq+1)
-		}
-		chain, err := q.state.chain.check(data)
-		if err != nil {
-			return fmt.Errorf("queue log, event %d: %w", seq, err)
-		}
-		var ev job.Event
-		if err := ev.UnmarshalJSON(data); err != nil {
-			return fmt.Errorf("queue log, event %d: %w", seq, err)
-		}
-		ev.Seq = seq
-		if err := q.state.apply(ev); err != nil {
-			return fmt.Errorf("queue log, event %d: %w", seq, err)
-		}
-		q.state.chain = chain
-		q.recent.add(ev, len(data), q.state.userOf(ev))
-		return nil
-	})
-}
-
-// lead appends the event that fences out an earlier leader.
-func (q *Queue) lead(ctx context.Context) error {
-	c := committer{q: q}
-	r := &request{bodies: []job.Body{&job.LeaderEpoch{Leader: q.cfg.Leader}}, done: make(chan struct{})}
-	if err := c.commit(ctx, []*request{r}); err != nil {
-		return err
-	}
-	return r.err
 }
 
 // Run commits what callers ask for until ctx ends or another leader takes over, which is [ErrStale].

@@ -13,8 +13,8 @@ import (
 // state is what the events up to seq add up to. It reads no clock, and equal events give equal states.
 type state struct {
 	seq      uint64
-	chain    chain                                   // after the record of seq
-	cluster  int // the highest number given
+	chain    chain // after the record of seq
+	cluster  int   // the highest number given
 	users    map[int]job.UserID
 	clusters map[int]*cluster                        // those of which a job is in the queue or not forgotten, or to enter
 	inOrder  []*cluster                              // the same, in the order of numbers
@@ -79,14 +79,7 @@ func (s *state) apply(ev job.Event) error {
 	case *job.Factored:
 		s.accounts.factor(b.User, b.Factor, ev.At)
 	case *job.Submitted:
-		var table *job.Table
-		if b.Table != nil {
-			var err error
-			if table, err = s.tables(b.Table); err != nil {
-				return fmt.Errorf("cluster %d: %w", b.Cluster, err)
-			}
-		}
-		c, err := job.NewCluster(ev, table)
+		c, err := s.makeCluster(ev, b)
 		if err != nil {
 			return err
 		}
@@ -121,6 +114,18 @@ func (s *state) apply(ev job.Event) error {
 	}
 	s.seq = ev.Seq
 	return nil
+}
+
+// makeCluster makes the cluster that an event submits. It changes nothing.
+func (s *state) makeCluster(ev job.Event, b *job.Submitted) (*job.Cluster, error) {
+	var table *job.Table
+	if b.Table != nil {
+		var err error
+		if table, err = s.tables(b.Table); err != nil {
+			return nil, fmt.Errorf("cluster %d: %w", b.Cluster, err)
+		}
+	}
+	return job.NewCluster(ev, table)
 }
 
 // add takes in the cluster that an event submits.
