@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"skua/internal/blob"
 	"skua/policy/classad"
 )
 
@@ -23,6 +24,7 @@ type Cluster struct {
 	inputs [][]File
 	varies []string
 	table  *Table // in the place of procs, inputs and varies
+	ref    *TableRef
 
 	heldOnes []bool // by proc; nil if it is the same for all
 	heldAll  bool   // or the first
@@ -50,7 +52,7 @@ func NewCluster(ev Event, table *Table) (*Cluster, error) {
 	}
 	c := &Cluster{
 		Number: b.Cluster, User: b.User, Owner: b.Owner, At: ev.At, Ad: b.Ad, Late: b.Late(),
-		procs: b.Procs, inputs: b.Inputs, table: table,
+		procs: b.Procs, inputs: b.Inputs, table: table, ref: b.Table,
 	}
 	for _, ad := range c.procs {
 		ad.SetParent(c.Ad)
@@ -64,6 +66,13 @@ func NewCluster(ev Event, table *Table) (*Cluster, error) {
 		}
 	}
 	return c, nil
+}
+
+// Submitted gives the event that adds the cluster again, but for the name of the request.
+func (c *Cluster) Submitted() Event {
+	return Event{At: c.At, Body: &Submitted{
+		Cluster: c.Number, User: c.User, Owner: c.Owner, Ad: c.Ad, Procs: c.procs, Inputs: c.inputs, Table: c.ref,
+	}}
 }
 
 // Len is how many jobs the cluster has in all.
@@ -175,6 +184,14 @@ func (c *Cluster) variesIn(name string) bool {
 
 // Table is the cluster's table; nil if its jobs came without one.
 func (c *Cluster) Table() *Table { return c.table }
+
+// TableDigest names the blob that holds the cluster's table; "" for a cluster without one, or with a small one.
+func (c *Cluster) TableDigest() blob.Digest {
+	if c.ref == nil {
+		return ""
+	}
+	return c.ref.Digest
+}
 
 // Untried says whether the job has never been offered to a machine nor edited: it is as its cluster says, but that it
 // may have been held and released. Untried jobs of a cluster differ from each other in what [Cluster.Varies] names

@@ -1,18 +1,19 @@
 package queue
 
 import (
-	"maps"
-
 	"skua/internal/blob"
 	"skua/internal/job"
 )
 
 // Needs gives the blobs that the queue cannot do without, apart from images and outputs: the input files of jobs that
-// have not ended and the tables of all clusters that the log tells of, since a restart reads the whole log.
+// have not ended and the tables of the clusters that a restart meets, in a snapshot or in the log.
 func (q *Queue) Needs() map[blob.Digest]bool {
 	q.mu.RLock()
 	defer q.mu.RUnlock()
-	needs := maps.Clone(q.state.named)
+	needs := map[blob.Digest]bool{}
+	for table := range q.state.named {
+		needs[table] = true
+	}
 	for _, c := range q.state.inOrder {
 		if present, _ := c.present(); present == 0 && !c.more() {
 			continue

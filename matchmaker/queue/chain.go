@@ -64,6 +64,12 @@ func (c chain) check(record []byte) (chain, error) {
 	return next, nil
 }
 
+// chainAfter gives the chain after a record that has been checked, or is believed, by what it carries itself.
+func chainAfter(record []byte) chain {
+	_, sum, ok := unseal(record)
+	return chain{sum, ok}
+}
+
 // unseal parts a record from its sum. It is false for one without.
 func unseal(record []byte) (plain []byte, sum [sumSize]byte, ok bool) {
 	at := len(record) - sumRoom - 1

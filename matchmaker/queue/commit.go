@@ -51,11 +51,13 @@ func (r *request) finish(err error) {
 
 // committer appends requests in batches. It belongs to one goroutine.
 type committer struct {
-	q     *Queue
-	carry *request // gathered, but too large for the batch before
+	q       *Queue
+	carry   *request // gathered, but too large for the batch before
+	archive archivist
 }
 
 func (c *committer) run(ctx context.Context) error {
+	c.archive.q = c.q
 	for {
 		batch, err := c.gather(ctx)
 		if err != nil {
@@ -70,6 +72,7 @@ func (c *committer) run(ctx context.Context) error {
 		for _, r := range batch {
 			close(r.done)
 		}
+		c.archive.copy(ctx, batch) // after those who wait have been told
 	}
 }
 

@@ -86,7 +86,7 @@ const followAgain = time.Second
 // may mean that the log has forgotten what comes next, and whoever watches anew begins with a newer snapshot.
 func (q *Queue) Follow(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
-	defer q.besides(ctx)()
+	defer q.besides(ctx, false)()
 	defer stop()
 	archive := archivist{q: q}
 	for {

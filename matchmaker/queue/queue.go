@@ -15,8 +15,10 @@
 // queue with events of their own, as many as its limits allow.
 //
 // Jobs that ended stay in memory and can be asked for: those whose outputs wait to be fetched until
-// they are, and of the rest the last [Config.MaxHistory]. Snapshots, purging the log, and a history
-// on disk are not part of it yet: a restart replays the whole log.
+// they are, and of the rest the last [Config.MaxHistory].
+//
+// Beside the log there are an archive, which is a plain copy of it that lasts longer, and snapshots of the state, so
+// that a restart reads little and the log can forget what is old. Both follow from the log; either may be lost.
 package queue
 
 import (
@@ -39,6 +41,8 @@ type Log interface {
 	Read(ctx context.Context, from uint64, f func(seq uint64, data []byte) error) error
 	Last(ctx context.Context) (uint64, error)
 	Await(ctx context.Context, after uint64) (last uint64, err error)
+	First(ctx context.Context) (uint64, error)
+	Purge(ctx context.Context, before uint64) error
 }
 
 // Tables gives blobs by their digests, verified. [skua/internal/blob.Store] does.
@@ -48,10 +52,21 @@ type Tables interface {
 
 // Config is what a Queue is made of.
 type Config struct {
-	Log    Log          // required
-	Tables Tables       // where the tables of large clusters are; nil means that there are only inline ones
-	Leader string       // names this process in the log; "" means a random name
-	Logger *slog.Logger // nil means no logging
+	Log     Log          // required
+	Tables  Tables       // where the tables of large clusters are; nil means that there are only inline ones
+	Archive *Archive     // copy of the log; nil for none, and then the log is never purged; the caller closes it
+	Leader  string       // names this process in the log; "" means a random name
+	Logger  *slog.Logger // nil means no logging
+
+	// Mend lets [Watch] add to the log what only the archive has, after the log has lost its end. It is for a
+	// log that nobody else writes.
+	Mend bool
+
+	Snapshots     string // directory of snapshots; "" for none
+	SnapshotEvery uint64 // events from one to the next; 0 means 50,000
+
+	// Horizon says from which event on others still need the log; nil means that nobody does.
+	Horizon func() uint64
 
 	MaxJobs    int // jobs that have not ended or wait to be fetched, in all; 0 means 1,000,000
 	MaxPerUser int // the same for one user; 0 means 250,000
@@ -74,6 +89,8 @@ type Queue struct {
 	cfg Config
 	log *slog.Logger
 
+	snapshot uint64 // sequence of the newest snapshot; once the queue runs it is the goroutine's that takes them
+
 	requests chan *request
 	stopped  chan struct{} // closed when Run has returned
 
@@ -87,12 +104,25 @@ type Queue struct {
 // When it returns, waiting callers have been told that the queue has stopped.
 func (q *Queue) Run(ctx context.Context) error {
 	defer close(q.stopped)
+	ctx, stop := context.WithCancel(ctx)
+	wait := q.besides(ctx, true)
 	c := committer{q: q}
 	err := c.run(ctx)
+	stop()
+	wait()
 	if errors.Is(err, ErrStale) {
 		q.log.Error("queue stopped", diag.KeyError, err)
 	}
 	return err
+}
+
+// besides starts what goes on beside the log until ctx ends, and gives a function that waits for its end. Only the
+// leader has the log forget something.
+func (q *Queue) besides(ctx context.Context, leads bool) (wait func()) {
+	var beside sync.WaitGroup
+	beside.Go(func() { q.syncArchive(ctx) })
+	beside.Go(func() { q.keepSnapshots(ctx, leads) })
+	return beside.Wait
 }
 
 // Commit appends events, at most [bus.MaxBatch], all or none, and returns once they are on disk and the

@@ -252,7 +252,7 @@ func (q *Queue) Events(ctx context.Context, user job.UserID, after uint64, limit
 	}
 	page = Page{Next: after}
 	enough := errors.New("enough")
-	err := q.cfg.Log.Read(ctx, after+1, func(seq uint64, data []byte) error {
+	err := q.read(ctx, after+1, func(seq uint64, data []byte) error {
 		if len(page.Events) >= limit || seq > after+maxScan || seq > last {
 			return enough
 		}

@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -21,7 +22,7 @@ type state struct {
 	owned    map[job.UserID][]*cluster               // the same by user, in the order of numbers
 	late     map[int]*cluster                        // those of which jobs are to enter
 	tables   func(*job.TableRef) (*job.Table, error) // reads the table of a cluster
-	named    map[blob.Digest]bool                    // the tables that the log needs
+	named    map[blob.Digest]uint64                  // the tables of clusters, with when each was last needed; 0 means now
 
 	// Parts of the jobs that are not fresh.
 	idle    map[job.ID]*job.Job // could be offered, and are not untried
@@ -58,7 +59,7 @@ func newState(maxHistory int) *state {
 		owned:      map[job.UserID][]*cluster{},
 		late:       map[int]*cluster{},
 		tables:     noTables,
-		named:      map[blob.Digest]bool{},
+		named:      map[blob.Digest]uint64{},
 		idle:       map[job.ID]*job.Job{},
 		claimed:    map[job.ID]*job.Job{},
 		ended:      map[job.ID]*job.Job{},
@@ -141,7 +142,7 @@ func (s *state) add(ev job.Event, c *job.Cluster) error {
 	s.inOrder = append(s.inOrder, k)
 	s.owned[b.User] = append(s.owned[b.User], k)
 	if b.Table != nil && b.Table.Digest != "" {
-		s.named[b.Table.Digest] = true
+		s.named[b.Table.Digest] = 0
 	}
 	if c.Late.Limits() {
 		s.late[b.Cluster] = k
@@ -162,8 +163,7 @@ func mayOpen(c *cluster, b *job.Opened) error {
 }
 
 func (s *state) open(c *cluster, upto int, at time.Time) {
-	s.held[c.User] += upto - c.opened
-	s.total += upto - c.opened
+	s.hold(c.User, upto-c.opened)
 	c.open(upto, at)
 	if !c.more() {
 		delete(s.late, c.Number)
@@ -181,21 +181,29 @@ func (s *state) job(id job.ID) *job.Job {
 // put makes j the present form of its job, in every part it belongs to.
 func (s *state) put(old, j *job.Job) {
 	s.clusters[j.ID.Cluster].put(j, old.State)
+	s.index(j)
+	switch wasHeld, isHeld := counts(old), counts(j); {
+	case isHeld && !wasHeld:
+		s.hold(j.User, 1)
+	case wasHeld && !isHeld:
+		s.hold(j.User, -1)
+		s.retire(j.ID)
+	}
+}
+
+// index puts a job into the parts that it belongs to.
+func (s *state) index(j *job.Job) {
 	place(s.ended, j, j.State.Ended())
 	place(s.claimed, j, j.Claim != nil)
 	place(s.lingers, j, j.Lingering != nil)
 	place(s.idle, j, offerable(j) && !j.Untried())
+}
 
-	switch wasHeld, isHeld := counts(old), counts(j); {
-	case isHeld && !wasHeld:
-		s.held[j.User]++
-		s.total++
-	case wasHeld && !isHeld:
-		if s.held[j.User]--; s.held[j.User] == 0 {
-			delete(s.held, j.User)
-		}
-		s.total--
-		s.retire(j.ID)
+// hold counts n more jobs of a user against the limits.
+func (s *state) hold(user job.UserID, n int) {
+	s.total += n
+	if s.held[user] += n; s.held[user] == 0 {
+		delete(s.held, user)
 	}
 }
 
@@ -239,11 +247,25 @@ func (s *state) drop(c *cluster) {
 	if !c.gone() {
 		return
 	}
+	if table := c.TableDigest(); table != "" {
+		s.named[table] = s.seq + 1
+	}
 	delete(s.clusters, c.Number)
 	s.inOrder = without(s.inOrder, c)
 	if s.owned[c.User] = without(s.owned[c.User], c); len(s.owned[c.User]) == 0 {
 		delete(s.owned, c.User)
 	}
+}
+
+// forgetTables forgets the tables that were last needed before an event, which the log has forgotten too.
+func (s *state) forgetTables(before uint64) {
+	needed := map[blob.Digest]bool{}
+	for _, c := range s.inOrder {
+		needed[c.TableDigest()] = true
+	}
+	maps.DeleteFunc(s.named, func(table blob.Digest, last uint64) bool {
+		return last > 0 && last < before && !needed[table]
+	})
 }
 
 // without takes a cluster out of a list in the order of numbers.

@@ -1,0 +1,273 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"skua/internal/diag"
+)
+
+// reconcile brings the log and its archive together, before the log is read. A log that ends before its archive
+// has lost records: they are added to it again. An archive that ends before its log is brought up to it. Logs
+// that tell another story than their archive are left alone.
+func (q *Queue) reconcile(ctx context.Context) error {
+	if q.cfg.Archive == nil {
+		return nil
+	}
+	first, err := q.cfg.Log.First(ctx)
+	if err != nil {
+		return err
+	}
+	last, err := q.cfg.Log.Last(ctx)
+	if err != nil {
+		return err
+	}
+	from, end := q.cfg.Archive.Span()
+	if err := q.agree(ctx, min(last, end), max(first, from)); err != nil {
+		return err
+	}
+	switch {
+	case last < end && !q.cfg.Mend:
+		return &diag.Problem{
+			What: fmt.Sprintf("the queue log ends with event %d, and its archive on this machine with event %d", last, end),
+			Hint: "the log has lost events: skua-matchmaker log verify says which, and docs/queue-log.md what can be done",
+		}
+	case last < end:
+		q.log.Warn("the queue log is shorter than its archive: events are brought back from there", "log", last, "archive", end)
+		return q.restore(ctx, first, last, from)
+	case last > end:
+		return q.catchUp(ctx)
+	}
+	return nil
+}
+
+// read calls f with records from sequence from on as [Log.Read] does: from the archive those that the log has
+// forgotten.
+func (q *Queue) read(ctx context.Context, from uint64, f func(seq uint64, data []byte) error) error {
+	if q.cfg.Archive == nil {
+		return q.cfg.Log.Read(ctx, from, f)
+	}
+	first, err := q.cfg.Log.First(ctx)
+	if err != nil {
+		return err
+	}
+	if from >= first {
+		return q.cfg.Log.Read(ctx, from, f)
+	}
+	enough := errors.New("enough")
+	err = q.cfg.Archive.Read(ctx, from, func(seq uint64, data []byte) error {
+		if seq >= first {
+			return enough
+		}
+		from = seq + 1
+		return f(seq, data)
+	})
+	if err != nil && err != enough {
+		return err
+	}
+	return q.cfg.Log.Read(ctx, from, f)
+}
+
+// record reads one record.
+func (q *Queue) record(ctx context.Context, seq uint64) (record []byte, err error) {
+	found := errors.New("found")
+	err = q.read(ctx, seq, func(_ uint64, data []byte) error {
+		record = data
+		return found
+	})
+	if err == found {
+		return record, nil
+	}
+	return nil, errors.Join(err, fmt.Errorf("there is no event %d", seq))
+}
+
+// agree compares the log with the archive at one record, which both have if it is not below lowest.
+func (q *Queue) agree(ctx context.Context, at, lowest uint64) error {
+	if at < lowest || at == 0 {
+		return nil
+	}
+	archived, err := q.cfg.Archive.Record(ctx, at)
+	if err != nil {
+		return err
+	}
+	enough := errors.New("enough")
+	err = q.cfg.Log.Read(ctx, at, func(_ uint64, data []byte) error {
+		if bytes.Equal(data, archived) {
+			return enough
+		}
+		return &diag.Problem{
+			What: fmt.Sprintf("the queue log and its archive have different events of number %d", at),
+			Hint: "one of them comes from elsewhere, such as an old backup: skua-matchmaker log verify shows both",
+		}
+	})
+	if err == enough {
+		return nil
+	}
+	return err
+}
+
+// restore adds to the log what only the archive has, which begins with from.
+func (q *Queue) restore(ctx context.Context, first, last, from uint64) error {
+	if last+1 < from {
+		if first <= last {
+			return &diag.Problem{
+				What: fmt.Sprintf("the queue log ends with event %d, and its archive begins with event %d", last, from),
+				Hint: "skua-matchmaker log repair makes a new log of the archive and keeps the old one beside it",
+			}
+		}
+		if err := q.cfg.Log.Purge(ctx, from); err != nil { // it is empty: it goes on from there
+			return err
+		}
+		last = from - 1
+	}
+	var batch [][]byte
+	size := 0
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		n, err := q.cfg.Log.Append(ctx, last, batch)
+		if err != nil {
+			return fmt.Errorf("bring events back: %w", err)
+		}
+		last, batch, size = n, nil, 0
+		return nil
+	}
+	missing := last + 1
+	begin := max(last, from) // with one that both have, if there is one
+	var c chain
+	err := q.cfg.Archive.Read(ctx, begin, func(seq uint64, record []byte) error {
+		var err error
+		if seq == begin && seq > 1 {
+			c = chainAfter(record)
+		} else if c, err = c.check(record); err != nil {
+			return fmt.Errorf("archive, event %d: %w", seq, err)
+		}
+		if seq < missing {
+			return nil
+		}
+		if len(batch) == maxBatch || size+len(record) > maxBatchBytes {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		batch = append(batch, record)
+		size += len(record)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// catchUp brings the archive to the log's end.
+func (q *Queue) catchUp(ctx context.Context) error {
+	_, end := q.cfg.Archive.Span()
+	first, err := q.cfg.Log.First(ctx)
+	if err != nil {
+		return err
+	}
+	if first > end+1 {
+		if end > 0 {
+			q.log.Warn("the archive of the queue log lacks events that the log has forgotten", "from", end+1, "to", first-1)
+		}
+		end = first - 1
+	}
+	var batch [][]byte
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		err := q.cfg.Archive.Append(end+1, batch)
+		end += uint64(len(batch))
+		batch = nil
+		return err
+	}
+	err = q.cfg.Log.Read(ctx, end+1, func(_ uint64, record []byte) error {
+		if len(batch) == maxBatch {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		batch = append(batch, record)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// archivist copies what the log has taken to the archive. It belongs to the committer: an archive that cannot be
+// written holds nothing up, and is brought up to date when it can be again.
+type archivist struct {
+	q      *Queue
+	failed time.Time // when it last could not be written
+}
+
+const archiveAgain = 10 * time.Second
+
+func (a *archivist) copy(ctx context.Context, batch []*request) {
+	if a.q.cfg.Archive == nil || time.Since(a.failed) < archiveAgain {
+		return
+	}
+	var first uint64
+	var records [][]byte
+	for _, r := range batch {
+		if r.err != nil || len(r.events) == 0 {
+			continue
+		}
+		if len(records) == 0 {
+			first = r.events[0].Seq
+		}
+		records = append(records, r.records...)
+	}
+	if len(records) == 0 {
+		return
+	}
+	if _, end := a.q.cfg.Archive.Span(); end+1 == first {
+		a.noteError(a.q.cfg.Archive.Append(first, records))
+	} else {
+		a.noteError(a.q.catchUp(ctx))
+	}
+}
+
+// follow copies what another leader has logged.
+func (a *archivist) follow(ctx context.Context) {
+	if a.q.cfg.Archive != nil && time.Since(a.failed) >= archiveAgain {
+		a.noteError(a.q.catchUp(ctx))
+	}
+}
+
+func (a *archivist) noteError(err error) {
+	if err != nil {
+		a.failed = time.Now()
+		a.q.log.Warn("the archive of the queue log is behind", diag.KeyError, err)
+	}
+}
+
+// syncEvery is how often the archive is put on disk.
+const syncEvery = time.Second
+
+// syncArchive puts the archive on disk now and then until ctx ends.
+func (q *Queue) syncArchive(ctx context.Context) {
+	if q.cfg.Archive == nil {
+		return
+	}
+	tick := time.NewTicker(syncEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := q.cfg.Archive.Sync(); err != nil {
+				q.log.Warn("the archive of the queue log is not on disk", diag.KeyError, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,256 @@
+package queue
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"skua/internal/diag"
+)
+
+// snapshots is a directory of snapshots, each a file named by the sequence of the last event in it. Its last line
+// is the SHA-256 of the others.
+type snapshots struct{ dir string }
+
+const (
+	snapshotSuffix = ".snapshot"
+	keepSnapshots  = 2 // the newest may be damaged
+)
+
+// list gives the sequences of the snapshots that are there, the newest first.
+func (s snapshots) list() ([]uint64, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("snapshots: %w", err)
+	}
+	var all []uint64
+	for _, e := range entries {
+		digits, ok := strings.CutSuffix(e.Name(), snapshotSuffix)
+		if seq, err := strconv.ParseUint(digits, 10, 64); ok && err == nil {
+			all = append(all, seq)
+		}
+	}
+	slices.Sort(all)
+	slices.Reverse(all)
+	return all, nil
+}
+
+func (s snapshots) path(seq uint64) string {
+	return filepath.Join(s.dir, fmt.Sprintf("%020d%s", seq, snapshotSuffix))
+}
+
+// put writes a snapshot. It is there whole, and on disk, or not at all.
+func (s snapshots) put(c *capture) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("snapshot: %w", err)
+		}
+	}()
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(s.dir, "new-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	sum := sha256.New()
+	w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<20)
+	err = errors.Join(c.write(w), w.Flush())
+	if err == nil {
+		_, err = fmt.Fprintf(f, "%x\n", sum.Sum(nil))
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), s.path(c.head.Seq)); err != nil {
+		return err
+	}
+	return syncDir(s.dir)
+}
+
+// get reads a snapshot into an empty state.
+func (s snapshots) get(seq uint64, into *state) error {
+	f, err := os.Open(s.path(seq))
+	if err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	defer f.Close()
+	content, err := verified(f)
+	if err == nil {
+		err = readSnapshot(content, into)
+	}
+	if err == nil && into.seq != seq {
+		err = fmt.Errorf("it is of event %d", into.seq)
+	}
+	if err != nil {
+		return fmt.Errorf("snapshot %s: %w", f.Name(), err)
+	}
+	return nil
+}
+
+// verified gives what a snapshot's file holds before the checksum at its end, if that is right.
+func verified(f *os.File) (io.Reader, error) {
+	const tail = 2*sha256.Size + 1
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	size := info.Size() - tail
+	if size < 0 {
+		return nil, errors.New("it has no checksum")
+	}
+	var said [tail]byte
+	if _, err := f.ReadAt(said[:], size); err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, size)); err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(said[:tail-1], hex.AppendEncode(nil, sum.Sum(nil))) {
+		return nil, errors.New("its checksum is wrong: it has been damaged")
+	}
+	return bufio.NewReaderSize(io.NewSectionReader(f, 0, size), 1<<20), nil
+}
+
+// drop removes all but the newest ones, and what a crash has left half written.
+func (s snapshots) drop() error {
+	all, err := s.list()
+	if err != nil {
+		return err
+	}
+	for _, seq := range all[min(len(all), keepSnapshots):] {
+		err = errors.Join(err, os.Remove(s.path(seq)))
+	}
+	half, _ := filepath.Glob(filepath.Join(s.dir, "new-*"))
+	for _, path := range half {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+// resume makes the newest good snapshot the state, if there is one.
+func (q *Queue) resume(ctx context.Context) error {
+	if q.cfg.Snapshots == "" {
+		return nil
+	}
+	dir := snapshots{q.cfg.Snapshots}
+	all, err := dir.list()
+	if err != nil {
+		return err
+	}
+	for _, seq := range all {
+		s := q.emptyState()
+		err := dir.get(seq, s)
+		if err == nil {
+			err = q.belongs(ctx, s)
+		}
+		if err == nil {
+			q.state, q.snapshot = s, seq
+			return nil
+		}
+		q.log.Warn("a snapshot of the queue is passed over", diag.KeyError, err)
+	}
+	return nil
+}
+
+// belongs says whether a snapshot's state is one that the log has come to.
+func (q *Queue) belongs(ctx context.Context, s *state) error {
+	last, err := q.cfg.Log.Last(ctx)
+	if err != nil {
+		return err
+	}
+	if last < s.seq {
+		return fmt.Errorf("the queue log ends with event %d, before the snapshot of event %d", last, s.seq)
+	}
+	record, err := q.record(ctx, s.seq)
+	if err != nil {
+		return err
+	}
+	if c := chainAfter(record); c.sealed && c != s.chain {
+		return fmt.Errorf("the snapshot of event %d is of another log", s.seq)
+	}
+	return nil
+}
+
+// keepSnapshots writes a snapshot whenever there are enough new events, until ctx ends. With purge it has the log
+// forget what is before the older one.
+func (q *Queue) keepSnapshots(ctx context.Context, purge bool) {
+	if q.cfg.Snapshots == "" {
+		return
+	}
+	tick := time.NewTicker(syncEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if last, _ := q.Last(); last < q.snapshot+q.cfg.SnapshotEvery {
+			continue
+		}
+		err := q.takeSnapshot()
+		if err == nil && purge {
+			err = q.forget(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			q.log.Warn("snapshot of the queue", diag.KeyError, err)
+		}
+	}
+}
+
+func (q *Queue) takeSnapshot() error {
+	start := time.Now()
+	q.mu.RLock()
+	c := q.state.capture()
+	q.mu.RUnlock()
+	q.snapshot = c.head.Seq // also after an error: the next one is tried later
+	dir := snapshots{q.cfg.Snapshots}
+	if err := dir.put(c); err != nil {
+		return err
+	}
+	q.log.Info("snapshot of the queue taken", diag.KeySeq, c.head.Seq, diag.KeyTook, time.Since(start))
+	return dir.drop()
+}
+
+// forget purges the log before the older snapshot, as far as the archive has it and nobody else needs it.
+func (q *Queue) forget(ctx context.Context) error {
+	all, err := snapshots{q.cfg.Snapshots}.list()
+	if err != nil || len(all) < keepSnapshots || q.cfg.Archive == nil {
+		return err
+	}
+	horizon := all[keepSnapshots-1]
+	if q.cfg.Horizon != nil {
+		horizon = min(horizon, q.cfg.Horizon())
+	}
+	if err := q.cfg.Archive.Sync(); err != nil {
+		return err
+	}
+	if _, last := q.cfg.Archive.Span(); last < horizon {
+		return fmt.Errorf("the archive ends with event %d, so that the log must keep its events from before %d", last, horizon)
+	}
+	q.mu.Lock()
+	q.state.forgetTables(horizon)
+	q.mu.Unlock()
+	if err := q.cfg.Log.Purge(ctx, horizon); err != nil {
+		return err
+	}
+	return q.cfg.Archive.Drop(horizon)
+}
