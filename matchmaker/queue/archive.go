@@ -158,15 +158,15 @@ func (a *Archive) Append(first uint64, records [][]byte) error {
 	if first <= a.last {
 		return fmt.Errorf("archive: record %d comes after %d", first, a.last)
 	}
-	if err := a.begin(first); err != nil {
-		return fmt.Errorf("archive: %w", err)
-	}
 	var lines []byte
 	for _, r := range records {
 		if bytes.IndexByte(r, '\n') >= 0 {
-			return fmt.Errorf("archive: record %d is more than one line", first)
+			return fmt.Errorf("archive: one of the records from %d on is more than one line", first)
 		}
 		lines = append(append(lines, r...), '\n')
+	}
+	if err := a.begin(first); err != nil {
+		return fmt.Errorf("archive: %w", err)
 	}
 	end := &a.files[len(a.files)-1]
 	if _, err := a.tail.WriteAt(lines, end.bytes); err != nil {

@@ -31,6 +31,7 @@ import (
 //	admin.sock     for skua-matchmaker's own commands; root and the matchmaker's user only
 //	trust/         the pool's authority, its keys and its members
 //	broker/        the queue log, as the message bus keeps it
+//	queue/         a plain copy of the queue log, and snapshots of what it adds up to
 //	blobs/         inputs, outputs, checkpoints and tables of large clusters
 type Head struct {
 	settings Settings
@@ -44,6 +45,7 @@ type Head struct {
 	master    *trust.MasterKey
 	broker    *broker.Broker
 	queue     *queue.Queue
+	archive   *queue.Archive
 	store     *blob.Store
 	files     *files.Service
 	trees     *files.Trees
@@ -90,7 +92,7 @@ func (h *Head) Run(ctx context.Context) (err error) {
 	if err := h.openStores(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, h.broker.Close()) }()
+	defer func() { err = errors.Join(err, h.closeStores()) }()
 	h.core, err = New(Config{
 		Bus: h.broker.Conn(), Queue: h.queue, Roster: h.roster, Clock: clock,
 		Terms: h.settings.terms(), Domain: h.settings.Domain,
@@ -226,7 +228,7 @@ func (h *Head) openStores(ctx context.Context) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, h.broker.Close())
+			err = errors.Join(err, h.closeStores())
 		}
 	}()
 	log, err := bus.OpenLog(ctx, h.broker.Conn(), bus.LogConfig{Stream: "SKUA_EV", Subject: "skua.ev"})
@@ -236,8 +238,13 @@ func (h *Head) openStores(ctx context.Context) (err error) {
 	if h.store, err = blob.OpenStore(blob.StoreConfig{Dir: filepath.Join(h.settings.Data, "blobs")}); err != nil {
 		return err
 	}
+	dir := filepath.Join(h.settings.Data, "queue")
+	if h.archive, err = queue.OpenArchive(queue.ArchiveConfig{Dir: filepath.Join(dir, "archive")}); err != nil {
+		return err
+	}
 	if h.queue, err = queue.Open(ctx, queue.Config{
-		Log: log, Tables: h.store, Logger: h.log, MaxJobs: h.settings.Limits.Jobs, MaxPerUser: h.settings.Limits.JobsPerUser,
+		Log: log, Archive: h.archive, Mend: true, Snapshots: filepath.Join(dir, "snapshots"),
+		Tables: h.store, Logger: h.log, MaxJobs: h.settings.Limits.Jobs, MaxPerUser: h.settings.Limits.JobsPerUser,
 		HalfLife: h.settings.FairShare.HalfLife.Std(),
 	}); err != nil {
 		return err
@@ -247,6 +254,14 @@ func (h *Head) openStores(ctx context.Context) (err error) {
 		Store: h.store, Authorise: h.authorise, Log: h.log,
 		MaxBlob: int64(h.settings.Limits.File), DiskFloor: int64(h.settings.Limits.DiskFree),
 	})
+	return err
+}
+
+func (h *Head) closeStores() error {
+	err := h.broker.Close()
+	if h.archive != nil {
+		err = errors.Join(err, h.archive.Close())
+	}
 	return err
 }
 
