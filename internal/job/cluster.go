@@ -202,7 +202,8 @@ func (j *Job) Untried() bool {
 
 // UntriedVaries are the attributes in which untried idle jobs may differ because of what has happened to them.
 var UntriedVaries = []string{
-	"EnteredCurrentStatus", "LastJobStatus", "NumHolds", "ReleaseReason", "LastHoldReason", "LastHoldReasonCode", "HoldReason", "HoldReasonCode",
+	"EnteredCurrentStatus", "LastJobStatus", "NumHolds", "ReleaseReason", "LastHoldReason", "LastHoldReasonCode",
+	"HoldReason", "HoldReasonCode", "HoldReasonSubCode", "LastRemoteHost",
 }
 
 // Late says how many jobs of a cluster with late materialization (max_materialize, max_idle) are to be in the

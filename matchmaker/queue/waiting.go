@@ -16,6 +16,7 @@ type Batch struct {
 	Procs   []negotiate.Range // in order
 	First   *job.Job
 	Varies  []string                // attributes, beside ProcId, in which the ads of the others may differ from that of First
+	Table   any                     // if not nil: batches with the same one, given at any time, have the same ads for the same procs
 	Job     func(proc int) *job.Job // makes the others; of a batch that [Queue.Waiting] gave some time ago too
 }
 
@@ -61,27 +62,28 @@ func (c *cluster) batches(all []Batch, apart []string) []Batch {
 			if c.onHold != nil {
 				waiting = waiting.without(c.onHold)
 			}
-			all = appendBatch(all, c.Number, waiting.in(class), varies, func(proc int) *job.Job {
+			all = appendBatch(all, waiting.in(class), Batch{Cluster: c.Number, Varies: varies, Table: cluster, Job: func(proc int) *job.Job {
 				return cluster.Job(proc, enteredAt(entries, proc))
-			})
+			}})
 		}
 	}
 	if untried {
 		jobs := maps.Clone(c.jobs)
 		varies := append(slices.Clone(c.Varies()), job.UntriedVaries...)
 		for _, class := range c.classes {
-			all = appendBatch(all, c.Number, c.untried.in(class), varies, func(proc int) *job.Job { return jobs[proc] })
+			all = appendBatch(all, c.untried.in(class), Batch{Cluster: c.Number, Varies: varies, Job: func(proc int) *job.Job { return jobs[proc] }})
 		}
 	}
 	return all
 }
 
-func appendBatch(all []Batch, cluster int, procs bitset, varies []string, make func(int) *job.Job) []Batch {
-	ranges := procs.ranges()
-	if len(ranges) == 0 {
+// appendBatch appends a batch of these jobs, if there are any.
+func appendBatch(all []Batch, procs bitset, b Batch) []Batch {
+	if b.Procs = procs.ranges(); len(b.Procs) == 0 {
 		return all
 	}
-	return append(all, Batch{Cluster: cluster, Procs: ranges, First: make(ranges[0].From), Varies: varies, Job: make})
+	b.First = b.Job(b.Procs[0].From)
+	return append(all, b)
 }
 
 // classify sorts the jobs of the cluster by the attributes apart, once.

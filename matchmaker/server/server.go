@@ -71,6 +71,8 @@ type Server struct {
 	rests rests[slotKey] // of slots
 	again rests[job.ID]  // of jobs that are to run again
 
+	memo negotiate.Memo // of all cycles, see [Server.snapshot]
+
 	limits limits
 	peeks  peeks
 

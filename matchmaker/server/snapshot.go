@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"skua/internal/job"
+	"skua/matchmaker/collector"
 	"skua/matchmaker/negotiate"
 	"skua/policy/classad"
 )
@@ -19,17 +20,18 @@ type slotKey struct {
 func (s *Server) snapshot() (snapshot negotiate.Snapshot, free int) {
 	s.forgetSilent()
 	now := time.Now()
-	snapshot = negotiate.Snapshot{Now: now, Limits: s.cfg.Limits, Names: map[job.UserID]string{}}
+	snapshot = negotiate.Snapshot{Now: now, Limits: s.cfg.Limits, Names: map[job.UserID]string{}, Memo: &s.memo}
 	s.mu.Lock()
 	snapshot.Served = maps.Clone(s.served)
 	s.mu.Unlock()
+	slots := s.slots.Slots()
 	claimed := map[slotKey]bool{}
-	snapshot.Claims = s.claims(s.slotAds())
+	snapshot.Claims = s.claims(adsOf(slots))
 	for _, c := range snapshot.Claims {
 		claimed[slotKey{c.Agent, c.Slot}] = true
 		snapshot.Names[c.User] = s.names.of(c.User)
 	}
-	for _, sl := range s.slots.Slots() {
+	for _, sl := range slots {
 		key := slotKey{sl.Agent, sl.Name}
 		slot := negotiate.Slot{Name: sl.Name, Agent: sl.Agent, Machine: sl.Machine, Ad: sl.Ad}
 		switch state, _ := sl.Ad.Str("State"); {
@@ -57,9 +59,12 @@ func (s *Server) snapshot() (snapshot negotiate.Snapshot, free int) {
 }
 
 // slotAds are the ads of all slots.
-func (s *Server) slotAds() map[slotKey]*classad.Ad {
-	ads := map[slotKey]*classad.Ad{}
-	for _, sl := range s.slots.Slots() {
+func (s *Server) slotAds() map[slotKey]*classad.Ad { return adsOf(s.slots.Slots()) }
+
+// adsOf are the ads of slots.
+func adsOf(slots []collector.Slot) map[slotKey]*classad.Ad {
+	ads := make(map[slotKey]*classad.Ad, len(slots))
+	for _, sl := range slots {
 		ads[slotKey{sl.Agent, sl.Name}] = sl.Ad
 	}
 	return ads

@@ -36,7 +36,7 @@ func (s *Server) waiting(now time.Time) []negotiate.Batch {
 		}
 		all = append(all, negotiate.Batch{
 			Cluster: b.Cluster, Procs: b.Procs, User: j.User, Prio: prioOf(ad), Nice: negotiate.Nice(ad), NotBefore: notBefore, Avoid: j.Avoid,
-			Ad: ad, Varies: b.Varies, AdOf: func(proc int) *classad.Ad { return b.Job(proc).CurrentAd() },
+			Ad: ad, Varies: b.Varies, Table: b.Table, AdOf: func(proc int) *classad.Ad { return b.Job(proc).CurrentAd() },
 		})
 	}
 	return alike.batches(all)
@@ -116,7 +116,7 @@ func (a *alikes) batches(all []negotiate.Batch) []negotiate.Batch {
 // of its own, and those that its life gives it.
 func varying(jobs []*job.Job) []string {
 	seen := map[string]bool{}
-	names := slices.Clone(untried)
+	names := slices.Clone(job.UntriedVaries)
 	for _, j := range jobs {
 		for _, name := range j.Ad.Names() {
 			if !seen[name] {
@@ -126,13 +126,6 @@ func varying(jobs []*job.Job) []string {
 		}
 	}
 	return names
-}
-
-// untried are the attributes in which [job.Job.CurrentAd] may differ between jobs of one cluster that have
-// never run.
-var untried = []string{
-	"EnteredCurrentStatus", "LastJobStatus", "NumHolds", "ReleaseReason", "LastHoldReason", "LastHoldReasonCode",
-	"HoldReason", "HoldReasonCode", "HoldReasonSubCode", "LastRemoteHost",
 }
 
 // startable says when a job may be offered; the zero time is now. ok is false for one that is not to be
