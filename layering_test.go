@@ -24,7 +24,7 @@ var tiers = [][]string{
 	{"policy/classad", "internal/blob", "internal/diag", "internal/quantity", "internal/why"},
 	{"policy/config", "policy", "internal/job", "internal/trust"},
 	{"internal/wire", "internal/eventlog", "agent/slot", "matchmaker/negotiate", "matchmaker/jobpolicy", "internal/submitfile"},
-	{"internal/bus", "internal/transfer", "agent/probe", "agent/checkpoint", "matchmaker/collector"},
+	{"internal/bus", "internal/transfer", "agent/probe", "agent/checkpoint", "matchmaker/collector", "matchmaker/history"},
 	{"agent/starter", "matchmaker/queue", "matchmaker/files", "matchmaker/broker", "internal/membership"},
 	{"agent/startd", "matchmaker/server", "submit/client"},
 	{"submit/courier"},
