@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +35,7 @@ type Config struct {
 	Logger   *slog.Logger  // nil means no logging
 }
 
-// Store is a history. One goroutine at a time may add to it and trim it; reading is possible meanwhile.
+// Store is a history. One goroutine at a time may add to it; reading is possible meanwhile.
 type Store struct {
 	cfg Config
 	log *slog.Logger
@@ -118,7 +119,7 @@ func (s *Store) open() error {
 			return err
 		}
 	}
-	return s.findLast()
+	return errors.Join(s.findLast(), s.trim(time.Now()))
 }
 
 // openFile finds out what is in a file: of a closed one from its last line, of the last one from all of them.
@@ -255,7 +256,7 @@ func (s *Store) makeRoom(seq uint64) error {
 	}
 	s.tail = f
 	s.files = append(s.files, file{first: seq})
-	return syncDir(s.cfg.Dir)
+	return errors.Join(syncDir(s.cfg.Dir), s.trim(time.Now()))
 }
 
 // write appends a line to the tail. It is called with mu held.
@@ -289,10 +290,8 @@ func (s *Store) Sync() error {
 	return nil
 }
 
-// Trim removes the oldest files beyond the bounds, never the one that is written to.
-func (s *Store) Trim(now time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// trim removes the oldest files beyond the bounds, never the last one. It is called with mu held, or alone.
+func (s *Store) trim(now time.Time) error {
 	var total int64
 	for _, f := range s.files {
 		total += f.bytes
@@ -301,13 +300,13 @@ func (s *Store) Trim(now time.Time) error {
 		path := s.path(s.files[0].first)
 		info, err := os.Stat(path)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("history: %w", err)
+			return err
 		}
 		if err == nil && total <= s.cfg.MaxBytes && now.Sub(info.ModTime()) <= s.cfg.MaxAge {
 			return nil
 		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("history: %w", err)
+			return err
 		}
 		s.log.Info("old history is removed", diag.KeyFile, path)
 		total -= s.files[0].bytes
@@ -328,8 +327,11 @@ func (s *Store) Close() error {
 	return err
 }
 
-// syncDir makes the names in a directory durable.
+// syncDir makes the names in a directory durable, where a system can.
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

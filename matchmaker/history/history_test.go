@@ -183,14 +183,11 @@ func TestTrim(t *testing.T) {
 	cfg := Config{Dir: t.TempDir(), MaxFile: 3000, MaxBytes: 9000}
 	s := open(t, cfg)
 	add(t, s, 1, 101)
-	if err := s.Trim(time.Now()); err != nil {
-		t.Fatal(err)
-	}
 	kept := clusters(t, s, Query{})
 	if len(kept) == 0 || len(kept) > 60 || !slices.Equal(kept, down(100, 101-len(kept), 1)) {
 		t.Errorf("of 100 jobs in more bytes than may be kept %v are left", kept)
 	}
-	if err := s.Trim(time.Now().Add(400 * 24 * time.Hour)); err != nil {
+	if err := s.trim(time.Now().Add(400 * 24 * time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if files, _ := filepath.Glob(filepath.Join(cfg.Dir, "*"+suffix)); len(files) != 1 {

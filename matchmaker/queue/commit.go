@@ -73,6 +73,7 @@ func (c *committer) run(ctx context.Context) error {
 			close(r.done)
 		}
 		c.archive.copy(ctx, batch) // after those who wait have been told
+		c.q.recordDone()
 	}
 }
 

@@ -24,7 +24,7 @@ func Watch(ctx context.Context, cfg Config) (*Queue, error) {
 	}
 	setDefault(&cfg.MaxJobs, 1_000_000)
 	setDefault(&cfg.MaxPerUser, 250_000)
-	setDefault(&cfg.MaxHistory, 50_000)
+	setDefault(&cfg.MaxHistory, 10_000)
 	if cfg.SnapshotEvery == 0 {
 		cfg.SnapshotEvery = 50_000
 	}
@@ -52,6 +52,7 @@ func Watch(ctx context.Context, cfg Config) (*Queue, error) {
 	if err := q.replay(ctx); err != nil {
 		return nil, fmt.Errorf("open queue: %w", err)
 	}
+	q.recordDone()
 	q.log.Info("queue read", "snapshot", from, "events", q.state.seq-from, "jobs", q.state.total, diag.KeyTook, time.Since(start))
 	return q, nil
 }
@@ -60,6 +61,7 @@ func (q *Queue) emptyState() *state {
 	s := newState(q.cfg.MaxHistory)
 	s.accounts.halfLife = q.cfg.HalfLife
 	s.tables = q.Table
+	s.keepDone = q.cfg.History != nil
 	return s
 }
 
@@ -97,6 +99,7 @@ func (q *Queue) Follow(ctx context.Context) error {
 		switch {
 		case err == nil:
 			archive.follow(ctx)
+			q.recordDone()
 			continue
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -139,7 +142,11 @@ func (q *Queue) Lead(ctx context.Context) error {
 func (q *Queue) replay(ctx context.Context) error {
 	defer q.wake()
 	return q.read(ctx, q.state.seq+1, func(seq uint64, data []byte) error {
-		if err := q.replayOne(seq, data); err != nil {
+		err := q.replayOne(seq, data)
+		if seq%maxBatch == 0 {
+			q.recordDone() // rather than keep them all in memory
+		}
+		if err != nil {
 			return &diag.Problem{
 				What: fmt.Sprintf("queue log, event %d: %v", seq, err),
 				Hint: "nothing has been changed; skua-matchmaker log verify says what is whole, docs/queue-log.md what can be done",

@@ -15,7 +15,7 @@
 // queue with events of their own, as many as its limits allow.
 //
 // Jobs that ended stay in memory and can be asked for: those whose outputs wait to be fetched until
-// they are, and of the rest the last [Config.MaxHistory].
+// they are, and of the rest the last [Config.MaxHistory]. All of the rest are in [Config.History], on disk.
 //
 // Beside the log there are an archive, which is a plain copy of it that lasts longer, and snapshots of the state, so
 // that a restart reads little and the log can forget what is old. Both follow from the log; either may be lost.
@@ -32,6 +32,7 @@ import (
 	"skua/internal/blob"
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/matchmaker/history"
 )
 
 // Log is the durable log that the queue lives in; [skua/internal/bus.Log] says what each method
@@ -65,12 +66,14 @@ type Config struct {
 	Snapshots     string // directory of snapshots; "" for none
 	SnapshotEvery uint64 // events from one to the next; 0 means 50,000
 
+	History *history.Store // where jobs go that are done with; nil for nowhere; the caller closes it
+
 	// Horizon says from which event on others still need the log; nil means that nobody does.
 	Horizon func() uint64
 
 	MaxJobs    int // jobs that have not ended or wait to be fetched, in all; 0 means 1,000,000
 	MaxPerUser int // the same for one user; 0 means 250,000
-	MaxHistory int // ended jobs kept beyond those; 0 means 50,000
+	MaxHistory int // ended jobs kept in memory beyond those; 0 means 10,000
 
 	HalfLife time.Duration // after which past use of the pool counts half; 0 means [negotiate.DefaultHalfLife]
 }
@@ -93,6 +96,9 @@ type Queue struct {
 
 	requests chan *request
 	stopped  chan struct{} // closed when Run has returned
+
+	recording    sync.Mutex // held while jobs are added to the history
+	recordFailed time.Time  // when that last was not possible; guarded by recording
 
 	mu     sync.RWMutex // guards what follows; only the committer changes it, or who follows the log
 	state  *state
@@ -120,7 +126,7 @@ func (q *Queue) Run(ctx context.Context) error {
 // leader has the log forget something.
 func (q *Queue) besides(ctx context.Context, leads bool) (wait func()) {
 	var beside sync.WaitGroup
-	beside.Go(func() { q.syncArchive(ctx) })
+	beside.Go(func() { q.syncCopies(ctx) })
 	beside.Go(func() { q.keepSnapshots(ctx, leads) })
 	return beside.Wait
 }

@@ -71,8 +71,8 @@ func (q *Queue) read(ctx context.Context, from uint64, f func(seq uint64, data [
 	return q.cfg.Log.Read(ctx, from, f)
 }
 
-// record reads one record.
-func (q *Queue) record(ctx context.Context, seq uint64) (record []byte, err error) {
+// readOne reads one record.
+func (q *Queue) readOne(ctx context.Context, seq uint64) (record []byte, err error) {
 	found := errors.New("found")
 	err = q.read(ctx, seq, func(_ uint64, data []byte) error {
 		record = data
@@ -253,9 +253,9 @@ func (a *archivist) noteError(err error) {
 // syncEvery is how often the archive is put on disk.
 const syncEvery = time.Second
 
-// syncArchive puts the archive on disk now and then until ctx ends.
-func (q *Queue) syncArchive(ctx context.Context) {
-	if q.cfg.Archive == nil {
+// syncCopies puts archive and history on disk now and then until ctx ends.
+func (q *Queue) syncCopies(ctx context.Context) {
+	if q.cfg.Archive == nil && q.cfg.History == nil {
 		return
 	}
 	tick := time.NewTicker(syncEvery)
@@ -265,8 +265,15 @@ func (q *Queue) syncArchive(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := q.cfg.Archive.Sync(); err != nil {
-				q.log.Warn("the archive of the queue log is not on disk", diag.KeyError, err)
+			var err error
+			if q.cfg.Archive != nil {
+				err = q.cfg.Archive.Sync()
+			}
+			if q.cfg.History != nil {
+				err = errors.Join(err, q.cfg.History.Sync())
+			}
+			if err != nil {
+				q.log.Warn("copies of the queue log are not on disk", diag.KeyError, err)
 			}
 		}
 	}

@@ -179,7 +179,7 @@ func (q *Queue) belongs(ctx context.Context, s *state) error {
 	if last < s.seq {
 		return fmt.Errorf("the queue log ends with event %d, before the snapshot of event %d", last, s.seq)
 	}
-	record, err := q.record(ctx, s.seq)
+	record, err := q.readOne(ctx, s.seq)
 	if err != nil {
 		return err
 	}
@@ -222,6 +222,9 @@ func (q *Queue) takeSnapshot() error {
 	c := q.state.capture()
 	q.mu.RUnlock()
 	q.snapshot = c.head.Seq // also after an error: the next one is tried later
+	if err := q.recordAll(); err != nil {
+		return err // a restart from the snapshot would miss them
+	}
 	dir := snapshots{q.cfg.Snapshots}
 	if err := dir.put(c); err != nil {
 		return err

@@ -33,6 +33,9 @@ type state struct {
 	held  map[job.UserID]int // jobs that count against the limits: not ended, or to be fetched
 	total int                // sum of held
 
+	keepDone bool
+	done     []doneJob // done with and not in the history on disk yet, if keepDone
+
 	maxHistory int
 	history    []job.ID // ended and done with, in the order in which they became so
 
@@ -187,6 +190,9 @@ func (s *state) put(old, j *job.Job) {
 		s.hold(j.User, 1)
 	case wasHeld && !isHeld:
 		s.hold(j.User, -1)
+		if s.keepDone {
+			s.done = append(s.done, doneJob{s.seq + 1, j})
+		}
 		s.retire(j.ID)
 	}
 }
