@@ -216,12 +216,12 @@ func (c *Client) Subscribe(subject string, h func(Msg)) (Subscription, error) {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
 	s := &natsSub{}
-	sub, err := c.nc.Subscribe(subject, func(m *nats.Msg) {
+	sub, err := c.nc.Subscribe(subject, disturbed(func(m *nats.Msg) {
 		if s.begin(c) {
 			defer c.handlers.Done()
 			h(c.message(m))
 		}
-	})
+	}))
 	if err != nil {
 		return nil, fmt.Errorf("subscribe %s: %w", subject, translate(err))
 	}
