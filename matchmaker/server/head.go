@@ -21,6 +21,7 @@ import (
 	"skua/internal/trust"
 	"skua/matchmaker/broker"
 	"skua/matchmaker/files"
+	"skua/matchmaker/history"
 	"skua/matchmaker/queue"
 )
 
@@ -31,7 +32,7 @@ import (
 //	admin.sock     for skua-matchmaker's own commands; root and the matchmaker's user only
 //	trust/         the pool's authority, its keys and its members
 //	broker/        the queue log, as the message bus keeps it
-//	queue/         a plain copy of the queue log, and snapshots of what it adds up to
+//	queue/         a copy of the queue log, snapshots of what it adds up to, the history of ended jobs
 //	blobs/         inputs, outputs, checkpoints and tables of large clusters
 type Head struct {
 	settings Settings
@@ -46,6 +47,7 @@ type Head struct {
 	broker    *broker.Broker
 	queue     *queue.Queue
 	archive   *queue.Archive
+	past      *history.Store
 	store     *blob.Store
 	files     *files.Service
 	trees     *files.Trees
@@ -94,7 +96,7 @@ func (h *Head) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, h.closeStores()) }()
 	h.core, err = New(Config{
-		Bus: h.broker.Conn(), Queue: h.queue, Roster: h.roster, Clock: clock,
+		Bus: h.broker.Conn(), Queue: h.queue, Past: h.past, Roster: h.roster, Clock: clock,
 		Terms: h.settings.terms(), Domain: h.settings.Domain,
 		DefaultFactor: h.settings.FairShare.DefaultFactor, Limits: h.settings.concurrency(),
 		Sign: h.signer.Encode, Held: h.files.Held, ImageKey: h.imageKey, Log: h.log,
@@ -242,8 +244,11 @@ func (h *Head) openStores(ctx context.Context) (err error) {
 	if h.archive, err = queue.OpenArchive(queue.ArchiveConfig{Dir: filepath.Join(dir, "archive")}); err != nil {
 		return err
 	}
+	if h.past, err = history.Open(history.Config{Dir: filepath.Join(dir, "history"), Logger: h.log}); err != nil {
+		return err
+	}
 	if h.queue, err = queue.Open(ctx, queue.Config{
-		Log: log, Archive: h.archive, Mend: true, Snapshots: filepath.Join(dir, "snapshots"),
+		Log: log, Archive: h.archive, History: h.past, Mend: true, Snapshots: filepath.Join(dir, "snapshots"),
 		Tables: h.store, Logger: h.log, MaxJobs: h.settings.Limits.Jobs, MaxPerUser: h.settings.Limits.JobsPerUser,
 		HalfLife: h.settings.FairShare.HalfLife.Std(),
 	}); err != nil {
@@ -261,6 +266,9 @@ func (h *Head) closeStores() error {
 	err := h.broker.Close()
 	if h.archive != nil {
 		err = errors.Join(err, h.archive.Close())
+	}
+	if h.past != nil {
+		err = errors.Join(err, h.past.Close())
 	}
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"skua/internal/job"
 	"skua/internal/trust"
 	"skua/internal/wire"
+	"skua/matchmaker/history"
 	"skua/matchmaker/queue"
 	"skua/policy/classad"
 )
@@ -32,6 +33,9 @@ type pool struct {
 
 	limits   map[string]float64 // concurrency limits
 	halfLife time.Duration
+
+	past   *history.Store // nil for none
+	memory int            // ended jobs that are kept there; 0 for the default
 }
 
 var testTerms = job.Terms{
@@ -63,13 +67,18 @@ func inPoolWith(t *testing.T, set func(*pool), f func(t *testing.T, p *pool)) {
 // run starts a matchmaker over the pool's log.
 func (p *pool) run() {
 	p.t.Helper()
-	q, err := queue.Open(p.t.Context(), queue.Config{Log: p.log, HalfLife: p.halfLife})
+	q, err := queue.Open(p.t.Context(), queue.Config{Log: p.log, HalfLife: p.halfLife, History: p.past, MaxHistory: p.memory})
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	conn := p.hub.Connect("matchmaker")
+	var past Past
+	if p.past != nil {
+		past = p.past
+	}
 	s, err := New(Config{
-		Bus: conn, Queue: q, Roster: fakeRoster{}, Terms: p.terms, Domain: "pool.example", Limits: p.limits,
+		Past: past,
+		Bus:  conn, Queue: q, Roster: fakeRoster{}, Terms: p.terms, Domain: "pool.example", Limits: p.limits,
 		Clock: func() job.Instant { return job.Instant(time.Since(p.start)) },
 		Sign: func(c trust.Capability) (string, error) {
 			return fmt.Sprintf("%s %s %s %d", c.Mode, c.User, c.Job, c.Epoch), nil

@@ -57,7 +57,10 @@ func (s *Server) query(ctx context.Context, user job.UserID, data []byte) (wire.
 	case wire.QuerySummary:
 		s.summaryRows(p, whose, q.Select, match)
 	case wire.QueryHistory:
-		s.historyRows(p, s.history(whose, q.Select), match, cols)
+		if !strings.HasPrefix(q.After, pastCursor) {
+			s.historyRows(p, s.history(whose, q.Select), match, cols)
+		}
+		err = s.pastRows(ctx, p, whose, q.Select, cols)
 	case wire.QueryMachines:
 		err = s.machineRows(p, q.Select.Constraint, cols)
 	case wire.QueryEvents:
@@ -200,7 +203,7 @@ func (s *Server) history(user job.UserID, sel wire.Selection) []*job.Job {
 
 func lastFirst(a, b *job.Job) int { return cmp.Or(over(b).Compare(over(a)), b.ID.Compare(a.ID)) }
 
-// historyRows lists ended jobs, the last first. A cursor is when a job ended and its id.
+// historyRows lists ended jobs that are in memory, the last first. A cursor is when a job ended and its id.
 func (s *Server) historyRows(p *page, jobs []*job.Job, match func(*job.Job) bool, cols *columns) {
 	for _, j := range jobs {
 		if !match(j) || !olderThan(j, p.after) {
@@ -278,17 +281,19 @@ func over(j *job.Job) time.Time {
 }
 
 // olderThan says whether an ended job comes after a cursor in a list with the last one first.
-func olderThan(j *job.Job, cursor string) bool {
+func olderThan(j *job.Job, cursor string) bool { return older(over(j), j.ID, cursor) }
+
+func older(over time.Time, which job.ID, cursor string) bool {
 	at, id, ok := strings.Cut(cursor, "/")
 	nanos, err := strconv.ParseInt(at, 10, 64)
 	after, err2 := job.ParseID(id)
 	if !ok || err != nil || err2 != nil {
 		return true
 	}
-	if n := over(j).UnixNano(); n != nanos {
+	if n := over.UnixNano(); n != nanos {
 		return n < nanos
 	}
-	return j.ID.Compare(after) < 0
+	return which.Compare(after) < 0
 }
 
 // machineRows lists the slots' ads, with what the matchmaker knows beyond them.

@@ -34,6 +34,7 @@ import (
 type Config struct {
 	Bus    bus.Conn       // required
 	Queue  *queue.Queue   // required: open; Run runs it
+	Past   Past           // the jobs that are not in the queue's memory any more; nil for none
 	Roster Roster         // required
 	Clock  job.LeaseClock // required
 	Terms  job.Terms      // of the claim protocol; the zero value means [job.DefaultTerms]

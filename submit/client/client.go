@@ -135,7 +135,7 @@ func rows[R any](ctx context.Context, c *Client, q wire.Query, limit int) (all [
 		if !res.More || limit > 0 && len(all) >= limit {
 			return all, seq, nil
 		}
-		if res.Next == q.After || len(res.Rows) == 0 {
+		if res.Next == q.After {
 			return nil, 0, fmt.Errorf("the matchmaker's answer about %s does not end", q.Kind)
 		}
 		q.After = res.Next

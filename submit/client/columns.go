@@ -122,7 +122,7 @@ func (c *Client) fetchPages(ctx context.Context, q wire.Query, pages chan<- fetc
 	defer close(pages)
 	for {
 		res, err := c.query(ctx, q)
-		if err == nil && res.More && (res.Next == q.After || len(res.Rows) == 0) {
+		if err == nil && res.More && res.Next == q.After {
 			err = fmt.Errorf("the matchmaker's answer about %s does not end", q.Kind)
 		}
 		select {

@@ -1,0 +1,82 @@
+package server
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"skua/internal/job"
+	"skua/internal/wire"
+	"skua/matchmaker/history"
+)
+
+// Of eight jobs that were removed, memory has the last two. The answers are as if it had all.
+func TestHistoryGoesOnOnDisk(t *testing.T) {
+	past, err := history.Open(history.Config{Dir: t.TempDir(), MaxFile: 2000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer past.Close()
+	inPoolWith(t, func(p *pool) { p.past, p.memory = past, 2 }, func(t *testing.T, p *pool) {
+		ann, bob := p.user("u1"), p.user("u2")
+		for _, u := range []*user{ann, bob, ann, ann} {
+			id := u.submit(2, "")
+			u.act(wire.Remove, id, job.ID{Cluster: id.Cluster, Proc: 1})
+		}
+		ann.submit(1, "") // is still there
+		if n := len(p.queue.History("")); n != 2 {
+			t.Fatalf("memory has %d jobs, want 2", n)
+		}
+		all := func(u *user, sel wire.Selection, limit int, columns ...string) string {
+			var rows []string
+			q := wire.Query{Kind: wire.QueryHistory, Select: sel, Limit: limit, Columns: columns}
+			for {
+				r := u.query(q)
+				if r.Fail != nil {
+					t.Fatal(r.Fail.What)
+				}
+				for _, row := range r.Rows {
+					var jr wire.JobRow
+					if len(columns) > 0 {
+						rows = append(rows, string(row))
+						continue
+					}
+					if err := json.Unmarshal(row, &jr); err != nil {
+						t.Fatal(err)
+					}
+					rows = append(rows, jr.ID.String())
+				}
+				if !r.More {
+					return strings.Join(rows, " ")
+				}
+				q.After = r.Next
+			}
+		}
+		for range 2 {
+			for _, limit := range []int{0, 1, 3} {
+				for _, tt := range []struct {
+					name string
+					u    *user
+					sel  wire.Selection
+					want string
+				}{
+					{"ann's", ann, wire.Selection{}, "4.1 4.0 3.1 3.0 1.1 1.0"},
+					{"bob's", bob, wire.Selection{}, "2.1 2.0"},
+					{"everybody's", bob, wire.Selection{AllUsers: true}, "4.1 4.0 3.1 3.0 2.1 2.0 1.1 1.0"},
+					{"some", ann, wire.Selection{Clusters: []int{3, 2, 5}, Jobs: []job.ID{{Cluster: 1, Proc: 1}, {Cluster: 4}}}, "4.0 3.1 3.0 1.1"},
+					{"one", ann, wire.Selection{Jobs: []job.ID{{Cluster: 1}}}, "1.0"},
+					{"by what they are", ann, wire.Selection{Constraint: "ProcId == 0 && JobStatus == 3"}, "4.0 3.0 1.0"},
+				} {
+					if got := all(tt.u, tt.sel, limit); got != tt.want {
+						t.Errorf("%s, %d at a time: got %s, want %s", tt.name, limit, got, tt.want)
+					}
+				}
+			}
+			if got, want := all(ann, wire.Selection{Clusters: []int{1, 4}}, 0, "ClusterId", "RemoveReason"), `["4","\"removed by its user\""]`; strings.Count(got, "[") != 4 || strings.Contains(got, "undefined") {
+				t.Errorf("columns are %s, want four like %s", got, want)
+			}
+			p.stop()
+			p.run()
+		}
+	})
+}
