@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"os/exec"
 	"strings"
@@ -63,18 +64,45 @@ func (l *Lab) Add(ctx context.Context, name string) (address string, err error) 
 	)
 }
 
+// Machines gives the names of the machines and of the head.
+func (l *Lab) Machines() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if !yield("head") {
+			return
+		}
+		for m := range l.machines {
+			if !yield(m) {
+				return
+			}
+		}
+	}
+}
+
 // Namespace gives the full name of a machine's namespace, as in /run/netns; "head" is the head's.
 func (l *Lab) Namespace(machine string) string { return l.prefix + machine }
 
 // Command makes a command that runs on a machine. The mounts stay those of this machine.
 func (l *Lab) Command(ctx context.Context, machine, name string, args ...string) *exec.Cmd {
-	enter := []string{"--net=/run/netns/" + l.Namespace(machine), name}
-	return exec.CommandContext(ctx, "nsenter", append(enter, args...)...)
+	return l.Enter(ctx, machine, nil, name, args...)
+}
+
+// Enter makes a command that runs on a machine and in other namespaces too, which options of nsenter name.
+func (l *Lab) Enter(ctx context.Context, machine string, options []string, name string, args ...string) *exec.Cmd {
+	all := append([]string{"--net=/run/netns/" + l.Namespace(machine)}, options...)
+	return exec.CommandContext(ctx, "nsenter", append(append(all, name), args...)...)
 }
 
 // Cut lets nothing through a machine's cable any more; both ends keep believing in their connections.
 func (l *Lab) Cut(ctx context.Context, machine string) error {
 	return l.fault(ctx, machine, "drop")
+}
+
+// Mute lets nothing through that comes from a machine; what goes to it still arrives.
+func (l *Lab) Mute(ctx context.Context, machine string) error {
+	if err := l.guard(ctx); err != nil {
+		return err
+	}
+	return l.nft(ctx, "add", "rule", "bridge", "faults", "from-"+machine, "drop")
 }
 
 // Lose drops so many percent of the packets on a machine's cable.

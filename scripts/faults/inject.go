@@ -7,14 +7,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+	"unicode/utf8"
+
+	"skua/internal/faultctl"
 )
 
 // inject carries out a schedule and counts what it did. Every fault is undone at its time; inject returns when
@@ -69,6 +73,7 @@ var errNothing = errors.New("nothing to strike")
 // strike does what a fault says, and gives what undoes it.
 func (p *pool) strike(ctx context.Context, f fault) (undo func(context.Context) error, err error) {
 	none := func(context.Context) error { return nil }
+	r := rand.New(rand.NewPCG(p.seed, uint64(f.at)))
 	var d *desk
 	if f.machine >= 0 {
 		d = p.desks[f.machine]
@@ -77,6 +82,84 @@ func (p *pool) strike(ctx context.Context, f fault) (undo func(context.Context) 
 	case killMatchmaker:
 		p.matchmaker.kill()
 		return p.startMatchmaker, nil
+	case tornLog:
+		p.matchmaker.kill()
+		err := tear(newest(p.disk.files("broker", "*.blk")), r)
+		if archive := newest(p.disk.files("queue/archive", "*.log")); archive != "" && r.IntN(2) == 0 {
+			err = errors.Join(err, tear(archive, r))
+		}
+		return p.startMatchmaker, err
+	case damagedStream:
+		p.matchmaker.kill()
+		if r.IntN(2) == 0 {
+			return p.startMatchmaker, os.RemoveAll(p.disk.path("broker", "jetstream"))
+		}
+		return p.startMatchmaker, halve(newest(p.disk.files("broker", "*.blk")))
+	case fullHead:
+		return func(ctx context.Context) error {
+			err := p.disk.free()
+			select {
+			case <-p.matchmaker.ended: // its service is started again
+				return errors.Join(err, p.startMatchmaker(ctx))
+			default:
+				return err
+			}
+		}, p.disk.fill()
+	case damagedImage:
+		parts := p.disk.files("blobs", "*")
+		r.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
+		struck := false
+		for _, path := range parts {
+			if struck && r.IntN(3) > 0 {
+				break
+			}
+			data, err := os.ReadFile(path)
+			if err != nil || utf8.Valid(data) {
+				continue // removed, or no part of an image: those are encrypted
+			}
+			if err := flip(path, r); err != nil {
+				return nil, err
+			}
+			struck = true
+		}
+		if !struck {
+			return nil, errNothing
+		}
+		return none, nil
+	case clockHead:
+		return p.jumpClock(head, r)
+	case clockMachine:
+		return p.jumpClock(d.name, r)
+	case disturb:
+		all := slices.Collect(p.lab.Machines())
+		set := func(percent int64) (err error) {
+			for _, machine := range all {
+				err = errors.Join(err, p.control(machine, func(c *faultctl.Control) { c.Messages = percent }))
+			}
+			return err
+		}
+		return func(context.Context) error { return set(0) }, set(5 + r.Int64N(25))
+	case killCommand:
+		p.submitKills.Add(1)
+		return none, nil
+	case fullAgent:
+		return func(context.Context) error {
+			err := d.disk.free()
+			select {
+			case <-d.agent.ended: // its service is started again
+				return errors.Join(err, p.startAgent(d))
+			default:
+				return err
+			}
+		}, d.disk.fill()
+	case damagedCache:
+		cached := d.disk.files("cache", "*")
+		if len(cached) == 0 {
+			return nil, errNothing
+		}
+		return none, flip(cached[r.IntN(len(cached))], r)
+	case mute:
+		return func(ctx context.Context) error { return p.lab.Heal(ctx, d.name) }, p.lab.Mute(ctx, d.name)
 	case killAgent:
 		d.agent.kill()
 		return func(context.Context) error { return p.startAgent(d) }, nil
@@ -149,6 +232,7 @@ func (p *pool) courier() (pid int, err error) {
 
 // destroy ends everything on a machine at once and removes its disk.
 func (p *pool) destroy(ctx context.Context, d *desk) error {
+	defer removeAll(d.cgroups())
 	d.agent.kill()
 	err := await(ctx, "the machine is dead", func() (bool, error) {
 		left := processesOf(d.dir)
@@ -157,7 +241,6 @@ func (p *pool) destroy(ctx context.Context, d *desk) error {
 		}
 		return len(left) == 0, nil
 	})
-	removeCgroups(d.dir)
 	return errors.Join(err, os.RemoveAll(d.dir))
 }
 
@@ -186,16 +269,52 @@ func (p *pool) heal(ctx context.Context) error {
 	return nil
 }
 
-// removeCgroups removes the cgroups of claims whose processes were killed from outside.
-func removeCgroups(dir string) {
-	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.Name() != "claim.json" {
-			return nil // what cannot be read is not there any more
+// jumpClock has the wall clock of a machine jump, by hours ahead or by minutes back.
+func (p *pool) jumpClock(machine string, r *rand.Rand) (undo func(context.Context) error, err error) {
+	ahead := 1 + r.Int64N(6*3600)
+	if r.IntN(2) == 0 {
+		ahead = -1 - r.Int64N(3600)
+	}
+	set := func(seconds int64) error {
+		return p.control(machine, func(c *faultctl.Control) { c.Clock = seconds })
+	}
+	return func(context.Context) error { return set(0) }, set(ahead)
+}
+
+// newest gives the file that was changed last; "" if there is none.
+func newest(paths []string) (last string) {
+	var at time.Time
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil && info.ModTime().After(at) {
+			last, at = path, info.ModTime()
 		}
+	}
+	return last
+}
+
+// halve cuts a file in its middle.
+func halve(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return os.Truncate(path, info.Size()/2)
+}
+
+// cgroups are those of the claims on a machine.
+func (d *desk) cgroups() (paths []string) {
+	for _, path := range d.disk.files("claims", "claim.json") {
 		var record struct{ Cgroup string }
 		if data, err := os.ReadFile(path); err == nil && json.Unmarshal(data, &record) == nil && record.Cgroup != "" {
-			_ = os.Remove(record.Cgroup)
+			paths = append(paths, record.Cgroup)
 		}
-		return nil
-	})
+	}
+	return paths
+}
+
+// removeAll removes cgroups whose processes were killed from outside.
+func removeAll(cgroups []string) {
+	for _, path := range cgroups {
+		_ = os.Remove(path) // the next agent may have removed it
+	}
 }

@@ -39,12 +39,24 @@ type row struct {
 	status, starts, exit int
 	signal               bool
 	why                  string
+	name                 string // in the journal
 }
 
 const (
 	statusRemoved   = 3
 	statusCompleted = 4
 )
+
+// adopt counts jobs as accepted that are there, although nobody was told so: their submit was killed on its way, or
+// its answer got lost.
+func (r *records) adopt() {
+	for id, row := range r.queue {
+		r.accepted[id] = row.name
+	}
+	for id, rows := range r.history {
+		r.accepted[id] = rows[0].name
+	}
+}
 
 // verdict is what the records prove.
 type verdict struct {
@@ -69,8 +81,14 @@ func judge(r records) verdict {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
+	idOf := map[string]string{}
 	for _, id := range ids {
 		name := r.accepted[id]
+		if other, twice := idOf[name]; twice {
+			v.doubled++
+			v.add("job %s (%s) was submitted twice, as job %s too", id, name, other)
+		}
+		idOf[name] = id
 		rows := r.history[id]
 		switch left, waits := r.queue[id]; {
 		case waits:

@@ -29,7 +29,7 @@ import (
 )
 
 func main() {
-	bin := flag.String("bin", "bin", "directory of the three programs")
+	bin := flag.String("bin", "", "directory of the three programs, built before with -tags faults; they are built otherwise")
 	seeds := flag.Int("seeds", 3, "run the seeds 1 to this")
 	seed := flag.Uint64("seed", 0, "run this seed only")
 	length := flag.Duration("length", 20*time.Second, "how long faults are injected for each seed")
@@ -47,13 +47,24 @@ func main() {
 		fmt.Fprintln(os.Stderr, "faults:", err)
 		os.Exit(2)
 	}
+	programs := *bin
+	if programs == "" {
+		if programs, err = os.MkdirTemp("", "skua-faults-"); err == nil {
+			defer os.RemoveAll(programs)
+			err = buildPrograms(ctx, programs, clockMoves())
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "faults:", err)
+			os.Exit(2)
+		}
+	}
 	first, last := uint64(1), uint64(*seeds)
 	if *seed != 0 {
 		first, last = *seed, *seed
 	}
 	all := tally{injected: map[kind]int{}}
 	for s := first; s <= last && ctx.Err() == nil; s++ {
-		t, err := runSeed(ctx, seedConfig{seed: s, bin: *bin, length: *length, kinds: kinds, keep: *keep})
+		t, err := runSeed(ctx, seedConfig{seed: s, bin: programs, length: *length, kinds: kinds, keep: *keep})
 		all.add(t)
 		if err != nil && ctx.Err() == nil {
 			all.violations = append(all.violations, fmt.Sprintf("seed %d: %v", s, err))
@@ -117,8 +128,12 @@ func runSeed(ctx context.Context, cfg seedConfig) (t tally, err error) {
 	began := time.Now()
 	p, err := startPool(ctx, cfg)
 	defer func() {
+		good := err == nil && len(t.violations) == 0 && !cfg.keep
+		if !good {
+			err = errors.Join(err, p.keep())
+		}
 		err = errors.Join(err, p.close())
-		if err == nil && len(t.violations) == 0 && !cfg.keep {
+		if good && err == nil {
 			err = os.RemoveAll(p.dir)
 			return
 		}

@@ -16,36 +16,74 @@ type kind string
 // The kinds of faults.
 const (
 	killMatchmaker kind = "kill-matchmaker" // SIGKILL, and started again
-	killAgent      kind = "kill-agent"      // SIGKILL, and started again
-	killInit       kind = "kill-init"       // SIGKILL of the init of a claim, and with it of the job
-	killCourier    kind = "kill-courier"    // SIGKILL; any skua command starts it again
-	upgradeAgent   kind = "upgrade-agent"   // the agent hands its jobs over to the next one
-	sleep          kind = "sleep"           // everything on a machine stands still for several leases
-	partition      kind = "partition"       // a machine's cable is cut; both ends believe in their connections
-	cutUser        kind = "cut-user"        // the same of the submitting machine
-	loss           kind = "loss"            // a third of the packets of a machine get lost
-	gone           kind = "gone"            // a machine is destroyed with its disk; another one joins
+	tornLog        kind = "torn-log"        // the same, and the last write of the queue log, or of its archive, is half done
+	damagedStream  kind = "damaged-stream"  // the same, and the queue log has lost its end, or is gone
+	fullHead       kind = "full-matchmaker" // the matchmaker's disk is full
+	damagedImage   kind = "damaged-image"   // stored parts of checkpoint images change
+	clockHead      kind = "clock-matchmaker"
+	disturb        kind = "disturb" // everybody's messages come twice, late and out of order
+
+	killAgent    kind = "kill-agent"    // SIGKILL, and started again
+	killInit     kind = "kill-init"     // SIGKILL of the init of a claim, and with it of the job
+	upgradeAgent kind = "upgrade-agent" // the agent hands its jobs over to the next one
+	sleep        kind = "sleep"         // everything on a machine stands still for several leases
+	partition    kind = "partition"     // a machine's cable is cut; both ends believe in their connections
+	mute         kind = "mute"          // what a machine says gets lost, what it is told does not
+	loss         kind = "loss"          // a third of the packets of a machine get lost
+	gone         kind = "gone"          // a machine is destroyed with its disk; another one joins
+	fullAgent    kind = "full-machine"  // a machine's disk is full
+	damagedCache kind = "damaged-cache" // files that a machine keeps change
+	clockMachine kind = "clock-machine" // a machine's wall clock jumps, and back again
+
+	killCourier kind = "kill-courier" // SIGKILL; any skua command starts it again
+	cutUser     kind = "cut-user"     // the user's cable is cut
+	killCommand kind = "kill-command" // SIGKILL of a submit on its way; the user does that himself
+)
+
+// victim is what a kind of fault strikes. One at a time strikes each.
+type victim int
+
+const (
+	aMachine    victim = iota // one of them
+	matchmaker                // its process or its disk
+	store                     // what it keeps for others
+	clock                     // of the matchmaker
+	messages                  // between all
+	courier                   //
+	userNetwork               //
+	command                   // of the user
 )
 
 // shape says what a kind of fault needs.
 type shape struct {
 	kind            kind
 	weight          int
-	machine         bool // strikes one of the machines
+	victim          victim
 	atLeast, atMost time.Duration
 }
 
 var shapes = []shape{
-	{killMatchmaker, 3, false, 100 * time.Millisecond, 3 * time.Second},
-	{killAgent, 4, true, 50 * time.Millisecond, 8 * time.Second},
-	{killInit, 3, true, 0, 0},
-	{killCourier, 3, false, 0, 0},
-	{upgradeAgent, 3, true, 0, 0},
-	{sleep, 3, true, 2 * time.Second, 12 * time.Second},
-	{partition, 4, true, time.Second, 12 * time.Second},
-	{cutUser, 2, false, time.Second, 8 * time.Second},
-	{loss, 3, true, time.Second, 8 * time.Second},
-	{gone, 2, true, 0, 0},
+	{killMatchmaker, 4, matchmaker, 100 * time.Millisecond, 2 * time.Second},
+	{tornLog, 4, matchmaker, 100 * time.Millisecond, time.Second},
+	{damagedStream, 4, matchmaker, 100 * time.Millisecond, time.Second},
+	{fullHead, 4, matchmaker, time.Second, 4 * time.Second},
+	{damagedImage, 4, store, 0, 0},
+	{clockHead, 4, clock, time.Second, 5 * time.Second},
+	{disturb, 4, messages, 2 * time.Second, 6 * time.Second},
+	{killAgent, 4, aMachine, 50 * time.Millisecond, 8 * time.Second},
+	{killInit, 5, aMachine, 0, 0},
+	{upgradeAgent, 4, aMachine, 0, 0},
+	{sleep, 4, aMachine, 2 * time.Second, 12 * time.Second},
+	{partition, 4, aMachine, time.Second, 12 * time.Second},
+	{mute, 4, aMachine, time.Second, 10 * time.Second},
+	{loss, 4, aMachine, time.Second, 8 * time.Second},
+	{gone, 3, aMachine, 0, 0},
+	{fullAgent, 4, aMachine, time.Second, 6 * time.Second},
+	{damagedCache, 4, aMachine, 0, 0},
+	{clockMachine, 4, aMachine, time.Second, 6 * time.Second},
+	{killCourier, 4, courier, 0, 0},
+	{cutUser, 4, userNetwork, time.Second, 8 * time.Second},
+	{killCommand, 4, command, 0, 0},
 }
 
 // fault is one entry of a schedule.
@@ -67,37 +105,42 @@ func (f fault) String() string {
 	return s
 }
 
-// plan is the schedule of a seed: about one fault a second, no two at a time on the same victim, and never
+// plan is the schedule of a seed: about two faults a second, no two at a time on the same victim, and never
 // on all machines at a time.
 func plan(seed uint64, machines int, length time.Duration, kinds []kind) []fault {
 	r := rand.New(rand.NewPCG(seed, 0x5ca1ab1e))
-	free := map[int]time.Duration{} // by victim: when it has nothing left of its last fault
+	machineFree := make([]time.Duration, machines) // when it has nothing left of its last fault
+	free := map[victim]time.Duration{}             // the same of the others
 	var schedule []fault
-	for at := 200 * time.Millisecond; at < length; at += time.Duration(200+r.IntN(1200)) * time.Millisecond {
+	for at := 200 * time.Millisecond; at < length; at += time.Duration(100+r.IntN(700)) * time.Millisecond {
 		s := draw(r, kinds)
 		f := fault{at: at, kind: s.kind, machine: -1}
 		if s.atMost > 0 {
 			f.lasts = s.atLeast + time.Duration(r.Int64N(int64(s.atMost-s.atLeast)))
 		}
-		victim := -1 - slices.IndexFunc(shapes, func(x shape) bool { return x.kind == s.kind })
-		if s.machine {
-			f.machine = r.IntN(machines)
-			victim = f.machine
-		}
-		if free[victim] > at || s.machine && busy(free, at) >= machines-1 {
+		const recovery = 500 * time.Millisecond
+		until := at + f.lasts + recovery
+		if s.victim != aMachine {
+			if free[s.victim] <= at {
+				free[s.victim] = until
+				schedule = append(schedule, f)
+			}
 			continue
 		}
-		const recovery = 500 * time.Millisecond
-		free[victim] = at + f.lasts + recovery
+		f.machine = r.IntN(machines)
+		if machineFree[f.machine] > at || busy(machineFree, at) >= machines-1 {
+			continue
+		}
+		machineFree[f.machine] = until
 		schedule = append(schedule, f)
 	}
 	return schedule
 }
 
 // busy counts the machines that have something left of a fault.
-func busy(free map[int]time.Duration, at time.Duration) (n int) {
-	for victim, until := range free {
-		if victim >= 0 && until > at {
+func busy(free []time.Duration, at time.Duration) (n int) {
+	for _, until := range free {
+		if until > at {
 			n++
 		}
 	}

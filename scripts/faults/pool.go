@@ -13,9 +13,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"skua/internal/faultctl"
 	"skua/internal/netlab"
 )
 
@@ -29,6 +31,7 @@ const (
 // pool is a running pool: a matchmaker, machines, and the laptop of a user, each in a network namespace of its
 // own.
 type pool struct {
+	seed    uint64
 	dir     string
 	bin     string
 	lab     *netlab.Lab
@@ -36,12 +39,28 @@ type pool struct {
 	joined  int    // machines that have, which gives each a name of its own
 	journal string
 
+	submitKills atomic.Int64 // submits that are to be killed on their way
+
 	matchmaker *program
+	disk       *disk // of the matchmaker's data
 	desks      []*desk
 
-	mu    sync.Mutex
-	wakes []time.Time // guarded by mu
+	mu       sync.Mutex
+	wakes    []time.Time                 // guarded by mu, as what follows
+	controls map[string]faultctl.Control // by machine
 }
+
+// control changes what the programs on a machine do wrong.
+func (p *pool) control(machine string, change func(*faultctl.Control)) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.controls[machine]
+	change(&c)
+	p.controls[machine] = c
+	return c.Write(p.controlFile(machine))
+}
+
+func (p *pool) controlFile(machine string) string { return filepath.Join(p.dir, "control-"+machine) }
 
 // woke notes that a machine goes on that has stood still.
 func (p *pool) woke(at time.Time) {
@@ -54,6 +73,7 @@ func (p *pool) woke(at time.Time) {
 type desk struct {
 	name  string // "desk3", the same for all that stand in its place
 	dir   string
+	disk  *disk // of the agent's own files
 	agent *program
 }
 
@@ -66,7 +86,7 @@ type program struct {
 // startPool makes the pool and waits until every slot is offered. What was made before an error is in the
 // pool for close.
 func startPool(ctx context.Context, cfg seedConfig) (*pool, error) {
-	p := &pool{}
+	p := &pool{seed: cfg.seed, controls: map[string]faultctl.Control{}}
 	var err error
 	if p.bin, err = filepath.Abs(cfg.bin); err != nil {
 		return p, err
@@ -91,6 +111,14 @@ func startPool(ctx context.Context, cfg seedConfig) (*pool, error) {
 			return p, err
 		}
 	}
+	for machine := range p.lab.Machines() {
+		if err := p.control(machine, func(*faultctl.Control) {}); err != nil {
+			return p, err
+		}
+	}
+	if p.disk, err = newDisk(ctx, filepath.Join(p.dir, "matchmaker"), 512<<20); err != nil {
+		return p, err
+	}
 	if err := p.write("matchmaker.toml", fmt.Sprintf(`data = %q
 listen = "%s:9618"
 url = "https://%s:9618"
@@ -100,6 +128,8 @@ lease = "4s"
 renew = "1s"
 offer = "2s"
 guard = "1s"
+[limits]
+disk_free = "16MB"
 `, filepath.Join(p.dir, "matchmaker"), netlab.Head, netlab.Head)); err != nil {
 		return p, err
 	}
@@ -131,9 +161,16 @@ guard = "1s"
 // join makes a new machine in the desk's place a member of the pool and starts its agent.
 func (p *pool) join(ctx context.Context, d *desk) error {
 	p.joined++
-	name := fmt.Sprint("m", p.joined)
+	name := fmt.Sprintf("m%03d", p.joined) // none begins as another does, see processesOf
 	d.dir = filepath.Join(p.dir, name)
-	err := errors.Join(
+	if d.disk != nil {
+		d.disk.close()
+	}
+	var err error
+	if d.disk, err = newDisk(ctx, filepath.Join(d.dir, "state"), 256<<20); err != nil {
+		return err
+	}
+	err = errors.Join(
 		p.write(name+"/policy.toml", fmt.Sprintf("preset = \"dedicated\"\n[machine]\nMemory = 512\n[shared_fs]\nmounts = [%q]\n", p.journal)),
 		p.write(name+"/agent.toml", fmt.Sprintf("name = %q\ndir = %q\npolicy = \"policy.toml\"\nslots = %d\nowner = false\nlog = \"debug\"\n",
 			name, filepath.Join(d.dir, "state"), slots)),
@@ -195,10 +232,24 @@ func (p *pool) run(ctx context.Context, machine string, args ...string) (string,
 }
 
 func (p *pool) command(ctx context.Context, machine string, args ...string) *exec.Cmd {
-	cmd := p.lab.Command(ctx, machine, filepath.Join(p.bin, args[0]), args[1:]...)
+	cmd := p.lab.Enter(ctx, machine, p.enter(machine), filepath.Join(p.bin, args[0]), args[1:]...)
 	cmd.Dir = p.dir
-	cmd.Env = append(os.Environ(), "SKUA_HOME="+p.home())
+	cmd.Env = append(os.Environ(), "SKUA_HOME="+p.home(), faultctl.Variable+"="+p.controlFile(machine))
 	return cmd
+}
+
+// enter gives the options with which nsenter comes to the disk of a machine.
+func (p *pool) enter(machine string) []string {
+	d := p.disk
+	for _, desk := range p.desks {
+		if desk.name == machine {
+			d = desk.disk
+		}
+	}
+	if machine == laptop || d == nil {
+		return nil
+	}
+	return append(d.enter(), "--wd="+p.dir) // or it is the root directory
 }
 
 func (p *pool) home() string { return filepath.Join(p.dir, "home") }
@@ -245,6 +296,11 @@ func (p *pool) close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	for _, d := range p.desks {
+		if d.disk != nil {
+			defer removeAll(d.cgroups())
+		}
+	}
 	err := await(ctx, "nothing of the pool runs", func() (bool, error) {
 		left := processesOf(p.dir)
 		for _, pid := range left {
@@ -252,11 +308,24 @@ func (p *pool) close() error {
 		}
 		return len(left) == 0, nil
 	})
-	removeCgroups(p.dir)
 	if p.lab != nil {
 		err = errors.Join(err, p.lab.Close(ctx))
 	}
 	return err
+}
+
+// keep copies what is on the disks into the pool's directory, for people to look at.
+func (p *pool) keep() error {
+	var errs []error
+	if p.disk != nil {
+		errs = append(errs, p.disk.copyTree(filepath.Join(p.dir, "kept-matchmaker")))
+	}
+	for _, d := range p.desks {
+		if d.disk != nil {
+			errs = append(errs, d.disk.copyTree(filepath.Join(p.dir, "kept-"+filepath.Base(d.dir))))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // await looks until ok holds.

@@ -111,7 +111,13 @@ queue %d
 			return err
 		}
 	}
-	out, err := u.skua(ctx, "submit", name+".sub")
+	args := []string{"submit", name + ".sub"}
+	if u.p.submitKills.Add(-1) >= 0 {
+		u.kill(ctx, args)
+		return nil // nothing was promised, and perhaps something was done
+	}
+	u.p.submitKills.Add(1)
+	out, err := u.skua(ctx, args...)
 	m := promised.FindStringSubmatch(out)
 	if err != nil || m == nil {
 		return nil // nothing was promised
@@ -140,6 +146,13 @@ func (u *user) act(ctx context.Context, verb, id string) bool {
 	}
 	_, err := u.skua(ctx, verb, id)
 	return err == nil
+}
+
+// kill runs a command and kills it on its way.
+func (u *user) kill(ctx context.Context, args []string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(u.r.Int64N(int64(60*time.Millisecond))))
+	defer cancel()
+	_, _ = u.skua(ctx, args...)
 }
 
 func (u *user) skua(ctx context.Context, args ...string) (string, error) {
@@ -176,6 +189,7 @@ func (u *user) finish(ctx context.Context) (records, error) {
 	if r.history, err = u.rows(ctx, "history"); err != nil {
 		return r, err
 	}
+	r.adopt()
 	err = await(ctx, "the logs tell of the end of every job", func() (bool, error) {
 		_, err := u.p.skua(ctx, "q") // starts a courier that was killed
 		return u.gather(&r), err
@@ -185,6 +199,15 @@ func (u *user) finish(ctx context.Context) (records, error) {
 	}
 	r.journal, err = readJournal(filepath.Join(u.p.journal, "steps"))
 	return r, err
+}
+
+// nameIn gives the name that a job has in the journal, which is its second argument.
+func nameIn(args string) string {
+	f := strings.Fields(args)
+	if len(f) < 2 {
+		return ""
+	}
+	return f[1]
 }
 
 // gather reads outputs and logs, and says whether every job that has ended has its own.
@@ -214,7 +237,7 @@ func (u *user) rows(ctx context.Context, what string) (map[string][]row, error) 
 	var ads []struct {
 		ClusterId, ProcId, JobStatus, NumJobStarts, ExitCode int
 		ExitBySignal                                         bool
-		HoldReason, WhyIdle                                  string
+		HoldReason, WhyIdle, Args                            string
 	}
 	if err := json.Unmarshal([]byte(out), &ads); err != nil {
 		return nil, fmt.Errorf("skua %s --json: %w", what, err)
@@ -222,7 +245,7 @@ func (u *user) rows(ctx context.Context, what string) (map[string][]row, error) 
 	rows := map[string][]row{}
 	for _, ad := range ads {
 		id := fmt.Sprintf("%d.%d", ad.ClusterId, ad.ProcId)
-		rows[id] = append(rows[id], row{ad.JobStatus, ad.NumJobStarts, ad.ExitCode, ad.ExitBySignal, ad.HoldReason + ad.WhyIdle})
+		rows[id] = append(rows[id], row{ad.JobStatus, ad.NumJobStarts, ad.ExitCode, ad.ExitBySignal, ad.HoldReason + ad.WhyIdle, nameIn(ad.Args)})
 	}
 	return rows, nil
 }
