@@ -163,16 +163,12 @@ type head struct {
 func (p *personalPool) startHead(ctx context.Context, wg *sync.WaitGroup, log *slog.Logger) (*head, error) {
 	data := filepath.Join(p.home.Pool(), "matchmaker")
 	portFile := filepath.Join(p.home.Pool(), "port")
-	listen := "127.0.0.1:" + bus.DefaultPort
-	if port, err := os.ReadFile(portFile); err == nil {
-		listen = "127.0.0.1:" + strings.TrimSpace(string(port))
-	} else if l, err := net.Listen("tcp", listen); err != nil {
-		listen = "127.0.0.1:0" // this machine is in another pool's service, say
-	} else {
-		l.Close()
+	listener, err := listenPersonal(portFile)
+	if err != nil {
+		return nil, err
 	}
 	h, err := server.NewHead(server.HeadConfig{
-		Settings: server.Settings{Data: data, Listen: listen, Domain: "personal"}, Log: log.With("part", "matchmaker"),
+		Settings: server.Settings{Data: data, Domain: "personal"}, Listener: listener, Log: log.With("part", "matchmaker"),
 	})
 	if err != nil {
 		return nil, err
@@ -189,6 +185,20 @@ func (p *personalPool) startHead(ctx context.Context, wg *sync.WaitGroup, log *s
 		return nil, fmt.Errorf("keep the pool's port: %w", err)
 	}
 	return out, nil
+}
+
+// listenPersonal opens the port that the pool had before. A new pool takes the usual one, or any when
+// that is in use.
+func listenPersonal(portFile string) (net.Listener, error) {
+	port, err := os.ReadFile(portFile)
+	if err == nil {
+		return server.Listen("127.0.0.1:" + strings.TrimSpace(string(port)))
+	}
+	l, err := server.Listen("127.0.0.1:" + bus.DefaultPort)
+	if err != nil {
+		l, err = server.Listen("127.0.0.1:0") // this machine is in another pool's service, say
+	}
+	return l, err
 }
 
 // login makes the user of this process a user of the pool, unless that would end a membership elsewhere.

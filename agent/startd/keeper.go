@@ -35,6 +35,7 @@ type keeper struct {
 
 	offer    wire.Offer // of the present claim
 	farewell int        // the signal with which its job is dismissed
+	told     int        // how many controls have come
 	tenant   *tenant    // nil while no claim
 	wg       sync.WaitGroup
 }

@@ -56,7 +56,10 @@ func (d *Daemon) onControl(m bus.Msg) {
 	}
 	for _, k := range d.keepers {
 		if c.Claim != "" && k.state().Tenancy.Claim == c.Claim {
-			k.post(func(at time.Time, now job.Instant) slot.Event { return k.controlled(c, at, now) })
+			k.post(func(at time.Time, now job.Instant) slot.Event {
+				k.told++
+				return k.controlled(c, at, now)
+			})
 			return
 		}
 	}
@@ -159,7 +162,7 @@ func (k *keeper) refuse(offer wire.Offer, why string) {
 // ask sends a request about the claim, which message makes beside the keeper, and posts the grant that
 // answers it. Silence is met by the tenancy's own timer, which asks again.
 func (k *keeper) ask(ctx context.Context, verb string, message func() any) {
-	claim, patience := k.slot.Tenancy.Claim, k.cfg.Terms.Resend
+	claim, patience, told := k.slot.Tenancy.Claim, k.cfg.Terms.Resend, k.told
 	k.wg.Go(func() {
 		message := message()
 		sent := k.d.cfg.Clock()
@@ -176,6 +179,9 @@ func (k *keeper) ask(ctx context.Context, verb string, message func() any) {
 		})
 		if g.Do != "" { // a control that may have been missed
 			k.post(func(at time.Time, now job.Instant) slot.Event {
+				if k.told != told {
+					return slot.Tick{At: at, Now: now} // the grant may be older than the control that has come meanwhile
+				}
 				return k.controlled(wire.Control{ClaimRef: wire.ClaimRef{Claim: claim}, Do: g.Do}, at, now)
 			})
 		}

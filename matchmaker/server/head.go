@@ -58,6 +58,7 @@ type Head struct {
 // HeadConfig is what a Head is made of.
 type HeadConfig struct {
 	Settings Settings
+	Listener net.Listener // the HTTPS port, open already; nil means that Run opens Settings.Listen
 	Log      *slog.Logger // nil means no logging
 }
 
@@ -66,7 +67,10 @@ func NewHead(cfg HeadConfig) (*Head, error) {
 	if err := cfg.Settings.complete(); err != nil {
 		return nil, err
 	}
-	h := &Head{settings: cfg.Settings, log: cfg.Log, ready: make(chan struct{})}
+	h := &Head{settings: cfg.Settings, listener: cfg.Listener, log: cfg.Log, ready: make(chan struct{})}
+	if h.listener != nil {
+		h.settings.Listen = h.listener.Addr().String()
+	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -84,13 +88,18 @@ func (h *Head) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if h.listener != nil {
+		defer h.listener.Close()
+	}
 	if err := h.openTrust(); err != nil {
 		return err
 	}
-	if h.listener, err = listen(h.settings.Listen); err != nil {
-		return err
+	if h.listener == nil {
+		if h.listener, err = Listen(h.settings.Listen); err != nil {
+			return err
+		}
+		defer h.listener.Close()
 	}
-	defer h.listener.Close()
 	if err := h.openStores(ctx); err != nil {
 		return err
 	}
@@ -273,7 +282,8 @@ func (h *Head) closeStores() error {
 	return err
 }
 
-func listen(address string) (net.Listener, error) {
+// Listen opens a TCP port. Its errors say what to do about them.
+func Listen(address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
