@@ -227,7 +227,7 @@ func buildLog(p *proc) error {
 	if err := p.checkQuotes(v); err != nil {
 		return err
 	}
-	name, err := p.inIwd(v.text)
+	name, err := p.inIwd(v.raw)
 	p.setString("UserLog", name)
 	return err
 }

@@ -108,6 +108,7 @@ var simple = []struct {
 	{"remote_initialdir", "RemoteIwd", asString},
 	{"transfer_plugins", "TransferPlugins", asString},
 	{"docker_network_type", "DockerNetworkType", asString},
+	{"docker_pull_policy", "DockerPullPolicy", asString},
 	{"docker_override_entrypoint", "DockerOverrideEntrypoint", asBool},
 	{"container_service_names", "ContainerServiceNames", asString},
 	{"container_target_dir", "ContainerTargetDir", asString},
@@ -184,6 +185,7 @@ var unsupported = map[string]string{
 	"use_scitokens":             "there is no credential service",
 	"jobset":                    "jobs are grouped by batch_name",
 	"docker_network_type":       "containers are not supported yet",
+	"docker_pull_policy":        "containers are not supported yet",
 }
 
 // commandNames are all commands that can be meant, as people write them.

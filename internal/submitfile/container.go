@@ -103,7 +103,10 @@ func (p *proc) container() (c container, err error) {
 		return c, err
 	}
 	switch {
-	case !image.set() || c.source == "docker":
+	case !image.set():
+	case c.source == "docker" && !send:
+		c.source = "local"
+	case c.source == "docker":
 	case !send || strings.HasPrefix(image.text, "/cvmfs/"):
 		c.sent, c.source = "", "local"
 	}
@@ -119,6 +122,8 @@ func containerImage(name string) container {
 	switch {
 	case c.source == "docker":
 		c.want, c.sent = "WantDockerImage", ""
+	case c.source == "oras": // the container's own program fetches it
+		c.sent = ""
 	case strings.HasSuffix(name, ".sif"):
 		c.want = "WantSIF"
 	}

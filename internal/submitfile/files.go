@@ -24,7 +24,7 @@ func (p *proc) stream(attr, transferAttr, streamAttr, command, alias string) err
 	if err := p.checkQuotes(v); err != nil {
 		return err
 	}
-	name := v.text
+	name := v.raw
 	if name == "" || name == "/dev/null" {
 		name, transfer = "/dev/null", false
 	}
@@ -209,7 +209,7 @@ func buildFiles(p *proc) error {
 	if err != nil {
 		return err
 	}
-	if m := t.methods(); len(m) > 0 && t.should != "NO" && !mentioned["hasfiletransfer"] {
+	if m := t.methods(); len(m) > 0 && t.should != "NO" && !mentioned["hasfiletransfer"] && !p.forcesRequirements() {
 		p.setString("WantTransferPluginMethods", strings.Join(m, ","))
 	}
 	if v, send, err := p.sendsExecutable(); err != nil {
@@ -286,6 +286,7 @@ func (p *proc) stdin() (value, error) {
 	if err != nil {
 		return v, err
 	}
+	v.text = v.raw // the blanks are a part of the name
 	send, _, err := p.boolOf(true, "transfer_input", "transferin")
 	if !send || v.text == "/dev/null" {
 		v.text = ""

@@ -2,6 +2,8 @@ package submitfile
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 )
 
@@ -16,7 +18,6 @@ type format struct {
 // format reads the second argument of a function; verbs are those that go with it.
 func (x *expander) format(fn, text, verbs string) (format, error) {
 	var f format
-	text = strings.TrimSpace(text)
 	bad := problem(x.at, "", "$%s(): %q is not a format, such as %s", fn, clip(text), "%5"+verbs[:1])
 	before, rest, ok := cutConversion(text)
 	if !ok {
@@ -86,13 +87,31 @@ func (f format) real(r float64) string {
 	if (f.verb == 'g' || f.verb == 'G') && !strings.Contains(flags, ".") {
 		flags += ".6" // C's default; Go's is as many as needed
 	}
-	s := f.before + fmt.Sprintf("%"+flags+string(f.verb), r) + f.after
+	number := fmt.Sprintf("%"+flags+string(f.verb), r)
+	if math.IsInf(r, 0) || math.IsNaN(r) {
+		number = strings.ToLower(number)
+		if !strings.Contains(flags, "+") {
+			number = strings.ReplaceAll(number, "+", "")
+		}
+	}
+	s := f.before + number + f.after
 	if !strings.Contains(s, ".") {
 		s += ".0" // so that it is a real wherever it is put
 	}
 	return s
 }
 
+// string counts bytes, as C does.
 func (f format) string(s string) string {
-	return f.before + fmt.Sprintf("%"+f.flags+"s", s) + f.after
+	width, precision, limited := strings.Cut(strings.TrimLeft(f.flags, "-+ 0#"), ".")
+	if limited {
+		n, _ := strconv.Atoi(precision)
+		s = s[:min(n, len(s))]
+	}
+	n, _ := strconv.Atoi(width)
+	pad := strings.Repeat(" ", max(0, n-len(s)))
+	if strings.Contains(f.flags, "-") {
+		return f.before + s + pad + f.after
+	}
+	return f.before + pad + s + f.after
 }

@@ -1,6 +1,7 @@
 package submitfile
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -55,41 +56,60 @@ func (x *expander) bad(format string, args ...any) error {
 	return problem(x.at, "", format, args...)
 }
 
-// evaluate computes an argument as an expression.
-func (x *expander) evaluate(fn, arg string) (classad.Value, string, error) {
-	text, _, err := x.valueOf(arg)
-	if err != nil {
-		return classad.Value{}, "", err
-	}
+// evaluate computes the value of an argument as an expression.
+func (x *expander) evaluate(fn, arg, text string) (classad.Value, error) {
 	e, err := classad.ParseOldExpr(text)
 	if err != nil {
-		return classad.Value{}, text, x.bad("$%s(%s): %q is not an expression: %w", fn, clip(arg), clip(text), err)
+		return classad.Value{}, x.bad("$%s(%s): %q is not an expression: %w", fn, clip(arg), clip(text), err)
 	}
-	return e.Eval(classad.NewAd(), nil), text, nil
+	return e.Eval(classad.NewAd(), nil), nil
 }
 
 func (x *expander) number(fn, arg string) (float64, error) {
-	v, text, err := x.evaluate(fn, arg)
+	text, _, err := x.valueOf(arg)
 	if err != nil {
 		return 0, err
 	}
-	f, ok := realOf(v)
+	f, ok := plainReal(text)
 	if !ok {
-		return 0, x.bad("$%s(%s): %q is not a number", fn, clip(arg), clip(text))
+		v, err := x.evaluate(fn, arg, text)
+		if err != nil {
+			return 0, err
+		}
+		if f, ok = realOf(v); !ok {
+			return 0, x.bad("$%s(%s): %q is not a number", fn, clip(arg), clip(text))
+		}
 	}
 	return f, x.numbered(fn, text, "")
 }
 
 func (x *expander) integer(fn, arg string) (int64, error) {
-	v, text, err := x.evaluate(fn, arg)
+	text, _, err := x.valueOf(arg)
 	if err != nil {
 		return 0, err
 	}
-	n, ok := integerOf(v)
-	if !ok {
-		return 0, x.bad("$%s(%s): %q is not an integer", fn, clip(arg), clip(text))
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64) // with zeros before it, too
+	if err != nil {
+		v, err := x.evaluate(fn, arg, text)
+		if err != nil {
+			return 0, err
+		}
+		var ok bool
+		if n, ok = integerOf(v); !ok {
+			return 0, x.bad("$%s(%s): %q is not an integer", fn, clip(arg), clip(text))
+		}
 	}
 	return n, x.numbered(fn, text, itoa64(n))
+}
+
+// plainReal reads a number as C does: with zeros before it, in hexadecimal, or infinite.
+func plainReal(text string) (float64, bool) {
+	text = strings.ToLower(strings.TrimSpace(text))
+	if strings.Contains(text, "0x") && !strings.Contains(text, "p") {
+		text += "p0"
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	return f, err == nil || errors.Is(err, strconv.ErrRange)
 }
 
 // integerOf takes a value for an integer as HTCondor does: a real without its fraction, true as 1.
@@ -165,7 +185,7 @@ func realFunction(x *expander, body string) (string, error) {
 		return "", err
 	}
 	if !formatted {
-		return fmt.Sprintf("%.16G", r), nil
+		return strings.TrimPrefix(strings.ToUpper(fmt.Sprintf("%.16G", r)), "+"), nil
 	}
 	f, err := x.format("REAL", format, "fFeEgG")
 	if err != nil {

@@ -22,15 +22,17 @@ func (p *proc) buildGPUs() error {
 	if err := p.put("RequestGPUs", setting{expr: gpus.expr}); err != nil {
 		return err
 	}
-	if gpus.atMost(0) {
-		return nil
-	}
-	if err := p.e.d.refuse(gpus.at, "", "request_gpus: GPUs are %w", ErrUnsupported); err != nil {
-		return err
+	if !gpus.atMost(0) {
+		if err := p.e.d.refuse(gpus.at, "", "request_gpus: GPUs are %w", ErrUnsupported); err != nil {
+			return err
+		}
 	}
 	require, err := p.requireGPUs()
 	if err != nil || !require.set() {
 		return err
+	}
+	if asked, err := p.get("request_gpus", "requestgpus"); err != nil || !asked.set() {
+		return err // +RequestGPUs alone
 	}
 	for _, b := range gpuBounds {
 		v, err := p.get(b.command)
@@ -81,11 +83,15 @@ func (p *proc) requireGPUs() (value, error) {
 // gpuClause requires a machine with the GPUs that are requested; empty if none are.
 func (p *proc) gpuClause() (string, error) {
 	gpus, err := p.request("gpus", "", 0)
-	if err != nil || gpus.atMost(0) {
+	if err != nil || gpus.atMost(0) || strings.EqualFold(gpus.text, "true") {
+		return "", err
+	}
+	asked, err := p.get("request_gpus", "requestgpus")
+	if err != nil {
 		return "", err
 	}
 	require, err := p.requireGPUs()
-	if require.set() {
+	if asked.set() && require.set() || p.forced["requiregpus"] {
 		return "(countMatches(MY.RequireGPUs,TARGET.AvailableGPUs) >= RequestGPUs)", err
 	}
 	return "(TARGET.GPUs >= RequestGPUs)", err
@@ -116,6 +122,10 @@ func buildCUDA(p *proc) error {
 	text := version3(v.text, 1)
 	if _, err := strconv.Atoi(text); err != nil {
 		return problem(v.at, "for example 12.1", "%s = %s is not a version", v.name, clip(v.text))
+	}
+	if p.forcesRequirements() {
+		p.setString("CUDAVersion", v.text)
+		return nil
 	}
 	v.text = text
 	return p.setExpr("CUDAVersion", v)

@@ -175,7 +175,7 @@ func buildLimits(p *proc) error {
 			ok = isNumber && f > 0
 		}
 		const hint = "for example: concurrency_limits = licence, matlab:2"
-		if !isMacroName(name) || isDigit(name[0]) {
+		if !isLimitName(name) {
 			return problem(v.at, hint, "%q is not a limit", l)
 		}
 		if !ok {
@@ -187,6 +187,17 @@ func buildLimits(p *proc) error {
 	sort.Strings(limits)
 	p.setString("ConcurrencyLimits", strings.Join(limits, ","))
 	return nil
+}
+
+// isLimitName recognises the name of a limit, which may be of two parts with a dot between them.
+func isLimitName(s string) bool {
+	group, name, two := strings.Cut(s, ".")
+	for _, part := range []string{group, name} {
+		if part == "" && two || part != "" && (!isMacroName(part) || isDigit(part[0]) || strings.Contains(part, ".")) {
+			return false
+		}
+	}
+	return group != ""
 }
 
 func buildLease(p *proc) error {
@@ -238,8 +249,15 @@ func (p *proc) deferred() (bool, error) {
 
 func buildDeferral(p *proc) error {
 	deferred, err := p.deferred()
-	if err != nil || !deferred {
+	if err != nil {
 		return err
+	}
+	const prep, scheduler = 300, 300 // seconds
+	if (deferred || p.forced["deferraltime"]) && !p.forcesRequirements() {
+		p.setInt("ScheddInterval", scheduler) // for the clause of Requirements
+	}
+	if !deferred {
+		return nil
 	}
 	for _, f := range cronFields {
 		v, err := p.get(f.command)
@@ -257,15 +275,14 @@ func buildDeferral(p *proc) error {
 		}
 		p.setString(f.attr, v.text)
 	}
-	const prep, scheduler = 300, 300 // seconds
 	for _, f := range []struct {
 		attr  string
 		def   int64 // -1: none
 		names []string
 	}{
 		{"DeferralTime", -1, []string{"deferral_time", "deferraltime"}},
-		{"DeferralWindow", 0, []string{"deferral_window", "deferralwindow", "cron_window"}},
-		{"DeferralPrepTime", prep, []string{"deferral_prep_time", "deferralpreptime", "cron_prep_time"}},
+		{"DeferralWindow", 0, []string{"cron_window", "deferral_window", "deferralwindow"}},
+		{"DeferralPrepTime", prep, []string{"cron_prep_time", "deferral_prep_time", "deferralpreptime"}},
 	} {
 		v, err := p.get(f.names...)
 		if err != nil {
@@ -291,7 +308,6 @@ func buildDeferral(p *proc) error {
 			return err
 		}
 	}
-	p.setInt("ScheddInterval", scheduler)
 	return nil
 }
 

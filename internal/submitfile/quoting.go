@@ -213,7 +213,11 @@ func (p *proc) readEnvironment(v value, env map[string]string) error {
 			return err
 		}
 	} else {
-		for _, w := range strings.Split(v.text, ";") {
+		list, separator := v.raw, ";"
+		if rest, other := strings.CutPrefix(v.raw, "|"); other {
+			list, separator = rest, "|"
+		}
+		for _, w := range strings.Split(list, separator) {
 			if w = strings.TrimLeft(w, " \t"); w != "" {
 				words = append(words, w)
 			}

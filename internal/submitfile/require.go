@@ -58,8 +58,11 @@ func (r request) atMost(limit float64) bool {
 }
 
 // request reads request_cpus, request_memory or request_disk; unit is 0 for a plain number. The word
-// undefined means that nothing is requested.
+// undefined means that nothing is requested. What +RequestMemory says counts as it is.
 func (p *proc) request(what, standard string, unit float64) (r request, err error) {
+	if p.forced["request"+what] {
+		return p.forcedRequest("Request" + strings.ToUpper(what[:1]) + what[1:])
+	}
 	if r.value, err = p.get("request_"+what, "request"+what); err != nil {
 		return r, err
 	}
@@ -85,6 +88,20 @@ func (p *proc) request(what, standard string, unit float64) (r request, err erro
 	if v := r.expr.Eval(classad.NewAd(), nil); v.Kind() == classad.Integer || v.Kind() == classad.Real {
 		if f, ok := v.Real(); ok && f < 0 {
 			return r, p.e.d.refuse(r.at, "", "%s = %s is negative", r.name, clip(r.text))
+		}
+	}
+	return r, nil
+}
+
+// forcedRequest reads a request that is made by the name of its attribute.
+func (p *proc) forcedRequest(attr string) (r request, err error) {
+	if r.value, err = p.get("MY." + attr); err != nil {
+		return r, err
+	}
+	r.name = "+" + attr
+	if r.expr = undefined; r.set() {
+		if r.expr, err = classad.ParseOldExpr(r.text); err != nil {
+			return r, exprError(r.name, r.value, err)
 		}
 	}
 	return r, nil
@@ -142,6 +159,24 @@ func isOwnResource(name string) bool {
 	return ok
 }
 
+// ownResource is the name of the resource that a macro requests, be it request_NAME or +RequestNAME, if
+// HTCondor does not know it itself.
+func (p *proc) ownResource(m *macro) (name string, ok bool) {
+	if isOwnResource(m.name) {
+		name = m.name[len("request_"):]
+		return name, !p.forced["request"+strings.ToLower(name)]
+	}
+	if _, set := m.at(p.q.statement); !set || !isForced(m.name) {
+		return "", false
+	}
+	attr := m.name[len("MY."):]
+	if len(attr) < len("request") || !strings.EqualFold(attr[:len("request")], "request") {
+		return "", false
+	}
+	name = attr[len("request"):]
+	return name, !strings.HasPrefix(name, "_") && isOwnResource("request_"+name)
+}
+
 // resourceAttribute sets what a request_NAME asks for.
 func resourceAttribute(command string) func(*proc) error {
 	attr := "Request" + command[len("request_"):]
@@ -185,6 +220,10 @@ func buildRequirements(p *proc) error {
 	r.text, r.verbatim = strings.Join(clauses, " && "), false
 	return p.setExpr("Requirements", r)
 }
+
+// forcesRequirements reports whether +Requirements takes the place of what is joined here. HTCondor then
+// leaves out what it notes in the ad while it does that.
+func (p *proc) forcesRequirements() bool { return p.forced["requirements"] }
 
 // mentioned has the attributes of the machine that the user's requirements speak of, in lower case.
 func (p *proc) mentioned(r value) (map[string]bool, error) {
@@ -238,7 +277,7 @@ func (p *proc) requestClauses(r value, mentioned map[string]bool) ([]string, err
 	if err != nil {
 		return nil, err
 	}
-	switch none := strings.EqualFold(disk.text, "undefined"); {
+	switch none := disk.expr == nil; {
 	case none && !mentioned["disk"]:
 		clauses = append(clauses, "(TARGET.Disk >= DiskUsage)")
 	case !none && (mentioned["disk"] || !disk.atMost(0)):
@@ -279,17 +318,17 @@ func (p *proc) resourceClauses(mentioned map[string]bool) ([]string, error) {
 		byName["gpus"] = gpus
 	}
 	for _, m := range p.e.d.macros.order {
-		if !isOwnResource(m.name) {
+		name, ok := p.ownResource(m)
+		if !ok || mentioned[strings.ToLower(name)] {
 			continue
 		}
 		v, err := p.get(m.name)
 		if err != nil {
 			return nil, err
 		}
-		name := m.name[len("request_"):]
 		n, errNumber := strconv.ParseFloat(v.text, 64)
 		switch key := strings.ToLower(name); {
-		case !v.set() || errNumber == nil && n <= 0 || mentioned[key]:
+		case !v.set() || errNumber == nil && n <= 0 || strings.EqualFold(v.text, "true") || strings.EqualFold(v.text, "false"):
 		case strings.HasPrefix(v.text, `"`):
 			byName[key] = fmt.Sprintf("regexp(Request%s, TARGET.%s)", name, name)
 		default:
@@ -322,10 +361,14 @@ func (p *proc) fileClauses(_ value, mentioned map[string]bool) ([]string, error)
 	if err != nil {
 		return nil, err
 	}
+	should, err := p.forcedString("ShouldTransferFiles", t.should)
+	if err != nil {
+		return nil, err
+	}
 	var clauses []string
 	const sameDomain = "(TARGET.FileSystemDomain == MY.FileSystemDomain)"
 	switch {
-	case t.should == "NO":
+	case should == "NO":
 		if !mentioned["filesystemdomain"] {
 			clauses = append(clauses, sameDomain)
 		}
@@ -334,12 +377,21 @@ func (p *proc) fileClauses(_ value, mentioned map[string]bool) ([]string, error)
 		if err != nil {
 			return nil, err
 		}
-		if t.should == "IF_NEEDED" && !mentioned["filesystemdomain"] {
+		if should == "IF_NEEDED" && !mentioned["filesystemdomain"] {
 			can = "(" + sameDomain + " || " + can + ")"
 		}
 		clauses = append(clauses, can)
 	}
 	return clauses, nil
+}
+
+// forcedString is a word that +Name sets, or else what its command says.
+func (p *proc) forcedString(attr, otherwise string) (string, error) {
+	if !p.forced[strings.ToLower(attr)] {
+		return otherwise, nil
+	}
+	v, err := p.get("MY." + attr)
+	return strings.ToUpper(unquote(v.text)), err
 }
 
 func (p *proc) checkpointClauses(_ value, mentioned map[string]bool) ([]string, error) {
@@ -377,7 +429,11 @@ func (p *proc) canTransfer(t transfers, mentioned map[string]bool) (string, erro
 	if err != nil {
 		return "", err
 	}
-	if paths || checkpoint.set() || t.when == "ON_SUCCESS" {
+	when, err := p.forcedString("WhenToTransferOutput", t.when)
+	if err != nil {
+		return "", err
+	}
+	if paths || checkpoint.set() || when == "ON_SUCCESS" {
 		can += ` && versioncmp(split(TARGET.CondorVersion)[1],"8.9.7") >= 0`
 	}
 	if !mentioned["hasfiletransferpluginmethods"] {
@@ -390,7 +446,7 @@ func (p *proc) canTransfer(t transfers, mentioned map[string]bool) (string, erro
 
 func (p *proc) deferralClauses(value, map[string]bool) ([]string, error) {
 	deferred, err := p.deferred()
-	if err != nil || !deferred {
+	if err != nil || !deferred && !p.forced["deferraltime"] {
 		return nil, err
 	}
 	return []string{
