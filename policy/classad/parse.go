@@ -76,7 +76,13 @@ func (p *parser) expect(c byte, where string) {
 	}
 }
 
-func (p *parser) unexpected(where string) { p.fail(p.tok.pos, "unexpected %s %s", p.found(), where) }
+func (p *parser) unexpected(where string) {
+	if p.tok.kind == tokEOF {
+		p.fail(p.tok.pos, "the text ends %s", where)
+		return
+	}
+	p.fail(p.tok.pos, "unexpected %s %s", p.found(), where)
+}
 
 // found describes the current token.
 func (p *parser) found() string {

@@ -30,7 +30,7 @@ func mustAd(tb testing.TB, src string) *Ad {
 
 func TestSyntaxErrors(t *testing.T) {
 	for _, tt := range []struct{ src, want string }{
-		{"", "1:1: unexpected the end where a value should be"},
+		{"", "1:1: the text ends where a value should be"},
 		{"1 +\n  * 2", "2:3: unexpected * where a value should be"},
 		{"f(1, 2", "1:7: expected ) after the arguments of f, found the end"},
 		{"a b", "1:3: unexpected b after the end of the expression"},
@@ -62,7 +62,7 @@ func TestOldAdErrors(t *testing.T) {
 		{"A = 1\n\n# note\nB = (2", "4:7: expected ) to close the parenthesis, found the end"},
 		{"A 1", "1:3: expected = after the name A, found a number"},
 		{"A = 1\r\n = 2", "2:2: expected an attribute name"},
-		{"A =", "1:4: unexpected the end where a value should be"},
+		{"A =", "1:4: the text ends where a value should be"},
 	} {
 		_, err := ParseOldAd(tt.src)
 		if err == nil || err.Error() != tt.want {

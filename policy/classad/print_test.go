@@ -93,7 +93,7 @@ func compact(t *testing.T, src string) string {
 func TestJSONErrors(t *testing.T) {
 	for _, tt := range []struct{ src, want string }{
 		{`[]`, "classad: reading JSON: 1:1: a JSON ad must be an object"},
-		{`{"a":{"b":"/Expr(1 +)/"}}`, "classad: reading JSON: 1:11: in the expression, at 1:4: unexpected the end where a value should be"},
+		{`{"a":{"b":"/Expr(1 +)/"}}`, "classad: reading JSON: 1:11: in the expression, at 1:4: the text ends where a value should be"},
 		{`{"a":1} {}`, "classad: reading JSON: 1:9: there is text after the end"},
 		{`{"a":`, "classad: reading JSON: 1:6: expected a value"},
 		{`{"a":1,}`, "classad: reading JSON: 1:8: expected an attribute name in quotes"},
