@@ -15,6 +15,7 @@ import (
 type otherSystem struct {
 	name      string
 	directive string
+	task      []string // variables that tell a job of an array which one it is
 	options   []otherOption
 }
 
@@ -28,8 +29,11 @@ type otherOption struct {
 // option is one that is written in any of the ways given, with its value after a blank or =.
 func option(command string, value func(string) string, ways ...string) otherOption {
 	chars := `[^\s,:]+`
-	if command == jobTime {
+	switch command {
+	case jobTime:
 		chars = `[^\s,]+`
+	case "queue":
+		chars = `\S+`
 	}
 	return otherOption{command, regexp.MustCompile(`(?:^|[\s,:])(?:` + strings.Join(ways, "|") + `)(?:[\s=]+|\b)("[^"]*"|` + chars + `)`), value}
 }
@@ -37,7 +41,7 @@ func option(command string, value func(string) string, ways ...string) otherOpti
 const jobTime = "allowed_execute_duration"
 
 var otherSystems = []otherSystem{
-	{"Slurm", "#SBATCH", []otherOption{
+	{"Slurm", "#SBATCH", []string{"SLURM_ARRAY_TASK_ID"}, []otherOption{
 		option("batch_name", asIs, "-J", "--job-name"),
 		option("request_cpus", asIs, "-c", "--cpus-per-task"),
 		option("request_memory", size, "--mem", "--mem-per-cpu"),
@@ -46,9 +50,9 @@ var otherSystems = []otherSystem{
 		option("initialdir", asIs, "-D", "--chdir"),
 		option("accounting_group", asIs, "-A", "--account"),
 		option(jobTime, minutes, "-t", "--time"),
-		option("queue", array, "-a", "--array"),
+		option("queue", asIs, "-a", "--array"),
 	}},
-	{"PBS", "#PBS", []otherOption{
+	{"PBS", "#PBS", []string{"PBS_ARRAY_INDEX", "PBS_ARRAYID"}, []otherOption{
 		option("batch_name", asIs, "-N"),
 		option("request_cpus", asIs, "ncpus", "ppn"),
 		option("request_memory", size, "mem", "pmem"),
@@ -56,9 +60,9 @@ var otherSystems = []otherSystem{
 		option("error", asIs, "-e"),
 		option("accounting_group", asIs, "-A"),
 		option(jobTime, seconds, "walltime"),
-		option("queue", array, "-J", "-t"),
+		option("queue", asIs, "-J", "-t"),
 	}},
-	{"LSF", "#BSUB", []otherOption{
+	{"LSF", "#BSUB", nil, []otherOption{
 		option("batch_name", asIs, "-J"),
 		option("request_cpus", asIs, "-n"),
 		option("request_memory", size, "-M"),
@@ -67,7 +71,7 @@ var otherSystems = []otherSystem{
 		option("accounting_group", asIs, "-P"),
 		option(jobTime, hoursAndMinutes, "-W"),
 	}},
-	{"Grid Engine", "#$ -", []otherOption{
+	{"Grid Engine", "#$ -", []string{"SGE_TASK_ID"}, []otherOption{
 		option("batch_name", asIs, "-N"),
 		option("request_cpus", asIs, `-pe\s+\S+`),
 		option("request_memory", size, "h_vmem", "mem_free"),
@@ -75,7 +79,7 @@ var otherSystems = []otherSystem{
 		option("error", asIs, "-e"),
 		option("accounting_group", asIs, "-P"),
 		option(jobTime, seconds, "h_rt"),
-		option("queue", array, "-t"),
+		option("queue", asIs, "-t"),
 	}},
 }
 
@@ -107,22 +111,41 @@ func foreign(name string, text []byte) error {
 func (o otherSystem) description(name string, script []string) string {
 	base := strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
 	lines := []string{"executable = " + name}
-	output, queue := "output = "+base+".out", "queue"
+	streams := map[string]string{"output": base + ".out"}
+	queue, isArray := "queue", false
 	for _, opt := range o.options {
 		value := opt.find(script, o.directive)
 		switch {
 		case value == "":
 		case opt.command == "queue":
-			lines = append(lines, "# $(Process) counts from 0, wherever the array begins")
-			queue = "queue " + value
-		case opt.command == "output":
-			output = "output = " + value
+			isArray = true
+			var task []string
+			task, queue = o.array(value)
+			lines = append(lines, task...)
+		case opt.command == "output", opt.command == "error":
+			streams[opt.command] = value
 		default:
 			lines = append(lines, opt.command+" = "+value)
 		}
 	}
-	lines = append(lines, output, "log = "+base+".log", queue)
+	for _, stream := range []string{"output", "error"} {
+		if file, ok := streams[stream]; ok {
+			lines = append(lines, stream+" = "+streamName(file, isArray))
+		}
+	}
+	lines = append(lines, "log = "+base+".log", queue)
 	return "    " + strings.Join(lines, "\n    ")
+}
+
+// streamName is the name of a file in which another system's patterns stand. The jobs of an array
+// cannot all write the same one.
+func streamName(file string, isArray bool) string {
+	file = strings.NewReplacer("%A", "$(Cluster)", "%j", "$(Cluster)", "%J", "$(Cluster)", "%a", "$INT(task)").Replace(file)
+	if !isArray || strings.Contains(file, "$INT(task)") {
+		return file
+	}
+	ext := filepath.Ext(file)
+	return strings.TrimSuffix(file, ext) + ".$INT(task)" + ext
 }
 
 // find looks for an option in the directives of a script, and gives its value here.
@@ -192,18 +215,39 @@ func duration(text string, unit int) string {
 	return itoa(sum * unit)
 }
 
-var arrayRange = regexp.MustCompile(`^(\d{1,7})-(\d{1,7})(?:[%:]|$)`)
+var (
+	arrayRange = regexp.MustCompile(`^(\d{1,7})-(\d{1,7})(?::(\d{1,7}))?(?:%|$)`)
+	arrayList  = regexp.MustCompile(`^\d{1,7}(?:,\d{1,7})*$`)
+)
 
-// array reads the range of an array and gives how many jobs it is.
-func array(text string) string {
-	m := arrayRange.FindStringSubmatch(text)
-	if m == nil {
-		return "N"
+// array reads which jobs an array has: first-last, first-last:step or a list. It gives the lines that tell
+// each job which one it is, and the queue statement.
+func (o otherSystem) array(text string) (lines []string, queue string) {
+	variables := make([]string, len(o.task))
+	for i, name := range o.task {
+		variables[i] = name + "=$INT(task)"
 	}
-	first, _ := strconv.Atoi(m[1])
-	last, _ := strconv.Atoi(m[2])
-	if last < first {
-		return "N"
+	environment := "environment = \"" + strings.Join(variables, " ") + "\""
+	if arrayList.MatchString(text) {
+		return []string{environment}, "queue task in (" + strings.ReplaceAll(text, ",", " ") + ")"
 	}
-	return itoa(last - first + 1)
+	first, step, count := 0, 1, "N"
+	if m := arrayRange.FindStringSubmatch(text); m != nil {
+		first, _ = strconv.Atoi(m[1])
+		last, _ := strconv.Atoi(m[2])
+		if n, _ := strconv.Atoi(m[3]); n > 0 {
+			step = n
+		}
+		if first <= last {
+			count = itoa((last-first)/step + 1)
+		}
+	}
+	task := "$(Process)"
+	if step > 1 {
+		task += " * " + itoa(step)
+	}
+	if first > 0 {
+		task += " + " + itoa(first)
+	}
+	return []string{"task = " + task, environment}, "queue " + count
 }

@@ -368,6 +368,8 @@ func TestProblems(t *testing.T) {
 		"executable = sim\n$(x) = 1\nqueue\n",
 		"#!/bin/sh\n#SBATCH --mem=4G\n./sim\n",
 		"#!/bin/bash\n#SBATCH --job-name=fit\n#SBATCH -c 4 --mem=8G\n#SBATCH --time=02:00:00 -o fit.txt\n#SBATCH --array=1-100\n./sim\n",
+		"#!/bin/bash\n#SBATCH -o out/%A_%a.txt -e fit.err\n#SBATCH --array=0-20:5%2\n./sim\n",
+		"#!/bin/bash\n#SBATCH -o %j.txt\n#SBATCH --array=1,5\n./sim\n",
 		"#!/bin/bash\n#PBS -N fit\n#PBS -l select=1:ncpus=4:mem=8gb,walltime=01:00:00\n#PBS -J 1-10\n./sim\n",
 		"#!/bin/sh\n#$ -N fit -cwd\n#$ -pe smp 8\n#$ -l h_vmem=4G,h_rt=3600\n#$ -t 1-5\n./sim\n",
 		"#!/bin/sh\n#BSUB -J fit\n#BSUB -n 4 -M 4000\n#BSUB -W 2:00\n./sim\n",
