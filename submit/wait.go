@@ -12,6 +12,7 @@ import (
 
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/internal/membership"
 	"skua/internal/wire"
 	"skua/submit/client"
 	"skua/submit/courier"
@@ -100,6 +101,7 @@ type vigil struct {
 	away  map[job.ID]bool // completed, submitted here, and the outputs are not here
 	ours  map[job.ID]bool // submitted here
 	fails []string
+	held  uint64 // the last event that held a job of ours of which there is something to read
 }
 
 // over says whether there is nothing more to wait for.
@@ -126,6 +128,7 @@ func (a *app) wait(ctx context.Context, pool *client.Client, home client.Home, s
 	}
 	if !v.over() {
 		err = a.keepVigil(ctx, pool, home, v, since)
+		a.awaitStreams(ctx, home, v.held)
 	}
 	for _, f := range v.fails {
 		a.say("%s", printable(f))
@@ -182,6 +185,20 @@ func (a *app) keepVigil(ctx context.Context, pool *client.Client, home client.Ho
 		bar.jobs(v.done, v.total, v.rest())
 		return nil
 	})
+}
+
+// awaitStreams waits until the courier has dealt with the event that held a job: who reads that it is held
+// looks into its standard error next. A courier that is in trouble is not waited for.
+func (a *app) awaitStreams(ctx context.Context, home client.Home, held uint64) {
+	m, err := membership.Open(home.Member())
+	if held == 0 || err != nil {
+		return
+	}
+	const patience = 10 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for !courier.Reached(courier.Dir(home, m), held) && grown(ctx) == nil {
+	}
 }
 
 // rest is what a meter says besides how many have ended.
@@ -307,6 +324,9 @@ func (v *vigil) event(ev job.Event) {
 		case *job.Withdrawn:
 			v.ended(id, "removed", false)
 		case *job.HeldBack:
+			if v.ours[id] && len(b.Outputs) > 0 {
+				v.held = ev.Seq
+			}
 			v.fail(id, "is held: %s", b.Reason)
 		}
 	}

@@ -28,6 +28,17 @@ queue
 		t.Errorf("the log does not say why, %q:\n%s", why, log)
 	}
 	p.Must("skua", "rm", cluster)
+
+	// Who waits for the job finds them when the wait is over.
+	p.Write("again.sub", "executable = sim\ntransfer_output_files = result.dat\noutput = again.out\nerror = again.err\nqueue\n")
+	_, said, code := p.Run("", "skua", "submit", "--wait", "again.sub")
+	if code != 4 || !strings.Contains(said, why) {
+		t.Errorf("submit --wait ends with %d and says %s", code, said)
+	}
+	if errs := p.Read("again.err"); errs != "cannot open the model\n" {
+		t.Errorf("after the wait the standard error is %q", errs)
+	}
+	p.Must("skua", "rm", "--all")
 }
 
 // Its user looks into a job that runs, suspends it and lets it go on; and one that wants to hear of its

@@ -90,6 +90,19 @@ func (s *state) save(dir string) error {
 	return nil
 }
 
+// Reached reports whether the courier whose directory is dir has dealt with the event numbered seq: what that
+// adds to logs is written, and the streams of jobs that it held are in place.
+func Reached(dir string, seq uint64) bool {
+	data, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if err != nil {
+		return false
+	}
+	var s struct {
+		Pos uint64 `json:"pos"`
+	}
+	return json.Unmarshal(data, &s) == nil && s.Pos >= seq
+}
+
 // Begin says that the first jobs are submitted from this host by the event numbered seq, so that its
 // first courier, whose directory is dir, need not read all that the user has ever done elsewhere.
 func Begin(dir string, seq uint64) error {
