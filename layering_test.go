@@ -21,7 +21,7 @@ import (
 //
 // A new package is added to the lowest line that it can stand on.
 var tiers = [][]string{
-	{"policy/classad", "internal/blob", "internal/diag", "internal/quantity", "internal/why"},
+	{"policy/classad", "internal/blob", "internal/diag", "internal/quantity", "internal/why", "packaging"},
 	{"policy/config", "policy", "internal/job", "internal/trust"},
 	{"internal/wire", "internal/eventlog", "agent/slot", "matchmaker/negotiate", "matchmaker/jobpolicy", "internal/submitfile"},
 	{"internal/bus", "internal/transfer", "agent/probe", "agent/checkpoint", "matchmaker/collector", "matchmaker/history"},
@@ -33,7 +33,7 @@ var tiers = [][]string{
 
 // aside are packages beside the product, for tests and for showing it. Nothing that ships imports
 // them, and so they may import what they like.
-var aside = []string{"internal/bus/bustest", "internal/pooltest", "scripts/demo", "submit/submittest", "internal/realpool", "internal/netlab", "internal/peertest", "scripts/faults", "internal/faultctl"}
+var aside = []string{"internal/bus/bustest", "internal/pooltest", "scripts/demo", "submit/submittest", "internal/realpool", "internal/netlab", "internal/peertest", "internal/systemdtest", "scripts/faults", "internal/faultctl"}
 
 // doors are the packages through which a dependency is reached. Behind one door it can be replaced,
 // faked or bounded in one place, and its types appear in no signature but there.
@@ -51,6 +51,7 @@ var doors = []struct {
 	{"google.golang.org/protobuf", []string{"agent/checkpoint"}, "our own messages are JSON; CRIU's are not"},
 	{"github.com/BurntSushi/toml", []string{"policy/config"}, "so that every file is decoded strictly"},
 	{"github.com/kardianos/service", []string{"agent"}, "only a program knows that it is a service"},
+	{"github.com/coreos/go-systemd/v22", []string{"matchmaker"}, "only a program knows that it is a service"},
 	{"github.com/spf13/cobra", []string{"agent", "matchmaker", "submit"}, "only a program has a command line"},
 	{"github.com/klauspost/compress", []string{"internal/blob"}, "chunks are compressed in one way everywhere"},
 	{"github.com/dlclark/regexp2", []string{"policy/classad"}, "only the language needs Perl's expressions"},

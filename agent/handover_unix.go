@@ -11,7 +11,8 @@ import (
 )
 
 // untilHandOver gives a context that ends also with SIGUSR1, which tells the agent to make way for
-// another one, such as a newer version: handsOver is true from then on.
+// another one, such as a newer version. Once it has ended, handsOver says whether another one comes: it
+// does after SIGUSR1, and when systemd restarts the service.
 func untilHandOver(ctx context.Context) (_ context.Context, handsOver func() bool, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	told := make(chan os.Signal, 1)
@@ -27,7 +28,7 @@ func untilHandOver(ctx context.Context) (_ context.Context, handsOver func() boo
 		case <-ctx.Done():
 		}
 	}()
-	return ctx, over.Load, func() {
+	return ctx, func() bool { return over.Load() || restarts() }, func() {
 		signal.Stop(told)
 		cancel()
 		<-ended

@@ -3,8 +3,10 @@ package main
 import (
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 
+	"skua/packaging"
 	"skua/policy/config"
 )
 
@@ -21,5 +23,15 @@ func TestPackagedFile(t *testing.T) {
 		if err := config.Decode("agent.toml", data, &cfg); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// The unit of an agent that is installed as a service by hand is the packages', but for its command.
+func TestPackagedUnit(t *testing.T) {
+	if n := strings.Count(packaging.AgentUnit, packaging.AgentExec); n != 1 {
+		t.Fatalf("the line %q stands %d times in the unit", packaging.AgentExec, n)
+	}
+	if strings.Contains(unit, "/usr/bin/skua-agent") || !strings.Contains(unit, "KillMode=process\n") {
+		t.Errorf("the unit is\n%s", unit)
 	}
 }

@@ -5,33 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/kardianos/service"
 	"github.com/spf13/cobra"
 
 	"skua/internal/diag"
+	"skua/packaging"
 )
 
-// unit is the systemd unit of an installed agent. KillMode=process leaves the inits of running jobs
-// alone when the agent hands over or crashes; they freeze their jobs until the next agent adopts them.
-const unit = `[Unit]
-Description={{.Description}}
-After=network-online.target
-Wants=network-online.target
-StartLimitIntervalSec=0
-
-[Service]
-ExecStart={{.Path|cmdEscape}}{{range .Arguments}} {{.|cmd}}{{end}}
-Restart=always
-RestartSec=2
-KillMode=process
-Nice=-5
-Delegate=yes
-TimeoutStopSec=15min
-
-[Install]
-WantedBy=multi-user.target
-`
+// unit is the systemd unit of an installed agent: that of packages, with the path of this program and
+// its arguments left to be filled in.
+var unit = strings.Replace(packaging.AgentUnit, packaging.AgentExec,
+	"ExecStart={{Path | cmdEscape}}{{range Arguments}} {{. | cmd}}{{end}}\n", 1)
 
 func serviceCommand(configFile *string) *cobra.Command {
 	root := &cobra.Command{
@@ -45,7 +31,7 @@ func serviceCommand(configFile *string) *cobra.Command {
 		{"uninstall", "undo install; the machine stays a member of its pool", "uninstalled"},
 		{"start", "start the installed service", "started"},
 		{"stop", "stop the service; running jobs leave with a checkpoint first", "stopped"},
-		{"restart", "stop and start the service; running jobs leave first", "restarted"},
+		{"restart", "start the service anew, as an upgrade does; on Linux running jobs stay", "restarted"},
 	} {
 		root.AddCommand(&cobra.Command{
 			Use: a.name, Short: a.short, Args: noArgs,

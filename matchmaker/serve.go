@@ -6,7 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"sync"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"skua/internal/diag"
@@ -57,11 +59,29 @@ func serve(ctx context.Context, stderr io.Writer, f flags) error {
 		return err
 	}
 	log.Info("matchmaker starts", "version", version, "data", cfg.Data)
-	err = head.Run(ctx)
+	err = runHead(ctx, head, log)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil // asked to stop before it had begun to serve
 	}
 	return err
+}
+
+// runHead runs the head, and tells systemd, if that waits for it, when it serves.
+func runHead(ctx context.Context, head *server.Head, log *slog.Logger) error {
+	running, ended := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer ended()
+	wg.Go(func() {
+		select {
+		case <-head.Ready():
+			if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+				log.Warn("tell systemd that the matchmaker serves", diag.KeyError, err)
+			}
+		case <-running.Done():
+		}
+	})
+	return head.Run(ctx)
 }
 
 // readConfig reads matchmaker.toml, the named one, or the default one if it is there.

@@ -41,9 +41,9 @@ func findCgroupBase(configured string) string {
 		if mount == "" || path == "" {
 			return ""
 		}
-		base = filepath.Join(mount, path, "skua")
+		base = filepath.Join(mount, claimsBeside(path), "skua")
 	}
-	if err := os.Mkdir(base, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := mkdir(base, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return ""
 	}
 	if unix.Access(filepath.Join(base, "cgroup.freeze"), unix.W_OK) != nil || unix.Access(base, unix.W_OK) != nil {
@@ -53,8 +53,8 @@ func findCgroupBase(configured string) string {
 	if os.Getuid() != 0 && unix.Access(filepath.Join(filepath.Dir(base), "cgroup.procs"), unix.W_OK) != nil {
 		return ""
 	}
-	// Limits are taken where the machine gives them. A parent that holds processes itself, such as a
-	// service's cgroup, cannot pass controllers on, and a hybrid machine has none here.
+	// Limits are taken where the machine gives them. A parent that holds processes itself cannot pass
+	// controllers on, and a hybrid machine has none here.
 	for _, dir := range []string{filepath.Dir(base), base} {
 		for _, c := range []string{"+memory", "+pids", "+cpu"} {
 			_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte(c), 0)
@@ -84,9 +84,22 @@ func cgroup2Path(own []byte) string {
 	return ""
 }
 
+// agentPart is what the systemd unit calls the agent's own part of the service's cgroup
+// (DelegateSubgroup= in packaging/skua-agent.service).
+const agentPart = "agent"
+
+// claimsBeside is the cgroup to which that of all claims belongs, where the agent is in the cgroup own: the
+// same, or the service's if the agent has a part of it to itself.
+func claimsBeside(own string) string {
+	if service := filepath.Dir(own); filepath.Base(own) == agentPart && strings.HasSuffix(service, ".service") {
+		return service
+	}
+	return own
+}
+
 // makeCgroup makes the cgroup at path, owned by uid so that CRIU, as that user, can thaw it.
 func makeCgroup(path string, uid int, l Limits) (*jobCgroup, error) {
-	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("make cgroup: %w", err)
 	}
 	for _, name := range []string{"", "cgroup.procs", "cgroup.threads", "cgroup.freeze"} {

@@ -117,7 +117,7 @@ func (s *Starter) Open(ctx context.Context, spec ClaimSpec) (_ *Init, err error)
 		return nil, fmt.Errorf("open claim %s: network %q is not known", spec.Claim, spec.Network)
 	}
 	dir := s.dir(spec.Claim)
-	if err := os.Mkdir(dir, 0o711); err != nil {
+	if err := mkdir(dir, 0o711); err != nil {
 		return nil, fmt.Errorf("open claim %s: %w", spec.Claim, err)
 	}
 	defer func() {
@@ -245,6 +245,14 @@ func (s *Starter) Remove(claim job.ClaimID) error {
 }
 
 func (s *Starter) dir(claim job.ClaimID) string { return filepath.Join(s.cfg.Dir, string(claim)) }
+
+// mkdir makes a directory that others than the agent pass through, whatever the umask is.
+func mkdir(path string, mode os.FileMode) error {
+	if err := os.Mkdir(path, mode); err != nil {
+		return err
+	}
+	return os.Chmod(path, mode)
+}
 
 // layOut makes the directories of a claim.
 func (s *Starter) layOut(dir string) error {

@@ -1,0 +1,13 @@
+// Package packaging holds, for the programs, files that packages install as they are, so that a service
+// installed by hand and one that came in a package are the same.
+package packaging
+
+import _ "embed"
+
+// AgentExec is the line of [AgentUnit] that says where a package has put the agent and its configuration.
+const AgentExec = "ExecStart=/usr/bin/skua-agent run --config /etc/skua/agent.toml\n"
+
+// AgentUnit is the agent's systemd unit.
+//
+//go:embed skua-agent.service
+var AgentUnit string
