@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -344,7 +345,8 @@ func (a *app) callCourier(home client.Home, seq uint64) error {
 	return nil
 }
 
-// checkPlaces refuses jobs whose logs and outputs would find no directory in the end.
+// checkPlaces refuses jobs whose logs and outputs would find no directory in the end, or whose logs cannot be
+// written. One file in each directory stands for all.
 func checkPlaces(s *submitfile.Submission) error {
 	seen := map[string]bool{}
 	for _, p := range s.Procs {
@@ -358,19 +360,50 @@ func checkPlaces(s *submitfile.Submission) error {
 				name = filepath.Join(iwd, name)
 			}
 			dir := filepath.Dir(name)
-			if seen[dir] {
+			if seen[attr+dir] {
 				continue
 			}
-			seen[dir] = true
+			seen[attr+dir] = true
 			if st, err := os.Stat(dir); err != nil || !st.IsDir() {
 				return &diag.Problem{
 					What: fmt.Sprintf("%s: there is no directory %s for %s", jobFile(p.Ad), dir, filepath.Base(name)),
 					Hint: "make it before you submit: mkdir -p " + dir, Err: err,
 				}
 			}
+			if attr != "UserLog" {
+				continue
+			}
+			if err := canWrite(name); err != nil {
+				return &diag.Problem{
+					What: fmt.Sprintf("%s: the log %s cannot be written: %v", jobFile(p.Ad), name, err),
+					Hint: "name another file in the line log = ..., or leave the line out", Err: err,
+				}
+			}
 		}
 	}
 	return nil
+}
+
+// canWrite tries whether a log can be written, as its courier will. It leaves no file where there was none.
+func canWrite(name string) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err == nil {
+		f.Close()
+		return os.Remove(name)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		if st, statErr := os.Stat(name); statErr == nil && !st.Mode().IsRegular() {
+			return errors.New("it is no ordinary file")
+		}
+		if f, err = os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0); err == nil {
+			return f.Close()
+		}
+	}
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	return err
 }
 
 func jobFile(ad *classad.Ad) string {
