@@ -101,7 +101,7 @@ type vigil struct {
 	away  map[job.ID]bool // completed, submitted here, and the outputs are not here
 	ours  map[job.ID]bool // submitted here
 	fails []string
-	held  uint64 // the last event that held a job of ours of which there is something to read
+	last  uint64 // the last event of a job of ours that the courier must have dealt with
 }
 
 // over says whether there is nothing more to wait for.
@@ -128,7 +128,7 @@ func (a *app) wait(ctx context.Context, pool *client.Client, home client.Home, s
 	}
 	if !v.over() {
 		err = a.keepVigil(ctx, pool, home, v, since)
-		a.awaitStreams(ctx, home, v.held)
+		a.awaitCourier(ctx, home, v.last)
 	}
 	for _, f := range v.fails {
 		a.say("%s", printable(f))
@@ -187,17 +187,25 @@ func (a *app) keepVigil(ctx context.Context, pool *client.Client, home client.Ho
 	})
 }
 
-// awaitStreams waits until the courier has dealt with the event that held a job: who reads that it is held
-// looks into its standard error next. A courier that is in trouble is not waited for.
-func (a *app) awaitStreams(ctx context.Context, home client.Home, held uint64) {
+// awaitCourier waits until the courier has dealt with an event: who hears that a job is held looks into its
+// standard error next, and who hears that it has ended may look into its log. A courier that is in trouble is
+// not waited for.
+func (a *app) awaitCourier(ctx context.Context, home client.Home, last uint64) {
 	m, err := membership.Open(home.Member())
-	if held == 0 || err != nil {
+	if last == 0 || err != nil {
 		return
 	}
-	const patience = 10 * time.Second
+	const patience, pause = 10 * time.Second, 20 * time.Millisecond
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for !courier.Reached(courier.Dir(home, m), held) && grown(ctx) == nil {
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for !courier.Reached(courier.Dir(home, m), last) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -305,8 +313,9 @@ func (v *vigil) event(ev job.Event) {
 	}
 	for _, id := range ev.Body.Jobs() {
 		if _, live := v.live[id]; !live {
-			if _, ok := ev.Body.(*job.Delivered); ok {
+			if _, ok := ev.Body.(*job.Delivered); ok && v.away[id] {
 				delete(v.away, id)
+				v.last = ev.Seq
 			}
 			continue
 		}
@@ -325,7 +334,7 @@ func (v *vigil) event(ev job.Event) {
 			v.ended(id, "removed", false)
 		case *job.HeldBack:
 			if v.ours[id] && len(b.Outputs) > 0 {
-				v.held = ev.Seq
+				v.last = ev.Seq
 			}
 			v.fail(id, "is held: %s", b.Reason)
 		}
