@@ -33,6 +33,7 @@ var _ Log = (*StreamLog)(nil)
 
 const (
 	logTimeout   = 10 * time.Second // of one exchange with the server, when ctx has no nearer end
+	ackTimeout   = 3 * time.Second  // of an append: a server that cannot write says nothing; whoever asks again sees what came of it
 	pageRecords  = 1000             // records asked for at once, at most
 	pageBytes    = 8 << 20
 	awaitEvery   = 100 * time.Millisecond
@@ -79,7 +80,7 @@ func (l *StreamLog) Append(ctx context.Context, expectLast uint64, records [][]b
 	if err := ctx.Err(); err != nil {
 		return 0, fmt.Errorf("append: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, logTimeout)
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	batch := rand.Text()
 	for i, r := range records {

@@ -65,6 +65,10 @@ type Broker struct {
 	proxy *proxy
 	lock  *os.File
 	start sync.WaitGroup
+	store server.JetStreamConfig
+
+	stopWatch context.CancelFunc
+	watch     sync.WaitGroup
 }
 
 // Start starts the server and returns when it serves, its store recovered. ctx limits the start only;
@@ -109,6 +113,13 @@ func Start(ctx context.Context, cfg Config) (_ *Broker, err error) {
 	if err != nil {
 		return nil, err
 	}
+	b.store = server.JetStreamConfig{
+		StoreDir: opts.StoreDir, SyncInterval: opts.SyncInterval, SyncAlways: opts.SyncAlways,
+		MaxMemory: opts.JetStreamMaxMemory, MaxStore: opts.JetStreamMaxStore, Strict: !opts.NoJetStreamStrict,
+	}
+	watching, stop := context.WithCancel(context.Background()) // until Close
+	b.stopWatch = stop
+	b.watch.Go(func() { b.watchStore(watching, cfg.Log) })
 	return b, nil
 }
 
@@ -215,6 +226,10 @@ func (b *Broker) Disconnect(publicKey string) error {
 // Close ends all connections and the server, and waits until JetStream has closed its files. It must
 // be called once.
 func (b *Broker) Close() error {
+	if b.stopWatch != nil {
+		b.stopWatch()
+		b.watch.Wait()
+	}
 	if b.conn != nil {
 		b.conn.Close()
 	}

@@ -195,9 +195,10 @@ func (a *Archive) begin(first uint64) error {
 		return err
 	}
 	if a.tail != nil {
-		if err := errors.Join(a.tail.Sync(), a.tail.Close()); err != nil {
+		if err := a.tail.Sync(); err != nil { // it stays the tail, and is tried again
 			return errors.Join(err, f.Close())
 		}
+		a.tail.Close() // it is on disk
 	}
 	a.tail = f
 	a.files = append(a.files, archived{first: first})
@@ -215,6 +216,9 @@ func (a *Archive) Sync() error {
 	}
 	// Without the lock: nobody waits for the disk. A tail that was closed meanwhile has been synced.
 	if err := tail.Sync(); err != nil && !errors.Is(err, os.ErrClosed) {
+		a.mu.Lock()
+		a.dirty = true
+		a.mu.Unlock()
 		return fmt.Errorf("archive: %w", err)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"skua/internal/bus"
 )
@@ -214,5 +215,33 @@ func TestLogAndArchiveOfDifferentStories(t *testing.T) {
 	_, err := Watch(t.Context(), Config{Log: log, Archive: archive, Mend: true})
 	if err == nil || !strings.Contains(err.Error(), "different events of number 2") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// An archive that could not be written for a while has everything soon after it can be, though nothing new comes.
+func TestArchiveThatFellBehind(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "archive")
+	archive := openArchive(t, dir, 1000)
+	log := bus.NewMemoryLog()
+	q, stop := start(t, Config{Log: log, Archive: archive})
+	defer stop()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	submit(t, q, "ann", 1)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	want, err := log.Last(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if _, last := archive.Span(); last == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the archive does not come up to event %d", want)
+		}
 	}
 }

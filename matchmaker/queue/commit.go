@@ -82,10 +82,13 @@ func (c *committer) gather(ctx context.Context) ([]*request, error) {
 	var batch []*request
 	if c.carry != nil {
 		batch, c.carry = append(batch, c.carry), nil
-	} else {
+	}
+	for len(batch) == 0 {
 		select {
 		case r := <-c.q.requests:
 			batch = append(batch, r)
+		case <-c.archive.due():
+			c.archive.follow(ctx)
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -175,7 +178,7 @@ func (c *committer) append(ctx context.Context, records [][]byte) (refused, err 
 // settle finds out what became of an append, and finishes it. Sending the records again is safe: they
 // name the sequence they follow on, so that they are added once whatever becomes of the first try.
 func (c *committer) settle(ctx context.Context, expect uint64, records [][]byte) error {
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		n, err := c.compare(ctx, expect, records)
 		switch {
 		case errors.Is(err, ErrStale):

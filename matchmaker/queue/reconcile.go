@@ -203,13 +203,22 @@ func (q *Queue) catchUp(ctx context.Context) error {
 }
 
 // archivist copies what the log has taken to the archive. It belongs to the committer: an archive that cannot be
-// written holds nothing up, and is brought up to date when it can be again.
+// written holds nothing up, and is brought up to date as soon as it can be again, since until then a log that is
+// damaged cannot be mended.
 type archivist struct {
 	q      *Queue
-	failed time.Time // when it last could not be written
+	failed time.Time // when it last could not be written; zero when it is not behind
 }
 
-const archiveAgain = 10 * time.Second
+const archiveAgain = time.Second
+
+// due gives a channel on which something comes when it is time to try again; nil when there is nothing to try.
+func (a *archivist) due() <-chan time.Time {
+	if a.failed.IsZero() {
+		return nil
+	}
+	return time.After(time.Until(a.failed.Add(archiveAgain)))
+}
 
 func (a *archivist) copy(ctx context.Context, batch []*request) {
 	if a.q.cfg.Archive == nil || time.Since(a.failed) < archiveAgain {
@@ -244,9 +253,13 @@ func (a *archivist) follow(ctx context.Context) {
 }
 
 func (a *archivist) noteError(err error) {
-	if err != nil {
+	switch {
+	case err != nil:
 		a.failed = time.Now()
 		a.q.log.Warn("the archive of the queue log is behind", diag.KeyError, err)
+	case !a.failed.IsZero():
+		a.failed = time.Time{}
+		a.q.log.Info("the archive of the queue log is up to date again")
 	}
 }
 

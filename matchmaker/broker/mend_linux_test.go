@@ -1,0 +1,143 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"skua/internal/bus"
+	"skua/internal/trust"
+)
+
+// A log that could not be written, since its disk was full, takes records again once there is room, without a
+// restart, and has all that it has acknowledged.
+func TestFullDisk(t *testing.T) {
+	disk := t.TempDir()
+	if err := syscall.Mount("none", disk, "tmpfs", 0, "size=16m"); err != nil {
+		t.Skipf("no small disk can be made: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	roster, err := trust.OpenRoster(filepath.Join(t.TempDir(), "roster.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Start(t.Context(), Config{Dir: filepath.Join(disk, "bus"), Roster: roster})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	l, err := bus.OpenLog(t.Context(), b.Conn(), crashLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := uint64(0)
+	for range 2 { // more than once
+		if last, err = l.Append(t.Context(), last, [][]byte{fmt.Appendf(nil, "record %d", last+1)}); err != nil {
+			t.Fatal(err)
+		}
+		filler := filepath.Join(disk, "filler")
+		fill(t, filler)
+		if n, err := l.Append(t.Context(), last, [][]byte{make([]byte, 64<<10)}); err == nil {
+			t.Fatalf("record %d was acknowledged though there is no room for it", n)
+		}
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+		for { // until the test's own time is over
+			n, err := l.Append(t.Context(), last, [][]byte{fmt.Appendf(nil, "record %d", last+1)})
+			if err == nil {
+				last = n
+				break
+			}
+			if errors.Is(err, bus.ErrWrongSequence) {
+				t.Fatal(err)
+			}
+		}
+	}
+	n := uint64(0)
+	err = l.Read(t.Context(), 1, func(seq uint64, data []byte) error {
+		n++
+		if want := fmt.Sprintf("record %d", n); seq != n || string(data) != want {
+			t.Errorf("record %d is %q, want %q", seq, data, want)
+		}
+		return nil
+	})
+	if err != nil || n != last {
+		t.Errorf("read %d records of %d: %v", n, last, err)
+	}
+}
+
+// A store that cannot be opened again at first is tried again.
+func TestStoreIsAway(t *testing.T) {
+	roster, err := trust.OpenRoster(filepath.Join(t.TempDir(), "roster.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	b, err := Start(t.Context(), Config{Dir: dir, Roster: roster})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	l, err := bus.OpenLog(t.Context(), b.Conn(), crashLog)
+	if err == nil {
+		_, err = l.Append(t.Context(), 0, [][]byte{[]byte("record 1")})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, away := filepath.Join(dir, "jetstream"), filepath.Join(dir, "away")
+	if err := errors.Join(os.Rename(store, away), os.WriteFile(store, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.reopenStore(); err == nil {
+		t.Fatal("a file was opened as a store")
+	}
+	if b.storeTrouble() == "" {
+		t.Error("the store that is away counts as open")
+	}
+	if err := errors.Join(os.Remove(store), os.Rename(away, store)); err != nil {
+		t.Fatal(err)
+	}
+	for { // until the test's own time is over
+		_, err := l.Append(t.Context(), 1, [][]byte{[]byte("record 2")})
+		if err == nil {
+			return
+		}
+		if errors.Is(err, bus.ErrWrongSequence) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// fill makes a file that leaves no room on its disk.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for step, size := int64(1<<20), int64(0); step >= 4096; {
+		if err := syscall.Fallocate(int(f.Fd()), 0, size, step); err != nil {
+			step /= 2
+			continue
+		}
+		size += step
+	}
+}
