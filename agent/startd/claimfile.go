@@ -18,10 +18,11 @@ import (
 	"skua/internal/wire"
 )
 
-// What the agent knows of a claim, in the claim's directory. Both are written before the message that
-// depends on them is sent.
+// What the agent knows of a claim, in the claim's directory. The offer and the report are written before the message
+// that depends on them is sent.
 const (
 	claimFile  = "claim.json"  // the offer that was taken
+	takenFile  = "taken.json"  // that the job has been dumped to leave, and its image is on its way out
 	reportFile = "report.json" // how the claim ended
 )
 
@@ -32,6 +33,19 @@ type claimRecord struct {
 
 	Limits    limits `json:"limits"`              // of the job, as the machine was when the offer was taken
 	Suspended bool   `json:"suspended,omitempty"` // by its user
+}
+
+// takenRecord is the content of the file that says that the job has been dumped.
+type takenRecord struct {
+	At   time.Time     `json:"at"` // when it was frozen for that
+	Dump time.Duration `json:"dump_ns"`
+	Why  string        `json:"why"` // it leaves
+}
+
+// taken tells of the image that an agent, this one or an earlier one, has taken of the job for it to leave.
+func (t *tenant) taken() (rec takenRecord, ok bool) {
+	err := readJSON(t.dir, takenFile, &rec)
+	return rec, err == nil
 }
 
 // persistClaim takes the offer: the claim file is on disk when it returns.
@@ -160,10 +174,16 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord) {
 	// What is left of the lease is the init's business until the first grant: it was told, counts by
 	// itself, and freezes the job when it is over. So a full lease may stand here meanwhile.
 	tenancy, acts := job.Readopt(offer.Job, offer.Claim, offer.Epoch, now.Add(k.cfg.Terms.Lease), now, k.cfg.Terms)
+	taken, leaves := t.taken()
+	leaves = leaves && !hasJob(in)
 	k.post(func(at time.Time, _ job.Instant) slot.Event {
 		ev := slot.Readopted{At: at, Tenancy: tenancy, Acts: acts, ByUser: rec.Suspended}
+		if leaves {
+			t.adopt(ctx, in)
+			return ev
+		}
 		if !hasJob(in) {
-			// The earlier agent had not got as far as to start it, or it was just leaving.
+			// The earlier agent had not got as far as to start it.
 			in.Close()
 			t.start(ctx)
 			return ev
@@ -174,6 +194,11 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord) {
 		t.adopt(ctx, in)
 		return ev
 	})
+	if leaves { // which it goes on with
+		k.post(func(at time.Time, _ job.Instant) slot.Event {
+			return slot.VacateAsked{At: at, Claim: offer.Claim, Why: taken.Why}
+		})
+	}
 }
 
 // hasJob reports whether an adopted init has a job, one that has ended included.

@@ -27,7 +27,7 @@ func (t *tenant) depart(ctx context.Context, in Init, why string) (wire.Done, bo
 	case t.cmd.SelfCheckpoint:
 		used, err = t.departByItself(ctx, in)
 	case t.k.d.cfg.Starter.CanCheckpoint():
-		used, err = t.departByImage(ctx, in)
+		used, err = t.departByImage(ctx, in, why)
 	default:
 		err = errors.New("this machine cannot checkpoint it")
 	}
@@ -105,9 +105,8 @@ func (t *tenant) dismissed(ctx context.Context, in Init, why string, signal int)
 }
 
 // departByImage freezes the job for good and stores its image.
-func (t *tenant) departByImage(ctx context.Context, in Init) (used job.Usage, err error) {
-	frozenAt := time.Now()
-	stats, err := in.Checkpoint(ctx, false)
+func (t *tenant) departByImage(ctx context.Context, in Init, why string) (used job.Usage, err error) {
+	taken, err := t.takeImage(ctx, in, why)
 	if err != nil {
 		return used, err
 	}
@@ -120,11 +119,29 @@ func (t *tenant) departByImage(ctx context.Context, in Init) (used job.Usage, er
 	if err != nil {
 		return used, fmt.Errorf("store the image: %w", err)
 	}
-	t.log.Info("job is checkpointed", diag.KeyBytes, size, "dump", stats.Took, diag.KeyTook, time.Since(frozenAt))
+	t.log.Info("job is checkpointed", diag.KeyBytes, size, "dump", taken.Dump, diag.KeyTook, time.Since(taken.At))
 	return used, t.tell(ctx, wire.Checkpoint{Image: &job.Image{
-		Kind: job.CRIUImage, Digest: digest, Bytes: size, At: frozenAt.UTC(), Agent: t.k.d.cfg.Agent,
+		Kind: job.CRIUImage, Digest: digest, Bytes: size, At: taken.At.UTC(), Agent: t.k.d.cfg.Agent,
 		Usage: jobUsage(meta.Used),
 	}})
+}
+
+// takeImage has the job dumped, unless an earlier agent has: from then on there is no job, and its image is all that
+// is left of its work.
+func (t *tenant) takeImage(ctx context.Context, in Init, why string) (takenRecord, error) {
+	if taken, ok := t.taken(); ok {
+		return taken, nil
+	}
+	taken := takenRecord{At: time.Now(), Why: why}
+	stats, err := in.Checkpoint(ctx, false)
+	if err != nil {
+		return taken, err
+	}
+	taken.Dump = stats.Took
+	if err := writeJSON(t.dir, takenFile, taken); err != nil {
+		t.log.Warn("an agent that is started again will not know of the job's image", diag.KeyError, err)
+	}
+	return taken, nil
 }
 
 // departByItself signals the job to save its state and leave. What it saved counts only if it leaves
