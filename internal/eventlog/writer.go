@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"time"
 
 	renameio "github.com/google/renameio/v2/maybe"
 
@@ -23,8 +24,9 @@ import (
 // written. That number is not in the user's log, where other programs would trip over it, but in a
 // position file of the writer's own, which is renamed into place after the log is on disk and holds
 // the number and the length of the log at that moment. A crash in between leaves events in the log
-// beyond that length. They are recognised when they come again, since the same entry gives the same
-// text, byte for byte, and are not written twice.
+// beyond that length. They are recognised when they come again, since the same entry gives events of the same
+// kind, job and time, in the same order, and are not written twice. Their text may differ in what is looked up when
+// it is made, such as how much of the disk the job asks for by then.
 type Writer struct {
 	path     string
 	position string
@@ -32,7 +34,7 @@ type Writer struct {
 	seq      uint64         // entries up to this one are written
 	size     int64          // of the log
 	sure     int64          // length up to which no event can come again
-	unsure   map[string]int // events after that length, and how often
+	unsure   map[string]int // events after that length, see identity, and how often
 	dirty    bool           // something is written that Sync has not recorded
 }
 
@@ -160,14 +162,23 @@ func (w *Writer) fresh(text []byte) (fresh []byte, again map[string]int) {
 		if !whole {
 			n = len(text)
 		}
-		if t := string(text[:n]); again[t] < w.unsure[t] {
-			again[t]++
+		if e := identity(text[:n]); again[e] < w.unsure[e] {
+			again[e]++
 		} else {
-			fresh = append(fresh, t...)
+			fresh = append(fresh, text[:n]...)
 		}
 		text = text[n:]
 	}
 	return fresh, again
+}
+
+// identity is what is the same of an event when it comes again.
+func identity(text []byte) string {
+	e, err := Parse(string(text), time.UTC)
+	if err != nil {
+		return string(text)
+	}
+	return fmt.Sprint(int(e.Kind), " ", e.Job, " ", e.Time.Unix(), " ", int(e.Transfer))
 }
 
 // write appends b. A part that was written when the disk became full is taken back, so that the next
@@ -262,7 +273,7 @@ func (w *Writer) repair(rec record, most int64) error {
 		if !whole {
 			break
 		}
-		w.unsure[string(tail[:n])]++
+		w.unsure[identity(tail[:n])]++
 		tail = tail[n:]
 	}
 	if len(tail) == 0 {
