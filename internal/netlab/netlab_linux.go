@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 )
 
 // Network is the prefix of the addresses in every lab. It is only ever seen inside of namespaces.
@@ -20,19 +23,22 @@ const Head = Network + "1"
 // MaxMachines is how many machines fit beside the head.
 const MaxMachines = 200
 
-// Lab is a network. Its methods are not for concurrent use.
+// Lab is a network. New and Add come first; the other methods may be called concurrently, for different machines.
 type Lab struct {
 	prefix     string
 	namespaces []string
 	machines   map[string]bool
-	guarded    bool
+
+	mu      sync.Mutex // guards what follows
+	guarded bool
+	slow    map[string]*relay // by machine
 }
 
 // New makes a lab with the namespace of its head. What was made before an error is in the lab for Close.
 // The prefix makes the names of its namespaces; it must not be longer than a few letters, and a second lab
 // at the same time needs another one.
 func New(ctx context.Context, prefix string) (*Lab, error) {
-	l := &Lab{prefix: prefix, machines: map[string]bool{}}
+	l := &Lab{prefix: prefix, machines: map[string]bool{}, slow: map[string]*relay{}}
 	if err := l.addNamespace(ctx, "head"); err != nil {
 		return l, err
 	}
@@ -105,6 +111,27 @@ func (l *Lab) Mute(ctx context.Context, machine string) error {
 	return l.nft(ctx, "add", "rule", "bridge", "faults", "from-"+machine, "drop")
 }
 
+// Deafen lets nothing through that goes to a machine; what it says still arrives.
+func (l *Lab) Deafen(ctx context.Context, machine string) error {
+	if err := l.guard(ctx); err != nil {
+		return err
+	}
+	return l.nft(ctx, "add", "rule", "bridge", "faults", "to-"+machine, "drop")
+}
+
+// CutHead lets nothing through that comes from the head or goes to it; machines reach each other.
+func (l *Lab) CutHead(ctx context.Context) error {
+	if err := l.guard(ctx); err != nil {
+		return err
+	}
+	return l.nft(ctx, "add", "rule", "bridge", "faults", "head", "drop")
+}
+
+// HealHead ends what CutHead began.
+func (l *Lab) HealHead(ctx context.Context) error {
+	return l.nft(ctx, "flush", "chain", "bridge", "faults", "head")
+}
+
 // Lose drops so many percent of the packets on a machine's cable.
 func (l *Lab) Lose(ctx context.Context, machine string, percent int) error {
 	if percent >= 100 {
@@ -135,16 +162,21 @@ func (l *Lab) fault(ctx context.Context, machine, rule string) error {
 
 // guard gives every cable its chains, before the first fault.
 func (l *Lab) guard(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.guarded {
 		return nil
 	}
 	var rules strings.Builder
-	rules.WriteString("table bridge faults {\n")
+	rules.WriteString("table bridge faults {\nchain head {}\n")
 	for m := range l.machines {
 		fmt.Fprintf(&rules, "chain from-%s {}\nchain to-%s {}\n", m, m)
 	}
 	for _, hook := range []string{"input", "forward", "output"} {
 		fmt.Fprintf(&rules, "chain %s {\ntype filter hook %s priority 0;\n", hook, hook)
+		if hook != "forward" {
+			rules.WriteString("jump head\n")
+		}
 		for m := range l.machines {
 			if hook != "output" {
 				fmt.Fprintf(&rules, "iifname %q jump from-%s\n", m, m)
@@ -175,6 +207,12 @@ func (l *Lab) nft(ctx context.Context, args ...string) error {
 // Close removes the namespaces. What still runs in them keeps them alive, unreachable.
 func (l *Lab) Close(ctx context.Context) error {
 	var errs []error
+	l.mu.Lock()
+	slow := slices.Collect(maps.Keys(l.slow))
+	l.mu.Unlock()
+	for _, machine := range slow {
+		errs = append(errs, l.Undelay(ctx, machine))
+	}
 	for _, ns := range l.namespaces {
 		errs = append(errs, all(ctx, []string{"ip", "netns", "delete", ns}))
 	}

@@ -3,10 +3,12 @@ package netlab_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"skua/internal/netlab"
 )
@@ -58,10 +60,111 @@ func TestCables(t *testing.T) {
 	if !reaches("desk1", "head") {
 		t.Error("healed, desk1 does not reach the head")
 	}
+	if err := lab.CutHead(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if reaches("desk1", "head") || !reaches("desk2", "desk1") {
+		t.Error("with the head's cable cut, desk1 should not reach it, and desk2 desk1")
+	}
+	if err := lab.HealHead(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, fault := range map[string]func(context.Context, string) error{"mute": lab.Mute, "deaf": lab.Deafen} {
+		if err := fault(t.Context(), "desk1"); err != nil {
+			t.Fatal(err)
+		}
+		if reaches("desk1", "head") {
+			t.Errorf("%s, desk1 gets an answer of the head", name)
+		}
+		if err := lab.Heal(t.Context(), "desk1"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := lab.Lose(t.Context(), "desk2", 100); err != nil {
 		t.Fatal(err)
 	}
 	if reaches("desk2", "head") {
 		t.Error("with all packets lost, desk2 reaches the head")
+	}
+}
+
+// What passes a slow cable arrives whole, after the delay of both directions, and at once when it is slow no more.
+func TestDelay(t *testing.T) {
+	if err := netlab.Possible(); err != nil {
+		t.Skip(err)
+	}
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip(err)
+	}
+	lab, err := netlab.New(t.Context(), fmt.Sprintf("skd%d-", os.Getpid()))
+	t.Cleanup(func() {
+		if err := lab.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lab.Add(t.Context(), "desk1"); err != nil {
+		t.Fatal(err)
+	}
+	const server = `
+import socket
+s = socket.create_server(("", 9))
+print("ready", flush=True)
+while True:
+    c, _ = s.accept()
+    data = b""
+    while len(data) < 1000000:
+        data += c.recv(1 << 16)
+    c.sendall(data)
+    c.close()
+`
+	serve := lab.Command(t.Context(), "head", "python3", "-c", server)
+	out, err := serve.StdoutPipe()
+	if err == nil {
+		err = serve.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = serve.Wait() }) // the test's context kills it
+	if _, err := io.ReadFull(out, make([]byte, len("ready\n"))); err != nil {
+		t.Fatal(err)
+	}
+	// One megabyte there and back, with pieces that the network devices make and sum.
+	echo := func() (whole bool, took time.Duration) {
+		script := fmt.Sprintf(`
+import os, socket, time
+data, back = os.urandom(1000000), b""
+began = time.monotonic()
+s = socket.create_connection((%q, 9), 30)
+s.sendall(data)
+while len(back) < len(data):
+    back += s.recv(1 << 16)
+print(back == data, time.monotonic() - began)`, netlab.Head)
+		out, err := lab.Command(t.Context(), "desk1", "python3", "-c", script).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		var equal string
+		var seconds float64
+		if _, err := fmt.Sscan(string(out), &equal, &seconds); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return equal == "True", time.Duration(seconds * float64(time.Second))
+	}
+	const oneWay = 150 * time.Millisecond
+	if err := lab.Delay(t.Context(), "desk1", oneWay); err != nil {
+		t.Fatal(err)
+	}
+	if whole, took := echo(); !whole || took < 4*oneWay { // two round trips at least
+		t.Errorf("on a slow cable: whole %t, after %v", whole, took)
+	}
+	if err := lab.Undelay(t.Context(), "desk1"); err != nil {
+		t.Fatal(err)
+	}
+	if whole, _ := echo(); !whole {
+		t.Error("what passed a cable that is slow no more is not whole")
 	}
 }
