@@ -15,4 +15,4 @@ lint: check
 faults:
 	@scripts/setup
 	@scripts/build
-	@go run ./scripts/faults $(if $(SEED),-seed $(SEED),-seeds $(or $(SEEDS),3))
+	@go run ./scripts/faults $(if $(SEED),-seed $(SEED),-seeds $(or $(SEEDS),3)) -parallel $(or $(PARALLEL),1)

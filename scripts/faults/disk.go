@@ -4,7 +4,7 @@ package main
 
 import (
 	"bufio"
-	"context"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -15,23 +15,44 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // disk is a small file system for one directory of a machine. It is mounted in a mount namespace of its own, in which the
-// machine's programs run, so that nobody else sees it; a process that only waits keeps it.
+// machine's programs run, so that nobody else sees it; a process that only waits keeps it. A faulty disk is seen
+// through a file system of that process, which can fail.
 type disk struct {
 	dir    string
 	keeper *exec.Cmd
 	ended  chan struct{}
+
+	orders  io.Writer // to the keeper of a faulty disk, each of which it answers with a line
+	answers *bufio.Reader
 }
 
-// newDisk makes a disk of so many bytes at a directory, which it makes.
-func newDisk(ctx context.Context, dir string, bytes int64) (*disk, error) {
+// newDisk makes a disk of a size in bytes at a directory, which it makes.
+func newDisk(dir string, size int64, faulty bool) (*disk, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	script := fmt.Sprintf("mount -t tmpfs -o size=%d,mode=0755 none %s && echo ready && exec sleep infinity", bytes, dir)
+	script := fmt.Sprintf("mount -t tmpfs -o size=%d,mode=0755 none %s && echo ready && exec sleep infinity", size, dir)
+	if faulty {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		backing := dir + ".backing"
+		if err := os.Mkdir(backing, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return nil, err
+		}
+		script = fmt.Sprintf("mount -t tmpfs -o size=%d,mode=0755 none %s && exec %s %s %s %s",
+			size, backing, self, keeperCommand, backing, dir)
+	}
 	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", script) // ended by close
+	orders, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -40,10 +61,10 @@ func newDisk(ctx context.Context, dir string, bytes int64) (*disk, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	d := &disk{dir: dir, keeper: cmd, ended: make(chan struct{})}
-	ready, err := bufio.NewReader(io.LimitReader(out, 16)).ReadString('\n')
+	d := &disk{dir: dir, keeper: cmd, ended: make(chan struct{}), orders: orders, answers: bufio.NewReader(out)}
+	ready, err := d.answers.ReadString('\n')
 	go func() {
-		_ = cmd.Wait() // it is killed
+		_, _ = cmd.Process.Wait() // it is killed; not cmd.Wait, which would close what is read from
 		close(d.ended)
 	}()
 	if ready != "ready\n" {
@@ -52,6 +73,18 @@ func newDisk(ctx context.Context, dir string, bytes int64) (*disk, error) {
 	}
 	return d, nil
 }
+
+// fail has a faulty disk fail from now on, in one of the modes.
+func (d *disk) fail(mode string) error {
+	if _, err := io.WriteString(d.orders, mode+"\n"); err != nil {
+		return err
+	}
+	_, err := d.answers.ReadString('\n')
+	return err
+}
+
+// mend ends that.
+func (d *disk) mend() error { return d.fail(modeGood) }
 
 // enter gives the options with which nsenter comes to where the disk is seen.
 func (d *disk) enter() []string {
@@ -76,10 +109,13 @@ func (d *disk) fill() error {
 	if err != nil {
 		return err
 	}
-	buf := make([]byte, 1<<20)
-	for len(buf) > 0 {
-		if _, err = f.Write(buf); err != nil {
-			buf = buf[:len(buf)/2] // up to the last byte
+	var size int64
+	for step := int64(64 << 20); step >= 4096; {
+		err = syscall.Fallocate(int(f.Fd()), 0, size, step)
+		if err == nil {
+			size += step
+		} else {
+			step /= 2
 		}
 	}
 	if !errors.Is(err, syscall.ENOSPC) {
@@ -106,7 +142,7 @@ func (d *disk) files(dir, pattern string) []string {
 	return found
 }
 
-// tear appends what an unfinished write leaves behind: some bytes, of the file's own beginning or zeros.
+// tear appends what an unfinished write leaves behind: the beginning of a record, such as the file's first one, or zeros.
 func tear(path string, r *rand.Rand) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -117,6 +153,9 @@ func tear(path string, r *rand.Rand) error {
 	if r.IntN(2) == 0 {
 		if _, err := f.ReadAt(torn, 0); err != nil && err != io.EOF {
 			return err
+		}
+		if end := bytes.IndexByte(torn, '\n'); end > 0 {
+			torn = torn[:end] // half a record, not a whole one that is wrong
 		}
 	}
 	info, err := f.Stat()
@@ -152,6 +191,26 @@ func flip(path string, r *rand.Rand) error {
 	b[0] ^= 1 << r.IntN(8)
 	_, err = f.WriteAt(b[:], at)
 	return err
+}
+
+// newest gives the file that was changed last; "" if there is none.
+func newest(paths []string) (last string) {
+	var at time.Time
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil && info.ModTime().After(at) {
+			last, at = path, info.ModTime()
+		}
+	}
+	return last
+}
+
+// halve cuts a file in its middle.
+func halve(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return os.Truncate(path, info.Size()/2)
 }
 
 // copyTree copies what is on the disk, for people.

@@ -5,22 +5,43 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"time"
+
+	"skua/internal/eventlog"
+	"skua/internal/job"
 )
 
 // records are everything that the verdict rests on.
 type records struct {
-	accepted map[string]string // id of every job whose submit was acknowledged → the name it has in the journal
+	accepted map[string]string // id of every job that is known → the name it has in the journal
 	steps    int               // that each job makes
-	journal  []entry           // what the jobs wrote down themselves, outside Skua
-	queue    map[string]row    // jobs that are left in the queue
-	history  map[string][]row  // jobs that have ended
-	outputs  map[string]string // standard output, by name in the journal
-	logs     map[string]string // the user's log, by name in the journal
-	removed  map[string]bool   // ids of which the matchmaker said that they are removed
-	wakes    []time.Time       // when machines began to go on that had stood still
+
+	journal []entry            // what the jobs wrote down themselves, outside Skua
+	outputs map[string]outputs // by name in the journal
+	logs    map[string]userLog // the same
+	wakes   []time.Time        // when machines began to go on that had stood still
+
+	operations []operation      // what the user asked for, and was told
+	queue      map[string]row   // jobs that are left in the queue
+	history    map[string][]row // jobs that have ended
+
+	events       []job.Event // the queue log, from its first event
+	archiveError error       // why they could not be read
+}
+
+// outputs are the files that a job has made, as they came back.
+type outputs struct{ stdout, result string }
+
+// userLog is what the log of one job says.
+type userLog struct {
+	events []eventlog.Event
+	broken string // what in it is no event
+}
+
+func (l userLog) tellsOf(k eventlog.Kind) bool {
+	return slices.ContainsFunc(l.events, func(e eventlog.Event) bool { return e.Kind == k })
 }
 
 // unaware is how long the processes of a machine may run that has stood still without notice, until the
@@ -39,6 +60,7 @@ type row struct {
 	status, starts, exit int
 	signal               bool
 	why                  string
+	holdCode             int
 	name                 string // in the journal
 }
 
@@ -68,21 +90,26 @@ func (v *verdict) add(format string, args ...any) {
 	v.violations = append(v.violations, fmt.Sprintf(format, args...))
 }
 
-// judge looks for accepted jobs that were lost, completions recorded twice, copies that ran at a time, and
-// records that do not tell the same story. It is a pure function.
+// judge looks for accepted jobs that were lost, completions recorded twice, copies that ran at a time, outputs that
+// are not what the job made, and records that do not tell the same story. It is a pure function.
 func judge(r records) verdict {
 	var v verdict
+	if r.archiveError != nil {
+		v.add("the archive of the queue log cannot be read: %v", r.archiveError)
+	}
 	byName := map[string][]entry{}
 	for _, e := range r.journal {
 		byName[e.name] = append(byName[e.name], e)
 	}
-	ids := make([]string, 0, len(r.accepted))
-	for id := range r.accepted {
-		ids = append(ids, id)
+	events := byJob(r.events)
+	asked := map[string]bool{} // to be removed
+	for _, op := range r.operations {
+		if op.verb == "rm" && op.outcome != no {
+			asked[op.job] = true
+		}
 	}
-	slices.Sort(ids)
 	idOf := map[string]string{}
-	for _, id := range ids {
+	for _, id := range slices.Sorted(maps.Keys(r.accepted)) {
 		name := r.accepted[id]
 		if other, twice := idOf[name]; twice {
 			v.doubled++
@@ -105,36 +132,40 @@ func judge(r records) verdict {
 			continue
 		}
 		judgeRuns(&v, id, byName[name], rows[0], r.wakes)
-		if rows[0].status == statusRemoved {
-			if !r.removed[id] {
-				v.lost++
-				v.add("job %s (%s) was removed, and nobody asked for that", id, name)
-			}
-			judgeLog(&v, id, r.logs[name], "009 (")
-			continue
-		}
-		judgeCompletion(&v, id, name, r, byName[name], rows[0])
+		judgeEnd(&v, id, name, r, byName[name], rows[0], asked[id])
+		judgeEvents(&v, id, events[id], rows[0])
+		judgeLog(&v, id, r.logs[name], events[id])
 	}
+	judgeOperations(&v, r.operations, r.accepted)
 	return v
 }
 
-// judgeCompletion: a job that has completed has done all its steps, and everybody says so once.
-func judgeCompletion(v *verdict, id, name string, r records, mine []entry, in row) {
+// judgeEnd: a job that has completed has done all its steps, and its files are there, whole; one that was removed
+// was to be removed.
+func judgeEnd(v *verdict, id, name string, r records, mine []entry, in row, asked bool) {
+	if in.status == statusRemoved {
+		if !asked {
+			v.lost++
+			v.add("job %s (%s) was removed, and nobody asked for that", id, name)
+		}
+		return
+	}
 	if in.status != statusCompleted || in.signal || in.exit != 0 {
 		v.lost++
 		v.add("job %s (%s) ended with status %d, exit code %d, by a signal: %t", id, name, in.status, in.exit, in.signal)
 		return
 	}
-	if r.removed[id] {
-		v.add("job %s (%s) has completed, and the matchmaker had said that it is removed", id, name)
-	}
 	ended := slices.ContainsFunc(mine, func(e entry) bool { return e.step == r.steps+1 })
-	if want := output(name, r.steps); !ended || r.outputs[name] != want {
+	got := r.outputs[name]
+	if want := output(name, r.steps); !ended || got.stdout != want {
 		v.lost++
 		v.add("job %s (%s) has completed; it says itself that it came to its end: %t; its output is %q, not %q",
-			id, name, ended, r.outputs[name], want)
+			id, name, ended, got.stdout, want)
 	}
-	judgeLog(v, id, r.logs[name], "005 (")
+	if want := result(name); got.result != want {
+		v.lost++
+		v.add("job %s (%s) has completed, and its result has %d bytes, not the right %d", id, name, len(got.result), len(want))
+	}
 }
 
 // judgeRuns: runs of a job with different nonces never mix, and the steps of one nonce go back only when
@@ -173,27 +204,4 @@ func justWoken(at time.Time, wakes []time.Time) bool {
 		after := at.Sub(wake)
 		return after >= 0 && after < unaware
 	})
-}
-
-// judgeLog: the user's log begins with the submit and tells of one end, at its end.
-func judgeLog(v *verdict, id, log, end string) {
-	var ends []string
-	for line := range strings.Lines(log) {
-		for _, code := range []string{"005 (", "009 ("} {
-			if strings.HasPrefix(line, code) {
-				ends = append(ends, code)
-			}
-		}
-	}
-	if len(ends) != 1 || ends[0] != end || !strings.HasPrefix(log, "000 (") || !strings.HasSuffix(log, "\n...\n") {
-		if len(ends) > 1 {
-			v.doubled++
-		}
-		v.add("the log of job %s should tell of one end, %s...), and tells of %v:\n%s", id, end, ends, log)
-	}
-}
-
-// output is what a job that made all its steps has written.
-func output(name string, steps int) string {
-	return fmt.Sprintf("%s made %d steps\n", name, steps)
 }

@@ -22,6 +22,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,12 +30,15 @@ import (
 )
 
 func main() {
+	maybeKeepDisk()
 	bin := flag.String("bin", "", "directory of the three programs, built before with -tags faults; they are built otherwise")
 	seeds := flag.Int("seeds", 3, "run the seeds 1 to this")
 	seed := flag.Uint64("seed", 0, "run this seed only")
 	length := flag.Duration("length", 20*time.Second, "how long faults are injected for each seed")
+	parallel := flag.Int("parallel", 1, "run so many seeds at a time; a pool that is short of processors finds other orders of things")
 	only := flag.String("only", "", "inject faults of these kinds only, separated by commas")
 	keep := flag.Bool("keep", false, "keep the files of every seed, not only of failed ones")
+	build := flag.Bool("build", false, "only build the programs, into the directory of -bin")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -43,11 +47,22 @@ func main() {
 	if err == nil {
 		err = netlab.Possible()
 	}
+	if why := faultyDisksPossible(); why != nil {
+		fmt.Fprintf(os.Stderr, "faults: without the kinds %s and %s: %v\n", badHead, badAgent, why)
+		kinds = slices.DeleteFunc(kinds, func(k kind) bool { return k == badHead || k == badAgent })
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "faults:", err)
 		os.Exit(2)
 	}
 	programs := *bin
+	if *build && programs != "" {
+		if err := buildPrograms(ctx, programs, clockMoves()); err != nil {
+			fmt.Fprintln(os.Stderr, "faults:", err)
+			os.Exit(2)
+		}
+		return
+	}
 	if programs == "" {
 		if programs, err = os.MkdirTemp("", "skua-faults-"); err == nil {
 			defer os.RemoveAll(programs)
@@ -63,14 +78,27 @@ func main() {
 		first, last = *seed, *seed
 	}
 	all := tally{injected: map[kind]int{}}
-	for s := first; s <= last && ctx.Err() == nil; s++ {
-		t, err := runSeed(ctx, seedConfig{seed: s, bin: programs, length: *length, kinds: kinds, keep: *keep})
-		all.add(t)
-		if err != nil && ctx.Err() == nil {
-			all.violations = append(all.violations, fmt.Sprintf("seed %d: %v", s, err))
-			fmt.Fprintf(os.Stderr, "faults: seed %d: %v\n", s, err)
+	var mu sync.Mutex // guards all
+	var running sync.WaitGroup
+	free := make(chan struct{}, max(*parallel, 1))
+	for s := first; s <= last; s++ {
+		free <- struct{}{}
+		if ctx.Err() != nil {
+			break
 		}
+		running.Go(func() {
+			defer func() { <-free }()
+			t, err := runSeed(ctx, seedConfig{seed: s, bin: programs, length: *length, kinds: kinds, keep: *keep})
+			mu.Lock()
+			defer mu.Unlock()
+			all.add(t)
+			if err != nil && ctx.Err() == nil {
+				all.violations = append(all.violations, fmt.Sprintf("seed %d: %v", s, err))
+				fmt.Fprintf(os.Stderr, "faults: seed %d: %v\n", s, err)
+			}
+		})
 	}
+	running.Wait()
 	if !all.print() || ctx.Err() != nil {
 		os.Exit(1)
 	}
@@ -118,6 +146,8 @@ type seedConfig struct {
 	length time.Duration
 	kinds  []kind
 	keep   bool
+
+	schedule []fault // of the seed, set by runSeed
 }
 
 // runSeed runs one pool under one schedule and judges it.
@@ -126,6 +156,7 @@ func runSeed(ctx context.Context, cfg seedConfig) (t tally, err error) {
 	defer cancel()
 	t = tally{seeds: 1, injected: map[kind]int{}}
 	began := time.Now()
+	cfg.schedule = plan(cfg.seed, machines, cfg.length, cfg.kinds)
 	p, err := startPool(ctx, cfg)
 	defer func() {
 		good := err == nil && len(t.violations) == 0 && !cfg.keep
@@ -142,15 +173,22 @@ func runSeed(ctx context.Context, cfg seedConfig) (t tally, err error) {
 	if err != nil {
 		return t, fmt.Errorf("start the pool: %w", err)
 	}
-	schedule := plan(cfg.seed, machines, cfg.length, cfg.kinds)
-	user := newUser(p, cfg.seed)
+	user, err := newUser(p, cfg.seed)
+	if err != nil {
+		return t, err
+	}
+	ready := time.Now()
+	if err := user.submit(ctx, nil, slots*machines/2); err != nil { // so that the first faults find something
+		return t, err
+	}
 	working := make(chan error, 1)
 	go func() { working <- user.work(ctx, cfg.length) }()
-	err = p.inject(ctx, schedule, t.injected)
+	err = p.inject(ctx, cfg.schedule, cfg.length, t.injected)
 	err = errors.Join(err, <-working, p.heal(ctx))
 	if err != nil {
 		return t, err
 	}
+	injected := time.Now()
 	records, err := user.finish(ctx)
 	if err != nil {
 		return t, err
@@ -164,7 +202,8 @@ func runSeed(ctx context.Context, cfg seedConfig) (t tally, err error) {
 	for _, k := range t.injected {
 		n += k
 	}
-	fmt.Printf("seed %d: %d faults, %d jobs, %d violations, %v\n", cfg.seed, n, t.jobs, len(v.violations), time.Since(began).Round(time.Second))
+	fmt.Printf("seed %d: %d faults, %d jobs, %d violations, %.1fs to start, %.1fs of faults, %.1fs to finish\n", cfg.seed, n, t.jobs, len(v.violations),
+		ready.Sub(began).Seconds(), injected.Sub(ready).Seconds(), time.Since(injected).Seconds())
 	for _, text := range v.violations {
 		fmt.Println("  ", strings.ReplaceAll(text, "\n", "\n   "))
 	}

@@ -24,6 +24,8 @@ import (
 const (
 	machines = 5
 	slots    = 2 // of each machine
+	lease    = 4 * time.Second
+	guard    = time.Second
 	laptop   = "laptop"
 	head     = "head"
 )
@@ -36,17 +38,17 @@ type pool struct {
 	bin     string
 	lab     *netlab.Lab
 	token   string // with which machines join
-	joined  int    // machines that have, which gives each a name of its own
 	journal string
 
-	submitKills atomic.Int64 // submits that are to be killed on their way
+	commandKills atomic.Int64 // commands of the user that are to be killed on their way
 
 	matchmaker *program
 	disk       *disk // of the matchmaker's data
 	desks      []*desk
 
 	mu       sync.Mutex
-	wakes    []time.Time                 // guarded by mu, as what follows
+	joined   int // machines that have, which gives each a name of its own; guarded by mu, as what follows
+	wakes    []time.Time
 	controls map[string]faultctl.Control // by machine
 }
 
@@ -71,10 +73,11 @@ func (p *pool) woke(at time.Time) {
 
 // desk is a machine that jobs run on.
 type desk struct {
-	name  string // "desk3", the same for all that stand in its place
-	dir   string
-	disk  *disk // of the agent's own files
-	agent *program
+	name   string // "desk3", the same for all that stand in its place
+	dir    string
+	disk   *disk // of the agent's own files
+	faulty bool  // the disk can be made to fail
+	agent  *program
 }
 
 // program is a process in the background. It belongs to the goroutine of the schedule.
@@ -100,7 +103,7 @@ func startPool(ctx context.Context, cfg seedConfig) (*pool, error) {
 	if err != nil {
 		return p, err
 	}
-	if p.lab, err = netlab.New(ctx, fmt.Sprintf("skf%d-", os.Getpid()%100000)); err != nil {
+	if p.lab, err = netlab.New(ctx, fmt.Sprintf("skf%d-%d-", os.Getpid()%10000, cfg.seed%1000)); err != nil {
 		return p, err
 	}
 	if _, err := p.lab.Add(ctx, laptop); err != nil {
@@ -116,7 +119,7 @@ func startPool(ctx context.Context, cfg seedConfig) (*pool, error) {
 			return p, err
 		}
 	}
-	if p.disk, err = newDisk(ctx, filepath.Join(p.dir, "matchmaker"), 512<<20); err != nil {
+	if p.disk, err = newDisk(filepath.Join(p.dir, "matchmaker"), 256<<20, fails(cfg.schedule, badHead, -1)); err != nil {
 		return p, err
 	}
 	if err := p.write("matchmaker.toml", fmt.Sprintf(`data = %q
@@ -124,13 +127,13 @@ listen = "%s:9618"
 url = "https://%s:9618"
 log = "debug"
 [leases]
-lease = "4s"
+lease = "%v"
 renew = "1s"
 offer = "2s"
-guard = "1s"
+guard = "%v"
 [limits]
 disk_free = "16MB"
-`, filepath.Join(p.dir, "matchmaker"), netlab.Head, netlab.Head)); err != nil {
+`, filepath.Join(p.dir, "matchmaker"), netlab.Head, netlab.Head, lease, guard)); err != nil {
 		return p, err
 	}
 	if err := p.startMatchmaker(ctx); err != nil {
@@ -143,31 +146,42 @@ disk_free = "16MB"
 	if err == nil {
 		_, err = p.skua(ctx, "login", userToken)
 	}
-	for i := range machines {
-		if err == nil {
-			p.desks = append(p.desks, &desk{name: fmt.Sprint("desk", i+1)})
-			err = p.join(ctx, p.desks[i])
-		}
-	}
 	if err != nil {
 		return p, err
 	}
-	return p, await(ctx, "every slot is offered", func() (bool, error) {
+	for i := range machines {
+		p.desks = append(p.desks, &desk{name: fmt.Sprint("desk", i+1), faulty: fails(cfg.schedule, badAgent, i)})
+	}
+	var joining group
+	for _, d := range p.desks {
+		joining.run(func() error { return p.join(ctx, d) })
+	}
+	if err := joining.wait(); err != nil {
+		return p, err
+	}
+	return p, await(ctx, lookEvery, "every slot is offered", func() (bool, error) {
 		out, err := p.skua(ctx, "status", "--json")
 		return strings.Count(out, `"Unclaimed"`) == machines*slots, err
 	})
 }
 
+// fails says whether a schedule has a fault of a kind for a machine.
+func fails(schedule []fault, k kind, machine int) bool {
+	return slices.ContainsFunc(schedule, func(f fault) bool { return f.kind == k && f.machine == machine })
+}
+
 // join makes a new machine in the desk's place a member of the pool and starts its agent.
 func (p *pool) join(ctx context.Context, d *desk) error {
+	p.mu.Lock()
 	p.joined++
 	name := fmt.Sprintf("m%03d", p.joined) // none begins as another does, see processesOf
+	p.mu.Unlock()
 	d.dir = filepath.Join(p.dir, name)
 	if d.disk != nil {
 		d.disk.close()
 	}
 	var err error
-	if d.disk, err = newDisk(ctx, filepath.Join(d.dir, "state"), 256<<20); err != nil {
+	if d.disk, err = newDisk(filepath.Join(d.dir, "state"), 128<<20, d.faulty); err != nil {
 		return err
 	}
 	err = errors.Join(
@@ -195,10 +209,10 @@ func (p *pool) startMatchmaker(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return await(ctx, "the matchmaker serves", func() (bool, error) {
+	return await(ctx, atOnce, "the matchmaker serves", func() (bool, error) {
 		select {
 		case <-p.matchmaker.ended:
-			return false, fmt.Errorf("the matchmaker has ended: %v", p.matchmaker.cmd.ProcessState)
+			return false, fmt.Errorf("the matchmaker %w: %v", errEnded, p.matchmaker.cmd.ProcessState)
 		default:
 		}
 		_, err := p.admin(ctx, "members")
@@ -226,7 +240,7 @@ func (p *pool) run(ctx context.Context, machine string, args ...string) (string,
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second // a courier may have kept the output open
 	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
-		return stdout.String(), fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(stderr.Bytes()))
+		return stdout.String(), &commandError{args, strings.TrimSpace(stderr.String()), err}
 	}
 	return stdout.String(), nil
 }
@@ -301,7 +315,7 @@ func (p *pool) close() error {
 			defer removeAll(d.cgroups())
 		}
 	}
-	err := await(ctx, "nothing of the pool runs", func() (bool, error) {
+	err := await(ctx, atOnce, "nothing of the pool runs", func() (bool, error) {
 		left := processesOf(p.dir)
 		for _, pid := range left {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
@@ -328,8 +342,14 @@ func (p *pool) keep() error {
 	return errors.Join(errs...)
 }
 
+// atOnce is how often is looked for what should come soon.
+const atOnce = 50 * time.Millisecond
+
+// errEnded means that there is no use in waiting.
+var errEnded = errors.New("has ended by itself")
+
 // await looks until ok holds.
-func await(ctx context.Context, what string, ok func() (bool, error)) error {
+func await(ctx context.Context, every time.Duration, what string, ok func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	for {
@@ -337,7 +357,10 @@ func await(ctx context.Context, what string, ok func() (bool, error)) error {
 		if done {
 			return nil
 		}
-		if perr := pause(ctx, 50*time.Millisecond); perr != nil {
+		if errors.Is(err, errEnded) {
+			return err
+		}
+		if perr := pause(ctx, every); perr != nil {
 			return errors.Join(fmt.Errorf("in good time still not: %s", what), err)
 		}
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -23,182 +24,296 @@ const (
 )
 
 // program of the jobs: it draws a number when it starts and writes it down with every step, in a journal that
-// Skua knows nothing of.
+// Skua knows nothing of. It goes on only with the right input, and makes a file too large to travel with a message.
 const worker = `#!/usr/bin/python3
-import os, sys, time
-journal, name, steps, pause = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+import hashlib, os, sys, time
+journal, name, steps, pause, digest = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), sys.argv[5]
 nonce = os.urandom(6).hex()
 def note(step):
     fd = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     os.write(fd, f"{name} {nonce} {step} {time.time_ns()}\n".encode())
     os.close(fd)
 note(0)
+with open("input", "rb") as f:
+    if hashlib.sha256(f.read()).hexdigest() != digest:
+        sys.exit("the input is not what was submitted")
 for step in range(1, steps + 1):
     time.sleep(pause)
     note(step)
 note(steps + 1)
-print(f"{name} made {steps} steps")
+def write(fd, data):  # again, as long as the disk is full or gives errors
+    while data:
+        try:
+            data = data[os.write(fd, data):]
+        except OSError:
+            time.sleep(0.1)
+while True:
+    try:
+        f = os.open("result", os.O_WRONLY | os.O_TRUNC | os.O_CREAT, 0o666)
+        break
+    except OSError:
+        time.sleep(0.1)
+write(f, "".join(f"{name} {line}\n" for line in range(5000)).encode())
+write(1, f"{name} made {steps} steps\n".encode())
 `
 
-// user submits jobs and plays with them, and remembers what was promised.
-type user struct {
-	p    *pool
-	seed uint64
-	r    *rand.Rand
-	log  *os.File
+// output is what a job that made all its steps has written to its standard output.
+func output(name string, steps int) string {
+	return fmt.Sprintf("%s made %d steps\n", name, steps)
+}
 
+// result is the file that it has made.
+func result(name string) string {
+	var b strings.Builder
+	for line := range 5000 {
+		fmt.Fprintf(&b, "%s %d\n", name, line)
+	}
+	return b.String()
+}
+
+// From so many places the user works at a time, and submits from so many of them.
+const (
+	places     = 3
+	submitters = 2
+)
+
+// user submits jobs and plays with them, and remembers what was asked and what was answered.
+type user struct {
+	p      *pool
+	seed   uint64
+	digest string // of the input of all jobs
+
+	mu       sync.Mutex // guards what follows
+	log      *os.File
 	submits  int
 	accepted map[string]string // id → name
-	removed  map[string]bool
+	ids      []string          // the same ids, in the order of their acceptance
+	done     []operation
 }
 
-func newUser(p *pool, seed uint64) *user {
-	return &user{p: p, seed: seed, r: rand.New(rand.NewPCG(seed, 0xc0ffee)), accepted: map[string]string{}, removed: map[string]bool{}}
+// outcome is what an operation came to.
+type outcome int
+
+const (
+	unknown outcome = iota // killed, cut off or not answered: it may be carried out at any time
+	yes
+	no
+)
+
+// operation is something that was asked of the matchmaker about one job.
+type operation struct {
+	verb     string // submit, hold, release, rm, or q, which asks for the state
+	job      string // id
+	from, to time.Time
+	outcome  outcome
+	status   int // that q saw; 0 when the job is not in the queue
 }
 
-// work submits jobs for so long and holds, releases, moves and removes some of them. What fails, fails: the
-// matchmaker may be away. Only what was promised counts.
-func (u *user) work(ctx context.Context, length time.Duration) (err error) {
-	if u.log, err = os.Create(filepath.Join(u.p.dir, "user.log")); err != nil {
-		return err
+func newUser(p *pool, seed uint64) (*user, error) {
+	u := &user{p: p, seed: seed, accepted: map[string]string{}}
+	// Text, so that a driver that damages images knows it from those.
+	var input strings.Builder
+	for r := rand.New(rand.NewPCG(seed, 0x1a9)); input.Len() < 64<<10; {
+		fmt.Fprintf(&input, "%016x\n", r.Uint64())
 	}
-	if err := u.p.write("worker", worker); err != nil {
-		return err
+	u.digest = fmt.Sprintf("%x", sha256.Sum256([]byte(input.String())))
+	var err error
+	if u.log, err = os.Create(filepath.Join(p.dir, "user.log")); err != nil {
+		return nil, err
 	}
-	if err := os.Chmod(filepath.Join(u.p.dir, "worker"), 0o755); err != nil {
-		return err
-	}
-	for began := time.Now(); time.Since(began) < length && ctx.Err() == nil; {
-		switch n := u.r.IntN(10); {
-		case n < 5:
-			err = u.submit(ctx, 1+u.r.IntN(4))
-		case n < 7:
-			u.act(ctx, "vacate", u.any())
-		case n < 9:
-			id := u.any()
-			u.act(ctx, "hold", id)
-			u.act(ctx, "release", id)
-		default:
-			if id := u.any(); id != "" && u.act(ctx, "rm", id) {
-				u.removed[id] = true
+	return u, errors.Join(
+		p.write("worker", worker), os.Chmod(filepath.Join(p.dir, "worker"), 0o755), p.write("input", input.String()),
+		os.MkdirAll(filepath.Join(p.dir, "out"), 0o755), os.MkdirAll(filepath.Join(p.dir, "log"), 0o755),
+	)
+}
+
+// work submits jobs for so long and holds, releases, moves and removes some of them, from several places at a time. What
+// fails, fails: the matchmaker may be away. Only what was promised counts.
+func (u *user) work(ctx context.Context, length time.Duration) error {
+	var all group
+	until := time.Now().Add(length)
+	for place := range uint64(places) {
+		all.run(func() error {
+			r := rand.New(rand.NewPCG(u.seed, 0xc0ffee+place))
+			for time.Now().Before(until) {
+				if place < submitters && r.IntN(10) < 6 {
+					if err := u.submit(ctx, r, 1+r.IntN(3)); err != nil {
+						return err
+					}
+				} else {
+					u.play(ctx, r)
+				}
+				if err := pause(ctx, time.Duration(300+r.IntN(900))*time.Millisecond); err != nil {
+					return err
+				}
 			}
-		}
-		if err != nil {
-			return err
-		}
-		if err := pause(ctx, time.Duration(300+u.r.IntN(900))*time.Millisecond); err != nil {
-			return err
-		}
+			return nil
+		})
 	}
-	return ctx.Err()
+	return all.wait()
+}
+
+// play does something to one of the latest jobs, ended or not.
+func (u *user) play(ctx context.Context, r *rand.Rand) {
+	u.mu.Lock()
+	n := len(u.ids)
+	back := r.IntN(12)
+	if n == 0 {
+		u.mu.Unlock()
+		return
+	}
+	id := u.ids[max(0, n-1-back)]
+	u.mu.Unlock()
+	switch n := r.IntN(20); {
+	case n < 6:
+		_, _, _ = u.skua(ctx, r, "vacate", id) // what comes of it, the queue log says
+	case n < 12:
+		u.act(ctx, r, "hold", id)
+		u.ask(ctx, r, id)
+		u.act(ctx, r, "release", id)
+	case n < 18:
+		u.ask(ctx, r, id)
+	default:
+		u.act(ctx, r, "rm", id)
+		u.ask(ctx, r, id)
+	}
 }
 
 var promised = regexp.MustCompile(`(\d+) job\S* submitted to cluster (\d+)`)
 
-func (u *user) submit(ctx context.Context, jobs int) error {
+func (u *user) submit(ctx context.Context, r *rand.Rand, jobs int) error {
+	u.mu.Lock()
 	u.submits++
 	name := fmt.Sprintf("s%dn%d", u.seed, u.submits)
+	u.mu.Unlock()
 	if err := u.p.write(name+".sub", fmt.Sprintf(`executable = worker
-arguments = %s/steps %sp$(Process) %d %v
+arguments = %s/steps %sp$(Process) %d %v %s
+transfer_input_files = input
 output = out/%sp$(Process)
+transfer_output_files = result
+transfer_output_remaps = "result = out/%sp$(Process).result"
 log = log/%sp$(Process)
 queue %d
-`, u.p.journal, name, stepsPerJob, pausePerStep.Seconds(), name, name, jobs)); err != nil {
+`, u.p.journal, name, stepsPerJob, pausePerStep.Seconds(), u.digest, name, name, name, jobs)); err != nil {
 		return err
 	}
-	for _, dir := range []string{"out", "log"} {
-		if err := os.MkdirAll(filepath.Join(u.p.dir, dir), 0o755); err != nil {
-			return err
-		}
-	}
-	args := []string{"submit", name + ".sub"}
-	if u.p.submitKills.Add(-1) >= 0 {
-		u.kill(ctx, args)
-		return nil // nothing was promised, and perhaps something was done
-	}
-	u.p.submitKills.Add(1)
-	out, err := u.skua(ctx, args...)
+	from := time.Now()
+	out, _, err := u.skua(ctx, r, "submit", name+".sub")
 	m := promised.FindStringSubmatch(out)
 	if err != nil || m == nil {
-		return nil // nothing was promised
+		return nil // nothing was promised, and perhaps something was done
 	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	for proc := range jobs {
-		u.accepted[fmt.Sprintf("%s.%d", m[2], proc)] = fmt.Sprintf("%sp%d", name, proc)
+		id := fmt.Sprintf("%s.%d", m[2], proc)
+		u.accepted[id] = fmt.Sprintf("%sp%d", name, proc)
+		u.ids = append(u.ids, id)
+		u.done = append(u.done, operation{verb: "submit", job: id, from: from, to: time.Now(), outcome: yes})
 	}
 	return nil
 }
 
-// any gives one of the jobs, ended or not; "" when there are none.
-func (u *user) any() string {
-	n := len(u.accepted)
-	if n == 0 {
-		return ""
+// act does something to a job.
+func (u *user) act(ctx context.Context, r *rand.Rand, verb, id string) {
+	op := operation{verb: verb, job: id, from: time.Now()}
+	_, said, err := u.skua(ctx, r, verb, id)
+	op.to = time.Now()
+	switch {
+	case err == nil:
+		op.outcome = yes
+	case strings.Contains(said, "at the same moment"):
+		return // it was not done, for a state that is over
+	case strings.Contains(said, id+" was not "):
+		op.outcome = no
 	}
-	// The ids of maps come in any order, and the choice should be the seed's.
-	cluster := 1 + u.r.IntN(u.submits)
-	return fmt.Sprintf("%d.0", cluster)
+	u.note(op)
 }
 
-// act does something to a job, and says whether the matchmaker has said that it is done.
-func (u *user) act(ctx context.Context, verb, id string) bool {
-	if id == "" || u.accepted[id] == "" {
-		return false
-	}
-	_, err := u.skua(ctx, verb, id)
-	return err == nil
-}
-
-// kill runs a command and kills it on its way.
-func (u *user) kill(ctx context.Context, args []string) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(u.r.Int64N(int64(60*time.Millisecond))))
-	defer cancel()
-	_, _ = u.skua(ctx, args...)
-}
-
-func (u *user) skua(ctx context.Context, args ...string) (string, error) {
-	out, err := u.p.skua(ctx, args...)
-	fmt.Fprintf(u.log, "%s skua %s: %q %v\n", time.Now().Format(time.StampMicro), strings.Join(args, " "), out, err)
-	return out, err
-}
-
-// finish waits until all jobs have ended and their outputs are there, and gathers the records.
-func (u *user) finish(ctx context.Context) (records, error) {
-	defer u.log.Close()
-	r := records{
-		accepted: u.accepted, removed: u.removed, steps: stepsPerJob, wakes: u.p.wakes,
-		queue: map[string]row{}, history: map[string][]row{}, outputs: map[string]string{}, logs: map[string]string{},
-	}
-	err := await(ctx, "all jobs have ended", func() (bool, error) {
-		// A release may have got lost.
-		if _, err := u.p.skua(ctx, "release", "--constraint", "HoldReasonCode == 1"); err != nil {
-			_ = err // none is held, mostly
-		}
-		rows, err := u.rows(ctx, "q")
-		return err == nil && len(rows) == 0, err
-	})
-	if err != nil && ctx.Err() != nil {
-		return r, err
-	}
-	left, err := u.rows(ctx, "q") // some may be stuck, which is for the judge
+// ask asks for the state of a job.
+func (u *user) ask(ctx context.Context, r *rand.Rand, id string) {
+	op := operation{verb: "q", job: id, from: time.Now()}
+	out, _, err := u.skua(ctx, r, "q", id, "--json")
+	op.to = time.Now()
 	if err != nil {
-		return r, err
+		return // nothing was seen
 	}
-	for id, rows := range left {
-		r.queue[id] = rows[0]
+	rows, err := parseRows(out)
+	if err != nil {
+		return // killed on its way
 	}
-	if r.history, err = u.rows(ctx, "history"); err != nil {
-		return r, err
+	op.outcome = yes
+	for _, row := range rows[id] {
+		op.status = row.status
 	}
-	r.adopt()
-	err = await(ctx, "the logs tell of the end of every job", func() (bool, error) {
-		_, err := u.p.skua(ctx, "q") // starts a courier that was killed
-		return u.gather(&r), err
-	})
-	if err != nil && ctx.Err() != nil {
-		return r, err
+	u.note(op)
+}
+
+func (u *user) note(op operation) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.done = append(u.done, op)
+}
+
+// skua runs a command, and kills it on its way when it is its turn.
+func (u *user) skua(ctx context.Context, r *rand.Rand, args ...string) (stdout, stderr string, err error) {
+	if r != nil && u.p.commandKills.Add(-1) >= 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.Int64N(int64(150*time.Millisecond))))
+		defer cancel()
+	} else {
+		u.p.commandKills.Add(1)
 	}
-	r.journal, err = readJournal(filepath.Join(u.p.journal, "steps"))
-	return r, err
+	out, err := u.p.skua(ctx, args...)
+	if failed := (*commandError)(nil); errors.As(err, &failed) {
+		stderr = failed.stderr
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	fmt.Fprintf(u.log, "%s skua %s: %q %v\n", time.Now().Format(time.StampMicro), strings.Join(args, " "), out, err)
+	return out, stderr, err
+}
+
+// commandError is the error of a command that ended badly.
+type commandError struct {
+	args   []string
+	stderr string
+	err    error
+}
+
+func (e *commandError) Error() string {
+	return fmt.Sprintf("%s: %v: %s", strings.Join(e.args, " "), e.err, e.stderr)
+}
+
+func (e *commandError) Unwrap() error { return e.err }
+
+// rows asks the matchmaker for jobs, "q" or "history".
+func (u *user) rows(ctx context.Context, what string) (map[string][]row, error) {
+	out, _, err := u.skua(ctx, nil, what, "--json")
+	if err != nil {
+		return nil, err
+	}
+	return parseRows(out)
+}
+
+func parseRows(out string) (map[string][]row, error) {
+	var ads []struct {
+		ClusterId, ProcId, JobStatus, NumJobStarts, ExitCode, HoldReasonCode int
+		ExitBySignal                                                         bool
+		HoldReason, WhyIdle, Args                                            string
+	}
+	if err := json.Unmarshal([]byte(out), &ads); err != nil {
+		return nil, fmt.Errorf("jobs: %w", err)
+	}
+	rows := map[string][]row{}
+	for _, ad := range ads {
+		id := fmt.Sprintf("%d.%d", ad.ClusterId, ad.ProcId)
+		rows[id] = append(rows[id], row{
+			status: ad.JobStatus, starts: ad.NumJobStarts, exit: ad.ExitCode, signal: ad.ExitBySignal,
+			why: ad.HoldReason + ad.WhyIdle, holdCode: ad.HoldReasonCode, name: nameIn(ad.Args),
+		})
+	}
+	return rows, nil
 }
 
 // nameIn gives the name that a job has in the journal, which is its second argument.
@@ -208,69 +323,4 @@ func nameIn(args string) string {
 		return ""
 	}
 	return f[1]
-}
-
-// gather reads outputs and logs, and says whether every job that has ended has its own.
-func (u *user) gather(r *records) (whole bool) {
-	whole = true
-	for id, name := range u.accepted {
-		out, _ := os.ReadFile(filepath.Join(u.p.dir, "out", name)) // what is missing is for the judge
-		log, _ := os.ReadFile(filepath.Join(u.p.dir, "log", name))
-		r.outputs[name], r.logs[name] = string(out), string(log)
-		if len(r.history[id]) == 0 {
-			continue
-		}
-		if removed := r.history[id][0].status == statusRemoved; removed && !strings.Contains(r.logs[name], "009 (") ||
-			!removed && (!strings.Contains(r.logs[name], "005 (") || r.outputs[name] == "") {
-			whole = false
-		}
-	}
-	return whole
-}
-
-// rows asks the matchmaker.
-func (u *user) rows(ctx context.Context, what string) (map[string][]row, error) {
-	out, err := u.p.skua(ctx, what, "--json")
-	if err != nil {
-		return nil, err
-	}
-	var ads []struct {
-		ClusterId, ProcId, JobStatus, NumJobStarts, ExitCode int
-		ExitBySignal                                         bool
-		HoldReason, WhyIdle, Args                            string
-	}
-	if err := json.Unmarshal([]byte(out), &ads); err != nil {
-		return nil, fmt.Errorf("skua %s --json: %w", what, err)
-	}
-	rows := map[string][]row{}
-	for _, ad := range ads {
-		id := fmt.Sprintf("%d.%d", ad.ClusterId, ad.ProcId)
-		rows[id] = append(rows[id], row{ad.JobStatus, ad.NumJobStarts, ad.ExitCode, ad.ExitBySignal, ad.HoldReason + ad.WhyIdle, nameIn(ad.Args)})
-	}
-	return rows, nil
-}
-
-// readJournal reads what the jobs wrote down.
-func readJournal(path string) ([]entry, error) {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var all []entry
-	for line := range strings.Lines(string(data)) {
-		f := strings.Fields(line)
-		if len(f) != 4 {
-			return nil, fmt.Errorf("%s: the line %q is torn", path, line)
-		}
-		step, err := strconv.Atoi(f[2])
-		ns, err2 := strconv.ParseInt(f[3], 10, 64)
-		if err := errors.Join(err, err2); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		all = append(all, entry{name: f[0], nonce: f[1], step: step, at: time.Unix(0, ns)})
-	}
-	return all, nil
 }
