@@ -69,6 +69,7 @@ func (k *keeper) forget() {
 	if t == nil {
 		return
 	}
+	t.abandon()
 	k.wg.Go(func() {
 		<-t.ended
 		k.d.removeClaim(t.offer.Claim)
@@ -156,7 +157,7 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord) {
 	var done wire.Done
 	if err := readJSON(t.dir, reportFile, &done); err == nil {
 		t.report = done
-		close(t.ended)
+		t.abandon()
 		tenancy, acts := job.ReadoptReport(offer.Job, offer.Claim, offer.Epoch, now, k.cfg.Terms)
 		k.post(func(time.Time, job.Instant) slot.Event { return slot.Readopted{At: at, Tenancy: tenancy, Acts: acts} })
 		return
@@ -164,7 +165,7 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord) {
 	in, err := k.d.cfg.Starter.Adopt(ctx, offer.Claim)
 	if err != nil {
 		k.log.Warn("the job of a claim is lost", diag.KeyJob, offer.Job, diag.KeyError, err)
-		close(t.ended)
+		t.abandon()
 		t.conclude(wire.Done{Outcome: wire.Evicted, Reason: "the agent on " + k.d.cfg.Machine + " was restarted and the job was lost"})
 		tenancy, acts := job.ReadoptReport(offer.Job, offer.Claim, offer.Epoch, now, k.cfg.Terms)
 		k.post(func(time.Time, job.Instant) slot.Event { return slot.Readopted{At: at, Tenancy: tenancy, Acts: acts} })

@@ -226,6 +226,18 @@ func (t *tenant) discard() {
 	close(t.ended)
 }
 
+// abandon ends a tenant whose work has not begun and never will: nobody has granted its claim in time, or it was
+// over before this agent.
+func (t *tenant) abandon() {
+	t.mu.Lock()
+	begun := t.begun
+	t.begun = true
+	t.mu.Unlock()
+	if !begun {
+		close(t.ended)
+	}
+}
+
 func (t *tenant) freeze() { t.stand(true, "freeze the job", Init.Freeze) }
 
 func (t *tenant) thaw() { t.stand(false, "thaw the job", Init.Thaw) }

@@ -59,6 +59,10 @@ type Action struct {
 	Reason string         `json:"reason,omitempty"`
 	Set    []job.Assigned `json:"set,omitempty"`  // for edit and prio
 	After  job.ID         `json:"after,omitzero"` // only jobs after this one: [ActionResult].Next of the answer before
+
+	// Request is a random name, by which the matchmaker knows the message again should it come twice. Without one, as
+	// from the first clients, it is done each time.
+	Request string `json:"request,omitempty"`
 }
 
 // ActionResult answers Action.

@@ -20,6 +20,14 @@ func (s *Server) act(ctx context.Context, user job.UserID, data []byte) (wire.Ac
 	if err != nil {
 		return wire.ActionResult{}, &diag.Problem{What: "the action is not understood: " + err.Error(), Err: err}
 	}
+	if a.Request == "" {
+		return s.carryOut(ctx, user, a)
+	}
+	return s.acted.once(ctx, string(user)+" "+a.Request, func() (wire.ActionResult, error) { return s.carryOut(ctx, user, a) })
+}
+
+// carryOut does what an action says.
+func (s *Server) carryOut(ctx context.Context, user job.UserID, a wire.Action) (wire.ActionResult, error) {
 	verb, err := s.actionOf(user, a)
 	if err != nil {
 		return wire.ActionResult{}, err

@@ -76,6 +76,7 @@ type Server struct {
 
 	limits limits
 	peeks  peeks
+	acted  repeats
 
 	wake chan struct{} // has the negotiator look again
 

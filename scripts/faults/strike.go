@@ -115,7 +115,8 @@ func (p *pool) upgrade(d *desk) (undo func(context.Context) error, err error) {
 		case <-d.agent.ended:
 			return p.startAgent(d)
 		case <-time.After(time.Minute):
-			return errors.New("the agent does not hand over")
+			// Its log then has what it waits for.
+			return errors.Join(errors.New("the agent does not hand over"), d.agent.cmd.Process.Signal(syscall.SIGQUIT))
 		}
 	}, nil
 }

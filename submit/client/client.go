@@ -9,6 +9,7 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -97,6 +98,7 @@ func (c *Client) Act(ctx context.Context, do wire.ActionVerb, sel wire.Selection
 	all := wire.ActionResult{V: wire.Version, Not: map[string]string{}}
 	action := wire.Action{V: wire.Version, Do: do, Select: sel, Reason: reason, Set: set}
 	for {
+		action.Request = rand.Text()
 		res, err := call[wire.ActionResult](ctx, c, wire.VerbAct, action, false)
 		if err == nil {
 			err = res.Fail.Err()
