@@ -23,7 +23,7 @@ type Log interface {
 	Append(ctx context.Context, expectLast uint64, records [][]byte) (last uint64, err error)
 
 	// Read calls f for the records from sequence from on, in order, up to what was the last when Read
-	// was called. A record that is missing is [ErrGap]; an error of f ends the reading and is returned
+	// was called. A record that is missing is a [GapError]; an error of f ends the reading and is returned
 	// as it is. data is f's to keep.
 	Read(ctx context.Context, from uint64, f func(seq uint64, data []byte) error) error
 
@@ -52,6 +52,22 @@ var (
 	ErrUnknownOutcome = errors.New("it is not known whether the log has taken the records")
 	ErrGap            = errors.New("records are missing from the log")
 )
+
+// GapError says which records a log lacks. It is an [ErrGap].
+type GapError struct {
+	From uint64 // the first one that is missing
+	Next uint64 // the first one after it that is there; 0 when none is known
+}
+
+func (e *GapError) Error() string {
+	if e.Next == 0 {
+		return fmt.Sprintf("%v: number %d", ErrGap, e.From)
+	}
+	return fmt.Sprintf("%v: numbers %d to %d", ErrGap, e.From, e.Next-1)
+}
+
+// Is makes it an [ErrGap].
+func (e *GapError) Is(target error) bool { return target == ErrGap }
 
 func checkRecords(records [][]byte) error {
 	if len(records) == 0 || len(records) > MaxBatch {
@@ -120,7 +136,7 @@ func (l *MemoryLog) Read(ctx context.Context, from uint64, f func(seq uint64, da
 	l.mu.Unlock()
 	end := first + uint64(len(records))
 	if from < first && from < end {
-		return fmt.Errorf("read log: it begins at %d, not %d: %w", first, from, ErrGap)
+		return fmt.Errorf("read log: %w", &GapError{From: from, Next: first})
 	}
 	for seq := from; seq < end; seq++ {
 		if err := ctx.Err(); err != nil {

@@ -162,7 +162,7 @@ func (l *StreamLog) Read(ctx context.Context, from uint64, f func(seq uint64, da
 			return err
 		}
 		if next == before {
-			return fmt.Errorf("read log: %d of %d: %w", next, last, ErrGap)
+			return fmt.Errorf("read log: %w", &GapError{From: next})
 		}
 	}
 	return nil
@@ -198,7 +198,7 @@ func (l *StreamLog) page(ctx context.Context, sub *nats.Subscription, inbox stri
 			return 0, fmt.Errorf("read log at %d: %w", next, err)
 		}
 		if seq != next {
-			return 0, fmt.Errorf("read log: %d comes where %d is due: %w", seq, next, ErrGap)
+			return 0, fmt.Errorf("read log: %w", &GapError{From: next, Next: seq})
 		}
 		if err := f(seq, m.Data); err != nil {
 			return 0, err

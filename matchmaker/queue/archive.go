@@ -46,6 +46,7 @@ type ArchiveConfig struct {
 	Dir      string // required
 	MaxFile  int64  // bytes after which a new file begins; 0 means 64 MiB
 	MaxBytes int64  // in all, beyond which [Archive.Drop] removes files; 0 means 10 GiB
+	ReadOnly bool   // nothing is changed, and nothing can be appended
 }
 
 const archiveSuffix = ".log"
@@ -59,11 +60,13 @@ func OpenArchive(cfg ArchiveConfig) (*Archive, error) {
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = 10 << 30
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("open archive: %w", err)
+	if !cfg.ReadOnly {
+		if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("open archive: %w", err)
+		}
 	}
 	entries, err := os.ReadDir(cfg.Dir)
-	if err != nil {
+	if err != nil && !(cfg.ReadOnly && errors.Is(err, os.ErrNotExist)) {
 		return nil, fmt.Errorf("open archive: %w", err)
 	}
 	a := &Archive{cfg: cfg}
@@ -95,12 +98,16 @@ func OpenArchive(cfg ArchiveConfig) (*Archive, error) {
 func (a *Archive) findEnd() error {
 	for len(a.files) > 0 {
 		end := &a.files[len(a.files)-1]
-		f, err := os.OpenFile(a.path(end.first), os.O_RDWR, 0)
+		mode := os.O_RDWR
+		if a.cfg.ReadOnly {
+			mode = os.O_RDONLY
+		}
+		f, err := os.OpenFile(a.path(end.first), mode, 0)
 		if err != nil {
 			return err
 		}
 		records, whole, err := countLines(f)
-		if err == nil && whole < end.bytes {
+		if err == nil && whole < end.bytes && !a.cfg.ReadOnly {
 			err = f.Truncate(whole)
 		}
 		if err != nil {
@@ -110,7 +117,11 @@ func (a *Archive) findEnd() error {
 			end.bytes, a.last, a.tail = whole, end.first+records-1, f
 			return nil
 		}
-		if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+		err = f.Close()
+		if !a.cfg.ReadOnly {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+		if err != nil {
 			return err
 		}
 		a.files = a.files[:len(a.files)-1]
@@ -225,7 +236,7 @@ func (a *Archive) Sync() error {
 }
 
 // Read calls f with the records from sequence from on, in order, up to what was the last when Read was called. A
-// record that the archive does not have is [bus.ErrGap]; an error of f ends the reading and is returned as it is.
+// record that the archive does not have is a [bus.GapError]; an error of f ends the reading and is returned as it is.
 func (a *Archive) Read(ctx context.Context, from uint64, f func(seq uint64, data []byte) error) error {
 	from = max(from, 1)
 	a.mu.Lock()
@@ -240,22 +251,29 @@ func (a *Archive) Read(ctx context.Context, from uint64, f func(seq uint64, data
 			continue
 		}
 		if from < file.first {
-			return fmt.Errorf("archive: it has no records from %d to %d: %w", from, file.first-1, bus.ErrGap)
+			return fmt.Errorf("archive: %w", &bus.GapError{From: from, Next: file.first})
 		}
-		next, err := a.readFile(ctx, file, from, f)
+		next, err := a.readFile(ctx, file, min(upto, last), from, f)
+		if errors.Is(err, bufio.ErrTooLong) {
+			gap := &bus.GapError{From: next}
+			if i+1 < len(files) {
+				gap.Next = files[i+1].first
+			}
+			return fmt.Errorf("archive: %s, record %d has no end: %w", a.path(file.first), next, gap)
+		}
 		if err != nil {
 			return err
 		}
 		if next <= upto && i == len(files)-1 {
-			return fmt.Errorf("archive: %s ends at record %d, not at %d: %w", a.path(file.first), next-1, upto, bus.ErrGap)
+			return fmt.Errorf("archive: %s ends at record %d, not at %d: %w", a.path(file.first), next-1, upto, &bus.GapError{From: next})
 		}
 		from = max(from, next)
 	}
 	return nil
 }
 
-// readFile reads the records of one file and gives the sequence of the next.
-func (a *Archive) readFile(ctx context.Context, file archived, from uint64, f func(uint64, []byte) error) (uint64, error) {
+// readFile reads the records of one file up to one, and gives the sequence of the next.
+func (a *Archive) readFile(ctx context.Context, file archived, upto, from uint64, f func(uint64, []byte) error) (uint64, error) {
 	in, err := os.Open(a.path(file.first))
 	if err != nil {
 		return 0, fmt.Errorf("archive: %w", err)
@@ -264,7 +282,7 @@ func (a *Archive) readFile(ctx context.Context, file archived, from uint64, f fu
 	lines := bufio.NewScanner(io.LimitReader(in, file.bytes))
 	lines.Buffer(make([]byte, 64<<10), 2*maxRecord)
 	seq := file.first
-	for ; lines.Scan(); seq++ {
+	for ; seq <= upto && lines.Scan(); seq++ {
 		if seq < from {
 			continue
 		}
@@ -276,7 +294,7 @@ func (a *Archive) readFile(ctx context.Context, file archived, from uint64, f fu
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return 0, fmt.Errorf("archive: %s, record %d: %w", in.Name(), seq, err)
+		return seq, fmt.Errorf("archive: %s, record %d: %w", in.Name(), seq, err)
 	}
 	return seq, nil
 }
@@ -292,7 +310,7 @@ func (a *Archive) Record(ctx context.Context, seq uint64) (record []byte, err er
 		return record, nil
 	}
 	if err == nil {
-		err = fmt.Errorf("archive: it has no record %d: %w", seq, bus.ErrGap)
+		err = fmt.Errorf("archive: %w", &bus.GapError{From: seq})
 	}
 	return nil, err
 }

@@ -117,7 +117,7 @@ func TestArchiveWithAHole(t *testing.T) {
 	addTo(t, a, 1, "one")
 	addTo(t, a, 5, "five")
 	err := a.Read(t.Context(), 1, func(uint64, []byte) error { return nil })
-	if !errors.Is(err, bus.ErrGap) || !strings.Contains(err.Error(), "from 2 to 4") {
+	if !errors.Is(err, bus.ErrGap) || !strings.Contains(err.Error(), "numbers 2 to 4") {
 		t.Errorf("reading over a hole gave %v", err)
 	}
 	if got := readAll(t, a, 5); !slices.Equal(got, []string{"5 five"}) {

@@ -13,8 +13,13 @@ import (
 	"skua/internal/job"
 )
 
+// hintDamaged is what to do about a damaged log.
+const hintDamaged = "skua-matchmaker log verify says what is whole, and log repair mends it; see docs/operations.md"
+
 // ErrDamaged is the error of a log that cannot be followed past some event. Trying again does not help.
 var ErrDamaged = errors.New("the queue log is damaged")
+
+const defaultHistory = 10_000 // ended jobs in memory
 
 // Watch makes a queue of what the log says and writes nothing. Such a queue can be asked and followed, and it
 // commits nothing before it leads: [Queue.Follow], [Queue.Lead] and [Queue.Run] are called one after another.
@@ -24,7 +29,7 @@ func Watch(ctx context.Context, cfg Config) (*Queue, error) {
 	}
 	setDefault(&cfg.MaxJobs, 1_000_000)
 	setDefault(&cfg.MaxPerUser, 250_000)
-	setDefault(&cfg.MaxHistory, 10_000)
+	setDefault(&cfg.MaxHistory, defaultHistory)
 	if cfg.SnapshotEvery == 0 {
 		cfg.SnapshotEvery = 50_000
 	}
@@ -43,18 +48,31 @@ func Watch(ctx context.Context, cfg Config) (*Queue, error) {
 	q.state = q.emptyState()
 	start := time.Now()
 	if err := q.reconcile(ctx); err != nil {
-		return nil, fmt.Errorf("open queue: %w", err)
+		return nil, fmt.Errorf("open queue: %w", explainGap(err))
 	}
 	if err := q.resume(ctx); err != nil {
 		return nil, fmt.Errorf("open queue: %w", err)
 	}
 	from := q.state.seq
 	if err := q.replay(ctx); err != nil {
-		return nil, fmt.Errorf("open queue: %w", err)
+		return nil, fmt.Errorf("open queue: %w", explainGap(err))
 	}
 	q.recordDone()
 	q.log.Info("queue read", "snapshot", from, "events", q.state.seq-from, "jobs", q.state.total, diag.KeyTook, time.Since(start))
 	return q, nil
+}
+
+// explainGap says what can be done about missing events.
+func explainGap(err error) error {
+	var gap *bus.GapError
+	if !errors.As(err, &gap) {
+		return err
+	}
+	what := fmt.Sprintf("queue log: event %d is missing", gap.From)
+	if gap.Next > gap.From+1 {
+		what = fmt.Sprintf("queue log: the events %d to %d are missing", gap.From, gap.Next-1)
+	}
+	return &diag.Problem{What: what, Hint: "nothing has been changed; " + hintDamaged, Err: err}
 }
 
 func (q *Queue) emptyState() *state {
@@ -149,7 +167,7 @@ func (q *Queue) replay(ctx context.Context) error {
 		if err != nil {
 			return &diag.Problem{
 				What: fmt.Sprintf("queue log, event %d: %v", seq, err),
-				Hint: "nothing has been changed; skua-matchmaker log verify says what is whole, docs/queue-log.md what can be done",
+				Hint: "nothing has been changed; " + hintDamaged,
 				Err:  fmt.Errorf("%w: %w", ErrDamaged, err),
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sort"
 
+	"skua/internal/bus"
 	"skua/internal/job"
 )
 
@@ -269,6 +270,12 @@ func (q *Queue) Events(ctx context.Context, user job.UserID, after uint64, limit
 		}
 		return nil
 	})
+	var gap *bus.GapError
+	if errors.As(err, &gap) && gap.Next > 0 {
+		// Events that a start does not need and that nothing has any more: who follows must get past them.
+		q.log.Warn("events that were asked for are lost", "from", gap.From, "to", gap.Next-1)
+		page.Next, err = gap.Next-1, nil
+	}
 	if err != nil && err != enough {
 		return Page{}, fmt.Errorf("events after %d: %w", after, err)
 	}

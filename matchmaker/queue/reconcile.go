@@ -33,7 +33,7 @@ func (q *Queue) reconcile(ctx context.Context) error {
 	case last < end && !q.cfg.Mend:
 		return &diag.Problem{
 			What: fmt.Sprintf("the queue log ends with event %d, and its archive on this machine with event %d", last, end),
-			Hint: "the log has lost events: skua-matchmaker log verify says which, and docs/queue-log.md what can be done",
+			Hint: "the log has lost events: " + hintDamaged,
 		}
 	case last < end:
 		q.log.Warn("the queue log is shorter than its archive: events are brought back from there", "log", last, "archive", end)
@@ -100,7 +100,7 @@ func (q *Queue) agree(ctx context.Context, at, lowest uint64) error {
 		}
 		return &diag.Problem{
 			What: fmt.Sprintf("the queue log and its archive have different events of number %d", at),
-			Hint: "one of them comes from elsewhere, such as an old backup: skua-matchmaker log verify shows both",
+			Hint: "one of them is damaged, or comes from elsewhere, such as an old backup: " + hintDamaged,
 		}
 	})
 	if err == enough {
@@ -115,7 +115,7 @@ func (q *Queue) restore(ctx context.Context, first, last, from uint64) error {
 		if first <= last {
 			return &diag.Problem{
 				What: fmt.Sprintf("the queue log ends with event %d, and its archive begins with event %d", last, from),
-				Hint: "skua-matchmaker log repair makes a new log of the archive and keeps the old one beside it",
+				Hint: hintDamaged,
 			}
 		}
 		if err := q.cfg.Log.Purge(ctx, from); err != nil { // it is empty: it goes on from there
@@ -144,7 +144,11 @@ func (q *Queue) restore(ctx context.Context, first, last, from uint64) error {
 		if seq == begin && seq > 1 {
 			c = chainAfter(record)
 		} else if c, err = c.check(record); err != nil {
-			return fmt.Errorf("archive, event %d: %w", seq, err)
+			return &diag.Problem{
+				What: fmt.Sprintf("the archive of the queue log, event %d: %v", seq, err),
+				Hint: "events that the log has lost cannot be brought back from it; " + hintDamaged,
+				Err:  fmt.Errorf("%w: %w", ErrDamaged, err),
+			}
 		}
 		if seq < missing {
 			return nil

@@ -213,7 +213,11 @@ func TestWhatIsLostOfSnapshots(t *testing.T) {
 		{"the archive and all snapshots are lost", func(t *testing.T, s *stored) {
 			os.RemoveAll(filepath.Join(s.dir, "archive"))
 			os.RemoveAll(filepath.Join(s.dir, "snapshots"))
-		}, bus.ErrGap.Error()},
+		}, "queue log: the events 1 to 20 are missing"},
+		{"log and archive are lost", func(t *testing.T, s *stored) {
+			s.log = bus.NewMemoryLog()
+			os.RemoveAll(filepath.Join(s.dir, "archive"))
+		}, "the queue log has been cut short"},
 		{"the archive is damaged in what is needed", func(t *testing.T, s *stored) {
 			s.log = bus.NewMemoryLog()
 			files, _ := filepath.Glob(filepath.Join(s.dir, "archive", "*"+archiveSuffix))

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"skua/internal/bus"
 	"skua/internal/diag"
 )
 
@@ -165,10 +166,15 @@ func (q *Queue) resume(ctx context.Context) error {
 			q.state, q.snapshot = s, seq
 			return nil
 		}
+		if errors.Is(err, errCutShort) {
+			return &diag.Problem{What: err.Error(), Hint: "the log has lost events: " + hintDamaged, Err: ErrDamaged}
+		}
 		q.log.Warn("a snapshot of the queue is passed over", diag.KeyError, err)
 	}
 	return nil
 }
+
+var errCutShort = errors.New("the queue log has been cut short")
 
 // belongs says whether a snapshot's state is one that the log has come to.
 func (q *Queue) belongs(ctx context.Context, s *state) error {
@@ -177,9 +183,15 @@ func (q *Queue) belongs(ctx context.Context, s *state) error {
 		return err
 	}
 	if last < s.seq {
-		return fmt.Errorf("the queue log ends with event %d, before the snapshot of event %d", last, s.seq)
+		return fmt.Errorf("%w: it ends with event %d, before the snapshot of event %d", errCutShort, last, s.seq)
 	}
 	record, err := q.readOne(ctx, s.seq)
+	if errors.Is(err, bus.ErrGap) {
+		// A repair may have found no more than the snapshot: then it is the next event that has to fit.
+		if first, ferr := q.cfg.Log.First(ctx); ferr == nil && first == s.seq+1 {
+			return nil
+		}
+	}
 	if err != nil {
 		return err
 	}
