@@ -9,6 +9,7 @@ const (
 	ExitUsage       = 2 // the command line is wrong
 	ExitUnreachable = 3 // the pool could not be reached
 	ExitJobFailed   = 4 // skua wait: a job ended with a non-zero status, was removed or is held
+	ExitDamaged     = 5 // skua-matchmaker log verify: something is damaged
 )
 
 // ExitCode gives the exit code for err: 0 for nil, the code of the first [Problem] in the chain that

@@ -14,6 +14,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -56,7 +57,10 @@ const (
 	connectSeconds = 10       // for TLS and for signing in, each
 )
 
-var errInUse = errors.New("another matchmaker runs on this directory")
+// ErrInUse is the error of a directory on which a broker runs.
+var ErrInUse = errors.New("another matchmaker runs on this directory")
+
+const lockName = "broker.lock"
 
 // Broker is a running NATS server.
 type Broker struct {
@@ -86,7 +90,7 @@ func Start(ctx context.Context, cfg Config) (_ *Broker, err error) {
 	}
 	b := &Broker{}
 	// Two servers on one store would destroy it.
-	if b.lock, err = lockFile(filepath.Join(cfg.Dir, "broker.lock")); err != nil {
+	if b.lock, err = lockFile(filepath.Join(cfg.Dir, lockName)); err != nil {
 		return nil, fmt.Errorf("start broker: %s: %w", cfg.Dir, err)
 	}
 	defer func() {
@@ -121,6 +125,16 @@ func Start(ctx context.Context, cfg Config) (_ *Broker, err error) {
 	b.stopWatch = stop
 	b.watch.Go(func() { b.watchStore(watching, cfg.Log) })
 	return b, nil
+}
+
+// Lock keeps brokers away from a directory until the lock is closed: [ErrInUse] when one runs there, [os.ErrNotExist]
+// when none ever did. JetStream's store is in the directory "jetstream" below.
+func Lock(dir string) (io.Closer, error) {
+	path := filepath.Join(dir, lockName)
+	if _, err := os.Stat(path); err != nil {
+		return nil, err
+	}
+	return lockFile(path)
 }
 
 func (cfg *Config) options() (*server.Options, error) {

@@ -242,7 +242,7 @@ func (h *Head) openStores(ctx context.Context) (err error) {
 			err = errors.Join(err, h.closeStores())
 		}
 	}()
-	log, err := bus.OpenLog(ctx, h.broker.Conn(), bus.LogConfig{Stream: "SKUA_EV", Subject: "skua.ev"})
+	log, err := bus.OpenLog(ctx, h.broker.Conn(), queueLog)
 	if err != nil {
 		return err
 	}
