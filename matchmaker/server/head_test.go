@@ -32,7 +32,7 @@ import (
 const patience = 30 * time.Second
 
 // startHead runs a matchmaker with the settings until the test ends or stop is called.
-func startHead(t *testing.T, s server.Settings) (h *server.Head, stop func()) {
+func startHead(t testing.TB, s server.Settings) (h *server.Head, stop func()) {
 	t.Helper()
 	h, err := server.NewHead(server.HeadConfig{Settings: s})
 	if err != nil {
@@ -60,7 +60,7 @@ func startHead(t *testing.T, s server.Settings) (h *server.Head, stop func()) {
 
 // settings are those of a matchmaker on loopback, at a port that stays the same over restarts. The
 // directory is a short one, since socket names must be.
-func settings(t *testing.T) server.Settings {
+func settings(t testing.TB) server.Settings {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "skua")
 	if err != nil {
@@ -81,13 +81,13 @@ func settings(t *testing.T) server.Settings {
 
 // member is somebody with a place in the pool and a connection.
 type member struct {
-	t *testing.T
+	t testing.TB
 	*membership.Membership
 	conn  *bus.Client
 	files *transfer.Client
 }
 
-func connect(t *testing.T, m *membership.Membership, err error) *member {
+func connect(t testing.TB, m *membership.Membership, err error) *member {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -92,7 +92,7 @@ type Server struct {
 
 // maxRequests is how many requests of users are answered at a time. More make larger batches in the
 // queue; beyond this a user is told to try again.
-const maxRequests = 512
+const maxRequests = 1024
 
 // New checks the configuration. It starts nothing.
 func New(cfg Config) (*Server, error) {
