@@ -38,6 +38,11 @@ type Command struct {
 	Stack int64 // bytes of stack; 0 for the machine's usual ones
 }
 
+// CommandFaults are the attributes on whose account [CommandOf] may refuse a job. What the others say is taken as it is.
+var CommandFaults = []string{
+	"Cmd", "ShouldTransferFiles", "Iwd", "Arguments", "Environment", "Env", "KillSig", "RemoveKillSig", "HoldKillSig",
+}
+
 // CommandOf reads the command from a job's ad: Cmd, Args or Arguments, Env or Environment, In, Out,
 // Err, Iwd, ShouldTransferFiles, TransferExecutable, SuccessCheckpointExitCode, RequestCpus, CoreSize, StackSize, and what [Stop]
 // and [Transfers] are made of.

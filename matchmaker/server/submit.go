@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"skua/internal/diag"
 	"skua/internal/job"
@@ -110,6 +111,7 @@ func (s *Server) checkTable(user job.UserID, m wire.Submit) error {
 	}
 	var files []job.File // of the row before
 	filesSize := 0
+	alike := alikeToCheck(table.Columns(), m.Ad)
 	for row := range table.Len() {
 		if list := table.Inputs(row); row == 0 || len(list) != len(files) || len(list) > 0 && &list[0] != &files[0] {
 			files = list
@@ -123,8 +125,14 @@ func (s *Server) checkTable(user job.UserID, m wire.Submit) error {
 			filesSize = len(text)
 		}
 		check := checkAd
+		if alike && row > 0 {
+			check = nil
+		}
 		if len(common)+6*table.RowSize(row)+filesSize > job.MaxEncoded/2 { // in JSON a byte becomes six at most
 			check = func(ad *classad.Ad) error { return checkJob(ad, files) }
+		}
+		if check == nil {
+			continue
 		}
 		if err := check(table.Ad(row, 0, m.Ad)); err != nil {
 			return problem("job %d: %v", row, err)
@@ -149,6 +157,39 @@ func checkJob(ad *classad.Ad, inputs []job.File) error {
 		return fmt.Errorf("its ad and inline files take %d bytes, at most %d are possible", len(size), job.MaxEncoded)
 	}
 	return nil
+}
+
+// alikeToCheck says that checkAd finds the same of all rows of a table, for they differ in other attributes than those
+// by which it may find something, and these read none of those. So it is with most sweeps.
+func alikeToCheck(columns []string, common *classad.Ad) bool {
+	differs := map[string]bool{}
+	for _, name := range columns {
+		differs[strings.ToLower(name)] = true
+	}
+	for _, name := range job.CommandFaults {
+		if differs[strings.ToLower(name)] {
+			return false
+		}
+		if e, ok := common.Lookup(name); ok {
+			if _, plain := e.Literal(); !plain {
+				return false
+			}
+		}
+	}
+	if differs[strings.ToLower(classad.AttrRequirements)] {
+		return false
+	}
+	requirements, ok := common.Lookup(classad.AttrRequirements)
+	if !ok {
+		return true
+	}
+	refs := requirements.ReferencesIn(common)
+	for _, name := range append(refs.My, refs.Target...) {
+		if differs[strings.ToLower(name)] {
+			return false
+		}
+	}
+	return true
 }
 
 // checkAd is checkJob without the size.

@@ -54,3 +54,30 @@ func TestSubmitIsChecked(t *testing.T) {
 		}
 	})
 }
+
+// What is found of one job of a table is found of all only when what differs has no say in it.
+func TestAlikeToCheck(t *testing.T) {
+	for _, tt := range []struct {
+		common  string
+		columns string
+		want    bool
+	}{
+		{`[Cmd = "x"; Requirements = TARGET.Memory > 1]`, "Args Out", true},
+		{`[Cmd = "x"; Requirements = TARGET.Memory > RequestMemory; RequestMemory = 1]`, "requestmemory", false},
+		{`[Cmd = "x"; Requirements = TARGET.Memory > RequestMemory]`, "RequestMemory", false},
+		{`[Cmd = "x"; Requirements = Size > 1; Size = 2 * seed]`, "Seed", false},
+		{`[Cmd = strcat("x", seed); Requirements = true]`, "Seed", false},
+		{`[Cmd = "x"]`, "Requirements", false},
+		{`[Cmd = "x"; Requirements = true]`, "arguments", false},
+		{`[Cmd = "x"; Requirements = true]`, "Environment", false},
+		{`[Requirements = true]`, "CMD", false},
+	} {
+		ad, err := classad.ParseAd(tt.common)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := alikeToCheck(strings.Fields(tt.columns), ad); got != tt.want {
+			t.Errorf("%s with rows of %s: %v, want %v", tt.common, tt.columns, got, tt.want)
+		}
+	}
+}
