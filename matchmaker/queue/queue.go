@@ -186,6 +186,14 @@ func (q *Queue) Submit(ctx context.Context, s *job.Submitted) (Receipt, error) {
 	return r.receipt, nil
 }
 
+// Known gives the answer to a request that a user has made before.
+func (q *Queue) Known(user job.UserID, request string) (Receipt, bool) {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	r, ok := q.state.requests[requestKey{user, request}]
+	return r, ok && request != ""
+}
+
 // Table reads the table of a cluster.
 func (q *Queue) Table(ref *job.TableRef) (*job.Table, error) {
 	data := ref.Inline

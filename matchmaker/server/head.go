@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -108,6 +109,7 @@ func (h *Head) Run(ctx context.Context) (err error) {
 		Bus: h.broker.Conn(), Queue: h.queue, Past: h.past, Roster: h.roster, Clock: clock,
 		Terms: h.settings.terms(), Domain: h.settings.Domain,
 		DefaultFactor: h.settings.FairShare.DefaultFactor, Limits: h.settings.concurrency(),
+		Free: h.store.Free, DiskFree: int64(cmp.Or(h.settings.Limits.DiskFree, defaultDiskFree)),
 		Sign: h.signer.Encode, Held: h.files.Held, ImageKey: h.imageKey, Log: h.log,
 	})
 	if err != nil {
@@ -250,10 +252,12 @@ func (h *Head) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	dir := filepath.Join(h.settings.Data, "queue")
-	if h.archive, err = queue.OpenArchive(queue.ArchiveConfig{Dir: filepath.Join(dir, "archive")}); err != nil {
+	if h.archive, err = queue.OpenArchive(queue.ArchiveConfig{Dir: filepath.Join(dir, "archive"), MaxBytes: int64(h.settings.Limits.Archive)}); err != nil {
 		return err
 	}
-	if h.past, err = history.Open(history.Config{Dir: filepath.Join(dir, "history"), Logger: h.log}); err != nil {
+	if h.past, err = history.Open(history.Config{
+		Dir: filepath.Join(dir, "history"), MaxBytes: int64(h.settings.Limits.History), MaxAge: h.settings.Limits.HistoryAge.Std(), Logger: h.log,
+	}); err != nil {
 		return err
 	}
 	if h.queue, err = queue.Open(ctx, queue.Config{

@@ -30,6 +30,7 @@ type pool struct {
 	queue  *queue.Queue
 	server *Server
 	held   map[string]bool // "user/digest"
+	full   bool            // the disk, nearly
 
 	limits   map[string]float64 // concurrency limits
 	halfLife time.Duration
@@ -83,6 +84,13 @@ func (p *pool) run() {
 		Sign: func(c trust.Capability) (string, error) {
 			return fmt.Sprintf("%s %s %s %d", c.Mode, c.User, c.Job, c.Epoch), nil
 		},
+		Free: func() (int64, error) {
+			if p.full {
+				return 99 << 20, nil
+			}
+			return 100 << 20, nil
+		},
+		DiskFree: 100 << 20,
 		Held:     func(u job.UserID, d blob.Digest) bool { return p.held[string(u)+"/"+string(d)] },
 		ImageKey: func(id job.ID) blob.Key { return blob.Key{byte(id.Cluster), byte(id.Proc)} },
 	})

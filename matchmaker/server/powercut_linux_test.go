@@ -49,7 +49,7 @@ const cutSubmitters = 12
 func submitUntilKilled(data, members string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	h, err := server.NewHead(server.HeadConfig{Settings: server.Settings{Data: data, Listen: "127.0.0.1:0"}})
+	h, err := server.NewHead(server.HeadConfig{Settings: server.Settings{Data: data, Listen: "127.0.0.1:0", Limits: server.LimitSettings{DiskFree: 1}}})
 	if err != nil {
 		return err
 	}
@@ -303,7 +303,7 @@ func checkCut(t *testing.T, path string, known []string) (lost, doubled int) {
 	disk := attach(t, path)
 	defer os.Remove(path)
 	defer disk.detach()
-	h, stop := startHead(t, server.Settings{Data: filepath.Join(disk.dir, "mm"), Listen: "127.0.0.1:0"})
+	h, stop := startHead(t, server.Settings{Data: filepath.Join(disk.dir, "mm"), Listen: "127.0.0.1:0", Limits: server.LimitSettings{DiskFree: 1}})
 	defer stop()
 	type cluster struct {
 		number int

@@ -51,6 +51,10 @@ type Config struct {
 	// Held reports whether user has uploaded that content. Nil means a pool without a file service,
 	// which takes jobs and results with inline files only.
 	Held func(user job.UserID, d blob.Digest) bool
+	// Free says how many bytes the matchmaker's disk has left; new jobs are refused while they are fewer than
+	// DiskFree. Nil means that nobody looks.
+	Free     func() (int64, error)
+	DiskFree int64
 	// ImageKey derives the key that seals the images of a job. Required.
 	ImageKey func(job.ID) blob.Key
 

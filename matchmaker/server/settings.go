@@ -48,8 +48,14 @@ type LimitSettings struct {
 	Jobs        int            `toml:"jobs"`          // in the queue, in all
 	JobsPerUser int            `toml:"jobs_per_user"` // in the queue, of one user
 	File        quantity.Bytes `toml:"file"`          // the largest file
-	DiskFree    quantity.Bytes `toml:"disk_free"`     // that uploads must leave
+	DiskFree    quantity.Bytes `toml:"disk_free"`     // that uploads and submits must leave
+
+	History    quantity.Bytes    `toml:"history"`     // on disk, of jobs that are done with; the oldest are forgotten
+	HistoryAge quantity.Duration `toml:"history_age"` // after which they are, too
+	Archive    quantity.Bytes    `toml:"archive"`     // on disk, of the copy of the queue log
 }
+
+const defaultDiskFree = 1 << 30 // as that of [files.Config].DiskFloor
 
 // FairShareSettings are about the shares that users have of the pool; 0 means the default.
 type FairShareSettings struct {
@@ -76,7 +82,8 @@ func (s *Settings) complete() error {
 	if s.Domain == "" {
 		s.Domain, _ = os.Hostname() // only shown to people
 	}
-	if s.Limits.Jobs < 0 || s.Limits.JobsPerUser < 0 {
+	l := &s.Limits
+	if l.Jobs < 0 || l.JobsPerUser < 0 || l.File < 0 || l.DiskFree < 0 || l.History < 0 || l.HistoryAge < 0 || l.Archive < 0 {
 		return &diag.Problem{What: "a limit in matchmaker.toml is negative"}
 	}
 	if f := s.FairShare.DefaultFactor; f != 0 && (f < minFactor || f > maxFactor) {

@@ -29,6 +29,13 @@ func (s *Server) submit(ctx context.Context, user job.UserID, data []byte) (queu
 	if err := s.checkSubmit(user, m); err != nil {
 		return queue.Receipt{}, err
 	}
+	if err := s.checkDisk(); err != nil {
+		known, ok := s.cfg.Queue.Known(user, m.Request)
+		if ok {
+			err = nil // whoever asks again is not told another thing
+		}
+		return known, err
+	}
 	cluster := &job.Submitted{
 		User: user, Owner: s.names.of(user), Request: m.Request, Ad: m.Ad, Procs: m.Procs, Inputs: m.Inputs, Table: m.Table,
 	}
@@ -39,6 +46,22 @@ func (s *Server) submit(ctx context.Context, user job.UserID, data []byte) (queu
 	}
 	s.log.Info("cluster submitted", diag.KeyUser, user, "cluster", r.Cluster, "jobs", cluster.Count(), diag.KeySeq, r.Seq)
 	return r, nil
+}
+
+// checkDisk refuses new jobs while the disk is nearly full, so that those that are there can end, and be held and
+// removed.
+func (s *Server) checkDisk() error {
+	if s.cfg.Free == nil {
+		return nil
+	}
+	free, err := s.cfg.Free()
+	if err != nil || free >= s.cfg.DiskFree {
+		return nil // an unknown disk is no full one: the log refuses what it cannot write
+	}
+	return &diag.Problem{
+		What: fmt.Sprintf("the matchmaker's disk is nearly full: %d MB are free, and %d MB are kept for the jobs that are there", free>>20, s.cfg.DiskFree>>20),
+		Hint: "try again later; outputs that are fetched and jobs that are removed make room, and so can the administrator (limits.disk_free)",
+	}
 }
 
 func (s *Server) checkSubmit(user job.UserID, m wire.Submit) error {

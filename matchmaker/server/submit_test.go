@@ -55,6 +55,38 @@ func TestSubmitIsChecked(t *testing.T) {
 	})
 }
 
+// A disk that is nearly full takes no new jobs; those that are there can be held and removed, and a client that asks
+// again is told what it was told before.
+func TestNearlyFullDisk(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann := p.user("u1")
+		s := clusterOf(t, 2, "")
+		s.Request = "before"
+		submit := func(s wire.Submit) wire.Submitted {
+			return ask[wire.Submitted](p, ann.conn, wire.UserSubject("u1", wire.VerbSubmit), s)
+		}
+		first := submit(s)
+		p.full = true
+		if again := submit(s); again.Fail != nil || again.Cluster != first.Cluster {
+			t.Errorf("a repeated submit got %+v, want %+v", again, first)
+		}
+		s.Request = "after"
+		if r := submit(s); r.Fail == nil || !strings.Contains(r.Fail.What, "99 MB are free, and 100 MB are kept") {
+			t.Errorf("a new submit got %+v", r.Fail)
+		}
+		for _, do := range []wire.ActionVerb{wire.HoldJob, wire.Remove} {
+			r := ask[wire.ActionResult](p, ann.conn, wire.UserSubject("u1", wire.VerbAct), wire.Action{V: wire.Version, Do: do, Select: wire.Selection{Clusters: []int{first.Cluster}}})
+			if r.Fail != nil || len(r.Done) != 2 {
+				t.Errorf("%s: %+v", do, r)
+			}
+		}
+		p.full = false
+		if r := submit(s); r.Fail != nil {
+			t.Errorf("with room again: %s", r.Fail.What)
+		}
+	})
+}
+
 // What is found of one job of a table is found of all only when what differs has no say in it.
 func TestAlikeToCheck(t *testing.T) {
 	for _, tt := range []struct {
