@@ -55,6 +55,8 @@ const (
 	maxMemory      = 64 << 20 // JetStream's in memory; nothing of ours is kept there
 	maxSubs        = 1000     // of one connection, the matchmaker's included
 	connectSeconds = 10       // for TLS and for signing in, each
+	maxPending     = 64 << 20 // bytes that wait for one connection; beyond that its reader is too slow, and is cut off
+	writeSeconds   = 10       // that a write to a connection may take, for the same
 )
 
 // ErrInUse is the error of a directory on which a broker runs.
@@ -158,6 +160,8 @@ func (cfg *Config) options() (*server.Options, error) {
 		TLSTimeout:        connectSeconds,
 		MaxPayload:        wire.MaxMessage + headerRoom,
 		MaxSubs:           maxSubs,
+		MaxPending:        maxPending,
+		WriteDeadline:     writeSeconds * time.Second,
 		MaxClosedClients:  100, // remembered for monitoring, which is off
 
 		Websocket: server.WebsocketOpts{
