@@ -117,7 +117,8 @@ func (i *Init) Frozen() bool {
 }
 
 // Run starts a job in the claim, whose last one must have ended. It returns when the job's program
-// has been executed. A program that is not there or cannot be executed is an error.
+// has been executed. A program that is not there or cannot be executed is an error. A claim that is to be
+// frozen is so from the job's first instruction.
 func (i *Init) Run(ctx context.Context, spec JobSpec) error { return i.begin(ctx, opRun, spec) }
 
 // Resume starts a job from the checkpoint that the caller has put into ImageDir and Scratch, made
@@ -148,11 +149,11 @@ func (i *Init) begin(ctx context.Context, op string, spec JobSpec) error {
 	if i.ended {
 		i.ended, i.done = false, make(chan struct{})
 	}
-	i.job, i.running, i.wish, i.exit = spec.Job, true, false, Exit{}
+	i.job, i.running, i.exit = spec.Job, true, Exit{}
 	i.mu.Unlock()
 	err := i.s.takeOver(i.claim)
 	if err == nil {
-		_, err = i.call(ctx, &message{Op: op, Job: &spec})
+		_, err = i.call(ctx, &message{Op: op, Job: &spec, Frozen: i.Frozen(), LeaseMS: spec.Lease.Milliseconds()})
 	}
 	if err != nil {
 		i.mu.Lock()
