@@ -66,6 +66,8 @@ on the same machine, let machines and users join:
 		tokenCommand(&f),
 		membersCommand(&f),
 		usersCommand(&f),
+		headsCommand(&f),
+		keysCommand(&f),
 		memberCommand(&f, "approve", "let a member that joined without approval take part", adminApprove),
 		memberCommand(&f, "revoke", "end a membership for good, and its connections at once", adminRevoke),
 	)
