@@ -13,8 +13,8 @@ import (
 
 // The two halves of the claim protocol are run against each other over a network that loses,
 // duplicates and delays, with clocks that differ in speed, agents that crash or sleep, and a
-// matchmaker that restarts. Whatever happens, no two agents may let the job run at one moment, and
-// one result counts.
+// matchmaker that restarts. There are a few jobs, and the answer to the report of one may bring the next.
+// Whatever happens, no two agents may let a job run at one moment, and one result of each counts.
 
 // simTerms are short, so that a run of a few minutes sees many leases.
 var simTerms = job.Terms{
@@ -24,16 +24,19 @@ var simTerms = job.Terms{
 
 func TestClaimProtocolKeepsOneCopy(t *testing.T) {
 	const seeds = 1000
-	completed := 0
+	completed, given := 0, 0
 	for seed := range uint64(seeds) {
-		n, err := simulate(seed, simulation{})
+		n, m, err := simulate(seed, simulation{})
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
-		completed += n
+		completed, given = completed+n, given+m
 	}
-	if completed < seeds/2 {
-		t.Errorf("only %d of %d runs came to a result: the simulation is too hard to show anything", completed, seeds)
+	if completed < seeds*simJobs/2 {
+		t.Errorf("only %d of %d jobs came to a result: the simulation is too hard to show anything", completed, seeds*simJobs)
+	}
+	if given < seeds/2 {
+		t.Errorf("only %d claims were taken from the answer to a report: the simulation shows nothing of that", given)
 	}
 }
 
@@ -48,10 +51,11 @@ func TestSimulationCatchesMutations(t *testing.T) {
 		{"no grace after a restart", simulation{noGrace: true}},
 		{"clock that stands still in sleep", simulation{blindClock: true}},
 		{"no fence by claim", simulation{noFence: true}},
+		{"a given claim with a full lease at the agent", simulation{longFirst: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for seed := range uint64(1000) {
-				if _, err := simulate(seed, tt.sim); err != nil {
+				if _, _, err := simulate(seed, tt.sim); err != nil {
 					return
 				}
 			}
@@ -61,12 +65,13 @@ func TestSimulationCatchesMutations(t *testing.T) {
 }
 
 type simulation struct {
-	leaseFromArrival, noGrace, blindClock, noFence bool // mutations
+	leaseFromArrival, noGrace, blindClock, noFence, longFirst bool // mutations
 }
 
 const (
 	simAgents = 3
-	simLength = 4 * time.Minute
+	simJobs   = 5
+	simLength = 5 * time.Minute
 )
 
 // world is one run. True time is now; every machine has a clock of its own speed.
@@ -79,11 +84,26 @@ type world struct {
 	agents [simAgents]simAgent
 	err    error
 
+	jobs   [simJobs]simJob
+	given  int // claims that agents took from the answer to a report
+	mmRate float64
+}
+
+// simJob is a job as the matchmaker knows it.
+type simJob struct {
+	id        job.ID
 	grant     *job.Grant
+	after     job.ClaimID // the claim whose report was answered with the present one
 	epoch     job.Epoch
 	completed int
-	mmRate    float64
 }
+
+// idle says whether the job can be offered.
+func (j *simJob) idle() bool {
+	return j.completed == 0 && (j.grant == nil || j.grant.Phase != job.Offering && j.grant.Phase != job.Granted)
+}
+
+func (w *world) job(id job.ID) *simJob { return &w.jobs[id.Cluster-1] }
 
 type simAgent struct {
 	id      job.AgentID
@@ -95,11 +115,15 @@ type simAgent struct {
 	ticked  time.Duration
 }
 
-// simulate plays one run and gives how many results counted.
-func simulate(seed uint64, mutation simulation) (completed int, err error) {
+// simulate plays one run and gives how many results counted, and how many claims came with the answer to a
+// report.
+func simulate(seed uint64, mutation simulation) (completed, given int, err error) {
 	w := &world{simulation: mutation, rng: rand.New(rand.NewPCG(seed, 1)), mmRate: 1}
 	for i := range w.agents {
 		w.agents[i] = simAgent{id: job.AgentID(fmt.Sprint("a", i)), rate: 1 + (w.rng.Float64()*2-1)*simTerms.Skew}
+	}
+	for i := range w.jobs {
+		w.jobs[i].id = job.ID{Cluster: i + 1}
 	}
 	for w.now = 0; w.now < simLength && w.err == nil; w.now += 50 * time.Millisecond {
 		w.mishaps()
@@ -112,38 +136,47 @@ func simulate(seed uint64, mutation simulation) (completed int, err error) {
 		}
 		w.check()
 	}
-	if w.err == nil && w.completed > 1 {
-		w.err = fmt.Errorf("%d results counted", w.completed)
+	for _, j := range w.jobs {
+		if w.err == nil && j.completed > 1 {
+			w.err = fmt.Errorf("%d results of job %v counted", j.completed, j.id)
+		}
+		completed += j.completed
 	}
-	return w.completed, w.err
+	return completed, w.given, w.err
 }
 
-// check looks for two copies: agents that are awake and hold the claim by their own clocks.
+// check looks for two copies: agents that are awake and hold a claim of one job by their own clocks.
 func (w *world) check() {
-	var running []job.AgentID
+	running := map[job.ID][]job.AgentID{}
 	for i := range w.agents {
 		a := &w.agents[i]
-		if a.wakes <= w.now && a.tenancy.Phase == job.Holding {
-			running = append(running, a.id)
+		if id := a.tenancy.Job; a.wakes <= w.now && a.tenancy.Phase == job.Holding {
+			running[id] = append(running[id], a.id)
 		}
 	}
-	if len(running) > 1 {
-		w.err = fmt.Errorf("at %v the job runs on %v", w.now, running)
+	for id, on := range running {
+		if len(on) > 1 {
+			w.err = fmt.Errorf("at %v job %v runs on %v", w.now, id, on)
+		}
 	}
 }
 
 func (w *world) mishaps() {
 	if w.rng.IntN(2000) == 0 { // the matchmaker restarts
-		if w.grant != nil && w.grant.Phase != job.Over {
-			c := job.Claim{
-				ID: w.grant.Claim, Agent: w.grant.Agent,
-				Started: w.grant.Phase != job.Offering, Lapsed: w.grant.Phase == job.Expired,
+		for i := range w.jobs {
+			j := &w.jobs[i]
+			if j.grant == nil || j.grant.Phase == job.Over {
+				continue
 			}
-			g := job.Recover(w.grant.Job, w.grant.Epoch, c, w.mmClock(), simTerms)
+			c := job.Claim{
+				ID: j.grant.Claim, Agent: j.grant.Agent, After: j.after,
+				Started: j.grant.Phase != job.Offering, Lapsed: j.grant.Phase == job.Expired,
+			}
+			g := job.Recover(j.id, j.grant.Epoch, c, w.mmClock(), simTerms)
 			if w.noGrace && g.Phase == job.Granted {
 				g.Until = w.mmClock()
 			}
-			w.grant = &g
+			j.grant = &g
 		}
 	}
 	for i := range w.agents {
@@ -191,20 +224,22 @@ func (w *world) send(do func()) {
 
 func (w *world) matchmaker() {
 	now := w.mmClock()
-	if w.grant != nil {
-		g, _ := w.grant.Tick(now)
-		w.grant = &g
-		if g.Phase == job.Offering || g.Phase == job.Granted {
-			return
+	for i := range w.jobs {
+		j := &w.jobs[i]
+		if j.grant != nil {
+			g, _ := j.grant.Tick(now)
+			j.grant = &g
+		}
+		if j.idle() && w.rng.IntN(40) == 0 { // else it waits a moment, and may come with an answer
+			w.offer(j, &w.agents[w.rng.IntN(simAgents)])
 		}
 	}
-	if w.completed > 0 {
-		return
-	}
-	a := &w.agents[w.rng.IntN(simAgents)]
-	w.epoch++
-	g := job.Offer(job.ID{Cluster: 1}, job.ClaimID(fmt.Sprint("c", w.epoch)), w.epoch, a.id, now, simTerms)
-	w.grant = &g
+}
+
+// offer makes an offer of its own.
+func (w *world) offer(j *simJob, a *simAgent) {
+	g := job.Offer(j.id, w.newClaim(j), j.epoch, a.id, w.mmClock(), simTerms)
+	j.grant, j.after = &g, ""
 	w.send(func() {
 		if a.wakes > w.now {
 			return
@@ -215,6 +250,35 @@ func (w *world) matchmaker() {
 			w.act(a, acts)
 		}
 	})
+}
+
+func (w *world) newClaim(j *simJob) job.ClaimID {
+	j.epoch++
+	return job.ClaimID(fmt.Sprint("c", j.id.Cluster, ".", j.epoch))
+}
+
+// next is what the answer to a report brings, if it brings anything: the claim that it brought before, or
+// one of a job that waits.
+func (w *world) next(a job.AgentID, claim job.ClaimID, counts bool) *job.Grant {
+	for i := range w.jobs {
+		if j := &w.jobs[i]; j.after == claim && j.grant != nil {
+			g, ok := j.grant.GiveAgain(a, w.mmClock(), simTerms)
+			if j.grant = &g; ok {
+				return &g
+			}
+		}
+	}
+	if !counts || w.rng.IntN(10) == 0 {
+		return nil
+	}
+	for i := range w.jobs {
+		if j := &w.jobs[i]; j.idle() {
+			g := job.Give(j.id, w.newClaim(j), j.epoch, a, w.mmClock(), simTerms)
+			j.grant, j.after = &g, claim
+			return &g
+		}
+	}
+	return nil
 }
 
 func (w *world) agent(a *simAgent) {
@@ -236,28 +300,30 @@ func (w *world) agent(a *simAgent) {
 
 func (w *world) act(a *simAgent, acts []job.Act) {
 	for _, act := range acts {
-		claim, sent := a.tenancy.Claim, w.clock(a)
+		id, claim, sent := a.tenancy.Job, a.tenancy.Claim, w.clock(a)
 		switch act {
 		case job.SendAccept, job.SendRenew:
+			j := w.job(id)
 			w.send(func() {
 				if w.noFence {
-					claim = w.grant.Claim
+					claim = j.grant.Claim
 				}
-				g, _, ruling := w.grant.Renew(w.sender(a), claim, w.mmClock(), simTerms)
-				w.grant = &g
+				g, _, ruling := j.grant.Renew(w.sender(a, j), claim, w.mmClock(), simTerms)
+				j.grant = &g
 				w.send(func() { w.answered(a, claim, sent, ruling) })
 			})
 		case job.SendReport:
+			j := w.job(id)
 			w.send(func() {
-				g, ruling := w.grant.Finish(a.id, claim)
-				w.grant = &g
+				g, ruling := j.grant.Finish(a.id, claim)
+				j.grant = &g
 				if ruling == job.Counts {
-					w.completed++
+					j.completed++
 				}
+				next := w.next(a.id, claim, ruling == job.Counts)
 				w.send(func() {
-					if t, acts := a.tenancy.Acknowledged(claim); a.wakes <= w.now {
-						a.tenancy = t
-						w.act(a, acts)
+					if a.wakes <= w.now {
+						w.acknowledged(a, claim, next, sent)
 					}
 				})
 			})
@@ -265,9 +331,39 @@ func (w *world) act(a *simAgent, acts []job.Act) {
 	}
 }
 
-func (w *world) sender(a *simAgent) job.AgentID {
+// acknowledged takes the answer to a report, with what it brings. Now and then the agent does not want that.
+func (w *world) acknowledged(a *simAgent, claim job.ClaimID, next *job.Grant, sent job.Instant) {
+	if next != nil && w.rng.IntN(10) > 0 {
+		terms := simTerms
+		if w.longFirst {
+			terms.Offer = terms.Lease
+		}
+		if w.leaseFromArrival {
+			sent = w.clock(a)
+		}
+		t, acts, ok := a.tenancy.Succeed(claim, job.Next{Job: next.Job, Claim: next.Claim, Epoch: next.Epoch}, sent, w.clock(a), terms)
+		if ok {
+			w.given++
+			a.tenancy, a.work = t, 0
+			w.act(a, acts)
+			return
+		}
+	}
+	if next != nil && a.tenancy.Claim != next.Claim && a.tenancy.Claim == claim {
+		j := w.job(next.Job)
+		w.send(func() {
+			g, _ := j.grant.Returned(a.id, next.Claim)
+			j.grant = &g
+		})
+	}
+	t, acts := a.tenancy.Acknowledged(claim)
+	a.tenancy = t
+	w.act(a, acts)
+}
+
+func (w *world) sender(a *simAgent, j *simJob) job.AgentID {
 	if w.noFence {
-		return w.grant.Agent
+		return j.grant.Agent
 	}
 	return a.id
 }

@@ -62,6 +62,9 @@ type (
 		Agent   AgentID `json:"agent"`
 		Slot    string  `json:"slot"`    // "slot1@desk7"
 		Machine string  `json:"machine"` // "desk7"
+		// After is the claim of that slot whose report the offer answers: it comes with a grant for a short
+		// time. Empty for an offer of its own. A build that does not know it gives the claim a full lease.
+		After ClaimID `json:"after,omitempty"`
 	}
 	// Declined ends an offer that was refused or not answered in time.
 	Declined struct {

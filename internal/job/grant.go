@@ -7,6 +7,8 @@ type GrantPhase int
 //
 //	Offering ──accept──► Granted ──lease over──► Expired ──renew──► Granted
 //	    └──no answer──► Over      done, vacated: ──► Over      new offer: replaced
+//
+// A claim that is given in the answer to the report of the one before begins in Granted.
 const (
 	Offering GrantPhase = iota // the offer is logged and sent
 	Granted                    // the agent runs the job under a lease
@@ -26,6 +28,9 @@ type Grant struct {
 	Agent AgentID
 	Phase GrantPhase
 	Until Instant // when the offer or the lease runs out, on the matchmaker's lease clock
+
+	// Given is set on a claim that was given in the answer to a report, until its agent is heard of about it.
+	Given bool
 }
 
 // Ruling is what the matchmaker answers, and what it must log before it does.
@@ -57,10 +62,38 @@ func Offer(id ID, claim ClaimID, epoch Epoch, agent AgentID, now Instant, t Term
 	return Grant{Job: id, Claim: claim, Epoch: epoch, Agent: agent, Phase: Offering, Until: now.Add(t.Offer)}
 }
 
+// Give begins the matchmaker's half of a claim that the answer to the report of another brings to the same
+// slot. It is granted with the answer, for [Terms.First] from when the report was sent; the report came
+// before now.
+func Give(id ID, claim ClaimID, epoch Epoch, agent AgentID, now Instant, t Terms) Grant {
+	return Grant{
+		Job: id, Claim: claim, Epoch: epoch, Agent: agent, Phase: Granted, Given: true, Until: now.Add(t.outlives(t.First())),
+	}
+}
+
+// GiveAgain answers an agent that repeats the report whose answer brought this claim. As long as nothing was
+// heard of the claim the answer may have been lost, and is repeated too.
+func (g Grant) GiveAgain(agent AgentID, now Instant, t Terms) (Grant, bool) {
+	if g.Agent != agent || g.Phase != Granted || !g.Given {
+		return g, false
+	}
+	g.Until = max(g.Until, now.Add(t.outlives(t.First())))
+	return g, true
+}
+
+// Returned answers an agent that does not want a claim that it was given. It has not begun it.
+func (g Grant) Returned(agent AgentID, claim ClaimID) (Grant, bool) {
+	if !g.names(agent, claim) || g.Phase != Granted || !g.Given {
+		return g, false
+	}
+	g.Phase, g.Given = Over, false
+	return g, true
+}
+
 // Recover rebuilds the half of a claim that a restarted matchmaker finds in its log. It gets one full
 // fresh lease: the agent may have renewed just before the restart, and nobody remembers when.
 func Recover(id ID, epoch Epoch, c Claim, now Instant, t Terms) Grant {
-	g := Grant{Job: id, Claim: c.ID, Epoch: epoch, Agent: c.Agent}
+	g := Grant{Job: id, Claim: c.ID, Epoch: epoch, Agent: c.Agent, Given: c.After != "" && c.Started && !c.Lapsed}
 	switch {
 	case c.Lapsed:
 		g.Phase = Expired
@@ -94,7 +127,7 @@ func (g Grant) Renew(agent AgentID, claim ClaimID, now Instant, t Terms) (Grant,
 	default:
 		return g, NoRecord, Gone
 	}
-	g.Phase, g.Until = Granted, now.Add(t.Outlives())
+	g.Phase, g.Given, g.Until = Granted, false, now.Add(t.Outlives())
 	return g, record, Grants
 }
 
@@ -104,7 +137,7 @@ func (g Grant) Finish(agent AgentID, claim ClaimID) (Grant, Ruling) {
 	if !g.names(agent, claim) || g.Phase == Over {
 		return g, Stale
 	}
-	g.Phase = Over
+	g.Phase, g.Given = Over, false
 	return g, Counts
 }
 
@@ -126,7 +159,7 @@ func (g Grant) Tick(now Instant) (Grant, Record) {
 		g.Phase = Over
 		return g, RecordDecline
 	case Granted:
-		g.Phase = Expired
+		g.Phase, g.Given = Expired, false
 		return g, RecordLapse
 	}
 	return g, NoRecord

@@ -72,8 +72,9 @@ type Claim struct {
 	Agent   AgentID
 	Slot    string
 	Machine string
-	Started bool // the agent has been granted the claim
-	Lapsed  bool // the lease ran out; it may revive until the next offer
+	Started bool    // the agent has been granted the claim
+	Lapsed  bool    // the lease ran out; it may revive until the next offer
+	After   ClaimID `json:",omitempty"` // the claim of the slot whose report was answered with this one
 }
 
 const (
@@ -90,7 +91,7 @@ func (j Job) Apply(ev Event) (Job, error) {
 			return j, j.misfit(ev)
 		}
 		j.Epoch = b.Epoch
-		j.Claim = &Claim{ID: b.Claim, Agent: b.Agent, Slot: b.Slot, Machine: b.Machine}
+		j.Claim = &Claim{ID: b.Claim, Agent: b.Agent, Slot: b.Slot, Machine: b.Machine, After: b.After}
 	case *Declined:
 		if !j.claimed(b.Epoch) || j.Claim.Started {
 			return j, j.misfit(ev)

@@ -39,6 +39,12 @@ var DefaultTerms = Terms{
 
 // Outlives is how long the matchmaker waits after hearing of a claim before it takes the claim for
 // lapsed: longer than the agent can take it for good, whatever the two clocks do.
-func (t Terms) Outlives() time.Duration {
-	return time.Duration(float64(t.Lease)*(1+2*t.Skew)) + t.Guard
+func (t Terms) Outlives() time.Duration { return t.outlives(t.Lease) }
+
+// First is how long a claim stands at the agent that came in the answer to a report, until it is renewed: no
+// longer than an offer would. A short job ends within it.
+func (t Terms) First() time.Duration { return min(t.Offer, t.Lease) }
+
+func (t Terms) outlives(lease time.Duration) time.Duration {
+	return time.Duration(float64(lease)*(1+2*t.Skew)) + t.Guard
 }

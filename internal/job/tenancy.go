@@ -9,6 +9,7 @@ type TenancyPhase int
 //	                 │ gone, no answer   └──lease over──►┘ │ gone
 //	                 ▼                                     ▼
 //	               Free ◄──acknowledged── Reporting ◄─ended─ Holding, Overdue
+//	            Holding ◄──with the next──┘
 const (
 	Free      TenancyPhase = iota // no claim
 	Accepting                     // the claim is on disk, the acceptance sent
@@ -41,6 +42,7 @@ type Act int
 // The acts of a tenancy.
 const (
 	PersistClaim  Act = iota // write the claim file, fsync
+	PersistNext              // put the next claim into its place, for a restarted agent; fsync it before the first renewal
 	SendAccept               // send the acceptance, noting when
 	SendRenew                // send a renewal, noting when
 	SendReport               // send the report (it is on disk)
@@ -132,6 +134,29 @@ func (t Tenancy) Acknowledged(claim ClaimID) (Tenancy, []Act) {
 		return t, nil
 	}
 	return Tenancy{}, []Act{ForgetClaim}
+}
+
+// Next is a claim that comes to the slot in the answer to a report.
+type Next struct {
+	Job   ID
+	Claim ClaimID
+	Epoch Epoch
+}
+
+// Succeed ends the tenancy as [Tenancy.Acknowledged] does and goes on with the next one, which the answer to
+// the report sent at sent has granted for a short time. It is false when there is nothing to go on with:
+// the report was answered before, or the answer was too long on its way. terms are those of the next claim.
+func (t Tenancy) Succeed(claim ClaimID, next Next, sent, now Instant, terms Terms) (Tenancy, []Act, bool) {
+	until := sent.Add(terms.First())
+	if t.Claim != claim || t.Phase != Reporting || now >= until {
+		return t, nil, false
+	}
+	// Renewed early: until then it stands for no longer than an offer would.
+	t = Tenancy{
+		Phase: Holding, Job: next.Job, Claim: next.Claim, Epoch: next.Epoch,
+		Until: until, Resend: now.Add(min(terms.Renew, terms.First()/3)), Expires: true,
+	}
+	return t, []Act{PersistNext, StartJob}, true
 }
 
 // Tick looks at the clock.
