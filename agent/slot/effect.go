@@ -12,6 +12,8 @@ type Effect int
 // The effects of a step.
 const (
 	PersistClaim Effect = iota // write the claim file, fsync
+	PersistNext                // make the next job the slot's, and put its claim into the place of the one before
+	RefuseNext                 // tell the matchmaker that the slot does not want the next job
 	SendAccept                 // send the acceptance, noting when
 	Renew                      // send a renewal, noting when
 	SendReport                 // send the report, which is on disk
@@ -31,7 +33,7 @@ const (
 
 func (e Effect) String() string {
 	return [...]string{
-		"PersistClaim", "SendAccept", "Renew", "SendReport", "Refuse", "Start", "Freeze", "Thaw",
+		"PersistClaim", "PersistNext", "RefuseNext", "SendAccept", "Renew", "SendReport", "Refuse", "Start", "Freeze", "Thaw",
 		"Vacate", "Dismiss", "Kill", "Discard", "Forget", "KeepPause", "Report", "Advertise",
 	}[e]
 }
@@ -44,6 +46,8 @@ func fromActs(acts []job.Act) []Effect {
 		switch a {
 		case job.PersistClaim:
 			effects = append(effects, PersistClaim)
+		case job.PersistNext:
+			effects = append(effects, PersistNext)
 		case job.SendAccept:
 			effects = append(effects, SendAccept)
 		case job.SendRenew:

@@ -77,6 +77,14 @@ type (
 		At    time.Time
 		Claim job.ClaimID
 	}
+	// Succeeded says that the matchmaker has the report of Claim, which was sent at Sent, and that the slot
+	// has another job with that.
+	Succeeded struct {
+		At        time.Time
+		Now, Sent job.Instant
+		Claim     job.ClaimID
+		Next      job.Next
+	}
 	// Readopted brings back the claim that a restarted agent found.
 	Readopted struct {
 		At      time.Time
@@ -107,5 +115,6 @@ func (e ContinueAsked) when() time.Time { return e.At }
 func (e Withdrawn) when() time.Time     { return e.At }
 func (e Ended) when() time.Time         { return e.At }
 func (e Acknowledged) when() time.Time  { return e.At }
+func (e Succeeded) when() time.Time     { return e.At }
 func (e Readopted) when() time.Time     { return e.At }
 func (e Tick) when() time.Time          { return e.At }

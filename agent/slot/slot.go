@@ -204,6 +204,8 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 		t, acts := s.Tenancy.Acknowledged(ev.Claim)
 		s.Tenancy = t
 		effects = fromActs(acts)
+	case Succeeded:
+		effects = s.succeed(ev, c)
 	case Readopted:
 		s.Tenancy = ev.Tenancy
 		s.enter(Claimed, Busy, ev.At)
@@ -275,6 +277,23 @@ func (s *Slot) take(ev Offered, c Config) (job.Tenancy, []job.Act, bool) {
 		return s.Tenancy, nil, false
 	}
 	return s.Tenancy.Take(ev.Job, ev.Claim, ev.Epoch, ev.Now, c.Terms)
+}
+
+// succeed ends the claim that was reported and goes on with the next, if the slot would take that.
+func (s *Slot) succeed(ev Succeeded, c Config) []Effect {
+	if ev.Claim == s.Tenancy.Claim && s.State == Claimed && s.Verdicts.Start {
+		if t, acts, ok := s.Tenancy.Succeed(ev.Claim, ev.Next, ev.Sent, ev.Now, c.Terms); ok {
+			s.Tenancy, s.Why = t, ""
+			s.enter(Claimed, Busy, ev.At)
+			return fromActs(acts)
+		}
+	}
+	if ev.Next.Claim == s.Tenancy.Claim {
+		return nil // an answer before this one has brought it
+	}
+	t, acts := s.Tenancy.Acknowledged(ev.Claim)
+	s.Tenancy = t
+	return append([]Effect{RefuseNext}, fromActs(acts)...)
 }
 
 func (s *Slot) suspend(at time.Time, why string) {

@@ -173,6 +173,16 @@ func (c *jobCgroup) blame(e *Exit) {
 	}
 }
 
+// blamed says whether memory was short since the cgroup was made, which the kernel does not forget.
+func (c *jobCgroup) blamed() bool {
+	events, err := os.ReadFile(filepath.Join(c.path, "memory.events"))
+	if err != nil { // no memory controller
+		return false
+	}
+	atLimit, killed := parseMemoryEvents(events)
+	return atLimit || killed
+}
+
 // parseMemoryEvents reads memory.events: whether an allocation failed because of the cgroup's own
 // limit, and whether one of its processes was killed, for that or because the whole machine was short.
 func parseMemoryEvents(events []byte) (atLimit, killed bool) {

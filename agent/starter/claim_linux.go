@@ -117,7 +117,8 @@ func (i *Init) Frozen() bool {
 }
 
 // Run starts a job in the claim, whose last one must have ended. It returns when the job's program
-// has been executed. A program that is not there or cannot be executed is an error.
+// has been executed. A program that is not there or cannot be executed is an error. A claim that is to be
+// frozen is so from the job's first instruction.
 func (i *Init) Run(ctx context.Context, spec JobSpec) error { return i.begin(ctx, opRun, spec) }
 
 // Resume starts a job from the checkpoint that the caller has put into ImageDir and Scratch, made
@@ -148,11 +149,11 @@ func (i *Init) begin(ctx context.Context, op string, spec JobSpec) error {
 	if i.ended {
 		i.ended, i.done = false, make(chan struct{})
 	}
-	i.job, i.running, i.wish, i.exit = spec.Job, true, false, Exit{}
+	i.job, i.running, i.exit = spec.Job, true, Exit{}
 	i.mu.Unlock()
 	err := i.s.takeOver(i.claim)
 	if err == nil {
-		_, err = i.call(ctx, &message{Op: op, Job: &spec})
+		_, err = i.call(ctx, &message{Op: op, Job: &spec, Frozen: i.Frozen(), LeaseMS: spec.Lease.Milliseconds()})
 	}
 	if err != nil {
 		i.mu.Lock()
@@ -206,8 +207,8 @@ func (i *Init) Thaw() error {
 }
 
 // Checkpoint freezes the job and dumps it into ImageDir. The image and Scratch are then of the same
-// frozen instant. Unless keep is set the job is dead afterwards, and the claim can run another; with
-// keep it is left frozen, for Thaw or Kill. After an error the job is frozen and can go on, unless
+// frozen instant. Unless keep is set the job is dead afterwards, and the claim can run another, frozen until
+// Thaw; with keep it is left frozen, for Thaw or Kill. After an error the job is frozen and can go on, unless
 // Done is closed: a dump that ctx ended in the middle has killed it.
 func (i *Init) Checkpoint(ctx context.Context, keep bool) (checkpoint.Stats, error) {
 	what := func(err error) (checkpoint.Stats, error) {

@@ -76,7 +76,7 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 	}
 	b, err := m.Append(nil)
 	if err == nil {
-		err = writeIn(fdImage, checkpoint.MetaName, b, false)
+		err = writeIn(fdImage, checkpoint.MetaName, b)
 	}
 	if err != nil {
 		return nil, err
@@ -125,12 +125,21 @@ func (p *pid1) freezeForDump() error {
 }
 
 // resume starts the job whose image is in the image directory.
-func (p *pid1) resume(ctx context.Context, spec JobSpec) error {
+func (p *pid1) resume(ctx context.Context, spec JobSpec, frozen bool) error {
 	if p.cfg.Criu == "" {
 		return errNoCheckpoints
 	}
-	if err := p.prepare(); err != nil {
+	if err := p.prepare(false); err != nil {
 		return err
+	}
+	// It has to run to be restored; what the agent wants is applied when the job stands.
+	p.mu.Lock()
+	p.wish, p.restored = frozen, true
+	p.mu.Unlock()
+	if p.hasCgroup() {
+		if err := p.setFrozen(false); err != nil {
+			return err
+		}
 	}
 	m, err := readMeta()
 	if err != nil {

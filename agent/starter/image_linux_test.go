@@ -171,6 +171,35 @@ func TestCheckpointAndStay(t *testing.T) {
 	})
 }
 
+// A claim is frozen since its checkpoint, and what is restored in it stands still until the agent says
+// otherwise.
+func TestFrozenClaimResumesItsJobFrozen(t *testing.T) {
+	capableOfCheckpoints(t)
+	eachFreezer(t, func(t *testing.T, s *Starter) {
+		i := open(t, s, "again")
+		run(t, i, counter(t, i, "sh"))
+		grows(t, i, "out")
+		if _, err := i.Checkpoint(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+		if err := i.Resume(t.Context(), JobSpec{Job: testJob}); err != nil {
+			t.Fatal(err)
+		}
+		if !frozen(t, i, initPid(t, i), "out") {
+			t.Error("the restored job runs, and its claim is frozen")
+		}
+		if err := i.Thaw(); err != nil {
+			t.Fatal(err)
+		}
+		grows(t, i, "out")
+		writeScratch(t, i, "stop", "")
+		if e := awaitExit(t, i); e.Code != countExit {
+			t.Errorf("the job ended with %v", e)
+		}
+		counted(t, i)
+	})
+}
+
 // Processes whose parents have ended belong to the job, also across a checkpoint.
 func TestOrphansMove(t *testing.T) {
 	capableOfCheckpoints(t)

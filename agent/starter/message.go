@@ -28,7 +28,8 @@ const (
 	opHello      = "hello"      // answered with Status
 	opBeat       = "beat"       // the agent is there; Frozen is what it wants
 	opGrant      = "grant"      // LeaseMS is left of the lease
-	opRun        = "run"        // start Job
+	opRun        = "run"        // start Job, frozen if Frozen; LeaseMS, if there, is left of the lease
+	opFresh      = "fresh"      // make the claim as new for another job
 	opResume     = "resume"     // start Job from the image
 	opFreeze     = "freeze"     // answered when the last thread has stopped
 	opThaw       = "thaw"       //

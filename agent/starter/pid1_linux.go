@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,6 +84,10 @@ type pid1 struct {
 	settled  []func()      // to be done when it no longer is
 	job      *running      // nil when there is none
 	exit     *Exit         // of the last job
+	restored bool          // a job has come from an image, and its clocks with it
+
+	boot string // which run of the machine this is
+	keys string // what the kernel's keyrings had of the job's user at the start
 }
 
 // task is something for the first thread to do, and what to say when it is ready for more.
@@ -161,6 +166,11 @@ func (p *pid1) setup() (*net.UnixListener, error) {
 		return l, fmt.Errorf("forbid new privileges: %w", err)
 	}
 	p.clock.read()
+	// The threads that there are by now keep what they have, and would keep alive what the first job leaves.
+	if err := newIPC(); err != nil {
+		return l, err
+	}
+	p.boot, p.keys = bootID(), keysOf(p.jobUID())
 	return l, nil
 }
 
@@ -334,7 +344,7 @@ func (p *pid1) handle(m *message) {
 		return
 	case opSignal:
 		err = p.signal(m.Signal)
-	case opRun, opResume, opCheckpoint:
+	case opRun, opResume, opCheckpoint, opFresh:
 		err = p.begin(task{
 			do: func() {
 				if err := p.long(m, answer); err != nil {
@@ -381,6 +391,8 @@ func (p *pid1) long(m, answer *message) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(m.TimeoutMS)*time.Millisecond)
 	defer cancel()
 	switch {
+	case m.Op == opFresh:
+		return p.fresh()
 	case m.Op == opCheckpoint:
 		s, err := p.checkpoint(ctx, m.Keep)
 		answer.Stats = s
@@ -388,9 +400,12 @@ func (p *pid1) long(m, answer *message) error {
 	case m.Job == nil:
 		return errors.New("no job was described")
 	case m.Op == opResume:
-		return p.resume(ctx, *m.Job)
+		return p.resume(ctx, *m.Job, m.Frozen)
 	}
-	return p.start(*m.Job)
+	if m.LeaseMS > 0 {
+		p.grant(time.Duration(m.LeaseMS) * time.Millisecond)
+	}
+	return p.start(*m.Job, m.Frozen)
 }
 
 // settle brings the job to where it should be after the first thread has finished with it.
@@ -484,8 +499,8 @@ func (p *pid1) finish(ws unix.WaitStatus) {
 		e.Code = ws.ExitStatus()
 	}
 	p.mu.Unlock()
-	// On disk before anybody hears of it, and before the job counts as ended.
-	if err := saveExit(fdState, e); err != nil {
+	// In its file before anybody hears of it, and before the job counts as ended.
+	if err := saveExit(fdState, savedExit{*e, p.boot}); err != nil {
 		fmt.Fprintln(os.Stderr, "save exit status:", err)
 	}
 	p.mu.Lock()
@@ -523,35 +538,46 @@ func wait(pid, flags int) (int, unix.WaitStatus, Usage, error) {
 	}
 }
 
-// exitFile is the durable Exit of a claim's last job, in the state directory.
+// exitFile is the Exit of a claim's last job, in the state directory.
 const exitFile = "exit.json"
 
-// saveExit makes e durable in the directory dir.
-func saveExit(dir int, e *Exit) error {
+// savedExit is the content of that file. It is for an agent that is started after the init has gone, not for
+// a machine that is: what a job has written is no safer on the disk than this is, and so it is not flushed,
+// and says in which run of the machine it was written.
+type savedExit struct {
+	Exit
+	Boot string `json:"boot,omitempty"`
+}
+
+// saveExit writes the file in the directory dir.
+func saveExit(dir int, e savedExit) error {
 	b, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
 	const tmp = exitFile + ".tmp"
-	if err := writeIn(dir, tmp, b, true); err != nil {
+	if err := writeIn(dir, tmp, b); err != nil {
 		return err
 	}
-	if err := unix.Renameat(dir, tmp, dir, exitFile); err != nil {
-		return os.NewSyscallError("rename", err)
+	return os.NewSyscallError("rename", unix.Renameat(dir, tmp, dir, exitFile))
+}
+
+// bootID names the present run of the machine, "" if the kernel does not say.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
 	}
-	return os.NewSyscallError("fsync", unix.Fsync(dir))
+	return strings.TrimSpace(string(b))
 }
 
 // writeIn writes a file in the directory dir.
-func writeIn(dir int, name string, b []byte, durable bool) error {
+func writeIn(dir int, name string, b []byte) error {
 	fd, err := unix.Openat(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return &os.PathError{Op: "open", Path: name, Err: err}
 	}
 	f := os.NewFile(uintptr(fd), name)
 	_, err = f.Write(b)
-	if err == nil && durable {
-		err = f.Sync()
-	}
 	return errors.Join(err, f.Close())
 }

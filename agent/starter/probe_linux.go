@@ -102,6 +102,9 @@ func (s *Starter) selfTest(ctx context.Context) (sandbox, dump error) {
 			if _, err := i.Checkpoint(ctx, false); err != nil {
 				return err
 			}
+			if err := i.Thaw(); err != nil { // the claim is frozen since the checkpoint
+				return err
+			}
 			return i.Resume(ctx, spec)
 		}()
 		if dump != nil {

@@ -29,8 +29,8 @@ const (
 )
 
 // start runs a job.
-func (p *pid1) start(spec JobSpec) error {
-	if err := p.prepare(); err != nil {
+func (p *pid1) start(spec JobSpec, frozen bool) error {
+	if err := p.prepare(frozen); err != nil {
 		return err
 	}
 	if err := spec.check(); err != nil {
@@ -72,8 +72,9 @@ func (p *pid1) start(spec JobSpec) error {
 	return nil
 }
 
-// prepare makes the claim ready for another job.
-func (p *pid1) prepare() error {
+// prepare makes the claim ready for another job, which is to stand still from its first instruction if the
+// agent says so.
+func (p *pid1) prepare(frozen bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -86,10 +87,11 @@ func (p *pid1) prepare() error {
 		return fmt.Errorf("remove the exit status of the last job: %w", err)
 	}
 	p.exit = nil
-	// A cgroup left frozen by the last job would hold up the next one. A freeze that the agent asks
-	// for from now on is applied when the job stands.
-	p.wish, p.held, p.frozen = false, false, false
-	if p.hasCgroup() {
+	// A cgroup left frozen by the last job would hold up the next one. One that the agent freezes from now on,
+	// with our knowledge or before we have it, stays so.
+	thaw := p.hasCgroup() && p.frozen && !frozen
+	p.wish, p.held, p.frozen = frozen, false, frozen && p.hasCgroup()
+	if thaw {
 		return p.setFrozen(false)
 	}
 	return nil
@@ -168,7 +170,17 @@ func (p *pid1) ready(pid int, spec JobSpec) error {
 			return fmt.Errorf("enter cgroup: %w", err)
 		}
 	}
+	if !p.hasCgroup() && p.unwanted() {
+		_ = unix.Kill(pid, unix.SIGSTOP) // stands from the moment at which we let go
+	}
 	return os.NewSyscallError("ptrace", unix.PtraceDetach(pid))
+}
+
+// unwanted says whether the job is to stand still now.
+func (p *pid1) unwanted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wish || p.held
 }
 
 // setLimits gives the process the limits that the job asks for, as far as the machine allows them.

@@ -35,6 +35,14 @@ const (
 	logName    = "init.log"
 )
 
+// Modes of the directories that a job may use.
+const (
+	imageMode   = 0o700
+	scratchMode = 0o755
+	tmpMode     = 0o777 | os.ModeSticky
+	shmMode     = 0o777 | os.ModeSticky
+)
+
 // startLimit is how long a new init may take to build its sandbox.
 const startLimit = 20 * time.Second
 
@@ -267,10 +275,10 @@ func (s *Starter) layOut(dir string) error {
 	}{
 		{rootName, 0o755, s.uid},
 		{stateName, 0o700, s.uid},
-		{imageName, 0o700, s.uid},
-		{scratchName, 0o755, jobUID},
-		{scratchName + "/" + TmpName, 0o1777&^0o1000 | os.ModeSticky, jobUID},
-		{scratchName + "/" + ShmName, 0o777 | os.ModeSticky, jobUID},
+		{imageName, imageMode, s.uid},
+		{scratchName, scratchMode, jobUID},
+		{scratchName + "/" + TmpName, tmpMode, jobUID},
+		{scratchName + "/" + ShmName, shmMode, jobUID},
 	} {
 		p := filepath.Join(dir, d.name)
 		if err := os.Mkdir(p, 0o700); err != nil {
@@ -467,9 +475,17 @@ func readRecord(dir string) (claimRecord, error) {
 	return r, readJSON(filepath.Join(dir, claimFile), &r)
 }
 
+// readExit reads how the claim's last job ended, as far as that can be relied on: a machine that has stopped
+// meanwhile may have lost what the job had written.
 func readExit(dir string) (*Exit, error) {
-	var e Exit
-	return &e, readJSON(filepath.Join(dir, stateName, exitFile), &e)
+	var s savedExit
+	if err := readJSON(filepath.Join(dir, stateName, exitFile), &s); err != nil {
+		return nil, err
+	}
+	if s.Boot != "" && s.Boot != bootID() {
+		return nil, errors.New("the machine was restarted since the job ended")
+	}
+	return &s.Exit, nil
 }
 
 // readJSON reads a small file.

@@ -116,6 +116,10 @@ type Done struct {
 	SubCode int         `json:"sub_code,omitempty"`
 	Outputs []job.File  `json:"outputs,omitempty"` // when held: the standard streams, so that their user sees what happened
 	Usage   job.Usage   `json:"usage"`
+
+	// More says that the slot would take another job of the same user in the answer: [Ack].Next. An agent
+	// that does not know of this does not say so, and is given none.
+	More bool `json:"more,omitempty"`
 }
 
 // Checkpoint reports an image that is safely stored, or one that could not be used.
@@ -132,6 +136,11 @@ type Ack struct {
 	V     int      `json:"v"`
 	Stale bool     `json:"stale,omitempty"`
 	Fail  *Failure `json:"fail,omitempty"` // not now: ask again
+
+	// Next is the slot's next job, if the report asked for [Done].More. It is granted as well as offered: its
+	// claim stands from when the report was sent, for Terms.Offer, until it is renewed. An agent that does not
+	// want it sends an [Accept] that refuses it.
+	Next *Offer `json:"next,omitempty"`
 }
 
 // Control tells an agent to do something about a claim.
