@@ -15,6 +15,12 @@ import (
 // reconnectJitter spreads the ads of agents that come back at once.
 const reconnectJitter = 2 * time.Second
 
+// Changes are told at once, up to adBurst of them, and then once in adPause.
+const (
+	adBurst = 8
+	adPause = 250 * time.Millisecond
+)
+
 // advertiseNow has the ads sent soon: something in them has changed.
 func (d *Daemon) advertiseNow() {
 	select {
@@ -31,12 +37,27 @@ func (d *Daemon) advertise(ctx context.Context) error {
 	full := time.NewTicker(wire.AdInterval)
 	defer full.Stop()
 	d.sendAd(false)
+	spare, since := adBurst, time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			d.sendAd(true)
 			return nil
 		case <-d.adNow:
+			if more := int(time.Since(since) / adPause); more > 0 {
+				spare, since = min(spare+more, adBurst), since.Add(time.Duration(more)*adPause)
+			}
+			if spare--; spare < 0 {
+				// Short jobs change the ad all the time. What is sent next has it as it is then.
+				spare = 0
+				if !wait(ctx, adPause) {
+					continue
+				}
+				select {
+				case <-d.adNow:
+				default:
+				}
+			}
 			d.sendAd(false)
 		case <-full.C:
 			d.readFacts(ctx)
@@ -127,9 +148,12 @@ func (k *keeper) ad(now time.Time, s slot.Slot) *classad.Ad {
 }
 
 // verdicts asks the policy about the slot as it is now, and as it would be if the owner touched a key.
-func (k *keeper) verdicts(now time.Time) slot.Verdicts {
+func (k *keeper) verdicts(now time.Time) slot.Verdicts { return k.verdictsFor(now, k.offer.Ad) }
+
+// verdictsFor asks it with regard to a job.
+func (k *keeper) verdictsFor(now time.Time, job *classad.Ad) slot.Verdicts {
 	ad := k.ad(now, k.slot)
-	v := k.d.cfg.Policy.Verdicts(ad, k.offer.Ad)
+	v := k.d.cfg.Policy.Verdicts(ad, job)
 	verdicts := slot.Verdicts{
 		Start: v.Start && k.d.cfg.Starter.CanRun() == nil, Suspend: v.Suspend, Continue: v.Continue, Preempt: v.Preempt, Kill: v.Kill,
 		WantSuspend: v.WantSuspend, WantVacate: v.WantVacate,
@@ -137,7 +161,7 @@ func (k *keeper) verdicts(now time.Time) slot.Verdicts {
 	if k.d.owner.watcher != nil {
 		ad.SetInt("KeyboardIdle", 0)
 		ad.SetInt("ConsoleIdle", 0)
-		ahead := k.d.cfg.Policy.Verdicts(ad, k.offer.Ad)
+		ahead := k.d.cfg.Policy.Verdicts(ad, job)
 		verdicts.Armed = ahead.WantSuspend && ahead.Suspend || !ahead.WantSuspend && ahead.Preempt
 	}
 	return verdicts

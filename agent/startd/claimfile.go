@@ -37,29 +37,33 @@ type claimRecord struct {
 
 // takenRecord is the content of the file that says that the job has been dumped.
 type takenRecord struct {
-	At   time.Time     `json:"at"` // when it was frozen for that
-	Dump time.Duration `json:"dump_ns"`
-	Why  string        `json:"why"` // it leaves
+	Claim job.ClaimID   `json:"claim"`
+	At    time.Time     `json:"at"` // when it was frozen for that
+	Dump  time.Duration `json:"dump_ns"`
+	Why   string        `json:"why"` // it leaves
 }
 
 // taken tells of the image that an agent, this one or an earlier one, has taken of the job for it to leave.
 func (t *tenant) taken() (rec takenRecord, ok bool) {
 	err := readJSON(t.dir, takenFile, &rec)
-	return rec, err == nil
+	return rec, err == nil && rec.Claim == t.offer.Claim // else it is that of a claim before
 }
 
 // persistClaim takes the offer: the claim file is on disk when it returns.
 func (k *keeper) persistClaim() error {
-	k.tenant = newTenant(k, k.offer)
+	k.tenant = newTenant(k, k.offer, k.offer.Claim)
 	k.tenant.limits = k.limits()
+	k.tenant.flushed = true
 	return k.writeClaim()
 }
 
 // writeClaim writes down what an agent that is started again must know of the claim.
 func (k *keeper) writeClaim() error {
-	return writeJSON(k.tenant.dir, claimFile, claimRecord{
-		V: wire.Version, Offer: k.offer, Limits: k.tenant.limits, Suspended: k.slot.ByUser,
-	})
+	return writeJSON(k.tenant.dir, claimFile, k.record(), true)
+}
+
+func (k *keeper) record() claimRecord {
+	return claimRecord{V: wire.Version, Offer: k.offer, Limits: k.tenant.limits, Suspended: k.slot.ByUser}
 }
 
 // forget removes the claim and all that belongs to it, once the tenant has ended.
@@ -72,7 +76,8 @@ func (k *keeper) forget() {
 	t.abandon()
 	k.wg.Go(func() {
 		<-t.ended
-		k.d.removeClaim(t.offer.Claim)
+		t.leaveHome()
+		k.d.removeClaim(t.chain)
 		if t.reported().Outcome == "" {
 			k.buried(t)
 		}
@@ -104,7 +109,7 @@ func (d *Daemon) readopt(ctx context.Context) error {
 		if !e.IsDir() {
 			continue
 		}
-		claim := job.ClaimID(e.Name())
+		claim := job.ClaimID(e.Name()) // the first of those that have had the directory
 		var rec claimRecord
 		err := readJSON(d.claimDir(claim), claimFile, &rec)
 		k := d.keeperOf(rec.Offer.Slot)
@@ -116,7 +121,7 @@ func (d *Daemon) readopt(ctx context.Context) error {
 		case k == nil || k.tenant != nil:
 			d.log.Warn("claim of a slot that is no longer here", diag.KeyClaim, claim, diag.KeySlot, rec.Offer.Slot)
 		default:
-			k.readopt(ctx, rec)
+			k.readopt(ctx, rec, claim)
 			continue
 		}
 		d.removeClaim(claim)
@@ -146,23 +151,23 @@ func (d *Daemon) keeperOf(name string) *keeper {
 
 // readopt takes a claim up where the earlier agent left it: with its report if there is one, with its
 // job if that still runs, else with the report that the job was lost.
-func (k *keeper) readopt(ctx context.Context, rec claimRecord) {
+func (k *keeper) readopt(ctx context.Context, rec claimRecord, chain job.ClaimID) {
 	offer := rec.Offer
 	k.offer, k.cfg.Terms = offer, terms(offer.Terms)
-	t := newTenant(k, offer)
+	t := newTenant(k, offer, chain)
 	t.limits = rec.Limits
 	k.tenant = t
 	at, now := time.Now(), k.d.cfg.Clock()
 
 	var done wire.Done
-	if err := readJSON(t.dir, reportFile, &done); err == nil {
+	if err := readJSON(t.dir, reportFile, &done); err == nil && done.Claim == offer.Claim { // else it is that of the claim before
 		t.report = done
 		t.abandon()
 		tenancy, acts := job.ReadoptReport(offer.Job, offer.Claim, offer.Epoch, now, k.cfg.Terms)
 		k.post(func(time.Time, job.Instant) slot.Event { return slot.Readopted{At: at, Tenancy: tenancy, Acts: acts} })
 		return
 	}
-	in, err := k.d.cfg.Starter.Adopt(ctx, offer.Claim)
+	in, err := k.d.cfg.Starter.Adopt(ctx, chain)
 	if err != nil {
 		k.log.Warn("the job of a claim is lost", diag.KeyJob, offer.Job, diag.KeyError, err)
 		t.abandon()
@@ -176,14 +181,14 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord) {
 	// itself, and freezes the job when it is over. So a full lease may stand here meanwhile.
 	tenancy, acts := job.Readopt(offer.Job, offer.Claim, offer.Epoch, now.Add(k.cfg.Terms.Lease), now, k.cfg.Terms)
 	taken, leaves := t.taken()
-	leaves = leaves && !hasJob(in)
+	leaves = leaves && !hasJob(in, offer.Job)
 	k.post(func(at time.Time, _ job.Instant) slot.Event {
 		ev := slot.Readopted{At: at, Tenancy: tenancy, Acts: acts, ByUser: rec.Suspended}
 		if leaves {
 			t.adopt(ctx, in)
 			return ev
 		}
-		if !hasJob(in) {
+		if !hasJob(in, offer.Job) {
 			// The earlier agent had not got as far as to start it.
 			in.Close()
 			t.start(ctx)
@@ -202,18 +207,22 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord) {
 	}
 }
 
-// hasJob reports whether an adopted init has a job, one that has ended included.
-func hasJob(in Init) bool {
+// hasJob reports whether an adopted init has the job, one that has ended included.
+func hasJob(in Init, id job.ID) bool {
+	has, running := in.Job()
+	if has != id {
+		return false // it is the job before, which has ended
+	}
 	select {
 	case <-in.Done():
 		return true
 	default:
-		_, running := in.Job()
 		return running
 	}
 }
 
-func writeJSON(dir, name string, v any) error {
+// writeJSON writes a file of a claim in the place of what it was. With durable it is on disk when it returns.
+func writeJSON(dir, name string, v any, durable bool) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", name, err)
@@ -221,7 +230,13 @@ func writeJSON(dir, name string, v any) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	if err := renameio.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+	path := filepath.Join(dir, name)
+	if durable {
+		err = renameio.WriteFile(path, data, 0o600)
+	} else if err = os.WriteFile(path+".tmp", data, 0o600); err == nil {
+		err = os.Rename(path+".tmp", path)
+	}
+	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil

@@ -132,13 +132,13 @@ func (t *tenant) takeImage(ctx context.Context, in Init, why string) (takenRecor
 	if taken, ok := t.taken(); ok {
 		return taken, nil
 	}
-	taken := takenRecord{At: time.Now(), Why: why}
+	taken := takenRecord{Claim: t.offer.Claim, At: time.Now(), Why: why}
 	stats, err := in.Checkpoint(ctx, false)
 	if err != nil {
 		return taken, err
 	}
 	taken.Dump = stats.Took
-	if err := writeJSON(t.dir, takenFile, taken); err != nil {
+	if err := writeJSON(t.dir, takenFile, taken, true); err != nil {
 		t.log.Warn("an agent that is started again will not know of the job's image", diag.KeyError, err)
 	}
 	return taken, nil

@@ -62,7 +62,7 @@ func (t *tenant) finish(ctx context.Context, in Init, exit starter.Exit) (wire.D
 	if err != nil {
 		return t.failed(ctx, in, err)
 	}
-	t.end(in)
+	t.keepHome(in)
 	usage := t.sinceStart(exit.Usage)
 	t.log.Info("job ends", "exit", exit.Code, "signal", exit.Signal)
 	return wire.Done{
@@ -76,7 +76,7 @@ func (t *tenant) finish(ctx context.Context, in Init, exit starter.Exit) (wire.D
 
 // end kills whatever of the claim still lives and gives its usage.
 func (t *tenant) end(in Init) job.Usage {
-	t.running.Store(nil)
+	t.gone()
 	if in == nil {
 		return job.Usage{}
 	}
@@ -93,14 +93,14 @@ func (t *tenant) end(in Init) job.Usage {
 func (t *tenant) conclude(done wire.Done) {
 	done.V = wire.Version
 	done.ClaimRef = wire.ClaimRef{Job: t.offer.Job, Claim: t.offer.Claim, Epoch: t.offer.Epoch}
-	if err := writeJSON(t.dir, reportFile, done); err != nil {
+	if err := writeJSON(t.dir, reportFile, done, false); err != nil { // flushed if it has to wait
 		// It is still sent; only a crash before the acknowledgement would lose it, and then the
 		// job runs again.
 		t.log.Error("write the report", diag.KeyError, err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.report = done
+	t.report, t.flushed = done, false
 }
 
 func (t *tenant) reported() wire.Done {

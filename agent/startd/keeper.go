@@ -34,6 +34,7 @@ type keeper struct {
 	free chan struct{} // closed and replaced whenever the slot becomes free
 
 	offer    wire.Offer // of the present claim
+	next     wire.Offer // that came with the answer to its report
 	farewell int        // the signal with which its job is dismissed
 	told     int        // how many controls have come
 	tenant   *tenant    // nil while no claim
@@ -98,6 +99,7 @@ func (k *keeper) waitFree(ctx context.Context) error {
 
 // run keeps the slot until ctx ends. The job, if there is one, lives on in its init.
 func (k *keeper) run(ctx context.Context) error {
+	defer k.letGo()
 	defer k.wg.Wait()
 	defer close(k.closed)
 	timer := time.NewTimer(0)
@@ -112,6 +114,16 @@ func (k *keeper) run(ctx context.Context) error {
 			k.look(ctx)
 		}
 		timer.Reset(k.wait())
+	}
+}
+
+// letGo lets go of an init that is kept for the next job, at the agent's end.
+func (k *keeper) letGo() {
+	if k.tenant == nil {
+		return
+	}
+	if h := k.tenant.takeHome(); h.init != nil {
+		h.init.Close()
 	}
 }
 
@@ -186,8 +198,12 @@ func (k *keeper) step(ctx context.Context, ev slot.Event) {
 		k.log.Debug("slot changes", "from", before.String(), "to", after.String(), diag.KeyJob, after.Tenancy.Job)
 	}
 	for _, e := range effects {
-		if e == slot.PersistClaim {
-			if err := k.persistClaim(); err != nil {
+		if e == slot.PersistClaim || e == slot.PersistNext {
+			persist := k.persistClaim
+			if e == slot.PersistNext {
+				persist = k.persistNext
+			}
+			if err := persist(); err != nil {
 				// An acceptance that is not on disk would be forgotten by a crash: there is none.
 				k.log.Error("offer is refused: the claim file cannot be written", diag.KeyError, err)
 				k.refuse(k.offer, "the machine cannot write its claim file")
@@ -213,7 +229,7 @@ func runs(s slot.Slot) bool { return s.State == slot.Claimed && s.Activity == sl
 // arm makes the owner's next first touch freeze the job, or not.
 func (k *keeper) arm() {
 	if k.slot.Armed() && k.tenant != nil {
-		k.armed.Store(k.tenant.running.Load())
+		k.armed.Store(k.tenant.init.Load())
 	} else {
 		k.armed.Store(nil)
 	}
@@ -230,6 +246,10 @@ func (k *keeper) carryOut(ctx context.Context, e slot.Effect) {
 		renew, t := wire.Renew{V: wire.Version, ClaimRef: k.ref(), Paused: k.paused()}, k.tenant
 		k.ask(ctx, wire.VerbRenew, func() any {
 			renew.Usage, renew.Executing = t.usage(ctx), t.executing()
+			if err := t.flush(); err != nil {
+				// Should the machine go down now, its restarted agent cannot say that the job is lost.
+				k.log.Warn("the claim file cannot be flushed", diag.KeyError, err)
+			}
 			return renew
 		})
 	case slot.SendReport:
@@ -259,6 +279,8 @@ func (k *keeper) carryOut(ctx context.Context, e slot.Effect) {
 		k.forget()
 	case slot.Advertise:
 		k.d.advertiseNow()
+	case slot.RefuseNext:
+		k.refuse(k.next, "the machine is not free for another job")
 	case slot.Refuse:
 		k.refuse(k.offer, "the machine is not free for a job")
 	}

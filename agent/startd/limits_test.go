@@ -76,7 +76,7 @@ func TestJobOverItsMemoryIsHeld(t *testing.T) {
 	}
 	ad := classad.NewAd()
 	ad.SetString("Cmd", "x")
-	tn := newTenant(k, wire.Offer{Job: job.ID{Cluster: 7}, Ad: ad})
+	tn := newTenant(k, wire.Offer{Job: job.ID{Cluster: 7}, Ad: ad}, "c1")
 	tn.limits = k.limits()
 	exit := starter.Exit{Signal: 9, OverMemory: true, Usage: starter.Usage{MaxRSS: 500 << 20}}
 	done, ok := tn.finish(t.Context(), endedInit{exit: exit, scratch: t.TempDir()}, exit)

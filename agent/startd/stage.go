@@ -68,6 +68,7 @@ func (t *tenant) fromBeginning(ctx context.Context) (Init, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.expect(in)
 	t.bring(job.Usage{})
 	if err := t.checkDir(); err != nil {
 		return in, err
@@ -81,14 +82,25 @@ func (t *tenant) fromBeginning(ctx context.Context) (Init, error) {
 	if err := t.awaitTime(ctx); err != nil {
 		return in, err
 	}
-	if err := in.Run(ctx, t.jobSpec()); err != nil {
-		return in, startError(ctx, err)
+	return in, t.run(ctx, in)
+}
+
+// run starts the job from its beginning, or from what it has saved itself.
+func (t *tenant) run(ctx context.Context, in Init) error {
+	spec := t.jobSpec()
+	t.mu.Lock()
+	lease := t.lease
+	t.mu.Unlock()
+	spec.Lease = lease.Sub(t.k.d.cfg.Clock())
+	if err := in.Run(ctx, spec); err != nil {
+		return startError(ctx, err)
 	}
-	t.runs(in)
-	return in, nil
+	t.runs(in, lease)
+	return nil
 }
 
 func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
+	t.leaveHome() // an image brings more with it than a used init takes
 	in, err := t.open(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errStaging, err)
@@ -108,17 +120,15 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
 		if err := t.writeAds(in.Scratch()); err != nil {
 			return in, err
 		}
-		if err := in.Run(ctx, t.jobSpec()); err != nil {
-			return in, startError(ctx, err)
-		}
+		t.expect(in)
 		t.bring(job.Usage{})
-	} else {
-		if err := in.Resume(ctx, t.jobSpec()); err != nil {
-			return in, err
-		}
-		t.bring(img.Usage)
+		return in, t.run(ctx, in)
 	}
-	t.runs(in)
+	if err := in.Resume(ctx, t.jobSpec()); err != nil {
+		return in, err
+	}
+	t.bring(img.Usage)
+	t.runs(in, 0)
 	return in, nil
 }
 
@@ -133,21 +143,30 @@ func (t *tenant) bring(u job.Usage) {
 	t.brought = u
 }
 
-// open starts the claim's init over an empty scratch directory.
+// open gives the claim's init over an empty scratch directory: that of the job before, if it is one for this
+// job and can be made as new, or another.
 func (t *tenant) open(ctx context.Context) (Init, error) {
-	if err := t.k.d.cfg.Starter.Remove(t.offer.Claim); err != nil { // of an attempt that failed
+	spec := starter.ClaimSpec{
+		Claim: t.chain, Network: starter.Network(t.k.d.cfg.Policy.Network), Shared: t.k.d.mounts(),
+		Limits: starter.Limits{Memory: t.limits.Memory},
+	}
+	if in, ok := t.moveIn(ctx, spec); ok {
+		return in, nil
+	}
+	if err := t.k.d.cfg.Starter.Remove(t.chain); err != nil { // of an attempt that failed, or the job before
 		return nil, fmt.Errorf("start the claim's init: %w", err)
 	}
 	t.mu.Lock()
-	lease := t.lease.Sub(t.k.d.cfg.Clock())
+	spec.Lease = t.lease.Sub(t.k.d.cfg.Clock())
 	t.mu.Unlock()
-	in, err := t.k.d.cfg.Starter.Open(ctx, starter.ClaimSpec{
-		Claim: t.offer.Claim, Lease: lease, Network: starter.Network(t.k.d.cfg.Policy.Network), Shared: t.k.d.mounts(),
-		Limits: starter.Limits{Memory: t.limits.Memory},
-	})
+	in, err := t.k.d.cfg.Starter.Open(ctx, spec)
 	if err != nil {
 		return nil, fmt.Errorf("start the claim's init: %w", err)
 	}
+	spec.Lease = 0
+	t.mu.Lock()
+	t.spec = spec
+	t.mu.Unlock()
 	return in, nil
 }
 
@@ -164,11 +183,7 @@ func startError(ctx context.Context, err error) error {
 
 // again starts a job that saved its state and left with the agreed exit code.
 func (t *tenant) again(ctx context.Context, in Init) error {
-	if err := in.Run(ctx, t.jobSpec()); err != nil {
-		return startError(ctx, err)
-	}
-	t.runs(in)
-	return nil
+	return t.run(ctx, in)
 }
 
 func (t *tenant) jobSpec() starter.JobSpec {

@@ -80,6 +80,7 @@ type Starter interface {
 type Init interface {
 	Scratch() string
 	ImageDir() string
+	Refresh(ctx context.Context) error // as new for another job; after an error it must not be used again
 	Run(ctx context.Context, spec starter.JobSpec) error
 	Resume(ctx context.Context, spec starter.JobSpec) error
 	Job() (id job.ID, running bool)

@@ -200,14 +200,25 @@ func (k *keeper) granted(g wire.Grant, claim job.ClaimID, sent job.Instant, at t
 
 // report sends how the claim ended.
 func (k *keeper) report(ctx context.Context) {
-	done, patience := k.tenant.reported(), k.cfg.Terms.Resend
+	t, done, patience := k.tenant, k.tenant.reported(), k.cfg.Terms.Resend
+	done.More = k.wantsMore()
 	k.wg.Go(func() {
+		sent := k.d.cfg.Clock()
 		ack, err := request[wire.Ack](ctx, k.d, patience, wire.VerbDone, done)
 		if err == nil {
 			err = ack.Fail.Err()
 		}
 		if err != nil {
 			k.log.Debug("the report is not acknowledged", diag.KeyJob, done.Job, diag.KeyError, err)
+			if err := t.flush(); err != nil { // it may have to wait here for long
+				k.log.Warn("the report cannot be flushed", diag.KeyJob, done.Job, diag.KeyError, err)
+			}
+			return
+		}
+		if ack.Next != nil {
+			k.post(func(at time.Time, now job.Instant) slot.Event {
+				return k.succeeded(*ack.Next, done.Claim, sent, at, now)
+			})
 			return
 		}
 		if ack.Stale {

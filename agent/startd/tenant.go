@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"skua/agent/slot"
+	"skua/agent/starter"
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
@@ -19,6 +20,7 @@ import (
 type tenant struct {
 	k     *keeper
 	offer wire.Offer
+	chain job.ClaimID // the first of the claims that have followed each other in the slot: names directory and init
 	dir   string
 	log   *slog.Logger
 	cmd   job.Command
@@ -27,7 +29,8 @@ type tenant struct {
 	limits   limits
 	patience time.Duration // how long to wait for an answer of the matchmaker
 
-	running atomic.Pointer[Init] // set while there is a job to freeze
+	running atomic.Pointer[Init] // set while there is a job
+	init    atomic.Pointer[Init] // set while there is one, or about to be: what has to be frozen for the owner
 	leave   chan departure       // a wish to leave; holds one
 	over    chan *holdError      // that the job has more than it may; holds one
 	cancel  context.CancelCauseFunc
@@ -39,11 +42,14 @@ type tenant struct {
 	begun   bool
 	read    string // the newest capabilities
 	write   string
-	frozen  bool        // the keeper wants the job to stand still
-	lease   job.Instant // when the lease ends, as far as is known
-	brought job.Usage   // what the job had used when it came here, in its image
-	earlier job.Usage   // times that it used here before it saved itself and was started again
-	used    job.Usage   // in this claim, as far as is known
+	frozen  bool              // the keeper wants the job to stand still
+	lease   job.Instant       // when the lease ends, as far as is known
+	brought job.Usage         // what the job had used when it came here, in its image
+	earlier job.Usage         // times that it used here before it saved itself and was started again
+	used    job.Usage         // in this claim, as far as is known
+	spec    starter.ClaimSpec // for which the claim's init was opened, if that was here
+	kept    home              // of the job that has ended, for the next
+	flushed bool              // what the claim's directory says is on disk for good
 	report  wire.Done
 	since   time.Time // when the program began; zero in an agent that adopted it
 
@@ -65,9 +71,16 @@ type killedError struct{ why string }
 
 func (e *killedError) Error() string { return e.why }
 
-func newTenant(k *keeper, offer wire.Offer) *tenant {
+// home is an init and what it was opened for. The zero home is none.
+type home struct {
+	init Init
+	spec starter.ClaimSpec
+}
+
+// newTenant makes the tenant of a claim that has followed others since chain.
+func newTenant(k *keeper, offer wire.Offer, chain job.ClaimID) *tenant {
 	t := &tenant{
-		k: k, offer: offer, dir: k.d.claimDir(offer.Claim),
+		k: k, offer: offer, chain: chain, dir: k.d.claimDir(chain),
 		log:   k.log.With(diag.KeyJob, offer.Job.String(), diag.KeyEpoch, offer.Epoch),
 		leave: make(chan departure, 1), over: make(chan *holdError, 1), ended: make(chan struct{}),
 		cancel: func(error) {}, patience: k.cfg.Terms.Resend,
@@ -91,6 +104,7 @@ func (t *tenant) begin(ctx context.Context, in Init) {
 	t.mu.Unlock()
 	if in != nil {
 		t.running.Store(&in)
+		t.init.Store(&in)
 	}
 	t.k.wg.Go(func() {
 		defer t.cancel(nil)
@@ -115,7 +129,7 @@ func (t *tenant) work(ctx context.Context, in Init) (wire.Done, bool) {
 			return t.failed(ctx, in, err)
 		}
 	}
-	defer t.running.Store(nil)
+	defer t.gone()
 	look := time.NewTicker(t.lookEach(in))
 	defer look.Stop()
 	for {
@@ -251,25 +265,47 @@ func (t *tenant) stand(still bool, what string, do func(Init) error) {
 	t.mu.Lock()
 	t.frozen = still
 	t.mu.Unlock()
-	if in := t.running.Load(); in != nil {
+	if in := t.init.Load(); in != nil {
 		if err := do(*in); err != nil {
 			t.log.Warn(what, diag.KeyError, err)
 		}
 	}
 }
 
-// runs makes the job known to those who may have to freeze it.
-func (t *tenant) runs(in Init) {
+// expect makes an init known in which a job is about to start, so that it starts frozen if the owner comes
+// before that.
+func (t *tenant) expect(in Init) {
+	t.init.Store(&in)
+	t.mu.Lock()
+	frozen := t.frozen
+	t.mu.Unlock()
+	if frozen {
+		t.freeze()
+	}
+	t.k.post(func(at time.Time, now job.Instant) slot.Event { return slot.Tick{At: at, Now: now} }) // arms the slot
+}
+
+// gone says that there is no job to freeze any more.
+func (t *tenant) gone() {
+	t.running.Store(nil)
+	t.init.Store(nil)
+}
+
+// runs makes the job known that has been started in an init which knew so much of the lease.
+func (t *tenant) runs(in Init, told job.Instant) {
+	t.init.Store(&in)
 	t.running.Store(&in)
 	t.mu.Lock()
-	frozen, left := t.frozen, t.lease.Sub(t.k.d.cfg.Clock())
+	frozen, lease := t.frozen, t.lease
 	if t.since.IsZero() {
 		t.since = time.Now()
 	}
 	t.mu.Unlock()
 	t.log.Info("job runs")
-	if err := in.Grant(left); err != nil {
-		t.log.Warn("tell the init of the lease", diag.KeyError, err)
+	if lease != told {
+		if err := in.Grant(lease.Sub(t.k.d.cfg.Clock())); err != nil {
+			t.log.Warn("tell the init of the lease", diag.KeyError, err)
+		}
 	}
 	if frozen { // the owner came while the job was being prepared
 		t.freeze()

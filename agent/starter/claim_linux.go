@@ -152,14 +152,20 @@ func (i *Init) begin(ctx context.Context, op string, spec JobSpec) error {
 	i.job, i.running, i.exit = spec.Job, true, Exit{}
 	i.mu.Unlock()
 	err := i.s.takeOver(i.claim)
+	frozen := i.Frozen()
 	if err == nil {
-		_, err = i.call(ctx, &message{Op: op, Job: &spec, Frozen: i.Frozen(), LeaseMS: spec.Lease.Milliseconds()})
+		_, err = i.call(ctx, &message{Op: op, Job: &spec, Frozen: frozen, LeaseMS: spec.Lease.Milliseconds()})
 	}
 	if err != nil {
 		i.mu.Lock()
 		i.running = false
 		i.mu.Unlock()
 		return what(err)
+	}
+	if frozen && !i.Frozen() { // the word that it may go on may have been the earlier one
+		if err := i.Thaw(); err != nil && !errors.Is(err, ErrLeaseOver) && !errors.Is(err, ErrGone) {
+			return what(err)
+		}
 	}
 	return nil
 }

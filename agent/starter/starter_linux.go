@@ -222,6 +222,7 @@ func (s *Starter) adoptExit(claim job.ClaimID, why error) (*Init, error) {
 		(&jobCgroup{path: rec.Cgroup}).blame(e)
 	}
 	i := newInit(s, claim, nil, -1)
+	i.job = e.Job
 	i.finish(e)
 	return i, nil
 }

@@ -282,6 +282,22 @@ type saved struct {
 	Length, Done time.Duration
 }
 
+// Refresh implements [startd.Init].
+func (h *handle) Refresh(context.Context) error {
+	defer h.lock()()
+	x := h.x
+	if x.dead || x.attached != h || x.job != nil {
+		return starter.ErrGone
+	}
+	for _, name := range []string{"scratch", "image"} {
+		dir := filepath.Join(x.dir, name)
+		if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Run implements [startd.Init].
 func (h *handle) Run(_ context.Context, spec starter.JobSpec) error {
 	length, err := time.ParseDuration(spec.Argv[len(spec.Argv)-1])
@@ -295,6 +311,9 @@ func (h *handle) Run(_ context.Context, spec starter.JobSpec) error {
 		}
 	}
 	defer h.lock()()
+	if spec.Lease > 0 {
+		h.x.lease = h.x.machine.clock().Add(spec.Lease)
+	}
 	return h.begin(&program{id: spec.Job, nonce: rand.Uint64(), code: code, length: length})
 }
 
@@ -324,7 +343,13 @@ func (h *handle) begin(j *program) error {
 	if x.dead || x.attached != h {
 		return starter.ErrGone
 	}
-	x.job, x.wish = j, false
+	if x.ended {
+		x.ended = false
+		for _, h := range x.handles {
+			h.ended, h.done = false, make(chan struct{})
+		}
+	}
+	x.job, x.exit = j, starter.Exit{}
 	x.guard()
 	return nil
 }
@@ -457,7 +482,10 @@ func (h *handle) Kill() error {
 }
 
 // Done implements [startd.Init].
-func (h *handle) Done() <-chan struct{} { return h.done }
+func (h *handle) Done() <-chan struct{} {
+	defer h.lock()()
+	return h.done
+}
 
 // Exit implements [startd.Init].
 func (h *handle) Exit() starter.Exit {

@@ -52,7 +52,7 @@ func (s *Server) onAgent(_ context.Context, m bus.Msg) {
 		if d, err = wire.Decode[wire.Done](m.Data); err != nil {
 			break
 		}
-		if !s.entrust(d.Job, func(ctx context.Context, k *keeper) { k.finish(ctx, m, agent, d) }) {
+		if !s.giveAgain(m, agent, d) && !s.entrust(d.Job, func(ctx context.Context, k *keeper) { k.finish(ctx, m, agent, d) }) {
 			s.reply(m, wire.Ack{V: wire.Version, Stale: true})
 		}
 	case wire.VerbCheckpoint:

@@ -14,6 +14,7 @@ import (
 
 // refused ends an offer that the agent does not want.
 func (k *keeper) refused(ctx context.Context, agent job.AgentID, claim job.ClaimID, reason string) {
+	k.returned(ctx, agent, claim, reason)
 	if k.grant.Phase != job.Offering || k.grant.Agent != agent || k.grant.Claim != claim {
 		return
 	}
@@ -130,6 +131,11 @@ func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done 
 		k.s.rests.clear(slotKey{agent, j.Claim.Slot})
 	default:
 		k.s.rests.clear(slotKey{agent, j.Claim.Slot})
+	}
+	if ended, ok := bodies[0].(*job.Ended); ok && len(bodies) == 1 && done.More && k.follow(ctx, m, j, ended) {
+		k.grant = next
+		k.log.Info("claim ended", "outcome", ended.Kind(), diag.KeySlot, j.Claim.Slot)
+		return
 	}
 	if err := k.commit(ctx, bodies...); errors.Is(err, queue.ErrMisfit) {
 		k.departed(ctx) // the job was held at the same moment

@@ -107,7 +107,7 @@ func (h *Head) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, h.closeStores()) }()
 	h.core, err = New(Config{
 		Bus: h.broker.Conn(), Queue: h.queue, Past: h.past, Roster: h.roster, Clock: clock,
-		Terms: h.settings.terms(), Domain: h.settings.Domain,
+		Terms: h.settings.terms(), Worklife: h.settings.worklife(), Domain: h.settings.Domain,
 		DefaultFactor: h.settings.FairShare.DefaultFactor, Limits: h.settings.concurrency(),
 		Free: h.store.Free, DiskFree: int64(cmp.Or(h.settings.Limits.DiskFree, defaultDiskFree)),
 		Sign: h.signer.Encode, Held: h.files.Held, ImageKey: h.imageKey, Log: h.log,

@@ -21,6 +21,7 @@ type keeper struct {
 	log     *slog.Logger
 	terms   job.Terms
 	claim   job.ClaimID
+	after   job.ClaimID // the claim whose report was answered with this one; "" for none
 	errands chan errand
 	stop    chan struct{} // closed when a newer claim has replaced this one
 
@@ -32,6 +33,7 @@ type keeper struct {
 
 	grant   job.Grant
 	started time.Time // when the claim was granted, if that was in this process
+	since   time.Time // when the first of the claims began that have followed each other in the slot
 	again   bool      // the clock's verdict could not be logged: look again soon
 	told    bool      // the agent, that the claim is withdrawn
 }
@@ -61,11 +63,23 @@ func (s *Server) recover(ctx context.Context) {
 // keep starts the keeper of a claim, in the place of the one of the job's claim before. used is what its
 // run has used as far as the log knows.
 func (s *Server) keep(ctx context.Context, g job.Grant, terms job.Terms, used job.Usage) {
+	s.keepSince(ctx, g, terms, used, time.Now())
+}
+
+// keepSince is keep for a claim that has followed others since some time.
+func (s *Server) keepSince(ctx context.Context, g job.Grant, terms job.Terms, used job.Usage, since time.Time) {
 	k := &keeper{
 		s: s, terms: terms, claim: g.Claim, grant: g, usage: used, logged: used,
 		log:     s.log.With(diag.KeyJob, g.Job, diag.KeyEpoch, g.Epoch, diag.KeyAgent, g.Agent),
 		errands: make(chan errand, maxErrands),
 		stop:    make(chan struct{}),
+		since:   since,
+	}
+	if g.Given {
+		k.started = time.Now()
+	}
+	if j, ok := s.cfg.Queue.Job(g.Job); ok && j.Claim != nil && j.Claim.ID == g.Claim {
+		k.after = j.Claim.After
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,6 +90,9 @@ func (s *Server) keep(ctx context.Context, g job.Grant, terms job.Terms, used jo
 		close(old.stop)
 	}
 	s.keepers[g.Job] = k
+	if k.after != "" {
+		s.given[k.after] = g.Job
+	}
 	s.running.Go(func() { k.run(ctx) })
 }
 
@@ -137,6 +154,9 @@ func (k *keeper) leave() {
 	defer k.s.mu.Unlock()
 	if k.s.keepers[k.grant.Job] == k {
 		delete(k.s.keepers, k.grant.Job)
+	}
+	if k.s.given[k.after] == k.grant.Job {
+		delete(k.s.given, k.after)
 	}
 }
 

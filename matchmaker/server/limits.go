@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"sync"
 
 	"skua/internal/job"
@@ -46,6 +47,13 @@ func (r *room) take(j *job.Job, slot *classad.Ad) bool {
 	}
 	r.claims = with
 	return true
+}
+
+// replace counts a job in, in the place of one that is about to end.
+func (r *room) replace(ended job.ID, j *job.Job, slot *classad.Ad) bool {
+	r.claims, r.looked = r.s.claims(r.s.slotAds()), true
+	r.claims = slices.DeleteFunc(r.claims, func(c negotiate.Claim) bool { return c.Job == ended })
+	return r.take(j, slot)
 }
 
 // exceeded says whether more claims use more of a limit than there is. What was too much before is not

@@ -103,17 +103,12 @@ func (s *Server) offer(ctx context.Context, matches []negotiate.Match) {
 
 // sendOffer tells the agent. That it may not arrive is part of the protocol.
 func (s *Server) sendOffer(ctx context.Context, j *job.Job, terms job.Terms) {
-	read, write, err := s.capabilities(j, terms)
+	offer, err := s.offerOf(j, terms)
 	if err != nil {
 		s.log.Error("capabilities cannot be made", diag.KeyJob, j.ID, diag.KeyError, err)
 		return
 	}
-	key := s.cfg.ImageKey(j.ID)
-	data, err := wire.Encode(wire.Offer{
-		V: wire.Version, Slot: j.Claim.Slot, Job: j.ID, Claim: j.Claim.ID, Epoch: j.Epoch, User: j.User,
-		Ad: j.CurrentAd().Flat(), Inputs: j.Inputs, Images: j.Images, Key: key[:], Read: read, Write: write,
-		Terms: wire.Terms{Lease: terms.Lease, Renew: terms.Renew, Offer: terms.Offer},
-	})
+	data, err := wire.Encode(offer)
 	if err != nil {
 		// Submit's limits make this impossible; a job that would be offered for ever is worse than one held.
 		s.log.Error("offer cannot be sent", diag.KeyJob, j.ID, diag.KeyError, err)
@@ -128,6 +123,20 @@ func (s *Server) sendOffer(ctx context.Context, j *job.Job, terms job.Terms) {
 		return
 	}
 	s.log.Info("job offered", diag.KeyJob, j.ID, diag.KeySlot, j.Claim.Slot, diag.KeyEpoch, j.Epoch)
+}
+
+// offerOf is what an agent must know of a job that it is to run.
+func (s *Server) offerOf(j *job.Job, terms job.Terms) (wire.Offer, error) {
+	read, write, err := s.capabilities(j, terms)
+	if err != nil {
+		return wire.Offer{}, err
+	}
+	key := s.cfg.ImageKey(j.ID)
+	return wire.Offer{
+		V: wire.Version, Slot: j.Claim.Slot, Job: j.ID, Claim: j.Claim.ID, Epoch: j.Epoch, User: j.User,
+		Ad: j.CurrentAd().Flat(), Inputs: j.Inputs, Images: j.Images, Key: key[:], Read: read, Write: write,
+		Terms: wire.Terms{Lease: terms.Lease, Renew: terms.Renew, Offer: terms.Offer},
+	}, nil
 }
 
 // termsOf gives the durations for a job's claims: the pool's, and the job's own lease when it wants a

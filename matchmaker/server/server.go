@@ -40,6 +40,10 @@ type Config struct {
 	Terms  job.Terms      // of the claim protocol; the zero value means [job.DefaultTerms]
 	Domain string         // names the pool to people; may be empty
 
+	// Worklife is how long a claim goes on with further jobs of its user after it began; 0 means
+	// [DefaultWorklife], and negative that each job has a claim of its own.
+	Worklife time.Duration
+
 	// DefaultFactor is the priority factor of users who have been given none; 0 means
 	// [negotiate.DefaultFactor].
 	DefaultFactor float64
@@ -76,7 +80,9 @@ type Server struct {
 	rests rests[slotKey] // of slots
 	again rests[job.ID]  // of jobs that are to run again
 
-	memo negotiate.Memo // of all cycles, see [Server.snapshot]
+	memo        negotiate.Memo // of all cycles, see [Server.snapshot]
+	vacancyMemo negotiate.Memo // of those over vacant slots alone
+	vacancies   chan vacancy
 
 	limits limits
 	peeks  peeks
@@ -92,6 +98,9 @@ type Server struct {
 	keepers map[job.ID]*keeper    // of the latest claim of each job that has one
 	offers  uint64                // made so far
 	served  map[job.UserID]uint64 // the number of the last offer of a job of each user
+
+	reserved map[job.ID]negotiate.Claim // jobs that a vacant slot is about to get
+	given    map[job.ClaimID]job.ID     // the jobs that reports were answered with, by the claim reported
 }
 
 // maxRequests is how many requests of users are answered at a time. More make larger batches in the
@@ -109,6 +118,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.DefaultFactor == 0 {
 		cfg.DefaultFactor = negotiate.DefaultFactor
 	}
+	if cfg.Worklife == 0 {
+		cfg.Worklife = DefaultWorklife
+	}
 	if err := checkTerms(cfg.Terms); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
@@ -120,6 +132,10 @@ func New(cfg Config) (*Server, error) {
 		requests: make(chan struct{}, maxRequests),
 		keepers:  map[job.ID]*keeper{},
 		served:   map[job.UserID]uint64{},
+
+		vacancies: make(chan vacancy, maxVacancies),
+		reserved:  map[job.ID]negotiate.Claim{},
+		given:     map[job.ClaimID]job.ID{},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -158,6 +174,7 @@ func (s *Server) Run(ctx context.Context) error {
 		stop(err)
 	}
 	loop(s.negotiate)
+	loop(s.succeed)
 	loop(s.follow)
 	loop(s.materialize)
 	loop(s.enforce)

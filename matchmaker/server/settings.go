@@ -41,6 +41,10 @@ type LeaseSettings struct {
 	Renew quantity.Duration `toml:"renew"`
 	Offer quantity.Duration `toml:"offer"`
 	Guard quantity.Duration `toml:"guard"`
+
+	// ClaimWorklife is how long a slot goes on with jobs of one user before others have a say again in a
+	// negotiation cycle; nil means [DefaultWorklife], and 0 that it does not.
+	ClaimWorklife *quantity.Duration `toml:"claim_worklife"`
 }
 
 // LimitSettings bound what a pool takes; 0 means the default.
@@ -115,6 +119,18 @@ func (s *Settings) concurrency() map[string]float64 {
 		all[strings.ToLower(name)] = limit
 	}
 	return all
+}
+
+// worklife gives [Config].Worklife.
+func (s *Settings) worklife() time.Duration {
+	switch w := s.Leases.ClaimWorklife; {
+	case w == nil:
+		return DefaultWorklife
+	case *w == 0:
+		return -1
+	default:
+		return w.Std()
+	}
 }
 
 // terms gives the claim protocol's durations. With a short lease, as in tests, the others shrink with it

@@ -39,7 +39,7 @@ func (s *Server) waiting(now time.Time) []negotiate.Batch {
 			Ad: ad, Varies: b.Varies, Table: b.Table, AdOf: func(proc int) *classad.Ad { return b.Job(proc).CurrentAd() },
 		})
 	}
-	return alike.batches(all)
+	return s.unreserved(alike.batches(all))
 }
 
 func prioOf(ad *classad.Ad) int {
