@@ -29,6 +29,8 @@ func TestStep(t *testing.T) {
 	paused := run(busy, slot.SuspendAsked{At: noon, Claim: "c"})
 	dismissed := run(busy, slot.Withdrawn{At: noon, Claim: "c", Why: "removed", Grace: 20 * time.Second})
 	overstayed := slot.Verdicts{Suspend: true, Preempt: true, WantSuspend: true, WantVacate: true}
+	reporting := run(busy, slot.Ended{At: noon})
+	next := job.Next{Job: job.ID{Cluster: 8}, Claim: "d", Epoch: 4}
 	vacating := run(suspended, slot.Looked{At: noon.Add(time.Hour), Verdicts: inUse})
 
 	for _, tt := range []struct {
@@ -225,6 +227,39 @@ func TestStep(t *testing.T) {
 			slot.Preempting, slot.Killing,
 			[]slot.Effect{slot.Kill, slot.Advertise},
 		},
+		{
+			"the answer to a report brings the next job: in the claim file, then started", reporting,
+			slot.Succeeded{At: noon, Claim: "c", Next: next},
+			slot.Claimed, slot.Busy,
+			[]slot.Effect{slot.PersistNext, slot.Start, slot.Advertise},
+		},
+		{
+			"a next job that the policy does not want now is refused",
+			run(reporting, slot.Looked{At: noon, Verdicts: inUse}),
+			slot.Succeeded{At: noon, Claim: "c", Next: next},
+			slot.Owner, slot.Idle,
+			[]slot.Effect{slot.RefuseNext, slot.Forget, slot.Advertise},
+		},
+		{
+			"a next job whose answer was too long on its way is refused", reporting,
+			slot.Succeeded{At: noon, Claim: "c", Next: next, Now: job.Instant(cfg.Terms.First())},
+			slot.Unclaimed, slot.Idle,
+			[]slot.Effect{slot.RefuseNext, slot.Forget, slot.Advertise},
+		},
+		{
+			"a second answer with the job that runs changes nothing",
+			run(reporting, slot.Succeeded{At: noon, Claim: "c", Next: next}),
+			slot.Succeeded{At: noon, Claim: "c", Next: next},
+			slot.Claimed, slot.Busy,
+			nil,
+		},
+		{
+			"the next job is armed like the one before: the first touch freezes it",
+			run(reporting, slot.Succeeded{At: noon, Claim: "c", Next: next}),
+			slot.OwnerTouched{At: noon},
+			slot.Claimed, slot.Suspended,
+			[]slot.Effect{slot.Freeze},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, effects := tt.from.Step(tt.event, cfg)
@@ -265,7 +300,7 @@ func TestRandomEventsKeepInvariants(t *testing.T) {
 				switch e {
 				case slot.Freeze:
 					frozen = true
-				case slot.Thaw, slot.PersistClaim: // a new claim's job; frozen before it starts, it starts frozen
+				case slot.Thaw, slot.PersistClaim, slot.PersistNext: // a new claim's job; frozen before it starts, it starts frozen
 					frozen = false
 				}
 			}
@@ -290,7 +325,7 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 	now := instant(at)
 	claims := []job.ClaimID{"a", "b"}
 	claim := claims[rng.IntN(2)]
-	switch rng.IntN(15) {
+	switch rng.IntN(18) {
 	case 0, 1:
 		return slot.Looked{At: at, Verdicts: quiet}
 	case 2:
@@ -315,6 +350,12 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 		return slot.VacateAsked{At: at, Claim: claim, Now: rng.IntN(2) == 0}
 	case 13:
 		return slot.Withdrawn{At: at, Claim: claim, Grace: time.Duration(rng.IntN(2)) * time.Minute}
+	case 14:
+		return slot.Ended{At: at, Now: now}
+	case 15:
+		return slot.Acknowledged{At: at, Claim: claim}
+	case 16:
+		return slot.Succeeded{At: at, Now: now, Sent: now, Claim: claim, Next: job.Next{Claim: claims[rng.IntN(2)], Epoch: 1}}
 	default:
 		return slot.Tick{At: at, Now: now}
 	}

@@ -34,6 +34,7 @@ type pool struct {
 
 	limits   map[string]float64 // concurrency limits
 	halfLife time.Duration
+	worklife time.Duration // of claims; 0 for the default
 
 	past   *history.Store // nil for none
 	memory int            // ended jobs that are kept there; 0 for the default
@@ -79,7 +80,7 @@ func (p *pool) run() {
 	}
 	s, err := New(Config{
 		Past: past,
-		Bus:  conn, Queue: q, Roster: fakeRoster{}, Terms: p.terms, Domain: "pool.example", Limits: p.limits,
+		Bus:  conn, Queue: q, Roster: fakeRoster{}, Terms: p.terms, Domain: "pool.example", Limits: p.limits, Worklife: p.worklife,
 		Clock: func() job.Instant { return job.Instant(time.Since(p.start)) },
 		Sign: func(c trust.Capability) (string, error) {
 			return fmt.Sprintf("%s %s %s %d", c.Mode, c.User, c.Job, c.Epoch), nil
