@@ -393,6 +393,17 @@ func (p *Pool) Check(t testing.TB) {
 	}
 }
 
+// Given says whether the latest claim of the job came with the answer to the report of another job.
+func (p *Pool) Given(id job.ID) bool {
+	given := false
+	for ev := range p.events() {
+		if o, ok := ev.Body.(*job.Offered); ok && o.Job == id {
+			given = o.After != ""
+		}
+	}
+	return given
+}
+
 // CheckCompleted reports jobs that have not completed exactly once, or not with all their work done.
 func (p *Pool) CheckCompleted(t testing.TB) {
 	t.Helper()
