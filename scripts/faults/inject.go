@@ -166,7 +166,7 @@ func (p *pool) strike(ctx context.Context, f fault) (undo func(context.Context) 
 	case upgradeAgent:
 		return p.upgrade(d)
 	case killInit:
-		inits := initsOf(d)
+		inits := p.initsOf(d)
 		if len(inits) == 0 {
 			return nil, errNothing
 		}
@@ -178,7 +178,7 @@ func (p *pool) strike(ctx context.Context, f fault) (undo func(context.Context) 
 		}
 		return none, syscall.Kill(pid, syscall.SIGKILL)
 	case sleep:
-		return p.stop(processesOf(d.dir)), nil
+		return p.stop(p.processesOn(d.name)), nil
 	case partition:
 		return p.cable(d.name), p.lab.Cut(ctx, d.name)
 	case cutHead:

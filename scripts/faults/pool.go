@@ -317,6 +317,11 @@ func (p *pool) close() error {
 	}
 	err := await(ctx, atOnce, "nothing of the pool runs", func() (bool, error) {
 		left := processesOf(p.dir)
+		if p.lab != nil {
+			for machine := range p.lab.Machines() {
+				left = append(left, p.processesOn(machine)...)
+			}
+		}
 		for _, pid := range left {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
 		}

@@ -4,10 +4,12 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // processesOf are the processes that belong to a directory: those that name it in their command line, and
@@ -23,10 +25,24 @@ func processesOf(dir string) []int {
 	})
 }
 
+// processesOn are all processes of a machine: agent, inits and jobs share its network, and nobody else has it. Inits and
+// jobs can be told by nothing else, since they see neither our directories nor our environment.
+func (p *pool) processesOn(machine string) []int {
+	info, err := os.Stat(filepath.Join("/run/netns", p.lab.Namespace(machine)))
+	if err != nil {
+		return nil
+	}
+	namespace := fmt.Sprintf("net:[%d]", info.Sys().(*syscall.Stat_t).Ino)
+	return processes(func(proc string) bool {
+		ns, _ := os.Readlink(filepath.Join(proc, "ns", "net"))
+		return ns == namespace
+	})
+}
+
 // initsOf are the inits of the claims of a machine: they run the agent's program, and are not the agent.
-func initsOf(d *desk) []int {
+func (p *pool) initsOf(d *desk) []int {
 	var inits []int
-	for _, pid := range processesOf(d.dir) {
+	for _, pid := range p.processesOn(d.name) {
 		exe, _ := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
 		if filepath.Base(exe) == "skua-agent" && pid != d.agent.cmd.Process.Pid {
 			inits = append(inits, pid)

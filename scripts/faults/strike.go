@@ -66,7 +66,10 @@ func (p *pool) damageStream(r *rand.Rand) error {
 	if r.IntN(2) == 0 {
 		return os.RemoveAll(p.disk.path("broker", "jetstream"))
 	}
-	return halve(newest(p.disk.files("broker", "*.blk")))
+	if block := newest(p.disk.files("broker", "*.blk")); block != "" {
+		return halve(block)
+	}
+	return os.RemoveAll(p.disk.path("broker", "jetstream"))
 }
 
 // damageImages changes some of the stored parts of checkpoint images.
@@ -162,7 +165,7 @@ func (p *pool) destroy(ctx context.Context, d *desk) error {
 	defer removeAll(d.cgroups())
 	d.agent.kill()
 	err := await(ctx, atOnce, "the machine is dead", func() (bool, error) {
-		left := processesOf(d.dir)
+		left := p.processesOn(d.name)
 		for _, pid := range left {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
 		}
