@@ -76,12 +76,17 @@ func capable(t testing.TB) {
 	}
 }
 
-// capableOfCheckpoints skips the test when this machine cannot checkpoint.
+// capableOfCheckpoints skips the test on a machine without criu. On one with it a self test that fails is a
+// failure: it would hide those of all tests that need it.
 func capableOfCheckpoints(t testing.TB) {
 	t.Helper()
 	capable(t)
-	if c := capabilities(); !c.Checkpoint {
+	switch c := capabilities(); {
+	case c.Checkpoint:
+	case c.CriuPath == "":
 		t.Skip("jobs cannot be checkpointed here: " + c.CheckpointWhy)
+	default:
+		t.Fatal("there is criu, and the self test fails: " + c.CheckpointWhy)
 	}
 }
 

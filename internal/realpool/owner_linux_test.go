@@ -12,8 +12,12 @@ import (
 func TestOwnerReturns(t *testing.T) {
 	can := needSandbox(t)
 	needProgram(t, "Xvfb", "xdotool")
-	if !can.Checkpoint {
+	switch {
+	case can.Checkpoint:
+	case can.CriuPath == "":
 		t.Skip("this machine cannot checkpoint jobs: ", can.CheckpointWhy)
+	default:
+		t.Fatal("there is criu, and the self test fails: ", can.CheckpointWhy)
 	}
 	displays := []string{realpool.Display(t), realpool.Display(t)}
 	p := realpool.Start(t, bin, realpool.Config{
