@@ -32,7 +32,7 @@ var (
 
 // OpenBucket opens a bucket, and makes it when it is not there.
 func OpenBucket(ctx context.Context, c *Client, cfg BucketConfig) (*Bucket, error) {
-	ctx, cancel := context.WithTimeout(ctx, logTimeout)
+	ctx, cancel := context.WithTimeout(ctx, replicaTimeout)
 	defer cancel()
 	js, err := jetstream.New(c.nc)
 	if err != nil {

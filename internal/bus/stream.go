@@ -51,7 +51,11 @@ const (
 // OpenLog opens the log, and makes it when it is not there. The server must know atomic batches,
 // which came with version 2.12.
 func OpenLog(ctx context.Context, c *Client, cfg LogConfig) (*StreamLog, error) {
-	ctx, cancel := context.WithTimeout(ctx, logTimeout)
+	patience := logTimeout
+	if cfg.Replicas > 1 {
+		patience = replicaTimeout // servers that have no leader yet do not answer at all
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	js, err := jetstream.New(c.nc)
 	if err != nil {
@@ -74,11 +78,10 @@ func OpenLog(ctx context.Context, c *Client, cfg LogConfig) (*StreamLog, error) 
 	if !stream.CachedInfo().Config.AllowAtomicPublish {
 		return nil, fmt.Errorf("open log %s: the NATS server (version %s) knows no atomic batches, 2.12 is needed", cfg.Stream, c.nc.ConnectedServerVersion())
 	}
-	l := &StreamLog{nc: c.nc, stream: stream, name: cfg.Stream, subject: cfg.Subject, patience: logTimeout}
-	if l.replicated = cfg.Replicas > 1; l.replicated {
-		l.patience = replicaTimeout
-	}
-	return l, nil
+	return &StreamLog{
+		nc: c.nc, stream: stream, name: cfg.Stream, subject: cfg.Subject,
+		replicated: cfg.Replicas > 1, patience: patience,
+	}, nil
 }
 
 // Append implements [Log]. A single record is published plainly, which costs one fsync; more go as
