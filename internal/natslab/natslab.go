@@ -153,6 +153,7 @@ func (s *Server) start() error {
 	defer log.Close()
 	s.cmd = exec.Command(s.bin, "-c", s.config)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
+	withUs(s.cmd)
 	if err := s.cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", s.Name, err)
 	}
