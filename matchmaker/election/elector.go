@@ -25,7 +25,7 @@ type Keys interface {
 type Config struct {
 	Keys Keys          // required
 	Key  string        // required, the same for all
-	Name string        // of this matchmaker; what [Elector.Leader] of the others says
+	Name string        // of this matchmaker; see [Name]
 	TTL  time.Duration // of the key; required, the same for all
 
 	// Lead leads until its context ends, and Follow stands by until then. They are never called at the same time. When
@@ -57,14 +57,10 @@ func New(cfg Config) (*Elector, error) {
 	return e, nil
 }
 
-// Leader gives the name of the one that leads; "" when nobody does.
-func (e *Elector) Leader(ctx context.Context) (string, error) {
-	value, _, err := e.cfg.Keys.Get(ctx, e.cfg.Key)
-	if errors.Is(err, bus.ErrNoKey) {
-		return "", nil
-	}
+// Name gives the name of the one that leads, given the value of the key.
+func Name(value []byte) string {
 	_, name, _ := strings.Cut(string(value), " ")
-	return name, err
+	return name
 }
 
 // Run takes part until ctx ends or Lead or Follow fails. At its end it gives the key back.

@@ -38,7 +38,7 @@ func (h *Head) authorise(token string, mode files.Mode, d blob.Digest) (files.Gr
 	if grant.Job, err = job.ParseID(c.Job); err != nil {
 		return files.Grant{}, err
 	}
-	j, ok := h.queue.Job(grant.Job)
+	j, ok := h.queue.Load().Job(grant.Job)
 	if !ok || j.User != grant.User || j.Claim == nil || uint64(j.Epoch) != c.Epoch {
 		return files.Grant{}, &diag.Problem{What: "this run of the job has been superseded or is over"}
 	}
@@ -98,8 +98,8 @@ func (h *Head) sweep(ctx context.Context) error {
 // liveBlobs gives every blob that a job needs. An error means that it is not known, and that nothing
 // may be removed.
 func (h *Head) liveBlobs(ctx context.Context, now time.Time) (map[blob.Digest]bool, error) {
-	live := h.queue.Needs()
-	for j := range h.queue.Stirred {
+	live := h.queue.Load().Needs()
+	for j := range h.queue.Load().Stirred {
 		for _, f := range j.HeldOutputs {
 			live[f.Digest] = true
 		}
@@ -119,7 +119,7 @@ func (h *Head) liveBlobs(ctx context.Context, now time.Time) (map[blob.Digest]bo
 			}
 		}
 	}
-	for _, j := range h.queue.History("") {
+	for _, j := range h.queue.Load().History("") {
 		if j.Result == nil || j.Delivered || now.Sub(j.Ended) > keepResults {
 			continue
 		}
