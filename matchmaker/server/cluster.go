@@ -84,6 +84,9 @@ func (h *Head) joinCluster(ctx context.Context) (_ *cluster, err error) {
 		return nil, err
 	}
 	c.heads = newHeads(table, c.name, h.log)
+	if err := c.insist(ctx, "list the matchmakers", c.heads.look); err != nil { // a table may have to be fetched at once
+		return nil, err
+	}
 	return c, nil
 }
 

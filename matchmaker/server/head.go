@@ -49,6 +49,7 @@ type Head struct {
 	master    *trust.MasterKey
 	broker    *broker.Broker
 	cluster   *cluster // nil for a matchmaker that stands alone
+	others    *others  // the same
 	queueLog  queue.Log
 	archive   *queue.Archive
 	past      *history.Store
@@ -142,6 +143,8 @@ func (h *Head) Run(ctx context.Context) (err error) {
 	if h.cluster != nil {
 		run(h.followRoster)
 		run(h.cluster.heads.keep)
+		run(h.others.run)
+		run(h.mirror)
 	}
 	close(h.ready)
 	h.log.Info("matchmaker serves", "url", h.URL(), "authority", h.authority.Fingerprint(), diag.KeyTook, time.Since(start))
@@ -301,9 +304,18 @@ func (h *Head) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	h.trees = files.NewTrees(h.store)
+	var fetch func(context.Context, job.UserID, blob.Digest) error
+	var stored func(context.Context, job.UserID, blob.Digest)
+	if h.cluster != nil {
+		if h.others, err = h.newOthers(); err != nil {
+			return err
+		}
+		fetch, stored = h.others.fetch, h.others.stored
+	}
 	h.files, err = files.New(files.Config{
 		Store: h.store, Authorise: h.authorise, Log: h.log,
 		MaxBlob: int64(h.settings.Limits.File), DiskFloor: int64(h.settings.Limits.DiskFree),
+		Fetch: fetch, Stored: stored,
 	})
 	if err != nil {
 		return err
@@ -319,7 +331,7 @@ func (h *Head) watchQueue(ctx context.Context) error {
 	q, err := queue.Watch(ctx, queue.Config{
 		Log: h.queueLog, Archive: h.archive, History: h.past, Snapshots: h.snapshotsDir(),
 		Mend:   h.cluster == nil, // nobody else writes the log
-		Tables: h.store, Logger: h.log, MaxJobs: h.settings.Limits.Jobs, MaxPerUser: h.settings.Limits.JobsPerUser,
+		Tables: h.tables(), Logger: h.log, MaxJobs: h.settings.Limits.Jobs, MaxPerUser: h.settings.Limits.JobsPerUser,
 		HalfLife: h.settings.FairShare.HalfLife.Std(),
 	})
 	if err != nil {
@@ -343,7 +355,7 @@ func (h *Head) leadQueue(ctx context.Context, q *queue.Queue) (*Server, error) {
 		Terms: h.settings.terms(), Domain: h.settings.Domain, CallAgents: h.cluster != nil,
 		DefaultFactor: h.settings.FairShare.DefaultFactor, Limits: h.settings.concurrency(),
 		Free: h.store.Free, DiskFree: int64(cmp.Or(h.settings.Limits.DiskFree, defaultDiskFree)),
-		Sign: h.signer.Encode, Held: h.files.Held, ImageKey: h.imageKey, Log: h.log,
+		Sign: h.signer.Encode, Held: h.held, ImageKey: h.imageKey, Log: h.log,
 	})
 	if err == nil {
 		h.core.Store(core)
