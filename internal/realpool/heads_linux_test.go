@@ -45,7 +45,13 @@ func TestLeaderKilled(t *testing.T) {
 	// What is put while a matchmaker is away it fetches when it is back.
 	p.Script("read", `cat data | wc -c`)
 	p.Write("data", strings.Repeat("0123456789abcdef", 8<<10))
-	late := p.Submit("late.sub", "executable = read\ntransfer_input_files = data\noutput = late.out\nlog = late.log\nhold = true\nqueue\n")
+	p.Write("late.sub", "executable = read\ntransfer_input_files = data\noutput = late.out\nlog = late.log\nhold = true\nqueue\n")
+	late := ""
+	p.Await("a submit is accepted", func() bool { // one is refused while the servers choose who keeps the log
+		out, _, code := p.Run("", "skua", "submit", "-terse", "late.sub")
+		late, _, _ = strings.Cut(strings.TrimSpace(out), ".")
+		return code == 0
+	})
 	p.StartHead(leader)
 	p.Await("the first matchmaker has the files", func() bool {
 		return strings.Contains(p.Heads[leader-1].Log(), `msg="files fetched from other matchmakers"`)
