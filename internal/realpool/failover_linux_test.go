@@ -31,6 +31,11 @@ func TestFailover(t *testing.T) {
 	before := count(p, "end ")
 	killed := time.Now()
 	p.Heads[leader-1].Kill()
+	p.Await("the new leader answers", func() bool {
+		_, _, code := p.Run("", "skua", "q")
+		return code == 0
+	})
+	answered := time.Since(killed)
 	p.Must("skua", "wait", cluster, "--timeout", "20m")
 
 	var starts []time.Time
@@ -59,7 +64,7 @@ func TestFailover(t *testing.T) {
 		}
 	}
 	pause := longestPause(starts, killed)
-	fmt.Printf("killed the leader when %d of %d jobs had ended; all had %v later\n", before, jobs, time.Since(killed).Round(time.Second))
+	fmt.Printf("killed the leader when %d of %d jobs had ended; skua q was answered %.1f s later, all had %v later\n", before, jobs, answered.Seconds(), time.Since(killed).Round(time.Second))
 	fmt.Printf("failover: ok=%v jobs=%d pause_s=%.1f lost=%d doubled=%d\n", lost == 0 && doubled == 0 && len(runs) == jobs, jobs, pause.Seconds(), lost, doubled)
 	if lost > 0 || doubled > 0 || len(runs) != jobs {
 		t.Errorf("%d of %d jobs are lost, %d were done more than once", lost, jobs, doubled)
