@@ -17,8 +17,6 @@ faults:
 	@scripts/build
 	@go run ./scripts/faults $(if $(SEED),-seed $(SEED),-seeds $(or $(SEEDS),3)) -parallel $(or $(PARALLEL),1)
 
-	@go run ./scripts/faults $(if $(SEED),-seed $(SEED),-seeds $(or $(SEEDS),3))
-
 # make failover kills the leader of two matchmakers with a thousand jobs in flight.
 failover:
 	@scripts/setup
