@@ -1,5 +1,5 @@
 # Everything is done by scripts/; this file only gives it short names.
-.PHONY: build demo test bench check lint clean faults test-peer test-systemd
+.PHONY: build demo test bench check lint clean faults test-peer test-systemd failover
 
 build test bench check clean test-peer test-systemd:
 	@scripts/$@
@@ -16,3 +16,8 @@ faults:
 	@scripts/setup
 	@scripts/build
 	@go run ./scripts/faults $(if $(SEED),-seed $(SEED),-seeds $(or $(SEEDS),3)) -parallel $(or $(PARALLEL),1)
+
+# make failover kills the leader of two matchmakers with a thousand jobs in flight.
+failover:
+	@scripts/setup
+	@scripts/failover

@@ -25,7 +25,7 @@ var tiers = [][]string{
 	{"policy/config", "policy", "internal/job", "internal/trust"},
 	{"internal/wire", "internal/eventlog", "agent/slot", "matchmaker/negotiate", "matchmaker/jobpolicy", "internal/submitfile"},
 	{"internal/bus", "internal/transfer", "agent/probe", "agent/checkpoint", "matchmaker/collector", "matchmaker/history"},
-	{"agent/starter", "matchmaker/queue", "matchmaker/files", "matchmaker/broker", "internal/membership"},
+	{"agent/starter", "matchmaker/queue", "matchmaker/files", "matchmaker/broker", "matchmaker/election", "internal/membership"},
 	{"agent/startd", "matchmaker/server", "submit/client"},
 	{"submit/courier"},
 	{"agent", "matchmaker", "submit"},
@@ -33,7 +33,7 @@ var tiers = [][]string{
 
 // aside are packages beside the product, for tests and for showing it. Nothing that ships imports
 // them, and so they may import what they like.
-var aside = []string{"internal/bus/bustest", "internal/pooltest", "scripts/demo", "submit/submittest", "internal/realpool", "internal/netlab", "internal/peertest", "internal/systemdtest", "scripts/faults", "scripts/throughput", "internal/faultctl"}
+var aside = []string{"internal/bus/bustest", "internal/pooltest", "scripts/demo", "submit/submittest", "internal/realpool", "internal/netlab", "internal/natslab", "internal/peertest", "internal/systemdtest", "scripts/faults", "scripts/throughput", "internal/faultctl"}
 
 // doors are the packages through which a dependency is reached. Behind one door it can be replaced,
 // faked or bounded in one place, and its types appear in no signature but there.

@@ -67,6 +67,8 @@ on the same machine, let machines and users join:
 		membersCommand(&f),
 		usersCommand(&f),
 		logCommand(&f),
+		headsCommand(&f),
+		keysCommand(&f),
 		memberCommand(&f, "approve", "let a member that joined without approval take part", adminApprove),
 		memberCommand(&f, "revoke", "end a membership for good, and its connections at once", adminRevoke),
 	)

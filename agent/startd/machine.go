@@ -5,15 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"skua/agent/probe"
 	"skua/agent/starter"
 	"skua/internal/blob"
+	"skua/internal/bus"
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/membership"
@@ -110,6 +113,11 @@ func (m *Machine) Run(ctx context.Context, keep func() bool) error {
 		return err
 	}
 	defer conn.Close()
+	ctx, stop := context.WithCancel(ctx)
+	var minding sync.WaitGroup
+	minding.Go(func() { m.mindHeads(ctx, conn) })
+	defer minding.Wait()
+	defer stop()
 	d, err := New(Config{
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots,
 		Bus: conn, Starter: m.starter, Files: &Storage{Client: files, Cache: cache},
@@ -119,6 +127,26 @@ func (m *Machine) Run(ctx context.Context, keep func() bool) error {
 		return err
 	}
 	return m.serve(ctx, d, keep)
+}
+
+// headsEvery is how often an agent asks which matchmakers the pool has.
+const headsEvery = time.Hour
+
+// mindHeads keeps up with the pool's matchmakers until ctx ends.
+func (m *Machine) mindHeads(ctx context.Context, conn *bus.Client) {
+	for {
+		changed, err := m.member.Refresh(ctx)
+		if err == nil && changed {
+			m.log.Info("matchmakers of the pool", "urls", m.member.URLs())
+			err = conn.SetURLs(m.member.URLs())
+		}
+		if err != nil && ctx.Err() == nil {
+			m.log.Debug("the list of matchmakers is not up to date", diag.KeyError, err)
+		}
+		if !wait(ctx, headsEvery/2+rand.N(headsEvery)) { // a thousand agents do not ask at once
+			return
+		}
+	}
 }
 
 // newStarter makes the machine's starter and finds out what it can do. A system without one still has an

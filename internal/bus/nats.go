@@ -65,7 +65,8 @@ type Client struct {
 	log *slog.Logger
 	up  chan struct{}
 
-	inProcess bool // nc has no URL
+	inProcess bool   // nc has no URL
+	hosts     *hosts // where nc connects to; nil in-process and to a cluster
 
 	mu       sync.Mutex
 	closed   bool           // guarded by mu
@@ -82,23 +83,7 @@ func Dial(cfg Config) (*Client, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	opts := []nats.Option{
-		nats.Name(cfg.Name),
-		nats.Timeout(connectTimeout),
-		nats.MaxReconnects(-1),
-		nats.CustomReconnectDelay(func(attempts int) time.Duration { return backoff(attempts, rand.Int64N) }),
-		nats.ReconnectBufSize(-1),
-		nats.PingInterval(pingInterval),
-		// A key that is refused today may be approved tomorrow.
-		nats.IgnoreAuthErrorAbort(),
-		// The embedded server would advertise its listener on loopback.
-		nats.IgnoreDiscoveredServers(),
-		nats.ConnectHandler(func(nc *nats.Conn) { c.connected(nc) }),
-		nats.ReconnectHandler(func(nc *nats.Conn) { c.connected(nc) }),
-		nats.DisconnectErrHandler(c.disconnected),
-		nats.ReconnectErrHandler(c.stillDisconnected()),
-		nats.ErrorHandler(c.asyncError),
-	}
+	opts := append(c.options(cfg.Name), nats.PingInterval(pingInterval))
 	if cfg.Inbox != "" {
 		opts = append(opts, nats.CustomInboxPrefix(cfg.Inbox))
 	}
@@ -113,8 +98,11 @@ func Dial(cfg Config) (*Client, error) {
 		case cfg.Identity == nil || cfg.Inbox == "":
 			return nil, errors.New("connect: an identity and an inbox are required")
 		}
-		servers = strings.Join(list, ",")
-		opts = append(opts, nats.Nkey(cfg.Identity.PublicKey(), cfg.Identity.Sign))
+		c.hosts = newHosts(list)
+		servers = joinURLs(list) // as many attempts as there are hosts; see hosts for which
+		opts = append(opts,
+			nats.Nkey(cfg.Identity.PublicKey(), cfg.Identity.Sign),
+			nats.SetCustomDialer(c.hosts), nats.SkipHostLookup())
 		if cfg.TLS != nil {
 			opts = append(opts, nats.Secure(cfg.TLS))
 		}
@@ -130,6 +118,26 @@ func Dial(cfg Config) (*Client, error) {
 	return c, nil
 }
 
+// options are those of every connection.
+func (c *Client) options(name string) []nats.Option {
+	return []nats.Option{
+		nats.Name(name),
+		nats.Timeout(connectTimeout),
+		nats.MaxReconnects(-1),
+		nats.CustomReconnectDelay(func(attempts int) time.Duration { return backoff(attempts, rand.Int64N) }),
+		nats.ReconnectBufSize(-1),
+		// A key that is refused today may be approved tomorrow.
+		nats.IgnoreAuthErrorAbort(),
+		// The embedded server would advertise its listener on loopback.
+		nats.IgnoreDiscoveredServers(),
+		nats.ConnectHandler(func(nc *nats.Conn) { c.connected(nc) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { c.connected(nc) }),
+		nats.DisconnectErrHandler(c.disconnected),
+		nats.ReconnectErrHandler(c.stillDisconnected()),
+		nats.ErrorHandler(c.asyncError),
+	}
+}
+
 // backoff is full jitter: anything between nothing and the limit, which doubles until maxDelay.
 func backoff(attempts int, random func(int64) int64) time.Duration {
 	limit := maxDelay
@@ -140,11 +148,11 @@ func backoff(attempts int, random func(int64) int64) time.Duration {
 }
 
 // natsURLs puts our URLs into the form that nats.go knows.
-func natsURLs(list []string) ([]string, error) {
+func natsURLs(list []string) ([]*url.URL, error) {
 	if len(list) == 0 {
 		return nil, errors.New("no URL of a matchmaker is given")
 	}
-	var out []string
+	var out []*url.URL
 	for _, s := range list {
 		u, err := url.Parse(s)
 		if err != nil {
@@ -170,9 +178,34 @@ func natsURLs(list []string) ([]string, error) {
 		default:
 			return nil, fmt.Errorf("%q begins with %s://, expected https:// or tls://", s, u.Scheme)
 		}
-		out = append(out, u.String())
+		if len(out) > 0 && u.Scheme != out[0].Scheme {
+			return nil, fmt.Errorf("%s and %s are of two kinds", list[0], s)
+		}
+		out = append(out, u)
 	}
 	return out, nil
+}
+
+func joinURLs(list []*url.URL) string {
+	var all []string
+	for _, u := range list {
+		all = append(all, u.String())
+	}
+	return strings.Join(all, ",")
+}
+
+// SetURLs says anew where to connect, in the form of [Config.URLs]. It is for the next connection; the one there is
+// stays.
+func (c *Client) SetURLs(urls []string) error {
+	list, err := natsURLs(urls)
+	if err != nil {
+		return fmt.Errorf("set URLs: %w", err)
+	}
+	if c.hosts == nil {
+		return errors.New("set URLs: the connection is not one to a matchmaker")
+	}
+	c.hosts.set(list)
+	return nil
 }
 
 // Connected says whether the connection is up.

@@ -17,7 +17,7 @@ import (
 type LogConfig struct {
 	Stream   string // of JetStream, such as SKUA_EV; required
 	Subject  string // that the stream keeps, such as skua.ev; required. Only the matchmaker may use it
-	Replicas int    // 0 means 1
+	Replicas int    // 0 means 1; more are of a cluster's servers
 }
 
 // StreamLog is a [Log] kept in a JetStream stream. That a record is on disk when Append returns holds
@@ -27,14 +27,20 @@ type StreamLog struct {
 	stream  jetstream.Stream
 	name    string
 	subject string
+
+	replicated bool
+	patience   time.Duration // of one exchange with the server, when ctx has no nearer end
 }
 
 var _ Log = (*StreamLog)(nil)
 
 const (
-	logTimeout   = 10 * time.Second // of one exchange with the server, when ctx has no nearer end
-	ackTimeout   = 3 * time.Second  // of an append: a server that cannot write says nothing; whoever asks again sees what came of it
-	pageRecords  = 1000             // records asked for at once, at most
+	logTimeout     = 10 * time.Second      // of one exchange with the server, when ctx has no nearer end
+	ackTimeout     = 3 * time.Second       // of an append: a server that cannot write says nothing; whoever asks again sees what came of it
+	replicaTimeout = 3 * time.Second       // another server may answer the next try
+	lagEvery       = 20 * time.Millisecond // between looks at a replica that is behind
+
+	pageRecords  = 1000 // records asked for at once, at most
 	pageBytes    = 8 << 20
 	awaitEvery   = 100 * time.Millisecond
 	batchHeadID  = "Nats-Batch-Id"
@@ -45,7 +51,11 @@ const (
 // OpenLog opens the log, and makes it when it is not there. The server must know atomic batches,
 // which came with version 2.12.
 func OpenLog(ctx context.Context, c *Client, cfg LogConfig) (*StreamLog, error) {
-	ctx, cancel := context.WithTimeout(ctx, logTimeout)
+	patience := logTimeout
+	if cfg.Replicas > 1 {
+		patience = replicaTimeout // servers that have no leader yet do not answer at all
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	js, err := jetstream.New(c.nc)
 	if err != nil {
@@ -68,7 +78,10 @@ func OpenLog(ctx context.Context, c *Client, cfg LogConfig) (*StreamLog, error) 
 	if !stream.CachedInfo().Config.AllowAtomicPublish {
 		return nil, fmt.Errorf("open log %s: the NATS server (version %s) knows no atomic batches, 2.12 is needed", cfg.Stream, c.nc.ConnectedServerVersion())
 	}
-	return &StreamLog{nc: c.nc, stream: stream, name: cfg.Stream, subject: cfg.Subject}, nil
+	return &StreamLog{
+		nc: c.nc, stream: stream, name: cfg.Stream, subject: cfg.Subject,
+		replicated: cfg.Replicas > 1, patience: patience,
+	}, nil
 }
 
 // Append implements [Log]. A single record is published plainly, which costs one fsync; more go as
@@ -156,16 +169,35 @@ func (l *StreamLog) Read(ctx context.Context, from uint64, f func(seq uint64, da
 		return fmt.Errorf("read log: %w", translate(err))
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // fails only with the connection, which ends it too
+	progress := time.Now()
 	for next := max(from, 1); next <= last; {
 		before := next
 		if next, err = l.page(ctx, sub, inbox, next, last, f); err != nil {
 			return err
 		}
-		if next == before {
+		switch {
+		case next > before:
+			progress = time.Now()
+		case !l.replicated || time.Since(progress) > l.patience:
 			return fmt.Errorf("read log: %w", &GapError{From: next})
+		default: // any replica answers, and one may be behind those that have acknowledged the record
+			if err := pause(ctx, lagEvery); err != nil {
+				return fmt.Errorf("read log: %w", err)
+			}
 		}
 	}
 	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // page reads some records from next on and returns the sequence to go on with.
@@ -180,7 +212,7 @@ func (l *StreamLog) page(ctx context.Context, sub *nats.Subscription, inbox stri
 		return 0, fmt.Errorf("read log: %w", translate(err))
 	}
 	for {
-		m, err := nextMsg(ctx, sub)
+		m, err := l.nextMsg(ctx, sub)
 		if err != nil {
 			return 0, fmt.Errorf("read log at %d: %w", next, err)
 		}
@@ -207,8 +239,8 @@ func (l *StreamLog) page(ctx context.Context, sub *nats.Subscription, inbox stri
 	}
 }
 
-func nextMsg(ctx context.Context, sub *nats.Subscription) (*nats.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, logTimeout)
+func (l *StreamLog) nextMsg(ctx context.Context, sub *nats.Subscription) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.patience)
 	defer cancel()
 	return sub.NextMsgWithContext(ctx)
 }
@@ -247,7 +279,7 @@ func (l *StreamLog) First(ctx context.Context) (uint64, error) {
 }
 
 func (l *StreamLog) state(ctx context.Context) (jetstream.StreamState, error) {
-	ctx, cancel := context.WithTimeout(ctx, logTimeout)
+	ctx, cancel := context.WithTimeout(ctx, l.patience)
 	defer cancel()
 	info, err := l.stream.Info(ctx)
 	if err != nil {

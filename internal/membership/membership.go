@@ -39,6 +39,10 @@ type Membership struct {
 	ID          string `json:"id"`          // the agent or user id that the matchmaker issued
 	Name        string `json:"name"`        // the machine's or user's name in the pool
 
+	// Others are the URLs of the pool's other matchmakers, if it has more than one.
+	Others []string `json:"others,omitempty"`
+
+	dir      string // where it is kept
 	identity *trust.Identity
 }
 
@@ -63,6 +67,7 @@ func Open(dir string) (*Membership, error) {
 			Err:  err,
 		}
 	}
+	m.dir = dir
 	if m.identity, err = trust.LoadIdentity(filepath.Join(dir, keyFile)); err != nil {
 		return nil, fmt.Errorf("read membership: %w", err)
 	}
@@ -100,7 +105,11 @@ func Join(ctx context.Context, dir string, token trust.Token, name string) (*Mem
 		return nil, err
 	}
 	m.ID = answer.ID
-	return m, m.save(dir)
+	if err := m.save(dir); err != nil {
+		return nil, err
+	}
+	_, _ = m.Refresh(ctx) // it is a member whether it learns of others now or later
+	return m, nil
 }
 
 // JoinLocal becomes a member through the socket of a matchmaker on this machine, which asks the kernel
@@ -140,7 +149,11 @@ func JoinLocal(ctx context.Context, dir, socket string) (*Membership, error) {
 		V: version, URL: answer.URL, Fingerprint: hex.EncodeToString(sum[:]),
 		ID: answer.ID, Name: answer.Name, identity: identity,
 	}
-	return m, m.save(dir)
+	if err := m.save(dir); err != nil {
+		return nil, err
+	}
+	_, _ = m.Refresh(ctx)
+	return m, nil
 }
 
 // Dial connects to the pool. With failFast it gives up when the first attempt fails, for commands that
@@ -155,7 +168,7 @@ func (m *Membership) dial(_ context.Context, inbox string, log *slog.Logger, fai
 		return nil, err
 	}
 	conn, err := bus.Dial(bus.Config{
-		URLs: []string{m.URL}, Identity: m.identity, TLS: tls, Name: m.Name, Inbox: inbox,
+		URLs: m.URLs(), Identity: m.identity, TLS: tls, Name: m.Name, Inbox: inbox,
 		FailFast: failFast, Log: log,
 	})
 	if err != nil {
@@ -194,7 +207,7 @@ func (m *Membership) Files() (*transfer.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return transfer.New(transfer.Config{BaseURL: m.URL, HTTP: transfer.NewHTTP(tls)})
+	return transfer.New(transfer.Config{BaseURL: m.URL, Others: m.others, HTTP: transfer.NewHTTP(tls)})
 }
 
 // ownKey reads the key in dir, or makes one.
@@ -217,6 +230,7 @@ func ownKey(dir string) (*trust.Identity, error) {
 }
 
 func (m *Membership) save(dir string) error {
+	m.dir = dir
 	data, err := json.MarshalIndent(m, "", "\t")
 	if err != nil {
 		return err

@@ -5,6 +5,8 @@
 // sandbox, and leave their traces in a journal outside of Skua, a directory that the machines' policy
 // shares with jobs: what really ran, when and how often is read there, not from what Skua says.
 //
+// [StartHeads] starts several matchmakers on a NATS cluster.
+//
 // Nothing here waits for a fixed time: tests look until what they want is there, or a deadline passes.
 // Every process that a pool has started, and every one that its programs have, is gone when its test
 // has ended; whatever needs force for that is reported as a failure by the tests that are about it.

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"skua/internal/natslab"
 )
 
 // Patience is how long a test waits for anything that should happen soon.
@@ -40,6 +42,9 @@ type Pool struct {
 	Matchmaker *Program
 	Agents     []*Program
 
+	Heads []*Program       // of a pool with several matchmakers, by number from 1 on; see StartHeads
+	NATS  *natslab.Cluster // that they share
+
 	t   testing.TB
 	bin string
 	url string
@@ -61,10 +66,18 @@ func Build(dir string) error {
 func Start(t testing.TB, bin string, cfg Config) *Pool {
 	t.Helper()
 	p := New(t, bin)
+	p.Write("matchmaker.toml", p.settings("matchmaker", p.url, cfg))
+	p.StartMatchmaker()
+	p.populate(cfg)
+	return p
+}
+
+// settings gives the text of a matchmaker's configuration file.
+func (p *Pool) settings(name, url string, cfg Config) string {
 	if cfg.Lease == 0 {
 		cfg.Lease = 6
 	}
-	p.Write("matchmaker.toml", fmt.Sprintf(`data = %q
+	return fmt.Sprintf(`data = %q
 listen = %q
 url = %q
 log = "debug"
@@ -73,11 +86,15 @@ lease = "%ds"
 renew = "1s"
 offer = "2s"
 guard = "1s"
-`, filepath.Join(p.Dir, "matchmaker"), strings.TrimPrefix(p.url, "https://"), p.url, cfg.Lease))
-	p.StartMatchmaker()
+`, filepath.Join(p.Dir, name), strings.TrimPrefix(url, "https://"), url, cfg.Lease)
+}
+
+// populate makes a user and starts the machines, and waits until every slot is offered.
+func (p *Pool) populate(cfg Config) {
+	p.t.Helper()
 	p.Must("skua", "login", p.Admin("token", "user", "researcher"))
 	if cfg.Agents == 0 {
-		return p
+		return
 	}
 	token := p.Admin("token", "agent", "--uses", strconv.Itoa(cfg.Agents))
 	for i := range cfg.Agents {
@@ -103,7 +120,6 @@ guard = "1s"
 		out, _, _ := p.Run("", "skua", "status", "--json")
 		return strings.Count(out, `"Unclaimed"`) == slots
 	})
-	return p
 }
 
 // New makes a pool in which nothing runs yet.
@@ -231,7 +247,11 @@ func (p *Pool) Must(args ...string) string {
 // Admin gives an order to the matchmaker.
 func (p *Pool) Admin(args ...string) string {
 	p.t.Helper()
-	args = append([]string{"skua-matchmaker", "--config", filepath.Join(p.Dir, "matchmaker.toml")}, args...)
+	config := "matchmaker.toml"
+	if p.Heads != nil {
+		config = headName(1) + ".toml"
+	}
+	args = append([]string{"skua-matchmaker", "--config", filepath.Join(p.Dir, config)}, args...)
 	return strings.TrimSpace(p.Must(args...))
 }
 

@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"skua/internal/blob"
@@ -35,6 +36,10 @@ var (
 type Config struct {
 	BaseURL string // required: "https://pool.example.edu:9618"
 
+	// Others gives more addresses of the same service, which are tried in turn when one cannot be reached; nil means
+	// that there are none.
+	Others func() []string
+
 	// HTTP makes the requests. Required: it knows the pool's certificate authority. It must have no
 	// Timeout, which would bound whole transfers; [NewHTTP] makes a good one.
 	HTTP *http.Client
@@ -47,7 +52,7 @@ type Config struct {
 // Client puts blobs to a file service and gets them. Its methods may be called concurrently.
 type Client struct {
 	cfg  Config
-	base string
+	turn atomic.Uint32 // which of the addresses is used
 }
 
 // Progress is called as bytes go or come: done of total are there. It is called often, from one
@@ -56,13 +61,8 @@ type Progress func(done, total int64)
 
 // New makes a Client.
 func New(cfg Config) (*Client, error) {
-	u, err := url.Parse(cfg.BaseURL)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, fmt.Errorf("file service: %q is not an https address", cfg.BaseURL)
-	}
-	// A capability is a bearer token: it goes over plain HTTP only where nobody else listens.
-	if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("file service: %q is not encrypted", cfg.BaseURL)
+	if err := checkAddress(cfg.BaseURL); err != nil {
+		return nil, fmt.Errorf("file service: %w", err)
 	}
 	if cfg.HTTP == nil {
 		return nil, errors.New("file service: no HTTP client given")
@@ -70,7 +70,28 @@ func New(cfg Config) (*Client, error) {
 	setDefault(&cfg.Attempts, 6)
 	setDefault(&cfg.Stall, 60*time.Second)
 	setDefault(&cfg.MaxDelay, 30*time.Second)
-	return &Client{cfg: cfg, base: strings.TrimRight(cfg.BaseURL, "/") + "/b/"}, nil
+	return &Client{cfg: cfg}, nil
+}
+
+func checkAddress(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return fmt.Errorf("%q is not an https address", s)
+	}
+	// A capability is a bearer token: it goes over plain HTTP only where nobody else listens.
+	if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("%q is not encrypted", s)
+	}
+	return nil
+}
+
+// address is where the next request goes: to the one that answered last, or, after a failure, to the next.
+func (c *Client) address() string {
+	all := []string{c.cfg.BaseURL}
+	if c.cfg.Others != nil {
+		all = append(all, c.cfg.Others()...)
+	}
+	return strings.TrimRight(all[c.turn.Load()%uint32(len(all))], "/") + "/b/"
 }
 
 func setDefault[T int | time.Duration](v *T, d T) {
@@ -112,7 +133,10 @@ func (c *Client) stat(ctx context.Context, capability string, d blob.Digest) (in
 
 // do sends one request with size bytes of body. The response's body is to be closed.
 func (c *Client) do(ctx context.Context, method, capability string, d blob.Digest, body io.Reader, size int64, header http.Header) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.base+string(d), body)
+	req, err := http.NewRequestWithContext(ctx, method, c.address()+string(d), body)
+	if err == nil {
+		err = checkAddress(req.URL.String())
+	}
 	if err != nil {
 		return nil, fatal{err}
 	}
@@ -186,6 +210,9 @@ func (c *Client) retry(ctx context.Context, attempt func(context.Context) (moved
 		failed++
 		if moved > 0 {
 			failed = 1
+		}
+		if !errors.As(err, new(later)) {
+			c.turn.Add(1) // it does not serve: perhaps another does
 		}
 		if failed >= c.cfg.Attempts {
 			return err

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -56,20 +57,31 @@ const (
 )
 
 // Roster is the matchmaker's table of who may connect, and of the tokens that are out. It is kept in
-// one file; a change is on disk when the method that made it returns. Methods may be called from any
-// goroutine, and Lookup never waits for the disk.
+// one file, or shared with other matchmakers in a journal; a change is on disk when the method that made it returns.
+// Methods may be called from any goroutine, and Lookup waits for nothing when it knows the key.
 type Roster struct {
-	path string
+	path    string
+	journal Journal // nil for a roster that is not shared
 
 	// change is held while the next state is made, written and put in the place of the old one.
 	change sync.Mutex
 	state  atomic.Pointer[rosterState]
+	seq    uint64    // of the change of the journal that is the last in state; guarded by change
+	asked  time.Time // when Lookup last asked the journal; guarded by change
 }
 
 // rosterState is never changed once it is the roster's.
 type rosterState struct {
 	members map[string]Member // by public key
 	tokens  map[string]outToken
+}
+
+func emptyRoster() *rosterState {
+	return &rosterState{members: map[string]Member{}, tokens: map[string]outToken{}}
+}
+
+func (st *rosterState) clone() *rosterState {
+	return &rosterState{members: maps.Clone(st.members), tokens: maps.Clone(st.tokens)}
 }
 
 // outToken is a token that is out.
@@ -290,7 +302,25 @@ func (r *Roster) mark(id string, change func(*rosterState, *Member)) ([]Member, 
 // Lookup gives the member that has this key.
 func (r *Roster) Lookup(publicKey string) (Member, bool) {
 	m, ok := r.state.Load().members[publicKey]
+	if !ok && r.journal != nil {
+		r.lookAgain()
+		m, ok = r.state.Load().members[publicKey]
+	}
 	return m, ok
+}
+
+// lookAgain takes in what the journal has: who has joined a moment ago at another matchmaker is no stranger. Strangers
+// cannot have it ask more often than now and then.
+func (r *Roster) lookAgain() {
+	r.change.Lock()
+	defer r.change.Unlock()
+	if time.Since(r.asked) < lookupEvery {
+		return
+	}
+	r.asked = time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), lookupPatience)
+	defer cancel()
+	_, _ = r.catchUp(ctx) // what cannot be read now, Follow reads later
 }
 
 // Members gives everybody, by kind, name and time of joining.
@@ -310,10 +340,22 @@ var errUnchanged = errors.New("unchanged")
 func (r *Roster) update(now time.Time, change func(*rosterState) error) error {
 	r.change.Lock()
 	defer r.change.Unlock()
-	old := r.state.Load()
-	next := &rosterState{members: maps.Clone(old.members), tokens: maps.Clone(old.tokens)}
-	maps.DeleteFunc(next.tokens, func(_ string, t outToken) bool { return now.After(t.Expires.Add(deadTokenLife)) })
-	if err := change(next); errors.Is(err, errUnchanged) {
+	prune := func(st *rosterState) error {
+		maps.DeleteFunc(st.tokens, func(_ string, t outToken) bool { return now.After(t.Expires.Add(deadTokenLife)) })
+		return change(st)
+	}
+	if r.journal != nil {
+		err := r.agree(context.Background(), prune)
+		if errors.Is(err, errUnchanged) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return r.state.Load().write(r.path)
+	}
+	next := r.state.Load().clone()
+	if err := prune(next); errors.Is(err, errUnchanged) {
 		return nil
 	} else if err != nil {
 		return err

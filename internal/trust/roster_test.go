@@ -289,3 +289,19 @@ func FuzzParseRoster(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseChange(f *testing.F) {
+	f.Add([]byte(`{"v":1,"tokens":[{"hash":"","kind":"agent","expires":"2026-01-01T00:00:00Z","uses":1}],"gone":["a"]}`))
+	f.Add([]byte(`{"v":1}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := parseChange(data)
+		if err != nil {
+			return
+		}
+		st := emptyRoster()
+		st.take(c) // what is understood can be taken, and what is taken can be written down
+		if _, err := encodeChanges(emptyRoster().changesTo(st)); err != nil {
+			t.Error(err)
+		}
+	})
+}

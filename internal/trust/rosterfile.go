@@ -46,7 +46,7 @@ func (st *rosterState) write(path string) error {
 func readRoster(path string) (*rosterState, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &rosterState{members: map[string]Member{}, tokens: map[string]outToken{}}, nil
+		return emptyRoster(), nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read roster: %w", err)
@@ -93,30 +93,46 @@ func parseRoster(data []byte) (*rosterState, error) {
 	for _, m := range file.Members {
 		_, twice := st.members[m.PublicKey]
 		other, shared := owner[m.ID]
+		if err := m.check(); err != nil {
+			return nil, err
+		}
 		switch {
-		case !ValidPublicKey(m.PublicKey):
-			return nil, fmt.Errorf("member %s: %q is not a public key", m.ID, m.PublicKey)
 		case twice:
 			return nil, fmt.Errorf("member %s: the key %s is there twice", m.ID, m.PublicKey)
-		case !validID(m.ID):
-			return nil, fmt.Errorf("member with key %s: %q is not an id", m.PublicKey, m.ID)
-		case !m.Kind.valid():
-			return nil, fmt.Errorf("member %s: kind %q is neither agent nor user", m.ID, m.Kind)
 		case shared && (m.Kind == Agent || other.Kind == Agent || other.Name != m.Name):
 			return nil, fmt.Errorf("id %s belongs to two members", m.ID)
-		}
-		if err := checkName(m.Name); err != nil {
-			return nil, fmt.Errorf("member %s: %w", m.ID, err)
 		}
 		st.members[m.PublicKey], owner[m.ID] = m, m
 	}
 	for _, t := range file.Tokens {
-		if sum, err := hex.DecodeString(t.Hash); err != nil || len(sum) != 32 || !t.Kind.valid() || t.Uses < 0 {
-			return nil, fmt.Errorf("token %q is malformed", t.Hash)
+		if err := t.check(); err != nil {
+			return nil, err
 		}
 		st.tokens[t.Hash] = t
 	}
 	return st, nil
+}
+
+func (m Member) check() error {
+	switch {
+	case !ValidPublicKey(m.PublicKey):
+		return fmt.Errorf("member %s: %q is not a public key", m.ID, m.PublicKey)
+	case !validID(m.ID):
+		return fmt.Errorf("member with key %s: %q is not an id", m.PublicKey, m.ID)
+	case !m.Kind.valid():
+		return fmt.Errorf("member %s: kind %q is neither agent nor user", m.ID, m.Kind)
+	}
+	if err := checkName(m.Name); err != nil {
+		return fmt.Errorf("member %s: %w", m.ID, err)
+	}
+	return nil
+}
+
+func (t outToken) check() error {
+	if sum, err := hex.DecodeString(t.Hash); err != nil || len(sum) != 32 || !t.Kind.valid() || t.Uses < 0 {
+		return fmt.Errorf("token %q is malformed", t.Hash)
+	}
+	return nil
 }
 
 func compareMembers(a, b Member) int {

@@ -194,3 +194,10 @@ type Enrolled struct {
 	Domain string   `json:"domain,omitempty"`
 	Fail   *Failure `json:"fail,omitempty"`
 }
+
+// Heads lists the URLs of a pool's matchmakers. Any of them will do; what only the one that leads can answer is passed on
+// to it.
+type Heads struct {
+	V    int      `json:"v"`
+	URLs []string `json:"urls"`
+}

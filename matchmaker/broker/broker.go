@@ -35,10 +35,14 @@ import (
 
 // Config is what a Broker is made of.
 type Config struct {
-	Dir    string      // for the JetStream store; required
+	Dir    string      // for the JetStream store, and for a lock; required
 	Roster Roster      // who may connect; required
 	Listen string      // host:port for plain NATS over TLS, such as :4222; empty for websocket only
 	TLS    *tls.Config // of that listener; required with Listen
+
+	// Leaf makes the broker a leaf node of a NATS cluster, which then carries messages between it and the matchmaker
+	// that leads, and keeps the log; the broker has no JetStream of its own. Nil means a broker that stands alone.
+	Leaf *Leaf
 
 	MaxStore int64        // bytes that JetStream may use on disk; 0 means 64 GiB
 	Log      *slog.Logger // nil means no logging
@@ -173,6 +177,11 @@ func (cfg *Config) options() (*server.Options, error) {
 	}
 	if cfg.MaxStore > 0 {
 		opts.JetStreamMaxStore = cfg.MaxStore
+	}
+	if cfg.Leaf != nil {
+		if err := cfg.Leaf.apply(opts); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.Listen == "" {
 		return opts, nil

@@ -15,6 +15,7 @@
 package files
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -49,7 +50,15 @@ func (m Mode) String() string {
 type Grant struct {
 	User job.UserID // whose content it is: the job's user, also when an agent asks
 	Job  job.ID     // the job it is for; zero for a user's own request
+	Any  bool       // reads whatever is here, no matter whose: another matchmaker of the pool
 }
+
+// ErrLater is what [Config.Authorise] says of a capability that it cannot judge yet. The peer is told to come back.
+var ErrLater = errors.New("the file service does not know yet")
+
+// OwnHeader marks the requests of the pool's other matchmakers. They are answered from what is here: with everything
+// asking everybody else a request would never end.
+const OwnHeader = "Skua-Matchmaker"
 
 // Config is what a Service is made of.
 type Config struct {
@@ -58,6 +67,12 @@ type Config struct {
 	// Authorise judges a capability. Required. Its error is shown to the peer when it is a
 	// [diag.Problem] and only logged otherwise.
 	Authorise func(token string, mode Mode, d blob.Digest) (Grant, error)
+
+	// Fetch brings a blob that the user has put at another matchmaker. Its errors are [blob.ErrNotFound] when there
+	// is none, and others when it may come later. Nil means that there is no other matchmaker.
+	Fetch func(ctx context.Context, user job.UserID, d blob.Digest) error
+	// Stored is told of a blob that the user has put, before the user is. Nil means that nobody cares.
+	Stored func(ctx context.Context, user job.UserID, d blob.Digest)
 
 	MaxBlob   int64        // the largest blob in bytes; 0 means 64 GiB
 	DiskFloor int64        // bytes of free disk that no upload may touch; 0 means 1 GiB, less than 0 none
@@ -138,6 +153,10 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	grant, err := s.cfg.Authorise(token, mode, d)
+	if errors.Is(err, ErrLater) {
+		sendAway(w, err.Error())
+		return
+	}
 	if err != nil {
 		s.refuse(w, r, d, err)
 		return
@@ -199,8 +218,7 @@ func (s *Service) get(w http.ResponseWriter, r *http.Request, d blob.Digest, g G
 		return
 	}
 	defer leave()
-	if !s.cfg.Store.Held(d, string(g.User)) {
-		http.Error(w, "no such blob", http.StatusNotFound)
+	if !g.Any && !s.cfg.Store.Held(d, string(g.User)) && !s.fetch(w, r, d, g) {
 		return
 	}
 	f, err := s.cfg.Store.Open(d)
@@ -226,6 +244,26 @@ func (s *Service) get(w http.ResponseWriter, r *http.Request, d blob.Digest, g G
 	w.Header().Set("Cache-Control", "private, immutable")
 	w.Header().Set("ETag", etag(d))
 	http.ServeContent(w, r, "", time.Time{}, f)
+}
+
+// fetch brings a blob from another matchmaker, or answers the request.
+func (s *Service) fetch(w http.ResponseWriter, r *http.Request, d blob.Digest, g Grant) bool {
+	err := error(blob.ErrNotFound)
+	if s.cfg.Fetch != nil && r.Header.Get(OwnHeader) == "" {
+		ctx, cancel := context.WithTimeout(r.Context(), s.cfg.MaxWait)
+		defer cancel()
+		err = s.cfg.Fetch(ctx, g.User, d)
+	}
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, blob.ErrNotFound):
+		http.Error(w, "no such blob", http.StatusNotFound)
+	default:
+		s.log.Debug("blob is not here yet", "blob", d.Short(), diag.KeyError, err)
+		sendAway(w, "the file is on its way from another matchmaker")
+	}
+	return false
 }
 
 // put stores the body. Answers: 201 stored; 200 was there; 202 partly here; 4xx with the reason.
@@ -273,11 +311,11 @@ func (s *Service) put(w http.ResponseWriter, r *http.Request, d blob.Digest, g G
 		http.Error(w, fmt.Sprintf("the upload stands at %d, not %d", u.Offset(), rng.first), http.StatusConflict)
 		return
 	}
-	s.receive(w, r, u, d, rng)
+	s.receive(w, r, u, d, g, rng)
 }
 
 // receive appends the body to u, and makes it a blob when that is the last of it.
-func (s *Service) receive(w http.ResponseWriter, r *http.Request, u *blob.Upload, d blob.Digest, rng bodyRange) {
+func (s *Service) receive(w http.ResponseWriter, r *http.Request, u *blob.Upload, d blob.Digest, g Grant, rng bodyRange) {
 	body := &steadyReader{r: io.LimitReader(r.Body, rng.length), rc: http.NewResponseController(w)}
 	body.end = time.Now().Add(stall + time.Duration(float64(rng.length)/float64(s.cfg.MinRate)*float64(time.Second)))
 	buf := make([]byte, 256<<10)
@@ -307,6 +345,11 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, u *blob.Upload
 		} else if err != nil {
 			s.fail(w, d, err)
 			return
+		}
+		if s.cfg.Stored != nil && r.Header.Get(OwnHeader) == "" {
+			ctx, cancel := context.WithTimeout(r.Context(), s.cfg.MaxWait)
+			defer cancel()
+			s.cfg.Stored(ctx, g.User, d)
 		}
 		w.WriteHeader(http.StatusCreated)
 	}

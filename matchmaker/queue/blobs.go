@@ -5,14 +5,20 @@ import (
 	"skua/internal/job"
 )
 
+// A Need is a blob that the queue refers to.
+type Need struct {
+	Digest blob.Digest
+	User   job.UserID // who must be able to read it; "" for what only matchmakers read, tables
+}
+
 // Needs gives the blobs that the queue cannot do without, apart from images and outputs: the input files of jobs that
 // have not ended and the tables of the clusters that a restart meets, in a snapshot or in the log.
-func (q *Queue) Needs() map[blob.Digest]bool {
+func (q *Queue) Needs() map[Need]bool {
 	q.mu.RLock()
 	defer q.mu.RUnlock()
-	needs := map[blob.Digest]bool{}
+	needs := map[Need]bool{}
 	for table := range q.state.named {
-		needs[table] = true
+		needs[Need{Digest: table}] = true
 	}
 	for _, c := range q.state.inOrder {
 		if present, _ := c.present(); present == 0 && !c.more() {
@@ -20,7 +26,7 @@ func (q *Queue) Needs() map[blob.Digest]bool {
 		}
 		c.Files(func(f job.File) bool {
 			if f.Digest != "" {
-				needs[f.Digest] = true
+				needs[Need{f.Digest, c.User}] = true
 			}
 			return true
 		})

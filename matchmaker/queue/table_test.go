@@ -63,12 +63,12 @@ func TestTablesOfTheFileService(t *testing.T) {
 	id := job.ID{Cluster: 1, Proc: 1999}
 	commit(t, q, &job.Offered{Job: id, Epoch: 1}, &job.Started{Job: id, Epoch: 1})
 	for proc := range 3 {
-		if needs := q.Needs(); !needs[digest] || !needs[input.Digest] {
+		if needs := q.Needs(); !needs[Need{Digest: digest}] || !needs[Need{input.Digest, "ann"}] {
 			t.Errorf("the queue needs %v", needs)
 		}
 		commit(t, q, &job.Withdrawn{Job: job.ID{Cluster: 2, Proc: proc}})
 	}
-	if needs := q.Needs(); !needs[digest] || needs[input.Digest] {
+	if needs := q.Needs(); !needs[Need{Digest: digest}] || needs[Need{input.Digest, "ann"}] {
 		t.Errorf("when a cluster has ended the queue needs %v", needs)
 	}
 	want := dump(t, q.state)

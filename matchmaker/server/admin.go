@@ -39,6 +39,7 @@ const (
 	AdminRevoke  AdminVerb = "revoke"  // end a membership and its connections
 	AdminUsers   AdminVerb = "users"   // list the users' shares
 	AdminFactor  AdminVerb = "factor"  // give a user's share another weight
+	AdminHeads   AdminVerb = "heads"   // list the matchmakers of the pool
 )
 
 // AdminAnswer answers an [AdminRequest].
@@ -47,6 +48,7 @@ type AdminAnswer struct {
 	Token   string         `json:"token,omitempty"`
 	Members []trust.Member `json:"members,omitempty"` // all of them, or those that were changed
 	Users   []wire.UserRow `json:"users,omitempty"`   // all of them, or the one that was changed
+	Heads   []HeadRow      `json:"heads,omitempty"`
 	Fail    *wire.Failure  `json:"fail,omitempty"`
 }
 
@@ -101,11 +103,19 @@ func (h *Head) administer(ctx context.Context, uid int, question []byte) (a Admi
 		return a, err
 	}
 	switch q.Do {
-	case AdminUsers:
-		a.Users = h.core.Users()
-		return a, nil
-	case AdminFactor:
-		a.Users, err = h.setFactor(ctx, q.ID, q.Factor)
+	case AdminUsers, AdminFactor:
+		core := h.core.Load()
+		if core == nil {
+			return a, h.standsBy(ctx)
+		}
+		if q.Do == AdminFactor {
+			a.Users, err = h.setFactor(ctx, core, q.ID, q.Factor)
+		} else {
+			a.Users = core.Users()
+		}
+		return a, err
+	case AdminHeads:
+		a.Heads, err = h.headRows(ctx)
 		return a, err
 	case AdminToken:
 		a.Token, err = h.Token(q.Token, q.URL)
@@ -137,7 +147,7 @@ func (h *Head) administer(ctx context.Context, uid int, question []byte) (a Admi
 }
 
 // setFactor gives a user, by name or id, another factor.
-func (h *Head) setFactor(ctx context.Context, who string, factor float64) ([]wire.UserRow, error) {
+func (h *Head) setFactor(ctx context.Context, core *Server, who string, factor float64) ([]wire.UserRow, error) {
 	var found []trust.Member
 	for _, m := range h.roster.Members() {
 		if m.Kind == trust.User && !m.Revoked && (m.Name == who || m.ID == who) {
@@ -154,10 +164,10 @@ func (h *Head) setFactor(ctx context.Context, who string, factor float64) ([]wir
 		}
 	}
 	user := job.UserID(found[0].ID)
-	if err := h.core.SetFactor(ctx, user, factor); err != nil {
+	if err := core.SetFactor(ctx, user, factor); err != nil {
 		return nil, err
 	}
 	h.log.Info("user's factor set", diag.KeyUser, user, "name", found[0].Name, "factor", factor)
-	all := h.core.Users()
+	all := core.Users()
 	return slices.DeleteFunc(all, func(r wire.UserRow) bool { return r.User != user }), nil
 }

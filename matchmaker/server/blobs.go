@@ -12,6 +12,7 @@ import (
 	"skua/internal/job"
 	"skua/internal/trust"
 	"skua/matchmaker/files"
+	"skua/matchmaker/queue"
 )
 
 // authorise judges a capability that somebody shows to the file service.
@@ -31,6 +32,12 @@ func (h *Head) authorise(token string, mode files.Mode, d blob.Digest) (files.Gr
 	case c.Digest != "" && c.Digest != string(d):
 		return files.Grant{}, &diag.Problem{What: "the capability is for another file"}
 	}
+	if c.User == everyone {
+		if c.Digest != string(d) {
+			return files.Grant{}, &diag.Problem{What: "the capability names no file"}
+		}
+		return files.Grant{User: everyone, Any: true}, nil
+	}
 	grant := files.Grant{User: job.UserID(c.User)}
 	if c.Job == "" {
 		return grant, nil
@@ -38,7 +45,10 @@ func (h *Head) authorise(token string, mode files.Mode, d blob.Digest) (files.Gr
 	if grant.Job, err = job.ParseID(c.Job); err != nil {
 		return files.Grant{}, err
 	}
-	j, ok := h.queue.Job(grant.Job)
+	j, ok := h.queue.Load().Job(grant.Job)
+	if h.cluster != nil && h.core.Load() == nil && (!ok || uint64(j.Epoch) < c.Epoch || j.Claim == nil && uint64(j.Epoch) == c.Epoch) {
+		return files.Grant{}, files.ErrLater // the log, which we follow, may tell of the run any moment
+	}
 	if !ok || j.User != grant.User || j.Claim == nil || uint64(j.Epoch) != c.Epoch {
 		return files.Grant{}, &diag.Problem{What: "this run of the job has been superseded or is over"}
 	}
@@ -98,33 +108,46 @@ func (h *Head) sweep(ctx context.Context) error {
 // liveBlobs gives every blob that a job needs. An error means that it is not known, and that nothing
 // may be removed.
 func (h *Head) liveBlobs(ctx context.Context, now time.Time) (map[blob.Digest]bool, error) {
-	live := h.queue.Needs()
-	for j := range h.queue.Stirred {
+	needs, err := h.neededBlobs(ctx, now)
+	live := map[blob.Digest]bool{}
+	for n := range needs {
+		live[n.Digest] = true
+	}
+	return live, err
+}
+
+// neededBlobs is liveBlobs with who needs them.
+func (h *Head) neededBlobs(ctx context.Context, now time.Time) (map[queue.Need]bool, error) {
+	live := h.queue.Load().Needs()
+	for j := range h.queue.Load().Stirred {
 		for _, f := range j.HeldOutputs {
-			live[f.Digest] = true
+			live[queue.Need{Digest: f.Digest, User: j.User}] = true
 		}
 		for _, img := range j.Images {
-			live[img.Digest] = true
+			live[queue.Need{Digest: img.Digest, User: j.User}] = true
 			m, err := blob.LoadManifest(ctx, blob.Local{Store: h.store}, h.imageKey(j.ID), img.Digest)
 			switch {
 			case errors.Is(err, blob.ErrNotFound), errors.Is(err, blob.ErrMismatch),
 				errors.Is(err, blob.ErrSealed), errors.Is(err, blob.ErrManifest):
+				if h.others != nil && errors.Is(err, blob.ErrNotFound) {
+					continue // it has yet to be fetched
+				}
 				h.log.Warn("image is damaged", diag.KeyJob, j.ID, "image", img.Digest.Short(), diag.KeyError, err)
 				continue // its chunks are of no use to anybody
 			case err != nil:
 				return nil, fmt.Errorf("chunks of image %s of job %v: %w", img.Digest.Short(), j.ID, err)
 			}
 			for _, c := range m.Chunks {
-				live[c.Digest] = true
+				live[queue.Need{Digest: c.Digest, User: j.User}] = true
 			}
 		}
 	}
-	for _, j := range h.queue.History("") {
+	for _, j := range h.queue.Load().History("") {
 		if j.Result == nil || j.Delivered || now.Sub(j.Ended) > keepResults {
 			continue
 		}
 		for _, f := range j.Result.Outputs {
-			live[f.Digest] = true
+			live[queue.Need{Digest: f.Digest, User: j.User}] = true
 		}
 	}
 	return live, nil

@@ -44,7 +44,8 @@ func blobHead(t *testing.T) (h *Head, id job.ID, input, stray blob.Digest, image
 	if err != nil {
 		t.Fatal(err)
 	}
-	h = &Head{queue: q, store: store, master: master, signer: signer, trees: files.NewTrees(store), log: slog.New(slog.DiscardHandler)}
+	h = &Head{store: store, master: master, signer: signer, trees: files.NewTrees(store), log: slog.New(slog.DiscardHandler)}
+	h.queue.Store(q)
 
 	put := func(text string) blob.Digest {
 		d, err := store.PutBytes([]byte(text))
@@ -108,12 +109,12 @@ func TestLiveBlobs(t *testing.T) {
 	want("while it runs", live(now), append(slices.Clone(chunks), input, image)...)
 
 	output := blob.Sum([]byte("output"))
-	if err := h.queue.Commit(t.Context(), &job.Ended{Job: id, Epoch: 1, Result: job.Result{Outputs: []job.File{{Name: "out", Digest: output}}}}); err != nil {
+	if err := h.queue.Load().Commit(t.Context(), &job.Ended{Job: id, Epoch: 1, Result: job.Result{Outputs: []job.File{{Name: "out", Digest: output}}}}); err != nil {
 		t.Fatal(err)
 	}
 	want("completed", live(now), output)
 	want("after ten days", live(now.Add(keepResults+time.Hour)))
-	if err := h.queue.Commit(t.Context(), &job.Delivered{Job: id}); err != nil {
+	if err := h.queue.Load().Commit(t.Context(), &job.Delivered{Job: id}); err != nil {
 		t.Fatal(err)
 	}
 	want("delivered", live(now))

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"skua/internal/bus"
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/internal/membership"
 	"skua/internal/trust"
 	"skua/matchmaker/broker"
 	"skua/matchmaker/files"
@@ -46,14 +48,19 @@ type Head struct {
 	signer    *trust.CapabilityKey
 	master    *trust.MasterKey
 	broker    *broker.Broker
-	queue     *queue.Queue
+	cluster   *cluster // nil for a matchmaker that stands alone
+	others    *others  // the same
+	queueLog  queue.Log
 	archive   *queue.Archive
 	past      *history.Store
 	store     *blob.Store
 	files     *files.Service
 	trees     *files.Trees
 	listener  net.Listener
-	core      *Server
+	clock     job.LeaseClock
+
+	queue atomic.Pointer[queue.Queue] // the one that leads, or follows
+	core  atomic.Pointer[Server]      // nil while another matchmaker leads
 }
 
 // HeadConfig is what a Head is made of.
@@ -85,8 +92,7 @@ func (h *Head) Ready() <-chan struct{} { return h.ready }
 // be called once.
 func (h *Head) Run(ctx context.Context) (err error) {
 	start := time.Now()
-	clock, err := openClock()
-	if err != nil {
+	if h.clock, err = openClock(); err != nil {
 		return err
 	}
 	if h.listener != nil {
@@ -105,15 +111,13 @@ func (h *Head) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.closeStores()) }()
-	h.core, err = New(Config{
-		Bus: h.broker.Conn(), Queue: h.queue, Past: h.past, Roster: h.roster, Clock: clock,
-		Terms: h.settings.terms(), Worklife: h.settings.worklife(), Domain: h.settings.Domain,
-		DefaultFactor: h.settings.FairShare.DefaultFactor, Limits: h.settings.concurrency(),
-		Free: h.store.Free, DiskFree: int64(cmp.Or(h.settings.Limits.DiskFree, defaultDiskFree)),
-		Sign: h.signer.Encode, Held: h.files.Held, ImageKey: h.imageKey, Log: h.log,
-	})
-	if err != nil {
-		return err
+	play := h.takeTurns
+	if h.cluster == nil {
+		core, err := h.leadQueue(ctx, h.queue.Load())
+		if err != nil {
+			return err
+		}
+		play = core.Run
 	}
 	sockets, err := h.openSockets()
 	if err != nil {
@@ -130,11 +134,17 @@ func (h *Head) Run(ctx context.Context) (err error) {
 			}
 		})
 	}
-	run(h.core.Run)
+	run(play)
 	run(h.serveHTTPS)
 	run(h.sweep)
 	for _, s := range sockets {
 		run(s.serve)
+	}
+	if h.cluster != nil {
+		run(h.followRoster)
+		run(h.cluster.heads.keep)
+		run(h.others.run)
+		run(h.mirror)
 	}
 	close(h.ready)
 	h.log.Info("matchmaker serves", "url", h.URL(), "authority", h.authority.Fingerprint(), diag.KeyTook, time.Since(start))
@@ -203,19 +213,24 @@ func (h *Head) openTrust() error {
 			Hint: "run the matchmaker as a user who may write there, or choose another with --data", Err: err,
 		}
 	}
-	dir := filepath.Join(h.settings.Data, "trust")
 	var err error
-	if h.authority, err = trust.OpenAuthority(dir); err != nil {
-		return err
-	}
-	if h.roster, err = trust.OpenRoster(filepath.Join(dir, "roster.json")); err != nil {
-		return err
-	}
-	if h.signer, err = trust.OpenCapabilityKey(filepath.Join(dir, "capability.key")); err != nil {
-		return err
-	}
-	h.master, err = trust.OpenMasterKey(filepath.Join(dir, "master.key"))
+	h.authority, h.signer, h.master, err = trust.OpenKeys(filepath.Join(h.settings.Data, "trust"))
 	return err
+}
+
+// ImportKeys puts the keys of a pool into the data directory of a matchmaker that is to be another one of it.
+func ImportKeys(data string, text []byte) error {
+	if err := makeData(data); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	dir := filepath.Join(data, "trust")
+	if err := trust.ImportKeys(dir, text); err != nil {
+		return err
+	}
+	if err := ownLike(dir, data); err != nil {
+		return fmt.Errorf("owner of the keys: %w", err)
+	}
+	return nil
 }
 
 // makeData makes the data directory, unless it is there. Users of the machine pass through it to the
@@ -230,22 +245,50 @@ func makeData(dir string) error {
 	return os.Chmod(dir, 0o711) // whatever the umask is
 }
 
+// rosterPath is where the members are, or a copy of what the matchmakers of a cluster know of them.
+func (h *Head) rosterPath() string { return filepath.Join(h.settings.Data, "trust", "roster.json") }
+
+// logConfig is where the queue's events are in JetStream.
+var logConfig = bus.LogConfig{Stream: "SKUA_EV", Subject: "skua.ev"}
+
+// openBus starts the broker and opens the roster and the queue log.
+func (h *Head) openBus(ctx context.Context) (err error) {
+	cfg := broker.Config{
+		Dir:    filepath.Join(h.settings.Data, "broker"),
+		Listen: h.settings.NATS.Listen, TLS: h.authority.ServerTLS(), Log: h.log,
+	}
+	if h.settings.NATS.clustered() {
+		if h.cluster, err = h.joinCluster(ctx); err != nil {
+			return err
+		}
+		if h.roster, err = h.cluster.openRoster(ctx, h.rosterPath()); err != nil {
+			return err
+		}
+		cfg.Leaf = h.cluster.leaf()
+	} else if h.roster, err = trust.OpenRoster(h.rosterPath()); err != nil {
+		return err
+	}
+	cfg.Roster = h.roster
+	if h.broker, err = broker.Start(ctx, cfg); err != nil {
+		return err
+	}
+	if h.cluster != nil {
+		h.queueLog, err = h.cluster.openLog(ctx)
+	} else {
+		h.queueLog, err = bus.OpenLog(ctx, h.broker.Conn(), logConfig)
+	}
+	return err
+}
+
 // openStores starts the broker and opens the queue log and the blobs. After an error nothing is left
 // running.
 func (h *Head) openStores(ctx context.Context) (err error) {
-	if h.broker, err = broker.Start(ctx, broker.Config{
-		Dir: filepath.Join(h.settings.Data, "broker"), Roster: h.roster,
-		Listen: h.settings.NATS.Listen, TLS: h.authority.ServerTLS(), Log: h.log,
-	}); err != nil {
-		return err
-	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.closeStores())
 		}
 	}()
-	log, err := bus.OpenLog(ctx, h.broker.Conn(), queueLog)
-	if err != nil {
+	if err := h.openBus(ctx); err != nil {
 		return err
 	}
 	if h.store, err = blob.OpenStore(blob.StoreConfig{Dir: filepath.Join(h.settings.Data, "blobs")}); err != nil {
@@ -260,23 +303,74 @@ func (h *Head) openStores(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
-	if h.queue, err = queue.Open(ctx, queue.Config{
-		Log: log, Archive: h.archive, History: h.past, Mend: true, Snapshots: filepath.Join(dir, "snapshots"),
-		Tables: h.store, Logger: h.log, MaxJobs: h.settings.Limits.Jobs, MaxPerUser: h.settings.Limits.JobsPerUser,
-		HalfLife: h.settings.FairShare.HalfLife.Std(),
-	}); err != nil {
-		return err
-	}
 	h.trees = files.NewTrees(h.store)
+	var fetch func(context.Context, job.UserID, blob.Digest) error
+	var stored func(context.Context, job.UserID, blob.Digest)
+	if h.cluster != nil {
+		if h.others, err = h.newOthers(); err != nil {
+			return err
+		}
+		fetch, stored = h.others.fetch, h.others.stored
+	}
 	h.files, err = files.New(files.Config{
 		Store: h.store, Authorise: h.authorise, Log: h.log,
 		MaxBlob: int64(h.settings.Limits.File), DiskFloor: int64(h.settings.Limits.DiskFree),
+		Fetch: fetch, Stored: stored,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	if h.cluster != nil {
+		return h.cluster.insist(ctx, "read the queue log", h.watchOnce)
+	}
+	return h.watchQueue(ctx)
+}
+
+// watchQueue makes a queue of what the log says.
+func (h *Head) watchQueue(ctx context.Context) error {
+	q, err := queue.Watch(ctx, queue.Config{
+		Log: h.queueLog, Archive: h.archive, History: h.past, Snapshots: h.snapshotsDir(),
+		Mend:   h.cluster == nil, // nobody else writes the log
+		Tables: h.tables(), Logger: h.log, MaxJobs: h.settings.Limits.Jobs, MaxPerUser: h.settings.Limits.JobsPerUser,
+		HalfLife: h.settings.FairShare.HalfLife.Std(),
+	})
+	if err != nil {
+		return err
+	}
+	h.queue.Store(q)
+	return nil
+}
+
+// leadQueue has a queue lead, and makes the core around it.
+func (h *Head) leadQueue(ctx context.Context, q *queue.Queue) (*Server, error) {
+	if err := q.Lead(ctx); err != nil {
+		return nil, err
+	}
+	conn := h.broker.Conn()
+	if h.cluster != nil {
+		conn = h.cluster.conn
+	}
+	core, err := New(Config{
+		Bus: conn, Queue: q, Past: h.past, Roster: h.roster, Clock: h.clock,
+		Terms: h.settings.terms(), Worklife: h.settings.worklife(), Domain: h.settings.Domain, CallAgents: h.cluster != nil,
+		DefaultFactor: h.settings.FairShare.DefaultFactor, Limits: h.settings.concurrency(),
+		Free: h.store.Free, DiskFree: int64(cmp.Or(h.settings.Limits.DiskFree, defaultDiskFree)),
+		Sign: h.signer.Encode, Held: h.held, ImageKey: h.imageKey, Log: h.log,
+	})
+	if err == nil {
+		h.core.Store(core)
+	}
+	return core, err
 }
 
 func (h *Head) closeStores() error {
-	err := h.broker.Close()
+	var err error
+	if h.broker != nil {
+		err = h.broker.Close()
+	}
+	if h.cluster != nil {
+		err = errors.Join(err, h.cluster.conn.Close())
+	}
 	if h.archive != nil {
 		err = errors.Join(err, h.archive.Close())
 	}
@@ -318,6 +412,7 @@ func (h *Head) serveHTTPS(ctx context.Context) error {
 		defer transfers.Done()
 		h.files.ServeHTTP(w, r)
 	})
+	mux.HandleFunc("GET "+membership.HeadsPath, h.serveHeads)
 	mux.HandleFunc("GET /ca.pem", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-pem-file")
 		w.Write(h.authority.PEM())

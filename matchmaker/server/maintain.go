@@ -20,9 +20,6 @@ import (
 	"skua/matchmaker/queue"
 )
 
-// queueLog is where the queue's events are in JetStream.
-var queueLog = bus.LogConfig{Stream: "SKUA_EV", Subject: "skua.ev"}
-
 // Maintenance is the queue log of a matchmaker that does not run, opened to be looked at and mended. No matchmaker
 // starts on it meanwhile. It works on a copy of the log, since opening a damaged store may change it; the archive
 // and the snapshots it only reads.
@@ -116,7 +113,7 @@ func (m *Maintenance) openLog(ctx context.Context, dir string) (*broker.Broker, 
 	if err != nil {
 		return nil, nil, err
 	}
-	log, err := bus.OpenLog(ctx, b.Conn(), queueLog)
+	log, err := bus.OpenLog(ctx, b.Conn(), logConfig)
 	if err != nil {
 		return nil, nil, errors.Join(err, b.Close())
 	}

@@ -62,6 +62,10 @@ type Config struct {
 	// ImageKey derives the key that seals the images of a job. Required.
 	ImageKey func(job.ID) blob.Key
 
+	// CallAgents asks every agent of the roster for its ad at the start: where several matchmakers take turns, agents
+	// do not notice that another one leads, and would be silent until their next heartbeat.
+	CallAgents bool
+
 	Log *slog.Logger // nil means no logging
 }
 
@@ -173,6 +177,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		stop(err)
 	}
+	if s.cfg.CallAgents {
+		s.callAgents()
+	}
 	loop(s.negotiate)
 	loop(s.succeed)
 	loop(s.follow)
@@ -266,6 +273,15 @@ func (s *Server) onHeartbeat(_ context.Context, m bus.Msg) {
 	// The agent does not know that this matchmaker is a new one, and would say nothing more of itself for
 	// minutes.
 	s.publish(wire.ControlSubject(job.AgentID(agent)), wire.Control{V: wire.Version, Do: wire.Advertise})
+}
+
+// callAgents has every agent say what it has.
+func (s *Server) callAgents() {
+	for _, m := range s.cfg.Roster.Members() {
+		if m.Kind == trust.Agent && m.Active() {
+			s.publish(wire.ControlSubject(job.AgentID(m.ID)), wire.Control{V: wire.Version, Do: wire.Advertise})
+		}
+	}
 }
 
 // expire forgets machines that are silent. Matching does so itself; this is for the log and for

@@ -33,6 +33,80 @@ type Settings struct {
 // NATSSettings are about the message bus.
 type NATSSettings struct {
 	Listen string `toml:"listen"` // plain NATS over TLS as well, such as ":4222"; none by default
+
+	// Of a cluster of NATS servers that several matchmakers share; see docs/operations.md.
+	URLs        []string          `toml:"urls"`        // where it takes clients, such as "tls://n1:4222"; none means a matchmaker that stands alone
+	LeafURLs    []string          `toml:"leaf_urls"`   // where it takes leaf nodes; the hosts of URLs at port 7422 by default
+	CA          string            `toml:"ca"`          // file with the authority of its certificates; the system's by default
+	Credentials string            `toml:"credentials"` // file with which to sign in, or
+	NKeySeed    string            `toml:"nkey_seed"`   // file with the seed of the NKey with which to
+	Replicas    int               `toml:"replicas"`    // how many of its servers keep the queue log; 3 by default
+	LeaderTTL   quantity.Duration `toml:"leader_ttl"`  // how long a leader that is silent leads; 5s by default
+}
+
+// clustered says whether several matchmakers share a cluster.
+func (s NATSSettings) clustered() bool { return len(s.URLs) > 0 }
+
+// Bounds of leader_ttl. It is not worth while to stop a pool for every hiccup of a network, nor for minutes.
+const (
+	minLeaderTTL, maxLeaderTTL = time.Second, 5 * time.Minute
+	defaultLeaderTTL           = 5 * time.Second
+	defaultReplicas            = 3
+	leafPort                   = "7422"
+)
+
+// complete fills in the defaults and checks what is there.
+func (s *NATSSettings) complete() error {
+	if !s.clustered() {
+		if len(s.LeafURLs) > 0 || s.CA != "" || s.Credentials != "" || s.NKeySeed != "" || s.Replicas != 0 || s.LeaderTTL != 0 {
+			return &diag.Problem{What: "[nats] describes a cluster, but does not say where it is", Hint: `set urls = ["tls://n1:4222", ...]`}
+		}
+		return nil
+	}
+	for _, list := range [][]string{s.URLs, s.LeafURLs} {
+		for _, text := range list {
+			if err := checkClusterURL(text); err != nil {
+				return err
+			}
+		}
+	}
+	if len(s.LeafURLs) == 0 {
+		for _, text := range s.URLs {
+			u, err := url.Parse(text)
+			if err != nil {
+				return err
+			}
+			u.Host = net.JoinHostPort(u.Hostname(), leafPort)
+			s.LeafURLs = append(s.LeafURLs, u.String())
+		}
+	}
+	if s.Credentials != "" && s.NKeySeed != "" {
+		return &diag.Problem{What: "[nats] has both credentials and nkey_seed", Hint: "one of them is enough to sign in"}
+	}
+	if s.Replicas == 0 {
+		s.Replicas = defaultReplicas
+	}
+	if s.Replicas < 0 || s.Replicas > 5 || s.Replicas%2 == 0 {
+		return &diag.Problem{What: fmt.Sprintf("[nats]: replicas = %d", s.Replicas), Hint: "it is 1, 3 or 5: a majority must be there for the pool to go on"}
+	}
+	if s.LeaderTTL == 0 {
+		s.LeaderTTL = quantity.Duration(defaultLeaderTTL)
+	}
+	if d := s.LeaderTTL.Std(); d < minLeaderTTL || d > maxLeaderTTL {
+		return &diag.Problem{What: fmt.Sprintf("[nats]: leader_ttl = %v", d), Hint: fmt.Sprintf("it is between %v and %v", minLeaderTTL, maxLeaderTTL)}
+	}
+	return nil
+}
+
+func checkClusterURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || u.Scheme != "tls" && u.Scheme != "nats" {
+		return &diag.Problem{What: fmt.Sprintf("[nats]: %q is not the URL of a NATS server", text), Hint: `write it as "tls://n1.example.edu:4222"`, Err: err}
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Scheme == "nats" && u.Hostname() != "localhost" && !ip.IsLoopback() {
+		return &diag.Problem{What: fmt.Sprintf("[nats]: %s would send everything in the clear", text), Hint: "write tls:// and let the servers have certificates"}
+	}
+	return nil
 }
 
 // LeaseSettings are the durations of the claim protocol; 0 means the default of [job.DefaultTerms].
@@ -85,6 +159,9 @@ func (s *Settings) complete() error {
 	}
 	if s.Domain == "" {
 		s.Domain, _ = os.Hostname() // only shown to people
+	}
+	if err := s.NATS.complete(); err != nil {
+		return err
 	}
 	l := &s.Limits
 	if l.Jobs < 0 || l.JobsPerUser < 0 || l.File < 0 || l.DiskFree < 0 || l.History < 0 || l.HistoryAge < 0 || l.Archive < 0 {

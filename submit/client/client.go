@@ -156,6 +156,10 @@ func (c *Client) query(ctx context.Context, q wire.Query) (wire.QueryResult, err
 // attempts is how often a request is made that may be repeated.
 const attempts = 3
 
+// takeover is how often a request is made, at intervals of half a second, that reaches the pool but nobody who leads
+// it: another matchmaker takes over within seconds.
+const takeover = 20
+
 // call makes a request and decodes the answer. With again, an answer that does not come is asked for
 // anew.
 func call[A any](ctx context.Context, c *Client, verb string, message any, again bool) (A, error) {
@@ -175,7 +179,11 @@ func call[A any](ctx context.Context, c *Client, verb string, message any, again
 		// Nobody has heard a request that found no listener or no connection: it may always be repeated.
 		unheard := errors.Is(err, bus.ErrNoResponder) || errors.Is(err, bus.ErrDisconnected)
 		silent := errors.Is(err, context.DeadlineExceeded)
-		if n == attempts || !unheard && !(silent && again) {
+		most := attempts
+		if errors.Is(err, bus.ErrNoResponder) {
+			most = takeover
+		}
+		if n >= most || !unheard && !(silent && again) {
 			return none, c.unreachable(err)
 		}
 		if unheard {

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package natslab
+
+import "os/exec"
+
+func withUs(*exec.Cmd) {}

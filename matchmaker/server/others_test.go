@@ -1,0 +1,177 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"skua/internal/blob"
+	"skua/internal/job"
+	"skua/internal/transfer"
+	"skua/internal/trust"
+	"skua/matchmaker/files"
+	"skua/matchmaker/queue"
+)
+
+// fileHead is the file service of one of several matchmakers.
+type fileHead struct {
+	*others
+	store *blob.Store
+	web   *httptest.Server
+	key   *trust.CapabilityKey
+}
+
+// fileHeads starts n file services that know each other.
+func fileHeads(t *testing.T, n int) []*fileHead {
+	t.Helper()
+	key, err := trust.OpenCapabilityKey(filepath.Join(t.TempDir(), "capability.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*fileHead
+	for range n {
+		f := &fileHead{key: key}
+		if f.store, err = blob.OpenStore(blob.StoreConfig{Dir: t.TempDir()}); err != nil {
+			t.Fatal(err)
+		}
+		urls := func() (urls []string) {
+			for _, o := range all {
+				if o != f {
+					urls = append(urls, o.web.URL)
+				}
+			}
+			return urls
+		}
+		f.others = newOthers(urls, f.store, -1, key.Encode, &tls.Config{InsecureSkipVerify: true}, slog.New(slog.DiscardHandler))
+		h := &Head{signer: key, others: f.others}
+		service, err := files.New(files.Config{
+			Store: f.store, Authorise: h.authorise, DiskFloor: -1, Fetch: f.fetch, Stored: f.stored,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.web = httptest.NewTLSServer(service)
+		t.Cleanup(f.web.Close)
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			f.run(ctx)
+		}()
+		t.Cleanup(func() { stop(); <-ended })
+		all = append(all, f)
+	}
+	return all
+}
+
+// user gives a client of the user's, with a capability.
+func (f *fileHead) user(t *testing.T, name string, mode trust.Mode) (*transfer.Client, string) {
+	t.Helper()
+	client, err := transfer.New(transfer.Config{
+		BaseURL: f.web.URL, Attempts: 1,
+		HTTP: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	capability, err := f.key.Encode(trust.Capability{User: name, Mode: mode, Expires: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client, capability
+}
+
+func (f *fileHead) put(t *testing.T, user, text string) blob.Digest {
+	t.Helper()
+	client, capability := f.user(t, user, trust.Write)
+	d := blob.Sum([]byte(text))
+	if err := client.Put(t.Context(), capability, d, int64(len(text)), strings.NewReader(text), nil); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestFilesArePushedOn(t *testing.T) {
+	all := fileHeads(t, 3)
+	all[2].web.Close()
+	d := all[0].put(t, "ann", "content")
+	if !all[1].store.Held(d, "ann") {
+		t.Error("when a put is answered another matchmaker does not have it")
+	}
+	if all[1].store.Held(d, "bob") {
+		t.Error("somebody else has it too")
+	}
+}
+
+func TestMissingFilesAreFetched(t *testing.T) {
+	all := fileHeads(t, 2)
+	d, err := all[0].store.PutBytes([]byte("content"))
+	if err == nil {
+		err = all[0].store.Hold(d, "ann")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(user string) error {
+		client, capability := all[1].user(t, user, trust.Read)
+		_, err := client.Bytes(t.Context(), capability, d, 100)
+		return err
+	}
+	if err := get("bob"); !errors.Is(err, blob.ErrNotFound) {
+		t.Errorf("somebody else's file: %v", err)
+	}
+	if err := get("ann"); err != nil || !all[1].store.Held(d, "ann") {
+		t.Errorf("get: %v, is held: %v", err, all[1].store.Held(d, "ann"))
+	}
+	d = blob.Sum([]byte("nobody has it"))
+	if err := get("ann"); !errors.Is(err, blob.ErrNotFound) {
+		t.Errorf("what nobody has: %v", err)
+	}
+}
+
+func TestAMatchmakerThatDoesNotAnswerMayHaveIt(t *testing.T) {
+	all := fileHeads(t, 3)
+	all[2].web.Close()
+	err := all[0].fetch(t.Context(), "ann", blob.Sum([]byte("x")))
+	if err == nil || errors.Is(err, blob.ErrNotFound) {
+		t.Errorf("fetch: %v", err)
+	}
+}
+
+func TestTablesAreFetched(t *testing.T) {
+	all := fileHeads(t, 2)
+	d, err := all[0].store.PutBytes([]byte("a table"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := sharedTables{all[1].store, all[1].others}.Read(d, 100)
+	if err != nil || string(data) != "a table" {
+		t.Errorf("read %q, %v", data, err)
+	}
+	if !all[1].has(queue.Need{Digest: d}) || all[1].has(queue.Need{Digest: d, User: "ann"}) {
+		t.Error("a table is not a matchmaker's, or somebody else's as well")
+	}
+}
+
+func TestHeldElsewhere(t *testing.T) {
+	all := fileHeads(t, 2)
+	d, err := all[0].store.PutBytes([]byte("content"))
+	if err == nil {
+		err = all[0].store.Hold(d, "ann")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for user, want := range map[job.UserID]bool{"ann": true, "bob": false} {
+		if got := all[1].elsewhere(t.Context(), user, d); got != want {
+			t.Errorf("%s has it elsewhere: %v", user, got)
+		}
+	}
+}
