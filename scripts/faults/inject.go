@@ -134,7 +134,7 @@ func (p *pool) strike(ctx context.Context, f fault) (undo func(context.Context) 
 	case tornLog:
 		return p.startMatchmaker, p.tearLog(r)
 	case damagedStream:
-		return p.startMatchmaker, p.damageStream(r)
+		return p.startMended, p.damageStream(r)
 	case fullHead:
 		return p.headHealed(p.disk.free), p.disk.fill()
 	case badHead:
@@ -178,7 +178,7 @@ func (p *pool) strike(ctx context.Context, f fault) (undo func(context.Context) 
 		}
 		return none, syscall.Kill(pid, syscall.SIGKILL)
 	case sleep:
-		return p.stop(p.processesOn(d.name)), nil
+		return p.stop(d), nil
 	case partition:
 		return p.cable(d.name), p.lab.Cut(ctx, d.name)
 	case cutHead:

@@ -317,9 +317,9 @@ func (p *pool) close() error {
 	}
 	err := await(ctx, atOnce, "nothing of the pool runs", func() (bool, error) {
 		left := processesOf(p.dir)
-		if p.lab != nil {
-			for machine := range p.lab.Machines() {
-				left = append(left, p.processesOn(machine)...)
+		for _, d := range p.desks {
+			if d.disk != nil {
+				left = append(left, p.processesOn(d)...)
 			}
 		}
 		for _, pid := range left {

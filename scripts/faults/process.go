@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // processesOf are the processes that belong to a directory: those that name it in their command line, and
@@ -25,30 +27,55 @@ func processesOf(dir string) []int {
 	})
 }
 
-// processesOn are all processes of a machine: agent, inits and jobs share its network, and nobody else has it. Inits and
-// jobs can be told by nothing else, since they see neither our directories nor our environment.
-func (p *pool) processesOn(machine string) []int {
-	info, err := os.Stat(filepath.Join("/run/netns", p.lab.Namespace(machine)))
-	if err != nil {
-		return nil
-	}
-	namespace := fmt.Sprintf("net:[%d]", info.Sys().(*syscall.Stat_t).Ino)
+// processesOn are all processes of a machine: the agent and what it starts share its network, and jobs and their inits,
+// which have networks of their own and see neither our directories nor our environment, have a part of its disk.
+func (p *pool) processesOn(d *desk) []int {
+	network, disk := p.network(d.name), d.disk.device()
 	return processes(func(proc string) bool {
-		ns, _ := os.Readlink(filepath.Join(proc, "ns", "net"))
-		return ns == namespace
+		return hasNetwork(proc, network) || disk != "" && proc != d.disk.keeperProc() && mounts(proc, disk)
 	})
 }
 
 // initsOf are the inits of the claims of a machine: they run the agent's program, and are not the agent.
 func (p *pool) initsOf(d *desk) []int {
 	var inits []int
-	for _, pid := range p.processesOn(d.name) {
+	for _, pid := range p.processesOn(d) {
 		exe, _ := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
 		if filepath.Base(exe) == "skua-agent" && pid != d.agent.cmd.Process.Pid {
 			inits = append(inits, pid)
 		}
 	}
 	return inits
+}
+
+// network names the network of a machine as /proc does; empty when there is none.
+func (p *pool) network(machine string) string {
+	info, err := os.Stat(filepath.Join("/run/netns", p.lab.Namespace(machine)))
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("net:[%d]", info.Sys().(*syscall.Stat_t).Ino)
+}
+
+func hasNetwork(proc, network string) bool {
+	ns, _ := os.Readlink(filepath.Join(proc, "ns", "net"))
+	return ns == network && network != ""
+}
+
+// device is the number of the disk's file system as mountinfo gives it; empty when the disk is gone.
+func (d *disk) device() string {
+	var info unix.Stat_t
+	if err := unix.Stat(d.path(), &info); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d:%d", unix.Major(info.Dev), unix.Minor(info.Dev))
+}
+
+func (d *disk) keeperProc() string { return filepath.Join("/proc", strconv.Itoa(d.keeper.Process.Pid)) }
+
+// mounts says whether a process sees a file system.
+func mounts(proc, device string) bool {
+	return contains(proc, "mountinfo", " "+device+" ")
 }
 
 func processes(is func(proc string) bool) []int {

@@ -72,6 +72,19 @@ func (p *pool) damageStream(r *rand.Rand) error {
 	return os.RemoveAll(p.disk.path("broker", "jetstream"))
 }
 
+// startMended starts the matchmaker as its admin would: one that does not start, since its log has a hole that only the
+// archive can fill, is started again after a repair. Nothing may be dropped by that.
+func (p *pool) startMended(ctx context.Context) error {
+	err := p.startMatchmaker(ctx)
+	if !errors.Is(err, errEnded) {
+		return err
+	}
+	if _, rerr := p.admin(ctx, "log", "repair"); rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	return p.startMatchmaker(ctx)
+}
+
 // damageImages changes some of the stored parts of checkpoint images.
 func (p *pool) damageImages(r *rand.Rand) error {
 	parts := p.disk.files("blobs", "*")
@@ -124,14 +137,21 @@ func (p *pool) upgrade(d *desk) (undo func(context.Context) error, err error) {
 	}, nil
 }
 
-// stop has processes stand still.
-func (p *pool) stop(pids []int) (undo func(context.Context) error) {
-	for _, pid := range pids {
-		_ = syscall.Kill(pid, syscall.SIGSTOP) // it may have ended
+// stop has all processes of a machine stand still, those too that others start while they are looked for.
+func (p *pool) stop(d *desk) (undo func(context.Context) error) {
+	stopped := map[int]bool{}
+	for more := true; more; {
+		more = false
+		for _, pid := range p.processesOn(d) {
+			if !stopped[pid] {
+				stopped[pid], more = true, true
+				_ = syscall.Kill(pid, syscall.SIGSTOP) // it may have ended
+			}
+		}
 	}
 	return func(context.Context) error {
 		p.woke(time.Now())
-		for _, pid := range pids {
+		for pid := range stopped {
 			_ = syscall.Kill(pid, syscall.SIGCONT)
 		}
 		return nil
@@ -165,7 +185,7 @@ func (p *pool) destroy(ctx context.Context, d *desk) error {
 	defer removeAll(d.cgroups())
 	d.agent.kill()
 	err := await(ctx, atOnce, "the machine is dead", func() (bool, error) {
-		left := p.processesOn(d.name)
+		left := p.processesOn(d)
 		for _, pid := range left {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
 		}
