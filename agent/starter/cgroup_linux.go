@@ -98,7 +98,11 @@ func claimsBeside(own string) string {
 }
 
 // makeCgroup makes the cgroup at path, owned by uid so that CRIU, as that user, can thaw it.
-func makeCgroup(path string, uid int, l Limits) (*jobCgroup, error) {
+func makeCgroup(path string, uid int, spec ClaimSpec) (*jobCgroup, error) {
+	weight := int64(1)
+	if spec.Prompt {
+		weight = 0 // as it is
+	}
 	if err := mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("make cgroup: %w", err)
 	}
@@ -108,7 +112,7 @@ func makeCgroup(path string, uid int, l Limits) (*jobCgroup, error) {
 		}
 	}
 	for name, v := range map[string]int64{
-		"memory.max": l.Memory, "pids.max": int64(l.Pids), "cpu.weight": 1,
+		"memory.max": spec.Limits.Memory, "pids.max": int64(spec.Limits.Pids), "cpu.weight": weight,
 		"memory.oom.group": 1, // all or nothing: half a job would go on to a result that looks like any other
 	} {
 		if v == 0 {

@@ -164,7 +164,9 @@ func (p *pid1) resume(ctx context.Context, spec JobSpec, frozen bool) error {
 		killAll()
 		return err
 	}
-	humble(pid)
+	if !p.cfg.Prompt {
+		humble(pid)
+	}
 	p.mu.Lock()
 	p.job = &running{spec: spec, pid: pid, started: started, used: m.Used}
 	p.mu.Unlock()

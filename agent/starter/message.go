@@ -165,6 +165,7 @@ type initConfig struct {
 	Cgroup  string        `json:"cgroup,omitempty"` // its directory on the host, "" if there is none
 	Memory  int64         `json:"memory,omitempty"` // RLIMIT_DATA of the job, 0 for none
 	Shared  []string      `json:"shared,omitempty"` // directories to show as they are
+	Prompt  bool          `json:"prompt,omitempty"` // the job has no lower claim to the processor than others
 }
 
 // localName reports whether name is "" or names something within the scratch directory.

@@ -74,7 +74,8 @@ func (s *Starter) Capabilities(ctx context.Context) Capabilities {
 // selfTest returns why jobs cannot be run, and why they cannot be checkpointed.
 func (s *Starter) selfTest(ctx context.Context) (sandbox, dump error) {
 	claim := job.ClaimID(probeClaim + rand.Text())
-	i, err := s.Open(ctx, ClaimSpec{Claim: claim, Lease: probeLimit})
+	// It takes a tenth of a second of the processor, and on a busy machine it would never end if it took only what is left.
+	i, err := s.Open(ctx, ClaimSpec{Claim: claim, Lease: probeLimit, Prompt: true})
 	if err != nil {
 		return err, nil
 	}

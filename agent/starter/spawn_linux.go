@@ -156,7 +156,9 @@ func (p *pid1) ready(pid int, spec JobSpec) error {
 	if err := adoptOrphans(pid); err != nil {
 		return err
 	}
-	humble(pid)
+	if !p.cfg.Prompt {
+		humble(pid)
+	}
 	if p.cfg.Memory > 0 {
 		if err := limit(pid, unix.RLIMIT_DATA, uint64(p.cfg.Memory)); err != nil {
 			return fmt.Errorf("limit memory: %w", err)

@@ -107,6 +107,7 @@ type ClaimSpec struct {
 	Network Network       // "" means NetNone
 	Limits  Limits
 	Shared  []string // directories of the machine that the job finds at the same path, writable
+	Prompt  bool     // its job gets the processor as others do, rather than what they leave
 }
 
 // JobSpec describes a job to run.

@@ -142,12 +142,12 @@ func (s *Starter) Open(ctx context.Context, spec ClaimSpec) (_ *Init, err error)
 
 	cfg := initConfig{
 		V: protocol, Claim: spec.Claim, Lease: spec.Lease, Network: spec.Network,
-		Criu: s.criu, Mapped: s.mapped, Memory: 2 * spec.Limits.Memory, Shared: spec.Shared,
+		Criu: s.criu, Mapped: s.mapped, Memory: 2 * spec.Limits.Memory, Shared: spec.Shared, Prompt: spec.Prompt,
 	}
 	var cg *jobCgroup
 	if s.cgroups != "" {
 		cfg.Cgroup = filepath.Join(s.cgroups, string(spec.Claim))
-		if cg, err = makeCgroup(cfg.Cgroup, s.uid, spec.Limits); err != nil {
+		if cg, err = makeCgroup(cfg.Cgroup, s.uid, spec); err != nil {
 			return nil, err
 		}
 		if cg.hasMemory() {
