@@ -72,7 +72,7 @@ type shape struct {
 var shapes = []shape{
 	{killMatchmaker, 5, matchmaker, 100 * time.Millisecond, 2 * time.Second},
 	{stopMatchmaker, 5, matchmaker, lease + guard, lease + 2*guard},
-	{tornLog, 5, matchmaker, 100 * time.Millisecond, time.Second},
+	{tornLog, 6, matchmaker, 100 * time.Millisecond, time.Second},
 	{damagedStream, 5, matchmaker, 100 * time.Millisecond, time.Second},
 	{fullHead, 5, matchmaker, 500 * time.Millisecond, 3 * time.Second},
 	{badHead, 5, matchmaker, 200 * time.Millisecond, 2 * time.Second},
@@ -92,7 +92,7 @@ var shapes = []shape{
 	{gone, 3, aMachine, 0, 0},
 	{fullAgent, 4, aMachine, time.Second, 6 * time.Second},
 	{badAgent, 4, aMachine, 200 * time.Millisecond, 4 * time.Second},
-	{damagedCache, 12, aMachine, 0, 0}, // most machines have nothing cached most of the time,
+	{damagedCache, 22, aMachine, 0, 0}, // most machines have nothing cached most of the time,
 	{clockMachine, 4, aMachine, time.Second, 6 * time.Second},
 	{killCourier, 1, courier, 0, 0},
 	{cutUser, 2, userNetwork, time.Second, 4 * time.Second},
