@@ -46,12 +46,9 @@ func injectSyscall(pid int, nr, arg1, arg2 uintptr) (ret int64, err error) {
 	if err := unix.PtraceSetRegs(pid, &regs); err != nil {
 		return 0, fmt.Errorf("write registers: %w", err)
 	}
-	if err := unix.PtraceSingleStep(pid); err != nil {
+	early, err := step(pid)
+	if err != nil {
 		return 0, fmt.Errorf("step: %w", err)
-	}
-	got, ws, _, err := wait(pid, 0)
-	if err != nil || got != pid || !ws.Stopped() {
-		return 0, fmt.Errorf("step: the process is gone: %w", err)
 	}
 	if err := unix.PtraceGetRegs(pid, &regs); err != nil {
 		return 0, fmt.Errorf("read result: %w", err)
@@ -62,5 +59,31 @@ func injectSyscall(pid int, nr, arg1, arg2 uintptr) (ret int64, err error) {
 	if err := unix.PtraceSetRegs(pid, &saved); err != nil {
 		return 0, fmt.Errorf("restore registers: %w", err)
 	}
+	for _, sig := range early {
+		if err := unix.Kill(pid, sig); err != nil {
+			return 0, fmt.Errorf("send signal %d again: %w", sig, err)
+		}
+	}
 	return syscallResult(&regs), nil
+}
+
+// step has the stopped, traced process pid execute one instruction, and gives the signals that came before it, such as
+// the SIGSTOP of a freeze. The process has not got them.
+func step(pid int) (early []unix.Signal, err error) {
+	for {
+		if err := unix.PtraceSingleStep(pid); err != nil {
+			return nil, err
+		}
+		got, ws, _, err := wait(pid, 0)
+		if err != nil {
+			return nil, err
+		}
+		if got != pid || !ws.Stopped() {
+			return nil, errors.New("the process is gone")
+		}
+		if ws.StopSignal() == unix.SIGTRAP {
+			return early, nil
+		}
+		early = append(early, ws.StopSignal())
+	}
 }
