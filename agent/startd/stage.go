@@ -173,6 +173,9 @@ func (t *tenant) open(ctx context.Context) (Init, error) {
 // startError tells a job that cannot be started anywhere from one that this machine did not manage to
 // start.
 func startError(ctx context.Context, err error) error {
+	if starter.MachineFault(err) {
+		return err
+	}
 	for _, ours := range []error{starter.ErrGone, starter.ErrLeaseOver, starter.ErrBusy, ctx.Err()} {
 		if ours != nil && errors.Is(err, ours) {
 			return err

@@ -80,7 +80,11 @@ var kinds = map[string]error{
 	"busy":   ErrBusy,
 	"nojob":  ErrNoJob,
 	"nofile": errNoProgram,
+
+	machineKind: errMachine,
 }
+
+const machineKind = "machine"
 
 var errNoProgram = errors.New("no such program")
 
@@ -91,6 +95,9 @@ func (m *message) fail(err error) {
 		if errors.Is(err, e) {
 			m.Kind = k
 		}
+	}
+	if m.Kind == "" && MachineFault(err) {
+		m.Kind = machineKind
 	}
 }
 

@@ -52,8 +52,12 @@ func (p *pool) cable(machine string) func(context.Context) error {
 
 // tearLog kills the matchmaker and leaves half a write at the end of its queue log, or of the archive too.
 func (p *pool) tearLog(r *rand.Rand) error {
+	block := newest(p.disk.files("broker", "*.blk"))
+	if block == "" {
+		return errNothing
+	}
 	p.matchmaker.kill()
-	err := tear(newest(p.disk.files("broker", "*.blk")), r)
+	err := tear(block, r)
 	if archive := newest(p.disk.files("queue/archive", "*.log")); archive != "" && r.IntN(2) == 0 {
 		err = errors.Join(err, tear(archive, r))
 	}
