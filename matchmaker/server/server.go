@@ -82,9 +82,10 @@ type Server struct {
 
 	memo negotiate.Memo // of all cycles, see [Server.snapshot]
 
-	limits limits
-	peeks  peeks
-	acted  repeats
+	limits  limits
+	peeks   peeks
+	acted   repeats[wire.ActionResult]
+	submits repeats[queue.Receipt]
 
 	wake chan struct{} // has the negotiator look again
 
