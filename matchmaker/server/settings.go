@@ -127,6 +127,8 @@ type LimitSettings struct {
 	History    quantity.Bytes    `toml:"history"`     // on disk, of jobs that are done with; the oldest are forgotten
 	HistoryAge quantity.Duration `toml:"history_age"` // after which they are, too
 	Archive    quantity.Bytes    `toml:"archive"`     // on disk, of the copy of the queue log
+
+	SnapshotEvery int `toml:"snapshot_every"` // events, from one snapshot of the queue to the next; the log keeps two such spans
 }
 
 const defaultDiskFree = 1 << 30 // as that of [files.Config].DiskFloor
@@ -160,7 +162,7 @@ func (s *Settings) complete() error {
 		return err
 	}
 	l := &s.Limits
-	if l.Jobs < 0 || l.JobsPerUser < 0 || l.File < 0 || l.DiskFree < 0 || l.History < 0 || l.HistoryAge < 0 || l.Archive < 0 {
+	if l.Jobs < 0 || l.JobsPerUser < 0 || l.File < 0 || l.DiskFree < 0 || l.History < 0 || l.HistoryAge < 0 || l.Archive < 0 || l.SnapshotEvery < 0 {
 		return &diag.Problem{What: "a limit in matchmaker.toml is negative"}
 	}
 	if f := s.FairShare.DefaultFactor; f != 0 && (f < minFactor || f > maxFactor) {
