@@ -257,7 +257,7 @@ func (h *Head) openBus(ctx context.Context) (err error) {
 		Dir:    filepath.Join(h.settings.Data, "broker"),
 		Listen: h.settings.NATS.Listen, TLS: h.authority.ServerTLS(), Log: h.log,
 	}
-	if h.settings.NATS.clustered() {
+	if h.settings.NATS.Clustered() {
 		if h.cluster, err = h.joinCluster(ctx); err != nil {
 			return err
 		}

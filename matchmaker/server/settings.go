@@ -44,8 +44,8 @@ type NATSSettings struct {
 	LeaderTTL   quantity.Duration `toml:"leader_ttl"`  // how long a leader that is silent leads; 5s by default
 }
 
-// clustered says whether several matchmakers share a cluster.
-func (s NATSSettings) clustered() bool { return len(s.URLs) > 0 }
+// Clustered says whether several matchmakers share a cluster.
+func (s NATSSettings) Clustered() bool { return len(s.URLs) > 0 }
 
 // Bounds of leader_ttl. It is not worth while to stop a pool for every hiccup of a network, nor for minutes.
 const (
@@ -57,7 +57,7 @@ const (
 
 // complete fills in the defaults and checks what is there.
 func (s *NATSSettings) complete() error {
-	if !s.clustered() {
+	if !s.Clustered() {
 		if len(s.LeafURLs) > 0 || s.CA != "" || s.Credentials != "" || s.NKeySeed != "" || s.Replicas != 0 || s.LeaderTTL != 0 {
 			return &diag.Problem{What: "[nats] describes a cluster, but does not say where it is", Hint: `set urls = ["tls://n1:4222", ...]`}
 		}
