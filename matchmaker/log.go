@@ -42,6 +42,12 @@ func maintain(c *cobra.Command, f *flags, do func(*server.Maintenance) error) er
 	if err != nil {
 		return err
 	}
+	if cfg.NATS.Clustered() {
+		return &diag.Problem{
+			What: "the queue log of this pool is on its NATS cluster, and these commands look at the log of a matchmaker that stands alone",
+			Hint: "the cluster's servers keep copies of it; see docs/operations.md",
+		}
+	}
 	m, err := server.OpenMaintenance(c.Context(), cfg.Data, nil)
 	if err != nil {
 		return err

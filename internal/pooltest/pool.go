@@ -73,7 +73,7 @@ type Pool struct {
 	key      *trust.CapabilityKey
 	store    *store
 	user     *bus.MemoryConn
-	queueLog *bus.MemoryLog
+	queueLog *queueLog
 	machines []*Machine
 	accepted map[job.ID]time.Duration // every job that a submit was acknowledged for, and its length
 	requests int
@@ -105,7 +105,7 @@ func Start(t testing.TB, cfg Config) *Pool {
 		rng:      rand.New(rand.NewPCG(cfg.Seed, 0)),
 		dir:      t.TempDir(),
 		hub:      bus.NewMemory(),
-		queueLog: bus.NewMemoryLog(),
+		queueLog: &queueLog{MemoryLog: bus.NewMemoryLog()},
 		store:    newStore(),
 		accepted: map[job.ID]time.Duration{},
 		book:     book{running: map[job.ID]*process{}, runs: map[job.ID][]Run{}},

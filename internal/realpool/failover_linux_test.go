@@ -36,7 +36,10 @@ func TestFailover(t *testing.T) {
 		return code == 0
 	})
 	answered := time.Since(killed)
-	p.Must("skua", "wait", cluster, "--timeout", "20m")
+	p.AwaitFor(20*time.Minute, "all jobs are done", func() bool {
+		_, _, code := p.Run("", "skua", "wait", cluster, "--timeout", "1m")
+		return code == 0
+	})
 
 	var starts []time.Time
 	runs, ends := map[string]int{}, map[string]int{}

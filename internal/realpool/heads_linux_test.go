@@ -2,11 +2,15 @@ package realpool_test
 
 import (
 	"fmt"
+	"net"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"skua/internal/natslab"
 	"skua/internal/realpool"
+	"skua/matchmaker/queue"
 )
 
 func startHeads(t *testing.T, cfg realpool.HeadsConfig) *realpool.Pool {
@@ -39,19 +43,13 @@ func TestLeaderKilled(t *testing.T) {
 	p.Await("jobs end under the new leader", func() bool { return ended() >= before+3 })
 
 	p.NATS.Servers[0].Kill()
-	before = ended()
-	p.Await("jobs end without one of the NATS servers", func() bool { return ended() >= before+2 })
-
 	// What is put while a matchmaker is away it fetches when it is back.
 	p.Script("read", `cat data | wc -c`)
 	p.Write("data", strings.Repeat("0123456789abcdef", 8<<10))
 	p.Write("late.sub", "executable = read\ntransfer_input_files = data\noutput = late.out\nlog = late.log\nhold = true\nqueue\n")
-	late := ""
-	p.Await("a submit is accepted", func() bool { // one is refused while the servers choose who keeps the log
-		out, _, code := p.Run("", "skua", "submit", "-terse", "late.sub")
-		late, _, _ = strings.Cut(strings.TrimSpace(out), ".")
-		return code == 0
-	})
+	late, _, _ := strings.Cut(strings.TrimSpace(p.Must("skua", "submit", "-terse", "late.sub")), ".") // also while the servers choose who keeps the log
+	before = ended()
+	p.Await("jobs end without one of the NATS servers", func() bool { return ended() >= before+2 })
 	p.StartHead(leader)
 	p.Await("the first matchmaker has the files", func() bool {
 		return strings.Contains(p.Heads[leader-1].Log(), `msg="files fetched from other matchmakers"`)
@@ -77,6 +75,105 @@ func TestLeaderKilled(t *testing.T) {
 	if n := strings.Count(p.Read("once.log"), "005 ("); n != jobs {
 		t.Errorf("the log tells of %d ends, want %d", n, jobs)
 	}
+}
+
+// TestHeadAway: a matchmaker that was away until neither the log nor another one's archive had what it has not read
+// begins with the other one's snapshot, stands by, and leads with the same queue.
+func TestHeadAway(t *testing.T) {
+	systemd := notifySocket(t)
+	p := startHeads(t, realpool.HeadsConfig{
+		Heads: 2, Config: realpool.Config{Agents: 1, Slots: 1, Lease: 30},
+		More: "limits.snapshot_every = 300\nlimits.archive = \"64KiB\"\n",
+	})
+	leader := p.Leader(1)
+	if leader == 0 {
+		t.Fatal("nobody leads")
+	}
+	for range p.Heads {
+		awaitReady(t, systemd) // of the one that stands by, too
+	}
+	away := 3 - leader
+	p.Heads[away-1].Kill()
+	last, ok := archived(t, p, away, false)
+	if !ok {
+		t.Fatal("the matchmaker has no archive")
+	}
+	cluster := p.Submit("never.sub", "executable = /bin/true\ntransfer_executable = false\nrequirements = TARGET.Memory < 0\nqueue 100\n")
+	for {
+		if first, ok := archived(t, p, leader, true); ok && first > last+1 && strings.Count(p.Heads[leader-1].Log(), `msg="snapshot of the queue taken"`) >= 2 {
+			break
+		}
+		p.Must("skua", "hold", cluster)
+		p.Must("skua", "release", cluster)
+	}
+	p.Must("skua", "hold", cluster+".7")
+	p.Must("skua", "rm", cluster+".8")
+	list := func() (string, bool) {
+		out, _, code := p.Run("", "skua", "q", cluster, "-af", "ProcId", "JobStatus", "NumJobStarts")
+		return out, code == 0
+	}
+	want, ok := list()
+	if !ok || strings.Count(want, "\n") != 99 {
+		t.Fatalf("the queue is\n%s", want)
+	}
+
+	p.StartHead(away)
+	if log := p.Heads[away-1].Log(); !strings.Contains(log, "this matchmaker begins with another one's snapshot") {
+		t.Error("the matchmaker has come back without a snapshot")
+	}
+	p.Heads[leader-1].Kill()
+	p.Await("the matchmaker that was away leads", func() bool { return p.Leader(away) == away })
+	got := ""
+	p.Await("it answers", func() (ok bool) {
+		got, ok = list()
+		return ok
+	})
+	if got != want {
+		t.Errorf("under the matchmaker that was away the queue is\n%s\nwant\n%s", got, want)
+	}
+	next := p.Submit("next.sub", "executable = /bin/true\ntransfer_executable = false\nqueue\n")
+	p.Must("skua", "wait", next, "--timeout", "2m")
+}
+
+// notifySocket makes the socket on which systemd hears of services that are ready.
+func notifySocket(t *testing.T) *net.UnixConn {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "notify")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	t.Setenv("NOTIFY_SOCKET", path)
+	return c
+}
+
+// awaitReady waits for what a service says that is ready.
+func awaitReady(t *testing.T, c *net.UnixConn) {
+	t.Helper()
+	buf := make([]byte, 1024)
+	if err := c.SetReadDeadline(time.Now().Add(realpool.Patience)); err != nil {
+		t.Fatal(err)
+	}
+	n, err := c.Read(buf)
+	if err != nil || string(buf[:n]) != "READY=1" {
+		t.Errorf("systemd is told %q, %v, want that a matchmaker is ready", buf[:n], err)
+	}
+}
+
+// archived gives the first or the last event in the archive of a matchmaker.
+func archived(t *testing.T, p *realpool.Pool, head int, first bool) (seq uint64, ok bool) {
+	t.Helper()
+	a, err := queue.OpenArchive(queue.ArchiveConfig{Dir: filepath.Join(p.Dir, fmt.Sprint("head", head), "queue", "archive"), ReadOnly: true})
+	if err != nil {
+		return 0, false // it may just drop a file
+	}
+	defer a.Close()
+	from, to := a.Span()
+	if !first {
+		from = to
+	}
+	return from, to > 0
 }
 
 // count counts what jobs have written into their journal.

@@ -59,6 +59,10 @@ func Decode[M any](data []byte) (M, error) {
 type Failure struct {
 	What string `json:"what"`
 	Hint string `json:"hint,omitempty"`
+
+	// Again says that this is no refusal: the matchmaker could not answer now, and what was asked may have been done. It
+	// is to be asked again, under the same name.
+	Again bool `json:"again,omitempty"`
 }
 
 // Fail turns an error into a [Failure].

@@ -127,6 +127,9 @@ func Start(ctx context.Context, cfg Config) (_ *Broker, err error) {
 		StoreDir: opts.StoreDir, SyncInterval: opts.SyncInterval, SyncAlways: opts.SyncAlways,
 		MaxMemory: opts.JetStreamMaxMemory, MaxStore: opts.JetStreamMaxStore, Strict: !opts.NoJetStreamStrict,
 	}
+	if cfg.Leaf != nil {
+		return b, nil // a leaf has no store: the cluster does
+	}
 	watching, stop := context.WithCancel(context.Background()) // until Close
 	b.stopWatch = stop
 	b.watch.Go(func() { b.watchStore(watching, cfg.Log) })

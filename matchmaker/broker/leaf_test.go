@@ -58,6 +58,9 @@ func TestLeaf(t *testing.T) {
 				t.Error(err)
 			}
 		})
+		if b.stopWatch != nil || b.srv.JetStreamEnabled() {
+			t.Error("a leaf has a store, or looks after one")
+		}
 		t.Run(name, func(t *testing.T) {
 			p.broker = b
 			testLeafMembers(ctx, t, p, leader)

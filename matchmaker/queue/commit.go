@@ -165,6 +165,9 @@ func (c *committer) append(ctx context.Context, records [][]byte) (refused, err 
 		return nil, fmt.Errorf("%w: %w", ErrStale, err)
 	case !errors.Is(err, bus.ErrUnknownOutcome):
 		c.q.log.Warn("queue log refuses events", "events", len(records), diag.KeyError, err)
+		if errors.Is(err, bus.ErrNoResponder) || errors.Is(err, bus.ErrDisconnected) {
+			err = fmt.Errorf("%w: %w", ErrAway, err) // such as when the servers that keep it choose which one leads
+		}
 		return &diag.Problem{
 			What: "the matchmaker cannot write its queue log",
 			Hint: "its administrator finds the reason in the matchmaker's log",
@@ -201,15 +204,22 @@ func (c *committer) settle(ctx context.Context, expect uint64, records [][]byte)
 	}
 }
 
-// compare counts how many of the records the log has after expect. If it has others it is ErrStale.
+// compare counts how many of the records the log has after expect. If it has others in their place it is ErrStale;
+// what follows on all of them does not matter here: the next append meets it.
 func (c *committer) compare(ctx context.Context, expect uint64, records [][]byte) (n int, err error) {
+	all := errors.New("all of them")
 	err = c.q.cfg.Log.Read(ctx, expect+1, func(seq uint64, data []byte) error {
-		if n >= len(records) || !bytes.Equal(data, records[n]) {
+		if !bytes.Equal(data, records[n]) {
 			return fmt.Errorf("%w: event %d is not ours", ErrStale, seq)
 		}
-		n++
+		if n++; n == len(records) {
+			return all
+		}
 		return nil
 	})
+	if err == all {
+		err = nil
+	}
 	return n, err
 }
 

@@ -125,6 +125,7 @@ func TestUnknownOutcome(t *testing.T) {
 type forgetfulLog struct {
 	*bus.MemoryLog
 	lose, arrive bool
+	meanwhile    func() // nil, or what happens then
 }
 
 func (l *forgetfulLog) Append(ctx context.Context, expect uint64, records [][]byte) (uint64, error) {
@@ -136,6 +137,9 @@ func (l *forgetfulLog) Append(ctx context.Context, expect uint64, records [][]by
 		if _, err := l.MemoryLog.Append(ctx, expect, records); err != nil {
 			return 0, err
 		}
+	}
+	if l.meanwhile != nil {
+		l.meanwhile()
 	}
 	return 0, bus.ErrUnknownOutcome
 }
@@ -167,6 +171,29 @@ func TestStaleLeaderStops(t *testing.T) {
 				t.Errorf("the log ends at %d, want 3", last)
 			}
 		})
+	}
+}
+
+// What an old leader has logged it has logged, though it learns of that only after another one has taken over.
+func TestStaleLeaderKnowsItsLastAppend(t *testing.T) {
+	log := &forgetfulLog{MemoryLog: bus.NewMemoryLog()}
+	old, err := Open(t.Context(), Config{Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.lose, log.arrive = true, true
+	log.meanwhile = func() { start(t, Config{Log: log.MemoryLog}) }
+	done := make(chan error, 1)
+	go func() { done <- old.Run(t.Context()) }()
+	r, err := old.Submit(t.Context(), described(t, "ann", "r1", 1))
+	if err != nil || r.Seq != 2 {
+		t.Errorf("the submit is told %+v, %v, want that it is event 2", r, err)
+	}
+	if _, err := old.Submit(t.Context(), described(t, "ann", "r2", 1)); !errors.Is(err, ErrStale) {
+		t.Errorf("the next one is told %v, want %v", err, ErrStale)
+	}
+	if err := <-done; !errors.Is(err, ErrStale) {
+		t.Errorf("the old leader ended with %v", err)
 	}
 }
 

@@ -80,9 +80,10 @@ type Config struct {
 
 // Errors that callers branch on.
 var (
-	ErrMisfit  = errors.New("the job has changed meanwhile") // the event does not follow on the state; nothing was logged
-	ErrStale   = errors.New("another matchmaker has taken over the queue")
-	ErrStopped = errors.New("the queue has stopped")
+	ErrMisfit  = errors.New("the job has changed meanwhile")               // the event does not follow on the state; nothing was logged
+	ErrStale   = errors.New("another matchmaker has taken over the queue") // what was asked may have been logged
+	ErrStopped = errors.New("the queue has stopped")                       // what was asked may have been logged
+	ErrAway    = errors.New("the queue log cannot be reached")             // nothing was logged
 )
 
 // Queue is the pool's job queue. Its methods may be called from any goroutine. The jobs and events that

@@ -85,6 +85,56 @@ func (s snapshots) put(c *capture) (err error) {
 	return syncDir(s.dir)
 }
 
+// NewestSnapshot opens the newest snapshot in a directory of them, and says of which event it is.
+func NewestSnapshot(dir string) (*os.File, uint64, error) {
+	s := snapshots{dir}
+	all, err := s.list()
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(all) == 0 {
+		return nil, 0, fmt.Errorf("snapshots: %w", os.ErrNotExist)
+	}
+	f, err := os.Open(s.path(all[0]))
+	if err != nil {
+		return nil, 0, fmt.Errorf("snapshots: %w", err)
+	}
+	return f, all[0], nil
+}
+
+// ImportSnapshot puts a snapshot of the same log, as another matchmaker has it, into a directory. One whose checksum is
+// wrong is refused. A queue that is opened then begins with it, if it is the newest.
+func ImportSnapshot(dir string, seq uint64, from io.Reader) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("import snapshot: %w", err)
+		}
+	}()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, "new-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, err = io.Copy(f, from)
+	if err == nil {
+		_, err = verified(f)
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), snapshots{dir}.path(seq)); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
 // get reads a snapshot into an empty state.
 func (s snapshots) get(seq uint64, into *state) error {
 	f, err := os.Open(s.path(seq))

@@ -229,8 +229,15 @@ func (h *Head) renewQueue(ctx context.Context) error {
 	return err
 }
 
-// watchOnce is watchQueue for a log that may have to be waited for, but not when it is damaged.
+// watchOnce is watchQueue for a log that may have to be waited for, but not when it is damaged. What the log has
+// forgotten, and what of it is not here, comes from other matchmakers.
 func (h *Head) watchOnce(ctx context.Context) error {
+	if err := h.cluster.heads.look(ctx); err != nil { // nobody does so yet at the start
+		h.log.Debug("the list of matchmakers is not up to date", diag.KeyError, err)
+	}
+	if err := h.makeUp(ctx); err != nil {
+		return errors.New(err.Error()) // it may work in a moment
+	}
 	err := h.watchQueue(ctx)
 	if err == nil || errors.Is(err, queue.ErrDamaged) {
 		return err // which is a problem, that ends the matchmaker

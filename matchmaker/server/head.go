@@ -257,7 +257,7 @@ func (h *Head) openBus(ctx context.Context) (err error) {
 		Dir:    filepath.Join(h.settings.Data, "broker"),
 		Listen: h.settings.NATS.Listen, TLS: h.authority.ServerTLS(), Log: h.log,
 	}
-	if h.settings.NATS.clustered() {
+	if h.settings.NATS.Clustered() {
 		if h.cluster, err = h.joinCluster(ctx); err != nil {
 			return err
 		}
@@ -295,7 +295,9 @@ func (h *Head) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	dir := filepath.Join(h.settings.Data, "queue")
-	if h.archive, err = queue.OpenArchive(queue.ArchiveConfig{Dir: filepath.Join(dir, "archive"), MaxBytes: int64(h.settings.Limits.Archive)}); err != nil {
+	if h.archive, err = queue.OpenArchive(queue.ArchiveConfig{
+		Dir: filepath.Join(dir, "archive"), MaxBytes: int64(h.settings.Limits.Archive), MaxFile: min(int64(h.settings.Limits.Archive)/8, 64<<20),
+	}); err != nil {
 		return err
 	}
 	if h.past, err = history.Open(history.Config{
@@ -329,7 +331,7 @@ func (h *Head) openStores(ctx context.Context) (err error) {
 // watchQueue makes a queue of what the log says.
 func (h *Head) watchQueue(ctx context.Context) error {
 	q, err := queue.Watch(ctx, queue.Config{
-		Log: h.queueLog, Archive: h.archive, History: h.past, Snapshots: h.snapshotsDir(),
+		Log: h.queueLog, Archive: h.archive, History: h.past, Snapshots: h.snapshotsDir(), SnapshotEvery: uint64(h.settings.Limits.SnapshotEvery),
 		Mend:   h.cluster == nil, // nobody else writes the log
 		Tables: h.tables(), Logger: h.log, MaxJobs: h.settings.Limits.Jobs, MaxPerUser: h.settings.Limits.JobsPerUser,
 		HalfLife: h.settings.FairShare.HalfLife.Std(),
@@ -413,6 +415,11 @@ func (h *Head) serveHTTPS(ctx context.Context) error {
 		h.files.ServeHTTP(w, r)
 	})
 	mux.HandleFunc("GET "+membership.HeadsPath, h.serveHeads)
+	mux.HandleFunc("GET "+pastPath+"{what}", func(w http.ResponseWriter, r *http.Request) {
+		transfers.Add(1)
+		defer transfers.Done()
+		h.servePast(w, r)
+	})
 	mux.HandleFunc("GET /ca.pem", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-pem-file")
 		w.Write(h.authority.PEM())

@@ -7,12 +7,13 @@ import (
 	"testing/synctest"
 
 	"skua/internal/wire"
+	"skua/matchmaker/queue"
 )
 
 // A message that comes again, at once or later, gets the answer of the first, and nothing is done twice.
 func TestRepeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var r repeats
+		var r repeats[wire.ActionResult]
 		work, times := make(chan struct{}), 0
 		do := func() (wire.ActionResult, error) {
 			<-work
@@ -36,6 +37,13 @@ func TestRepeats(t *testing.T) {
 		}
 		if a, _ := r.once(t.Context(), "u2 x", do); a.V != 2 {
 			t.Errorf("another user's message is answered %d", a.V)
+		}
+		lost := func() (wire.ActionResult, error) { return wire.ActionResult{}, queue.ErrStale }
+		if _, err := r.once(t.Context(), "u1 y", lost); err == nil {
+			t.Error("no error came of one")
+		}
+		if a, _ := r.once(t.Context(), "u1 y", do); a.V != 3 {
+			t.Errorf("after an answer that says nothing a message is answered %d, want 3: it is done", a.V)
 		}
 		for i := range 2 * maxRepeats {
 			_, _ = r.once(t.Context(), fmt.Sprint("u1 ", i), do)

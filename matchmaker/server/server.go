@@ -88,9 +88,10 @@ type Server struct {
 	vacancyMemo negotiate.Memo // of those over vacant slots alone
 	vacancies   chan vacancy
 
-	limits limits
-	peeks  peeks
-	acted  repeats
+	limits  limits
+	peeks   peeks
+	acted   repeats[wire.ActionResult]
+	submits repeats[queue.Receipt]
 
 	wake chan struct{} // has the negotiator look again
 

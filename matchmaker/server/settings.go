@@ -44,8 +44,8 @@ type NATSSettings struct {
 	LeaderTTL   quantity.Duration `toml:"leader_ttl"`  // how long a leader that is silent leads; 5s by default
 }
 
-// clustered says whether several matchmakers share a cluster.
-func (s NATSSettings) clustered() bool { return len(s.URLs) > 0 }
+// Clustered says whether several matchmakers share a cluster.
+func (s NATSSettings) Clustered() bool { return len(s.URLs) > 0 }
 
 // Bounds of leader_ttl. It is not worth while to stop a pool for every hiccup of a network, nor for minutes.
 const (
@@ -57,7 +57,7 @@ const (
 
 // complete fills in the defaults and checks what is there.
 func (s *NATSSettings) complete() error {
-	if !s.clustered() {
+	if !s.Clustered() {
 		if len(s.LeafURLs) > 0 || s.CA != "" || s.Credentials != "" || s.NKeySeed != "" || s.Replicas != 0 || s.LeaderTTL != 0 {
 			return &diag.Problem{What: "[nats] describes a cluster, but does not say where it is", Hint: `set urls = ["tls://n1:4222", ...]`}
 		}
@@ -131,6 +131,8 @@ type LimitSettings struct {
 	History    quantity.Bytes    `toml:"history"`     // on disk, of jobs that are done with; the oldest are forgotten
 	HistoryAge quantity.Duration `toml:"history_age"` // after which they are, too
 	Archive    quantity.Bytes    `toml:"archive"`     // on disk, of the copy of the queue log
+
+	SnapshotEvery int `toml:"snapshot_every"` // events, from one snapshot of the queue to the next; the log keeps two such spans
 }
 
 const defaultDiskFree = 1 << 30 // as that of [files.Config].DiskFloor
@@ -164,7 +166,7 @@ func (s *Settings) complete() error {
 		return err
 	}
 	l := &s.Limits
-	if l.Jobs < 0 || l.JobsPerUser < 0 || l.File < 0 || l.DiskFree < 0 || l.History < 0 || l.HistoryAge < 0 || l.Archive < 0 {
+	if l.Jobs < 0 || l.JobsPerUser < 0 || l.File < 0 || l.DiskFree < 0 || l.History < 0 || l.HistoryAge < 0 || l.Archive < 0 || l.SnapshotEvery < 0 {
 		return &diag.Problem{What: "a limit in matchmaker.toml is negative"}
 	}
 	if f := s.FairShare.DefaultFactor; f != 0 && (f < minFactor || f > maxFactor) {

@@ -26,15 +26,24 @@ func (s *Server) submit(ctx context.Context, user job.UserID, data []byte) (queu
 	if err != nil {
 		return queue.Receipt{}, &diag.Problem{What: "the submit is not understood: " + err.Error(), Err: err}
 	}
+	if m.Request == "" || len(m.Request) > maxRequestID {
+		return queue.Receipt{}, problem("the submit has no request id, or one of more than %d letters", maxRequestID)
+	}
+	return s.submits.once(ctx, string(user)+" "+m.Request, func() (queue.Receipt, error) {
+		if known, ok := s.cfg.Queue.Known(user, m.Request); ok {
+			return known, nil // whoever asks again is not told another thing, whatever has become of disk and files since
+		}
+		return s.enqueue(ctx, user, m)
+	})
+}
+
+// enqueue is submit for a request that is new, or of which nobody knows what became.
+func (s *Server) enqueue(ctx context.Context, user job.UserID, m wire.Submit) (queue.Receipt, error) {
 	if err := s.checkSubmit(user, m); err != nil {
 		return queue.Receipt{}, err
 	}
 	if err := s.checkDisk(); err != nil {
-		known, ok := s.cfg.Queue.Known(user, m.Request)
-		if ok {
-			err = nil // whoever asks again is not told another thing
-		}
-		return known, err
+		return queue.Receipt{}, err
 	}
 	cluster := &job.Submitted{
 		User: user, Owner: s.names.of(user), Request: m.Request, Ad: m.Ad, Procs: m.Procs, Inputs: m.Inputs, Table: m.Table,
@@ -66,8 +75,6 @@ func (s *Server) checkDisk() error {
 
 func (s *Server) checkSubmit(user job.UserID, m wire.Submit) error {
 	switch {
-	case m.Request == "" || len(m.Request) > maxRequestID:
-		return problem("the submit has no request id, or one of more than %d letters", maxRequestID)
 	case m.Ad == nil || m.Ad.Len() > maxAttributes:
 		return problem("the cluster has no ad, or one of more than %d attributes", maxAttributes)
 	case m.Table != nil:

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"skua/internal/job"
 	"skua/internal/trust"
 	"skua/internal/wire"
+	"skua/matchmaker/queue"
 )
 
 // answer gives each request of users a goroutine, up to a bound, and its answer a place to go.
@@ -20,7 +22,7 @@ func (s *Server) answer(m bus.Msg, busy func(*wire.Failure) any, work func() any
 	select {
 	case s.requests <- struct{}{}:
 	default:
-		s.reply(m, busy(&wire.Failure{What: "the matchmaker is busy", Hint: "try again in a moment"}))
+		s.reply(m, busy(&wire.Failure{What: "the matchmaker is busy", Hint: "try again in a moment", Again: true}))
 		return
 	}
 	if !s.begin() {
@@ -80,13 +82,24 @@ func (s *Server) failure(ctx context.Context, m bus.Msg, err error) *wire.Failur
 	var p *diag.Problem
 	if errors.As(err, &p) {
 		s.log.Debug("request refused", diag.KeySubject, m.Subject, diag.KeyError, err)
-		return &wire.Failure{What: p.What, Hint: p.Hint}
+		return &wire.Failure{What: p.What, Hint: p.Hint, Again: passing(err)}
 	}
 	if ctx.Err() != nil {
-		return &wire.Failure{What: "the matchmaker is stopping", Hint: "try again when it is back"}
+		return &wire.Failure{What: "the matchmaker is stopping", Hint: "try again when it is back", Again: true}
 	}
 	s.log.Warn("request not answered", diag.KeySubject, m.Subject, diag.KeyError, err)
-	return wire.Fail(err)
+	f := wire.Fail(err)
+	f.Again = passing(err)
+	return f
+}
+
+// passing says that an error is none of what was asked, and that the same request may be answered in a moment, here or
+// by the matchmaker that has taken over: the log has no leader, or this matchmaker leads no more. What was asked may
+// have been done.
+func passing(err error) bool {
+	return slices.ContainsFunc([]error{queue.ErrStale, queue.ErrStopped, queue.ErrAway, context.Canceled}, func(e error) bool {
+		return errors.Is(err, e)
+	})
 }
 
 // onEnrol lets somebody with a token join.

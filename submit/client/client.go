@@ -99,10 +99,7 @@ func (c *Client) Act(ctx context.Context, do wire.ActionVerb, sel wire.Selection
 	action := wire.Action{V: wire.Version, Do: do, Select: sel, Reason: reason, Set: set}
 	for {
 		action.Request = rand.Text()
-		res, err := call[wire.ActionResult](ctx, c, wire.VerbAct, action, false)
-		if err == nil {
-			err = res.Fail.Err()
-		}
+		res, err := call(ctx, c, wire.VerbAct, action, false, func(r wire.ActionResult) *wire.Failure { return r.Fail })
 		if err != nil {
 			return all, err
 		}
@@ -146,52 +143,79 @@ func rows[R any](ctx context.Context, c *Client, q wire.Query, limit int) (all [
 
 func (c *Client) query(ctx context.Context, q wire.Query) (wire.QueryResult, error) {
 	q.V = wire.Version
-	res, err := call[wire.QueryResult](ctx, c, wire.VerbQuery, q, true)
-	if err == nil {
-		err = res.Fail.Err()
-	}
-	return res, err
+	return call(ctx, c, wire.VerbQuery, q, true, func(r wire.QueryResult) *wire.Failure { return r.Fail })
 }
 
-// attempts is how often a request is made that may be repeated.
+// attempts is how often a request is made that may be repeated, when nothing comes back or there is no connection. A
+// request that reaches the pool, but nobody who can do what it says, is made again for as long as all of these may take:
+// another matchmaker takes over within seconds.
 const attempts = 3
 
-// takeover is how often a request is made, at intervals of half a second, that reaches the pool but nobody who leads
-// it: another matchmaker takes over within seconds.
-const takeover = 20
+const againEvery = 500 * time.Millisecond
 
-// call makes a request and decodes the answer. With again, an answer that does not come is asked for
-// anew.
-func call[A any](ctx context.Context, c *Client, verb string, message any, again bool) (A, error) {
+// call makes a request and gives the answer, or the error that the answer is. With again, a request that is not
+// answered, or whose answer is that it may be asked again, is made anew. It must be one that has one effect however
+// often it is made.
+func call[A any](ctx context.Context, c *Client, verb string, message any, again bool, fail func(A) *wire.Failure) (A, error) {
 	var none A
 	data, err := wire.Encode(message)
 	if err != nil {
 		return none, err
 	}
+	last := time.Now().Add(attempts * c.cfg.Patience)
+	heard := false // by somebody who may have done it
 	for n := 1; ; n++ {
-		answer, err := c.request(ctx, verb, data)
+		data, err := c.request(ctx, verb, data)
 		if err == nil {
-			return wire.Decode[A](answer)
-		}
-		if ctx.Err() != nil {
-			return none, err
-		}
-		// Nobody has heard a request that found no listener or no connection: it may always be repeated.
-		unheard := errors.Is(err, bus.ErrNoResponder) || errors.Is(err, bus.ErrDisconnected)
-		silent := errors.Is(err, context.DeadlineExceeded)
-		most := attempts
-		if errors.Is(err, bus.ErrNoResponder) {
-			most = takeover
-		}
-		if n >= most || !unheard && !(silent && again) {
-			return none, c.unreachable(err)
-		}
-		if unheard {
-			if err := pause(ctx, 500*time.Millisecond); err != nil { // it may be starting
+			answer, err := wire.Decode[A](data)
+			if err != nil {
 				return none, err
 			}
+			f := fail(answer)
+			if f == nil || !f.Again || !again {
+				return answer, f.Err()
+			}
+			heard = true
+			if !time.Now().Before(last) {
+				return none, c.gaveUp(verb, f.Err())
+			}
+		} else {
+			if ctx.Err() != nil {
+				return none, err
+			}
+			// Nobody has heard a request that found no listener or no connection: it may always be repeated.
+			away := errors.Is(err, bus.ErrDisconnected)
+			unheard := away || errors.Is(err, bus.ErrNoResponder)
+			repeat := unheard || again && errors.Is(err, context.DeadlineExceeded)
+			heard = heard || !unheard
+			switch {
+			case !repeat || !time.Now().Before(last) || away && !heard && n >= attempts:
+				if heard {
+					return none, c.gaveUp(verb, c.unreachable(err))
+				}
+				return none, c.unreachable(err)
+			case !unheard:
+				continue // it has been waited for
+			}
+		}
+		if err := pause(ctx, againEvery); err != nil {
+			return none, err
 		}
 	}
+}
+
+// gaveUp is the error of a request whose outcome is not known.
+func (c *Client) gaveUp(verb string, err error) error {
+	what, hint := "", ""
+	switch verb {
+	case wire.VerbSubmit:
+		what, hint = "it is not known whether the jobs are in the queue", `look with "skua q" before you submit them again`
+	case wire.VerbAct:
+		what, hint = "it is not known whether that was done", `look with "skua q"`
+	default:
+		return err
+	}
+	return &diag.Problem{What: fmt.Sprintf("%s: %v", what, err), Hint: hint, Err: err, Code: diag.ExitUnreachable}
 }
 
 func (c *Client) request(ctx context.Context, verb string, data []byte) ([]byte, error) {

@@ -17,7 +17,9 @@ import (
 )
 
 // Submit uploads what the jobs need, each content once, and queues them. When it returns without an
-// error the matchmaker has them on disk, and this machine is no longer needed. progress is told of
+// error the matchmaker has them on disk, and this machine is no longer needed. A submit whose answer is lost, or that
+// meets a change of the matchmaker that leads, is repeated, and the jobs are queued once; when no answer comes in the
+// end, the error says that it is not known whether they are. progress is told of
 // uploads; nil tells nobody. The submission's ads are the client's from here on.
 func (c *Client) Submit(ctx context.Context, s *submitfile.Submission, progress transfer.Progress) (wire.Submitted, error) {
 	in, err := gather(ctx, s)
@@ -42,11 +44,7 @@ func (c *Client) Submit(ctx context.Context, s *submitfile.Submission, progress 
 	if err := c.upload(ctx, upload, progress); err != nil {
 		return wire.Submitted{}, err
 	}
-	res, err := call[wire.Submitted](ctx, c, wire.VerbSubmit, request, true)
-	if err == nil {
-		err = res.Fail.Err()
-	}
-	return res, err
+	return call(ctx, c, wire.VerbSubmit, request, true, func(r wire.Submitted) *wire.Failure { return r.Fail })
 }
 
 // maxProcs is how many jobs travel in the message itself; of more a table is made.
