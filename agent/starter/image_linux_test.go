@@ -185,7 +185,8 @@ func TestFrozenClaimResumesItsJobFrozen(t *testing.T) {
 		if err := i.Resume(t.Context(), JobSpec{Job: testJob}); err != nil {
 			t.Fatal(err)
 		}
-		if !frozen(t, i, initPid(t, i), "out") {
+		stopped(t, initPid(t, i), 1) // it had to run to be restored
+		if !standsStill(t, i, "out") {
 			t.Error("the restored job runs, and its claim is frozen")
 		}
 		if err := i.Thaw(); err != nil {
