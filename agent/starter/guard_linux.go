@@ -59,12 +59,17 @@ func (p *pid1) hold() {
 	if p.held {
 		return
 	}
-	// An agent that was killed right after it froze the job could not say so.
-	if !p.busy && !p.wish && p.hasCgroup() && cgroupFreezing() {
-		p.wish, p.frozen = true, true
-	}
+	p.notice()
 	p.held = true
 	p.apply()
+}
+
+// notice learns from the cgroup that the agent wants the job frozen: one that was killed right after it froze
+// the job could not say so. Called with mu held.
+func (p *pid1) notice() {
+	if !p.busy && !p.held && !p.frozen && p.hasCgroup() && cgroupFreezing() {
+		p.wish, p.frozen = true, true
+	}
 }
 
 // release ends hold if there is an agent and a lease. Called with mu held.

@@ -314,6 +314,7 @@ func (p *pid1) handle(m *message) {
 		return
 	case opHello:
 		p.mu.Lock()
+		p.notice()
 		answer.Status = p.status()
 		p.mu.Unlock()
 	case opGrant:
