@@ -125,6 +125,7 @@ func New(cfg Config) (*Server, error) {
 		requests: make(chan struct{}, maxRequests),
 		keepers:  map[job.ID]*keeper{},
 		served:   map[job.UserID]uint64{},
+		submits:  repeats[queue.Receipt]{anew: true}, // there may be room now
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
