@@ -13,6 +13,8 @@ const maxRepeats = 256
 // the job was released would hold it again, and a submit that is refused while the one before it is still being
 // logged would be both refused and queued. The zero value is ready.
 type repeats[A any] struct {
+	anew bool // no error is kept: whoever asks again after it is judged anew
+
 	mu    sync.Mutex // guards what follows
 	known map[string]*answered[A]
 	order []string // the oldest first
@@ -43,7 +45,7 @@ func (r *repeats[A]) once(ctx context.Context, name string, do func() (A, error)
 	r.mu.Unlock()
 	if !again {
 		a.result, a.err = do()
-		if a.err != nil && passing(a.err) {
+		if a.err != nil && (r.anew || passing(a.err)) {
 			r.forget(name, a)
 		}
 		close(a.done)

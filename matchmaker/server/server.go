@@ -137,6 +137,7 @@ func New(cfg Config) (*Server, error) {
 		requests: make(chan struct{}, maxRequests),
 		keepers:  map[job.ID]*keeper{},
 		served:   map[job.UserID]uint64{},
+		submits:  repeats[queue.Receipt]{anew: true}, // there may be room now
 
 		vacancies: make(chan vacancy, maxVacancies),
 		reserved:  map[job.ID]negotiate.Claim{},
