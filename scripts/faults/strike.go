@@ -3,6 +3,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,8 +66,12 @@ func (p *pool) tearLog(r *rand.Rand) error {
 	return err
 }
 
-// damageStream kills the matchmaker and takes from its queue log half of what is there, or all.
+// damageStream kills the matchmaker and takes from its queue log half of what is there, or all. It does so only while the
+// archive is up to date: nothing can bring back what has been written once and is then destroyed.
 func (p *pool) damageStream(r *rand.Rand) error {
+	if behind, err := p.archiveIsBehind(); behind || err != nil {
+		return cmp.Or(err, errNothing)
+	}
 	p.matchmaker.kill()
 	if r.IntN(2) == 0 {
 		return os.RemoveAll(p.disk.path("broker", "jetstream"))
@@ -74,6 +80,13 @@ func (p *pool) damageStream(r *rand.Rand) error {
 		return halve(block)
 	}
 	return os.RemoveAll(p.disk.path("broker", "jetstream"))
+}
+
+// archiveIsBehind says whether the matchmaker could not write its archive when it last said something about that.
+func (p *pool) archiveIsBehind() (bool, error) {
+	said, err := os.ReadFile(filepath.Join(p.dir, "matchmaker.log"))
+	good := max(bytes.LastIndex(said, []byte("archive of the queue log is up to date again")), bytes.LastIndex(said, []byte(`msg="queue read"`)))
+	return bytes.LastIndex(said, []byte("archive of the queue log is behind")) > good, err
 }
 
 // startMended starts the matchmaker as its admin would: one that does not start, since its log has a hole that only the
