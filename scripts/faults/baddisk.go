@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -61,8 +62,11 @@ func keepDisk(backing, dir string) error {
 	mode.Store(modeGood)
 	root := &faultyNode{LoopbackNode: &fs.LoopbackNode{RootData: &fs.LoopbackRoot{Path: backing, Dev: st.Dev}}, mode: &mode}
 	root.RootData.RootNode = root
+	lasting := time.Minute // nobody changes a file but through us
 	server, err := fs.Mount(dir, root, &fs.Options{
 		NullPermissions: true,
+		AttrTimeout:     &lasting,
+		EntryTimeout:    &lasting,
 		MountOptions: fuse.MountOptions{
 			AllowOther: true, Options: []string{"default_permissions"}, FsName: "faulty", Name: "faulty",
 			DirectMountStrict: true, DirectMountFlags: syscall.MS_NOATIME,
