@@ -125,7 +125,15 @@ func (k *keeper) persistNext() error {
 		t.init.Store(&in)
 	}
 	t.lease = k.slot.Tenancy.Until
-	return writeJSON(t.dir, claimFile, k.record(), false)
+	if err := writeJSON(t.dir, claimFile, k.record(), false); err != nil {
+		return err
+	}
+	// The report of the job before means nothing any more. Were it still there, the file system would write the
+	// next one to the disk at once: ext4 does so with a file that takes another's place.
+	if err := os.Remove(filepath.Join(t.dir, reportFile)); err != nil && !os.IsNotExist(err) {
+		t.log.Debug("remove the report of the job before", diag.KeyError, err)
+	}
+	return nil
 }
 
 // flush puts what the claim's directory says onto the disk for good, once.

@@ -93,7 +93,7 @@ func BenchmarkSnapshot(b *testing.B) {
 			}
 		}
 		for b.Loop() {
-			if snapshot, _ := s.snapshot(); len(snapshot.Jobs) != jobs/1000 {
+			if snapshot := s.snapshot(); len(snapshot.Jobs) != jobs/1000 {
 				b.Fatalf("%d batches", len(snapshot.Jobs))
 			}
 		}
@@ -101,7 +101,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	b.Run(fmt.Sprintf("jobs=%d", jobs), func(b *testing.B) {
 		s := benchServer(b, jobs, "")
 		for b.Loop() {
-			snapshot, _ := s.snapshot()
+			snapshot := s.snapshot()
 			if len(snapshot.Jobs) == 0 || time.Since(snapshot.Now) > time.Hour {
 				b.Fatal("nobody waits")
 			}

@@ -50,8 +50,11 @@ const (
 )
 
 func (s *Server) cycle(ctx context.Context) {
-	snapshot, free := s.snapshot()
-	if len(snapshot.Jobs) == 0 || free == 0 {
+	snapshot, free := s.snapshotSlots(time.Now())
+	if free == 0 {
+		return // as after most ends of jobs: the slot goes on with another
+	}
+	if s.addJobs(&snapshot); len(snapshot.Jobs) == 0 {
 		return
 	}
 	start := time.Now()

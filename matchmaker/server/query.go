@@ -171,7 +171,7 @@ func (s *Server) comingAfter(user job.UserID) map[job.ID]int {
 
 // reasons says of idle jobs why they wait, by a cycle over the pool as it is now.
 func (s *Server) reasons() func(*job.Job) string {
-	snapshot, _ := s.snapshot()
+	snapshot := s.snapshot()
 	plan := negotiate.Cycle(snapshot)
 	return func(j *job.Job) string {
 		switch why := plan.Why(j.ID); {

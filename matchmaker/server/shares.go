@@ -17,7 +17,7 @@ import (
 // Users gives everybody's share of the pool, the best priority first: of all who have used it, have been
 // given a factor, or have jobs in the queue.
 func (s *Server) Users() []wire.UserRow {
-	snapshot, _ := s.snapshot()
+	snapshot := s.snapshot()
 	slots := map[job.UserID]int{}
 	for _, c := range snapshot.Claims {
 		slots[c.User]++

@@ -16,20 +16,22 @@ type slotKey struct {
 	slot  string
 }
 
-// snapshot is the pool as a cycle sees it, and how many slots are free.
-func (s *Server) snapshot() (snapshot negotiate.Snapshot, free int) {
+// snapshot is the pool as a cycle sees it.
+func (s *Server) snapshot() negotiate.Snapshot {
+	snapshot, _ := s.snapshotSlots(time.Now())
+	s.addJobs(&snapshot)
+	return snapshot
+}
+
+// snapshotSlots is the part of a snapshot that tells of slots and claims, and how many slots are free.
+func (s *Server) snapshotSlots(now time.Time) (snapshot negotiate.Snapshot, free int) {
 	s.forgetSilent()
-	now := time.Now()
-	snapshot = negotiate.Snapshot{Now: now, Limits: s.cfg.Limits, Names: map[job.UserID]string{}, Memo: &s.memo}
-	s.mu.Lock()
-	snapshot.Served = maps.Clone(s.served)
-	s.mu.Unlock()
+	snapshot = negotiate.Snapshot{Now: now, Limits: s.cfg.Limits, Memo: &s.memo}
 	slots := s.slots.Slots()
 	claimed := map[slotKey]bool{}
 	snapshot.Claims = s.claims(adsOf(slots))
 	for _, c := range snapshot.Claims {
 		claimed[slotKey{c.Agent, c.Slot}] = true
-		snapshot.Names[c.User] = s.names.of(c.User)
 	}
 	for _, sl := range slots {
 		key := slotKey{sl.Agent, sl.Name}
@@ -48,14 +50,28 @@ func (s *Server) snapshot() (snapshot negotiate.Snapshot, free int) {
 		}
 		snapshot.Slots = append(snapshot.Slots, slot)
 	}
-	snapshot.Jobs = s.waiting(now)
-	for _, b := range snapshot.Jobs {
-		if _, ok := snapshot.Names[b.User]; !ok {
-			snapshot.Names[b.User] = s.names.of(b.User)
+	return snapshot, free
+}
+
+// addJobs completes a snapshot with the jobs that wait, and with their users.
+func (s *Server) addJobs(snapshot *negotiate.Snapshot) {
+	s.mu.Lock()
+	snapshot.Served = maps.Clone(s.served)
+	s.mu.Unlock()
+	snapshot.Jobs = s.waiting(snapshot.Now)
+	snapshot.Names = map[job.UserID]string{}
+	name := func(user job.UserID) {
+		if _, ok := snapshot.Names[user]; !ok {
+			snapshot.Names[user] = s.names.of(user)
 		}
 	}
-	snapshot.Accounts = s.accounts(now, snapshot.Names)
-	return snapshot, free
+	for _, c := range snapshot.Claims {
+		name(c.User)
+	}
+	for _, b := range snapshot.Jobs {
+		name(b.User)
+	}
+	snapshot.Accounts = s.accounts(snapshot.Now, snapshot.Names)
 }
 
 // slotAds are the ads of all slots.

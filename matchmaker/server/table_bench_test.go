@@ -44,7 +44,7 @@ func BenchmarkCycleOfATable(b *testing.B) {
 				b.Fatal(err)
 			}
 			for b.Loop() {
-				snapshot, _ := s.snapshot()
+				snapshot := s.snapshot()
 				if n := len(negotiate.Cycle(snapshot).Matches); n != slots {
 					b.Fatal(n)
 				}

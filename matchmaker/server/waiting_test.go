@@ -58,7 +58,7 @@ func TestEditedJobsAreTakenTogether(t *testing.T) {
 		ann.set(wire.Edit, wire.Selection{Constraint: "ProcId == 7 || ProcId == 700"}, job.Assigned{Name: "RequestMemory", Expr: "500"})
 		ann.set(wire.HoldJob, wire.Selection{Constraint: "ProcId < 3"})
 		ann.set(wire.Release, wire.Selection{Constraint: "ProcId == 1"})
-		snapshot, _ := p.server.snapshot()
+		snapshot := p.server.snapshot()
 		if n := len(snapshot.Jobs); n != 1 || len(snapshot.Jobs[0].Procs) != 2 {
 			t.Errorf("%d batches: %v", n, snapshot.Jobs)
 		}

@@ -13,7 +13,7 @@ func (s *Server) whyRow(p *page, user job.UserID, sel wire.Selection) error {
 	if err != nil {
 		return err
 	}
-	snapshot, _ := s.snapshot()
+	snapshot := s.snapshot()
 	p.add("", negotiate.Explain(snapshot, j))
 	return nil
 }
