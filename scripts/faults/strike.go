@@ -138,19 +138,23 @@ func (p *pool) disturb(percent int64) (undo func(context.Context) error, err err
 	return func(context.Context) error { return set(0) }, set(percent)
 }
 
-// upgrade has an agent hand over to the next one.
+// upgrade has an agent hand over to the next one. It is told so again now and then: one that has only just been started
+// does not listen yet.
 func (p *pool) upgrade(d *desk) (undo func(context.Context) error, err error) {
 	if err := d.agent.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) error {
-		select {
-		case <-d.agent.ended:
-			return p.startAgent(d)
-		case <-time.After(time.Minute):
-			// Its log then has what it waits for.
-			return errors.Join(errors.New("the agent does not hand over"), d.agent.cmd.Process.Signal(syscall.SIGQUIT))
+		for range 12 {
+			select {
+			case <-d.agent.ended:
+				return p.startAgent(d)
+			case <-time.After(5 * time.Second):
+				_ = d.agent.cmd.Process.Signal(syscall.SIGUSR1) // it may have ended
+			}
 		}
+		// Its log then has what it waits for.
+		return errors.Join(errors.New("the agent does not hand over"), d.agent.cmd.Process.Signal(syscall.SIGQUIT))
 	}, nil
 }
 
