@@ -151,6 +151,9 @@ func (p *pid1) ready(pid int, spec JobSpec) error {
 			_ = unix.PtraceCont(pid, int(ws.StopSignal()))
 			continue
 		}
+		if ws.Signaled() && ws.Signal() == unix.SIGKILL { // by the kernel, short of memory, or by somebody
+			return fmt.Errorf("it was killed before it began: %w", errMachine)
+		}
 		return fmt.Errorf("it ended before it began (status %#x)", uint32(ws))
 	}
 	if err := adoptOrphans(pid); err != nil {
