@@ -33,6 +33,7 @@ func main() {
 	maybeKeepDisk()
 	bin := flag.String("bin", "", "directory of the three programs, built before with -tags faults; they are built otherwise")
 	seeds := flag.Int("seeds", 3, "run the seeds 1 to this")
+	from := flag.Uint64("from", 1, "begin with this seed instead of 1")
 	seed := flag.Uint64("seed", 0, "run this seed only")
 	length := flag.Duration("length", 20*time.Second, "how long faults are injected for each seed")
 	parallel := flag.Int("parallel", 1, "run so many seeds at a time; a pool that is short of processors finds other orders of things")
@@ -73,7 +74,7 @@ func main() {
 			os.Exit(2)
 		}
 	}
-	first, last := uint64(1), uint64(*seeds)
+	first, last := *from, uint64(*seeds)
 	if *seed != 0 {
 		first, last = *seed, *seed
 	}
