@@ -155,11 +155,7 @@ func (p *pool) strike(ctx context.Context, f fault) (undo func(context.Context) 
 	case badAgent:
 		return p.agentHealed(d, d.disk.mend), d.disk.fail(modes[r.IntN(len(modes))])
 	case damagedCache:
-		cached := d.disk.files("cache", "*")
-		if len(cached) == 0 {
-			return nil, errNothing
-		}
-		return none, flip(cached[r.IntN(len(cached))], r)
+		return none, p.damageCache(r)
 	case killAgent:
 		d.agent.kill()
 		return func(context.Context) error { return p.startAgent(d) }, nil

@@ -22,6 +22,7 @@ const (
 	fullHead       kind = "full-matchmaker"      // the matchmaker's disk is full
 	badHead        kind = "io-errors-matchmaker" // the matchmaker's disk fails writes, or only says that they are not safe
 	damagedImage   kind = "damaged-image"        // stored parts of checkpoint images change
+	damagedCache   kind = "damaged-cache"        // files that a machine keeps change
 	clockHead      kind = "clock-matchmaker"     // the matchmaker's wall clock jumps, and back again
 	cutHead        kind = "cut-matchmaker"       // the matchmaker's cable is cut
 	disturb        kind = "disturb"              // everybody's messages come twice, late and out of order
@@ -38,7 +39,6 @@ const (
 	gone         kind = "gone"              // a machine is destroyed with its disk; another one joins
 	fullAgent    kind = "full-machine"      // a machine's disk is full
 	badAgent     kind = "io-errors-machine" // a machine's disk fails writes, or only says that they are not safe
-	damagedCache kind = "damaged-cache"     // files that a machine keeps change
 	clockMachine kind = "clock-machine"     // a machine's wall clock jumps, and back again
 
 	killCourier kind = "kill-courier" // SIGKILL; any skua command starts it again
@@ -54,6 +54,7 @@ const (
 	matchmaker                // its process or its disk
 	headNetwork               // its cable
 	store                     // what it keeps for others
+	caches                    // what machines keep for themselves
 	clock                     // of the matchmaker
 	messages                  // between all
 	courier                   //
@@ -77,6 +78,7 @@ var shapes = []shape{
 	{fullHead, 5, matchmaker, 500 * time.Millisecond, 3 * time.Second},
 	{badHead, 5, matchmaker, 200 * time.Millisecond, 2 * time.Second},
 	{damagedImage, 1, store, 0, 0},
+	{damagedCache, 1, caches, 0, 0},
 	{clockHead, 2, clock, time.Second, 5 * time.Second},
 	{cutHead, 2, headNetwork, time.Second, lease + 2*guard},
 	{disturb, 2, messages, 2 * time.Second, 6 * time.Second},
@@ -92,7 +94,6 @@ var shapes = []shape{
 	{gone, 3, aMachine, 0, 0},
 	{fullAgent, 4, aMachine, time.Second, 6 * time.Second},
 	{badAgent, 4, aMachine, 200 * time.Millisecond, 4 * time.Second},
-	{damagedCache, 22, aMachine, 0, 0}, // most machines have nothing cached most of the time,
 	{clockMachine, 4, aMachine, time.Second, 6 * time.Second},
 	{killCourier, 1, courier, 0, 0},
 	{cutUser, 2, userNetwork, time.Second, 4 * time.Second},
@@ -128,7 +129,7 @@ func (v victim) recovery() time.Duration {
 		return time.Second
 	case headNetwork, userNetwork:
 		return 5 * time.Second
-	case store, courier, command, clock:
+	case store, caches, courier, command, clock:
 		return 2 * time.Second
 	}
 	return 500 * time.Millisecond

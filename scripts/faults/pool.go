@@ -180,10 +180,13 @@ func (p *pool) join(ctx context.Context, d *desk) error {
 	if d.disk != nil {
 		d.disk.close()
 	}
-	var err error
-	if d.disk, err = newDisk(filepath.Join(d.dir, "state"), 128<<20, d.faulty); err != nil {
+	disk, err := newDisk(filepath.Join(d.dir, "state"), 128<<20, d.faulty)
+	if err != nil {
 		return err
 	}
+	p.mu.Lock()
+	d.disk = disk
+	p.mu.Unlock()
 	err = errors.Join(
 		p.write(name+"/policy.toml", fmt.Sprintf("preset = \"dedicated\"\n[machine]\nMemory = 512\n[shared_fs]\nmounts = [%q]\n", p.journal)),
 		p.write(name+"/agent.toml", fmt.Sprintf("name = %q\ndir = %q\npolicy = \"policy.toml\"\nslots = %d\nowner = false\nlog = \"debug\"\n",

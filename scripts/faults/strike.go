@@ -126,6 +126,20 @@ func (p *pool) damageImages(r *rand.Rand) error {
 	return nil
 }
 
+// damageCache changes a file in the cache of one of the machines that have any. Most have none most of the time.
+func (p *pool) damageCache(r *rand.Rand) error {
+	var cached []string
+	p.mu.Lock()
+	for _, d := range p.desks {
+		cached = append(cached, d.disk.files("cache", "*")...)
+	}
+	p.mu.Unlock()
+	if len(cached) == 0 || flip(cached[r.IntN(len(cached))], r) != nil { // its disk is out of order itself just now
+		return errNothing
+	}
+	return nil
+}
+
 // disturb has so many percent of all messages come twice, and as many late.
 func (p *pool) disturb(percent int64) (undo func(context.Context) error, err error) {
 	all := slices.Collect(p.lab.Machines())
