@@ -77,6 +77,7 @@ type Broker struct {
 	start sync.WaitGroup
 	store server.JetStreamConfig
 
+	streams   []string // that were open when the store was last closed to be read anew, until all are again
 	stopWatch context.CancelFunc
 	watch     sync.WaitGroup
 }

@@ -3,7 +3,9 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,6 +57,9 @@ func (b *Broker) storeTrouble() string {
 	if !b.srv.JetStreamEnabled() {
 		return "it is not open"
 	}
+	if gone := b.goneStreams(); len(gone) > 0 {
+		return fmt.Sprintf("of its streams %q could not be read again", gone)
+	}
 	for _, e := range b.srv.Healthz(&server.HealthzOptions{Details: true}).Errors {
 		// What else it may find wrong, such as a stream that cannot be recovered, is not mended by reading it again.
 		if e.Type == server.HealthzErrorStream && strings.Contains(e.Error, "write error") {
@@ -64,7 +69,42 @@ func (b *Broker) storeTrouble() string {
 	return ""
 }
 
+// goneStreams names the streams that were there before the store was last closed, and are not now: a disk that
+// gives errors for a little longer lets the store be opened without them, and nobody would ever answer for
+// them.
+func (b *Broker) goneStreams() []string {
+	if len(b.streams) == 0 {
+		return nil
+	}
+	there := b.openStreams()
+	gone := slices.DeleteFunc(slices.Clone(b.streams), func(name string) bool { return slices.Contains(there, name) })
+	if len(gone) == 0 {
+		b.streams = nil
+	}
+	return gone
+}
+
+// openStreams names the streams that the store has open.
+func (b *Broker) openStreams() []string {
+	state, err := b.srv.Jsz(&server.JSzOptions{Accounts: true, Streams: true})
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, account := range state.AccountDetails {
+		for _, stream := range account.Streams {
+			names = append(names, account.Name+" "+stream.Name)
+		}
+	}
+	return names
+}
+
 func (b *Broker) reopenStore() error {
+	for _, name := range b.openStreams() {
+		if !slices.Contains(b.streams, name) {
+			b.streams = append(b.streams, name)
+		}
+	}
 	if err := b.srv.ShutdownJetStream(); err != nil {
 		return err
 	}

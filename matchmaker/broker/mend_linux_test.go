@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -78,8 +80,14 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// A store that cannot be opened again at first is tried again.
+// A store that cannot be opened again at first is tried again, and one that opens without the log, too: a disk
+// that gives errors for a little longer has both.
 func TestStoreIsAway(t *testing.T) {
+	t.Run("the store", func(t *testing.T) { testAway(t, "jetstream", true) })
+	t.Run("the log", func(t *testing.T) { testAway(t, "jetstream/$G/streams/"+crashLog.Stream, false) })
+}
+
+func testAway(t *testing.T, what string, refused bool) {
 	roster, err := trust.OpenRoster(filepath.Join(t.TempDir(), "roster.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -101,19 +109,24 @@ func TestStoreIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, away := filepath.Join(dir, "jetstream"), filepath.Join(dir, "away")
+	store, away := filepath.Join(dir, what), filepath.Join(dir, "away")
 	if err := errors.Join(os.Rename(store, away), os.WriteFile(store, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.reopenStore(); err == nil {
-		t.Fatal("a file was opened as a store")
+	b.stopWatch() // the test looks itself, in between
+	b.watch.Wait()
+	if err := b.reopenStore(); (err != nil) != refused {
+		t.Fatalf("with a file in its place: %v", err)
 	}
 	if b.storeTrouble() == "" {
-		t.Error("the store that is away counts as open")
+		t.Error("what is away counts as open")
 	}
 	if err := errors.Join(os.Remove(store), os.Rename(away, store)); err != nil {
 		t.Fatal(err)
 	}
+	watching, stop := context.WithCancel(t.Context())
+	b.stopWatch = stop
+	b.watch.Go(func() { b.watchStore(watching, slog.New(slog.DiscardHandler)) })
 	for { // until the test's own time is over
 		_, err := l.Append(t.Context(), 1, [][]byte{[]byte("record 2")})
 		if err == nil {
