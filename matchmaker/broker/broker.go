@@ -77,7 +77,7 @@ type Broker struct {
 	start sync.WaitGroup
 	store server.JetStreamConfig
 
-	streams   []string // that were open when the store was last closed to be read anew, until all are again
+	guard     guard
 	stopWatch context.CancelFunc
 	watch     sync.WaitGroup
 }
@@ -95,7 +95,7 @@ func Start(ctx context.Context, cfg Config) (_ *Broker, err error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("start broker: %w", err)
 	}
-	b := &Broker{}
+	b := &Broker{guard: guard{dir: cfg.Dir}}
 	// Two servers on one store would destroy it.
 	if b.lock, err = lockFile(filepath.Join(cfg.Dir, lockName)); err != nil {
 		return nil, fmt.Errorf("start broker: %s: %w", cfg.Dir, err)
@@ -106,6 +106,11 @@ func Start(ctx context.Context, cfg Config) (_ *Broker, err error) {
 		}
 	}()
 	warnOpenFiles(cfg.Log)
+	if cfg.Leaf == nil {
+		if err := b.guard.raise(); err != nil {
+			return nil, err
+		}
+	}
 
 	auth := &authenticator{roster: cfg.Roster, log: cfg.Log}
 	opts.CustomClientAuthentication = auth
@@ -130,6 +135,9 @@ func Start(ctx context.Context, cfg Config) (_ *Broker, err error) {
 	}
 	if cfg.Leaf != nil {
 		return b, nil // a leaf has no store: the cluster does
+	}
+	if err := b.settleStore(ctx, cfg.Log); err != nil {
+		return nil, err
 	}
 	watching, stop := context.WithCancel(context.Background()) // until Close
 	b.stopWatch = stop

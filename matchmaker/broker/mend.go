@@ -57,9 +57,6 @@ func (b *Broker) storeTrouble() string {
 	if !b.srv.JetStreamEnabled() {
 		return "it is not open"
 	}
-	if gone := b.goneStreams(); len(gone) > 0 {
-		return fmt.Sprintf("of its streams %q could not be read again", gone)
-	}
 	for _, e := range b.srv.Healthz(&server.HealthzOptions{Details: true}).Errors {
 		// What else it may find wrong, such as a stream that cannot be recovered, is not mended by reading it again.
 		if e.Type == server.HealthzErrorStream && strings.Contains(e.Error, "write error") {
@@ -69,22 +66,35 @@ func (b *Broker) storeTrouble() string {
 	return ""
 }
 
-// goneStreams names the streams that were there before the store was last closed, and are not now: a disk that
-// gives errors for a little longer lets the store be opened without them, and nobody would ever answer for
-// them.
-func (b *Broker) goneStreams() []string {
-	if len(b.streams) == 0 {
-		return nil
+// reopenStore reads the store anew.
+func (b *Broker) reopenStore() error {
+	if err := b.srv.ShutdownJetStream(); err != nil {
+		return err
 	}
-	there := b.openStreams()
-	gone := slices.DeleteFunc(slices.Clone(b.streams), func(name string) bool { return slices.Contains(there, name) })
-	if len(gone) == 0 {
-		b.streams = nil
+	if err := b.guard.raise(); err != nil {
+		return err
 	}
-	return gone
+	cfg := b.store
+	if err := b.srv.EnableJetStream(&cfg); err != nil {
+		// What could be opened of it counts as open, and would answer nobody.
+		return errors.Join(err, b.srv.ShutdownJetStream())
+	}
+	return b.checkStreams()
 }
 
-// openStreams names the streams that the store has open.
+// checkStreams lets go of the store's files if all its streams are there still, and otherwise closes the
+// store and gives them back.
+func (b *Broker) checkStreams() error {
+	// Not what is on the disk counts: the server may still be about to delete it.
+	open := b.openStreams()
+	lost := slices.DeleteFunc(b.guard.held(), func(name string) bool { return slices.Contains(open, name) })
+	if len(lost) == 0 {
+		return b.guard.lower()
+	}
+	return errors.Join(fmt.Errorf("of its streams %q could not be opened", lost), b.srv.ShutdownJetStream(), b.guard.restore())
+}
+
+// openStreams names the streams that the store has open, each with its account before it.
 func (b *Broker) openStreams() []string {
 	state, err := b.srv.Jsz(&server.JSzOptions{Accounts: true, Streams: true})
 	if err != nil {
@@ -99,20 +109,35 @@ func (b *Broker) openStreams() []string {
 	return names
 }
 
-func (b *Broker) reopenStore() error {
-	for _, name := range b.openStreams() {
-		if !slices.Contains(b.streams, name) {
-			b.streams = append(b.streams, name)
+// openings is how often a store that has just been started is opened until a stream that cannot be opened counts as damaged.
+const openings = 4
+
+// settleStore sees to it that a store that has just been started has all its streams. A disk that gives errors is
+// waited for, for a little while. If the disk is as it should be, the stream is not: it is put aside, and what the
+// matchmaker has besides it decides.
+func (b *Broker) settleStore(ctx context.Context, log *slog.Logger) error {
+	err := b.checkStreams()
+	rest := lookEvery
+	for n := 1; err != nil && n < openings; n++ {
+		log.Warn("the store cannot be opened for now", diag.KeyError, err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(rest):
 		}
+		rest *= 2
+		err = b.reopenStore()
 	}
-	if err := b.srv.ShutdownJetStream(); err != nil {
-		return err
+	if err == nil {
+		return nil
 	}
-	cfg := b.store
-	err := b.srv.EnableJetStream(&cfg)
-	if err != nil {
-		// What could be opened of it counts as open, and would answer nobody.
-		err = errors.Join(err, b.srv.ShutdownJetStream())
+	if bad := b.guard.writable(); bad != nil {
+		return errors.Join(err, bad)
 	}
-	return err
+	aside, asideErr := b.guard.putAside()
+	if asideErr != nil {
+		return errors.Join(err, asideErr)
+	}
+	log.Error("a stream of the store is damaged, and was put aside", diag.KeyError, err, "at", aside)
+	return b.reopenStore()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -83,11 +84,14 @@ func TestFullDisk(t *testing.T) {
 // A store that cannot be opened again at first is tried again, and one that opens without the log, too: a disk
 // that gives errors for a little longer has both.
 func TestStoreIsAway(t *testing.T) {
-	t.Run("the store", func(t *testing.T) { testAway(t, "jetstream", true) })
-	t.Run("the log", func(t *testing.T) { testAway(t, "jetstream/$G/streams/"+crashLog.Stream, false) })
+	t.Run("the store", func(t *testing.T) { testAway(t, storeName) })
+	t.Run("the log's records", func(t *testing.T) { testAway(t, recordsOfLog) })
 }
 
-func testAway(t *testing.T, what string, refused bool) {
+// recordsOfLog is where they are. With a file in its place nats-server cannot open the log, and deletes it.
+var recordsOfLog = filepath.Join(storeName, "$G", "streams", crashLog.Stream, "msgs")
+
+func testAway(t *testing.T, what string) {
 	roster, err := trust.OpenRoster(filepath.Join(t.TempDir(), "roster.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -115,8 +119,10 @@ func testAway(t *testing.T, what string, refused bool) {
 	}
 	b.stopWatch() // the test looks itself, in between
 	b.watch.Wait()
-	if err := b.reopenStore(); (err != nil) != refused {
-		t.Fatalf("with a file in its place: %v", err)
+	for range 2 {
+		if err := b.reopenStore(); err == nil {
+			t.Fatal("it was opened with a file in its place")
+		}
 	}
 	if b.storeTrouble() == "" {
 		t.Error("what is away counts as open")
@@ -135,6 +141,68 @@ func testAway(t *testing.T, what string, refused bool) {
 		if errors.Is(err, bus.ErrWrongSequence) {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A stream that the server deleted as it started is given back, whatever came in between.
+func TestDeletedByServer(t *testing.T) {
+	roster, err := trust.OpenRoster(filepath.Join(t.TempDir(), "roster.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	start := func() *Broker {
+		t.Helper()
+		b, err := Start(t.Context(), Config{Dir: dir, Roster: roster})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	end := func(b *Broker) {
+		t.Helper()
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	append1 := func(b *Broker, after uint64) {
+		t.Helper()
+		l, err := bus.OpenLog(t.Context(), b.Conn(), crashLog)
+		if err == nil {
+			_, err = l.Append(t.Context(), after, [][]byte{fmt.Appendf(nil, "record %d", after+1)})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := start()
+	append1(b, 0)
+	end(b)
+	if _, err := os.Stat(b.guard.kept()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a store that is open is still held on to: %v", err)
+	}
+
+	// The machine went down after the server had deleted the stream, and before it was given back.
+	if err := b.guard.raise(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Dir(filepath.Join(dir, recordsOfLog))); err != nil {
+		t.Fatal(err)
+	}
+	b = start()
+	append1(b, 1)
+	end(b)
+
+	// A stream that is damaged for good is kept for a person to look at, and the broker starts.
+	records := filepath.Join(dir, recordsOfLog)
+	if err := errors.Join(os.Rename(records, records+".away"), os.WriteFile(records, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	b = start()
+	append1(b, 0)
+	end(b)
+	if aside, err := filepath.Glob(filepath.Join(dir, "damaged-*", "$G", "streams", crashLog.Stream, "msgs.away", "*.blk")); err != nil || len(aside) == 0 {
+		t.Errorf("of the damaged stream are left %q, %v", aside, err)
 	}
 }
 
