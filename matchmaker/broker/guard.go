@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 )
 
 // storeName is the directory that JetStream makes for itself.
@@ -77,26 +76,6 @@ func (g guard) held() []string {
 		names = append(names, filepath.Base(filepath.Dir(filepath.Dir(stream)))+" "+filepath.Base(stream))
 	}
 	return names
-}
-
-// putAside takes the streams that cannot be opened out of the store, which must be closed, for a person to look at,
-// and says where they are.
-func (g guard) putAside() (string, error) {
-	aside := filepath.Join(g.dir, "damaged-"+time.Now().UTC().Format("20060102T150405.000"))
-	if err := os.Rename(g.store(), aside); err != nil {
-		return "", err
-	}
-	return aside, g.lower()
-}
-
-// writable says what is wrong with the disk that the store is on.
-func (g guard) writable() error {
-	f, err := os.CreateTemp(g.dir, "writable-")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(make([]byte, 4096))
-	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
 }
 
 // link makes the files below one directory known below another as well, except those that are there.

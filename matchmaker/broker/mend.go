@@ -109,12 +109,12 @@ func (b *Broker) openStreams() []string {
 	return names
 }
 
-// openings is how often a store that has just been started is opened until a stream that cannot be opened counts as damaged.
+// openings is how often a store that has just been started is opened until a stream that cannot be opened counts as
+// damaged.
 const openings = 4
 
 // settleStore sees to it that a store that has just been started has all its streams. A disk that gives errors is
-// waited for, for a little while. If the disk is as it should be, the stream is not: it is put aside, and what the
-// matchmaker has besides it decides.
+// waited for, for a little while. A stream that cannot be opened even so is left as it is.
 func (b *Broker) settleStore(ctx context.Context, log *slog.Logger) error {
 	err := b.checkStreams()
 	rest := lookEvery
@@ -128,16 +128,12 @@ func (b *Broker) settleStore(ctx context.Context, log *slog.Logger) error {
 		rest *= 2
 		err = b.reopenStore()
 	}
-	if err == nil {
-		return nil
+	if err != nil {
+		return &diag.Problem{
+			What: "the bus's store cannot be opened: " + err.Error(),
+			Hint: "if its disk is well, it is damaged: skua-matchmaker log verify says how, and log repair makes it anew of its copy",
+			Err:  err,
+		}
 	}
-	if bad := b.guard.writable(); bad != nil {
-		return errors.Join(err, bad)
-	}
-	aside, asideErr := b.guard.putAside()
-	if asideErr != nil {
-		return errors.Join(err, asideErr)
-	}
-	log.Error("a stream of the store is damaged, and was put aside", diag.KeyError, err, "at", aside)
-	return b.reopenStore()
+	return nil
 }
