@@ -133,6 +133,7 @@ func TestLogCommands(t *testing.T) {
 		whole  bool   // dump shows no damage
 		lost   string // what repair --drop-tail says is lost; "" when plain repair does
 		events int    // after the repair
+		shut   bool   // a matchmaker does not start before the repair
 	}{
 		{name: "nothing", damage: func(*testing.T, string) {}, code: 0, says: "all of them whole", whole: true, events: 11},
 		{
@@ -162,6 +163,15 @@ func TestLogCommands(t *testing.T) {
 			name: "the log's store is gone", code: 5, says: "log empty", whole: true, events: 11,
 			damage: func(t *testing.T, data string) {
 				if err := os.RemoveAll(filepath.Join(data, "broker", "jetstream")); err != nil {
+					t.Fatal(err)
+				}
+			},
+		},
+		{
+			name: "the log's store cannot be opened", code: 5, says: "log empty", whole: true, events: 11, shut: true,
+			damage: func(t *testing.T, data string) {
+				records := filepath.Dir(store(t, data))
+				if err := errors.Join(os.RemoveAll(records), os.WriteFile(records, []byte("no directory"), 0o600)); err != nil {
 					t.Fatal(err)
 				}
 			},
@@ -210,6 +220,12 @@ func TestLogCommands(t *testing.T) {
 			}
 			if after := tree(t, data); after != before {
 				t.Errorf("looking has changed something:\n%s\nwas\n%s", after, before)
+			}
+			if tt.shut {
+				_, refusal, code := serveBriefly(t, data)
+				if code == 0 || !strings.Contains(refusal, "skua-matchmaker log verify") {
+					t.Errorf("a matchmaker starts on it, or does not say what to do: %s", refusal)
+				}
 			}
 			if tt.lost != "" {
 				_, refusal, code := serveBriefly(t, data)

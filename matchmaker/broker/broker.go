@@ -36,6 +36,7 @@ import (
 // Config is what a Broker is made of.
 type Config struct {
 	Dir    string      // for the JetStream store, and for a lock; required
+	Rescue bool        // the store is a copy, of which whatever can be opened is wanted
 	Roster Roster      // who may connect; required
 	Listen string      // host:port for plain NATS over TLS, such as :4222; empty for websocket only
 	TLS    *tls.Config // of that listener; required with Listen
@@ -106,7 +107,7 @@ func Start(ctx context.Context, cfg Config) (_ *Broker, err error) {
 		}
 	}()
 	warnOpenFiles(cfg.Log)
-	if cfg.Leaf == nil {
+	if cfg.Leaf == nil && !cfg.Rescue {
 		if err := b.guard.raise(); err != nil {
 			return nil, err
 		}
@@ -135,6 +136,9 @@ func Start(ctx context.Context, cfg Config) (_ *Broker, err error) {
 	}
 	if cfg.Leaf != nil {
 		return b, nil // a leaf has no store: the cluster does
+	}
+	if cfg.Rescue {
+		return b, nil
 	}
 	if err := b.settleStore(ctx, cfg.Log); err != nil {
 		return nil, err

@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 )
 
-// storeName is the directory that JetStream makes for itself.
-const storeName = "jetstream"
+const (
+	storeName = "jetstream" // the directory that JetStream makes for itself
+	// KeptName is where a broker that opens its store holds on to what it had.
+	KeptName = "kept"
+)
 
 // A guard holds on to the files of the store's streams while the store is opened. nats-server (2.15.2) deletes a
 // stream that it cannot open, and for that it is enough that the disk is full or gives an error for a moment.
@@ -18,7 +21,7 @@ const storeName = "jetstream"
 type guard struct{ dir string } // the broker's
 
 func (g guard) store() string { return filepath.Join(g.dir, storeName) }
-func (g guard) kept() string  { return filepath.Join(g.dir, "kept") }
+func (g guard) kept() string  { return filepath.Join(g.dir, KeptName) }
 
 // raise holds on to what the store has. It comes before every opening of the store.
 func (g guard) raise() error {

@@ -109,7 +109,7 @@ func missing(path string) bool {
 
 // openLog opens the log that a directory's store has, and makes it if it has none.
 func (m *Maintenance) openLog(ctx context.Context, dir string) (*broker.Broker, queue.Log, error) {
-	b, err := broker.Start(ctx, broker.Config{Dir: dir, Roster: nobody{}, Log: m.log})
+	b, err := broker.Start(ctx, broker.Config{Dir: dir, Rescue: true, Roster: nobody{}, Log: m.log})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -178,6 +178,12 @@ func (m *Maintenance) swap(aside string) error {
 	store, dir := filepath.Join(m.brokerDir(), storeName), filepath.Join(m.brokerDir(), freshName)
 	if !missing(store) {
 		if err := os.Rename(store, filepath.Join(aside, storeName)); err != nil {
+			return err
+		}
+	}
+	// What an opening that failed held on to must not come back.
+	if kept := filepath.Join(m.brokerDir(), broker.KeptName); !missing(kept) {
+		if err := os.Rename(kept, filepath.Join(aside, broker.KeptName)); err != nil {
 			return err
 		}
 	}
