@@ -69,6 +69,7 @@ func serve(ctx context.Context, configFile string, keep func() bool) error {
 	if err != nil {
 		return err
 	}
+	m.Version = version
 	log.Info("agent starts", "version", version, diag.KeyMachine, cfg.Name, diag.KeyAgent, member.ID)
 	return m.Run(ctx, keep)
 }
@@ -117,6 +118,12 @@ func readConfig(path string) (fileConfig, error) {
 			return cfg, &diag.Problem{What: "the machine has no name", Hint: "set name in " + path, Err: err}
 		}
 		cfg.Name = host
+	}
+	if cfg.Control == "" {
+		cfg.Control = filepath.Join(cfg.Dir, "agent.sock")
+		if cfg.Dir == defaultDir {
+			cfg.Control = defaultControl
+		}
 	}
 	if cfg.Policy != "" && !filepath.IsAbs(cfg.Policy) {
 		cfg.Policy = filepath.Join(filepath.Dir(path), cfg.Policy)

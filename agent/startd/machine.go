@@ -27,6 +27,8 @@ import (
 // Machine is the agent of this machine with everything it stands on: the real starter, probe, bus and
 // file service.
 type Machine struct {
+	Version string // of the program, for who asks; may be set before Run
+
 	settings Settings
 	member   *membership.Membership
 	policy   *policy.Policy
@@ -125,6 +127,9 @@ func (m *Machine) Run(ctx context.Context, keep func() bool) error {
 	})
 	if err != nil {
 		return err
+	}
+	if stopControls := m.startControls(d, conn); stopControls != nil {
+		defer stopControls()
 	}
 	return m.serve(ctx, d, keep)
 }
