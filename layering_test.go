@@ -24,7 +24,7 @@ var tiers = [][]string{
 	{"policy/classad", "internal/blob", "internal/diag", "internal/quantity", "internal/why", "packaging"},
 	{"policy/config", "policy", "internal/job", "internal/trust"},
 	{"internal/wire", "internal/eventlog", "agent/slot", "matchmaker/negotiate", "matchmaker/jobpolicy", "internal/submitfile"},
-	{"internal/bus", "internal/transfer", "agent/probe", "agent/checkpoint", "matchmaker/collector", "matchmaker/history"},
+	{"internal/bus", "internal/transfer", "agent/probe", "agent/control", "agent/checkpoint", "matchmaker/collector", "matchmaker/history"},
 	{"agent/starter", "matchmaker/queue", "matchmaker/files", "matchmaker/broker", "matchmaker/election", "internal/membership"},
 	{"agent/startd", "matchmaker/server", "submit/client"},
 	{"submit/courier"},

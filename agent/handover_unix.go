@@ -8,12 +8,14 @@ import (
 	"os/signal"
 	"sync/atomic"
 	"syscall"
+
+	"skua/agent/startd"
 )
 
 // untilHandOver gives a context that ends also with SIGUSR1, which tells the agent to make way for
-// another one, such as a newer version. Once it has ended, handsOver says whether another one comes: it
-// does after SIGUSR1, and when systemd restarts the service.
-func untilHandOver(ctx context.Context) (_ context.Context, handsOver func() bool, stop func()) {
+// another one, such as a newer version. Once it has ended, occasion says why: another agent comes after
+// SIGUSR1, and when systemd restarts the service.
+func untilHandOver(ctx context.Context) (_ context.Context, occasion func() startd.Occasion, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, syscall.SIGUSR1)
@@ -28,7 +30,13 @@ func untilHandOver(ctx context.Context) (_ context.Context, handsOver func() boo
 		case <-ctx.Done():
 		}
 	}()
-	return ctx, func() bool { return over.Load() || restarts() }, func() {
+	occasion = func() startd.Occasion {
+		if over.Load() {
+			return startd.HandsOver
+		}
+		return systemdOccasion()
+	}
+	return ctx, occasion, func() {
 		signal.Stop(told)
 		cancel()
 		<-ended

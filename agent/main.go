@@ -61,6 +61,7 @@ To add this machine to a pool, get a token on the matchmaker ("skua-matchmaker t
 	root.SetVersionTemplate("skua-agent {{.Version}}\n")
 	root.SetFlagErrorFunc(usageError)
 	root.PersistentFlags().StringVar(&configFile, "config", "", "configuration file (default "+defaultConfig+", if it is there)")
+	root.AddCommand(controlCommands(&configFile)...)
 	root.AddCommand(
 		runCommand(&configFile),
 		joinCommand(&configFile),

@@ -11,20 +11,25 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"skua/agent/startd"
 )
 
-// restarts reports whether systemd ends this service only to start it again, as "systemctl restart" and
-// the upgrade of a package do. To the service itself a restart looks like a stop, so systemd is asked.
-// Without an answer it is a stop, after which nothing of a job stays behind.
-func restarts() bool {
+// systemdOccasion tells whether systemd ends this service only to start it again, as "systemctl restart" and
+// the upgrade of a package do, or because the machine goes down. To the service itself both look like a
+// stop, so systemd is asked. Without an answer it is a stop, after which nothing of a job stays behind.
+func systemdOccasion() startd.Occasion {
 	unit := ownService()
 	if unit == "" {
-		return false
+		return startd.Stopped
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	jobs, err := exec.CommandContext(ctx, "systemctl", "list-jobs", "--no-legend", "--plain", "--full", unit).Output()
-	return err == nil && listsRestart(jobs, unit)
+	jobs, err := exec.CommandContext(ctx, "systemctl", "list-jobs", "--no-legend", "--plain", "--full").Output()
+	if err != nil {
+		return startd.Stopped
+	}
+	return occasionOf(jobs, unit)
 }
 
 // ownService is the systemd service whose main process this one is, "" if it is none's.
@@ -56,13 +61,19 @@ func serviceOf(cgroups []byte) string {
 	return ""
 }
 
-// listsRestart reports whether a list of systemd's jobs, a line "1204 skua-agent.service restart running"
-// for each, has a restart of the unit in it.
-func listsRestart(jobs []byte, unit string) bool {
+// occasionOf finds out of a list of systemd's jobs, a line "1204 skua-agent.service restart running" for
+// each, why it ends the unit.
+func occasionOf(jobs []byte, unit string) startd.Occasion {
+	occasion := startd.Stopped
 	for line := range bytes.Lines(jobs) {
-		if f := strings.Fields(string(line)); len(f) == 4 && f[1] == unit && f[2] == "restart" {
-			return true
+		f := strings.Fields(string(line))
+		switch {
+		case len(f) != 4:
+		case f[1] == "shutdown.target" && f[2] == "start":
+			return startd.ShutsDown
+		case f[1] == unit && f[2] == "restart":
+			occasion = startd.HandsOver
 		}
 	}
-	return false
+	return occasion
 }

@@ -2,7 +2,11 @@
 
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"skua/agent/startd"
+)
 
 func TestServiceOf(t *testing.T) {
 	for _, tt := range []struct{ name, cgroups, want string }{
@@ -21,20 +25,26 @@ func TestServiceOf(t *testing.T) {
 	}
 }
 
-func TestListsRestart(t *testing.T) {
+func TestOccasionOf(t *testing.T) {
 	const unit = "skua-agent.service"
 	for _, tt := range []struct {
 		name, jobs string
-		want       bool
+		want       startd.Occasion
 	}{
-		{"restart", "1204 skua-agent.service restart running\n", true},
-		{"stop", "1204 skua-agent.service stop running\n", false},
-		{"another unit's", "1204 ntp.service restart running\n1205 skua-agent.service stop running\n", false},
-		{"no job", "", false},
-		{"talk", "No jobs running.\n", false},
+		{"restart", "1204 skua-agent.service restart running\n", startd.HandsOver},
+		{"stop", "1204 skua-agent.service stop running\n", startd.Stopped},
+		{"another unit's", "1204 ntp.service restart running\n1205 skua-agent.service stop running\n", startd.Stopped},
+		{
+			"switched off", "90 skua-agent.service stop running\n91 shutdown.target start waiting\n92 poweroff.target start waiting\n",
+			startd.ShutsDown,
+		},
+		{"restarted, and then switched off", "80 skua-agent.service restart running\n91 shutdown.target start waiting\n", startd.ShutsDown},
+		{"shutting down is called off", "91 shutdown.target stop waiting\n90 skua-agent.service stop running\n", startd.Stopped},
+		{"no job", "", startd.Stopped},
+		{"talk", "No jobs running.\n", startd.Stopped},
 	} {
-		if got := listsRestart([]byte(tt.jobs), unit); got != tt.want {
-			t.Errorf("%s: it is a restart: %v, want %v", tt.name, got, tt.want)
+		if got := occasionOf([]byte(tt.jobs), unit); got != tt.want {
+			t.Errorf("%s: occasion %v, want %v", tt.name, got, tt.want)
 		}
 	}
 }

@@ -34,9 +34,9 @@ func runCommand(configFile *string) *cobra.Command {
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if service.Interactive() || runtime.GOOS != "windows" {
-				ctx, handsOver, stop := untilHandOver(c.Context())
+				ctx, occasion, stop := untilHandOver(c.Context())
 				defer stop()
-				return serve(ctx, *configFile, handsOver)
+				return serve(ctx, *configFile, occasion)
 			}
 			s, err := systemService(*configFile)
 			if err != nil {
@@ -47,8 +47,8 @@ func runCommand(configFile *string) *cobra.Command {
 	}
 }
 
-// serve runs the agent until ctx ends. Jobs leave then, unless keep says that another agent takes over.
-func serve(ctx context.Context, configFile string, keep func() bool) error {
+// serve runs the agent until ctx ends. What becomes of its jobs then depends on the occasion.
+func serve(ctx context.Context, configFile string, occasion func() startd.Occasion) error {
 	cfg, err := readConfig(configFile)
 	if err != nil {
 		return err
@@ -69,8 +69,9 @@ func serve(ctx context.Context, configFile string, keep func() bool) error {
 	if err != nil {
 		return err
 	}
+	m.Version = version
 	log.Info("agent starts", "version", version, diag.KeyMachine, cfg.Name, diag.KeyAgent, member.ID)
-	return m.Run(ctx, keep)
+	return m.Run(ctx, occasion)
 }
 
 // member gives this machine's place in its pool. With a token in the configuration, the first start
@@ -117,6 +118,12 @@ func readConfig(path string) (fileConfig, error) {
 			return cfg, &diag.Problem{What: "the machine has no name", Hint: "set name in " + path, Err: err}
 		}
 		cfg.Name = host
+	}
+	if cfg.Control == "" {
+		cfg.Control = filepath.Join(cfg.Dir, "agent.sock")
+		if cfg.Dir == defaultDir {
+			cfg.Control = defaultControl
+		}
 	}
 	if cfg.Policy != "" && !filepath.IsAbs(cfg.Policy) {
 		cfg.Policy = filepath.Join(filepath.Dir(path), cfg.Policy)

@@ -43,6 +43,7 @@ func Derive(f File) (*Policy, error) {
 	if f.Limits.Network != "" {
 		p.Network = f.Limits.Network
 	}
+	override(&p.MayPause, f.Owner.MayPause)
 	if p.Machine == nil {
 		p.Machine = classad.NewAd()
 	}

@@ -272,7 +272,6 @@ func TestDeriveRefuses(t *testing.T) {
 	}{
 		{"unknown preset", policy.File{Preset: "desk"}, `preset: there is no preset "desk"`},
 		{"coming preset", policy.File{Preset: policy.Laptop}, `preset: the preset "laptop" is not available yet`},
-		{"pause", policy.File{Owner: policy.Owner{MayPause: second}}, "owner.may_pause other than 0 is not available yet"},
 		{"battery", policy.File{Owner: policy.Owner{OnBattery: "never"}}, "owner.on_battery is not available yet"},
 		{"apps", policy.File{Owner: policy.Owner{ExclusiveApps: []string{"zoom"}}}, "owner.exclusive_apps is not available yet"},
 		{"beside the owner", policy.File{Limits: policy.Limits{InUse: policy.InUse{CPUs: quantity.Share{Count: 1}}}}, "limits.in_use.cpus"},

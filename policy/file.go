@@ -31,7 +31,7 @@ type Owner struct {
 	IdleAfter      *quantity.Duration `toml:"idle_after"`      // no input for this long: a job may start
 	ContinueAfter  *quantity.Duration `toml:"continue_after"`  // no input for this long: a suspended job goes on
 	BackgroundLoad *float64           `toml:"background_load"` // load that is not ours and still counts as an idle machine
-	MayPause       *quantity.Duration `toml:"may_pause"`       // the longest pause the owner may order; not available yet, so 0
+	MayPause       *quantity.Duration `toml:"may_pause"`       // the longest pause the owner may order
 	OnBattery      string             `toml:"on_battery"`      // not available yet
 	ExclusiveApps  []string           `toml:"exclusive_apps"`  // not available yet
 }
@@ -179,8 +179,6 @@ func checkAttribute(name string) error {
 // accepted and does nothing would be found out by the owner.
 func (f *File) check(from defaults) error {
 	switch {
-	case f.Owner.MayPause != nil && *f.Owner.MayPause != 0:
-		return notYet("owner.may_pause other than 0")
 	case f.Owner.OnBattery != "":
 		return notYet("owner.on_battery")
 	case len(f.Owner.ExclusiveApps) > 0:

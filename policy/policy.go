@@ -36,6 +36,7 @@ type Policy struct {
 	ContinueAfter time.Duration // the same for a job that is suspended here
 	SuspendFor    time.Duration // the longest that a job stays suspended before it moves on
 	MaxVacateTime time.Duration // the longest that a leaving job may take
+	MayPause      time.Duration // the longest that who sits at the machine may keep jobs away; 0 means not at all
 
 	CPUs    quantity.Share     // of the machine's, for jobs
 	Memory  quantity.ByteShare // of the machine's, for jobs

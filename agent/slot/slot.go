@@ -57,6 +57,16 @@ type Verdicts struct {
 	Start, Suspend, Continue, Preempt, Kill, WantSuspend, WantVacate bool
 	// Armed is the verdict ahead: would the policy suspend or preempt if the owner touched a key now?
 	Armed bool
+	// Why says in plain words why Suspend holds, if that is not only the policy's expressions.
+	Why string
+}
+
+// why is the reason that the verdicts give, or otherwise the usual one.
+func (v Verdicts) why(usual string) string {
+	if v.Why != "" {
+		return v.Why
+	}
+	return usual
 }
 
 // Slot is one slot of the machine. The zero Slot belongs to the owner and has no claim.
@@ -244,7 +254,7 @@ func (s *Slot) judge(at time.Time, c Config) []Effect {
 	case Busy:
 		switch {
 		case v.WantSuspend && v.Suspend:
-			s.suspend(at, policySuspended)
+			s.suspend(at, v.why(policySuspended))
 			return []Effect{Report}
 		case !v.WantSuspend && v.Preempt:
 			return s.leave(at, "the machine's policy made it leave", v.WantVacate)
@@ -257,7 +267,7 @@ func (s *Slot) judge(at time.Time, c Config) []Effect {
 			return []Effect{Report}
 		case v.Preempt || !at.Before(s.SuspendedAt.Add(c.SuspendFor)):
 			// The owner has stayed, so waiting costs the user more than moving does.
-			return s.leave(at, s.overstayed(), v.WantVacate)
+			return s.leave(at, v.why(s.overstayed()), v.WantVacate)
 		}
 	case Vacating:
 		over := s.Entered.Add(c.MaxVacate)

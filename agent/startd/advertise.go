@@ -132,6 +132,10 @@ func (k *keeper) ad(now time.Time, s slot.Slot) *classad.Ad {
 		ad.SetString("CannotRunJobsReason", why.Error())
 		ad.SetBool("START", false)
 	}
+	if w := k.d.wished(now); w.Kind != "" {
+		ad.SetInt("PausedUntil", w.Until.Unix()) // by whom is nobody's business elsewhere
+		ad.SetBool("START", false)
+	}
 	ad.SetString("State", s.State.String())
 	ad.SetString("Activity", s.Activity.String())
 	ad.SetInt("EnteredCurrentState", s.Since.Unix())
@@ -164,5 +168,5 @@ func (k *keeper) verdictsFor(now time.Time, job *classad.Ad) slot.Verdicts {
 		ahead := k.d.cfg.Policy.Verdicts(ad, job)
 		verdicts.Armed = ahead.WantSuspend && ahead.Suspend || !ahead.WantSuspend && ahead.Preempt
 	}
-	return verdicts
+	return heed(verdicts, k.d.wished(now), now, k.cfg.SuspendFor)
 }

@@ -31,6 +31,7 @@ type keeper struct {
 
 	mu   sync.Mutex // guards what others read
 	slot slot.Slot
+	user string // whose job it is, of the present claim
 	free chan struct{} // closed and replaced whenever the slot becomes free
 
 	offer    wire.Offer // of the present claim
@@ -189,6 +190,9 @@ func (k *keeper) step(ctx context.Context, ev slot.Event) {
 	after, effects := before.Step(ev, k.cfg)
 	k.mu.Lock()
 	k.slot = after
+	if after.Tenancy.Claim != before.Tenancy.Claim {
+		k.user = userOf(k.offer)
+	}
 	if after.Tenancy.Phase == job.Free && before.Tenancy.Phase != job.Free {
 		close(k.free)
 		k.free = make(chan struct{})

@@ -27,6 +27,8 @@ import (
 // Machine is the agent of this machine with everything it stands on: the real starter, probe, bus and
 // file service.
 type Machine struct {
+	Version string // of the program, for who asks; may be set before Run
+
 	settings Settings
 	member   *membership.Membership
 	policy   *policy.Policy
@@ -80,9 +82,22 @@ func (m *Machine) Prepare(ctx context.Context) (starter.Capabilities, error) {
 
 func (m *Machine) claims() string { return filepath.Join(m.settings.Dir, "claims") }
 
-// Run serves until ctx ends. Then, unless keep says that only the agent is being replaced, every job
-// is asked to leave first, for as long as the policy grants.
-func (m *Machine) Run(ctx context.Context, keep func() bool) error {
+// Occasion is why an agent ends. What becomes of its jobs depends on it.
+type Occasion int
+
+// The occasions on which agents end.
+const (
+	Stopped   Occasion = iota // jobs leave first, for as long as the policy grants
+	HandsOver                 // another agent follows: jobs stay, and stand still until it adopts them
+	ShutsDown                 // the machine goes down: jobs leave in the little time that its user waits for that
+)
+
+// shutdownPatience is how long the machine's user waits for jobs when the machine is switched off. Those
+// that have not left by then go on elsewhere from their last checkpoint.
+const shutdownPatience = 20 * time.Second
+
+// Run serves until ctx ends. Then occasion says why; nil means that the agent is always stopped.
+func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	// What jobs have of the disk, and what the agent writes down about them, are kept apart.
 	records := filepath.Join(m.settings.Dir, "records")
 	cached := filepath.Join(m.settings.Dir, "cache")
@@ -126,7 +141,10 @@ func (m *Machine) Run(ctx context.Context, keep func() bool) error {
 	if err != nil {
 		return err
 	}
-	return m.serve(ctx, d, keep)
+	if stopControls := m.startControls(d, conn); stopControls != nil {
+		defer stopControls()
+	}
+	return m.serve(ctx, d, occasion)
 }
 
 // headsEvery is how often an agent asks which matchmakers the pool has.
@@ -167,7 +185,7 @@ func (m *Machine) newStarter(ctx context.Context, dir string) (Starter, starter.
 }
 
 // serve runs the daemon until ctx ends and the jobs have left.
-func (m *Machine) serve(ctx context.Context, d *Daemon, keep func() bool) error {
+func (m *Machine) serve(ctx context.Context, d *Daemon, occasion func() Occasion) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	ended := make(chan error, 1)
@@ -177,11 +195,22 @@ func (m *Machine) serve(ctx context.Context, d *Daemon, keep func() bool) error 
 		return err
 	case <-ctx.Done():
 	}
-	if keep != nil && keep() {
+	why, patience := Stopped, m.policy.MaxVacateTime+10*time.Second
+	if occasion != nil {
+		why = occasion()
+	}
+	switch why {
+	case HandsOver:
 		m.log.Info("agent hands over: jobs stay, and stand still until the next agent adopts them")
-	} else {
+		patience = 0
+	case ShutsDown:
+		patience = min(patience, shutdownPatience)
+		m.log.Info("the machine goes down: jobs leave first", "within", patience)
+	default:
 		m.log.Info("agent stops: jobs leave first", "max_vacate_time", m.policy.MaxVacateTime)
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.policy.MaxVacateTime+10*time.Second)
+	}
+	if patience > 0 {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
 		if err := d.Vacate(grace, "the agent on "+m.settings.Name+" was stopped"); err != nil {
 			m.log.Warn("jobs were left behind, frozen", diag.KeyError, err)

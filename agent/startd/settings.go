@@ -15,6 +15,7 @@ import (
 type Settings struct {
 	Name     string         `toml:"name"`     // of the machine; the host's name by default
 	Dir      string         `toml:"dir"`      // where the agent keeps its state and its claims
+	Control  string         `toml:"control"`  // socket for the person at the machine; "none" for none
 	Policy   string         `toml:"policy"`   // path of the policy file; none means the desktop preset
 	Slots    int            `toml:"slots"`    // 1 by default
 	Displays []string       `toml:"displays"` // X displays to watch, ":0"; all that are found by default

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"skua/agent/checkpoint"
+	"skua/agent/control"
 	"skua/agent/probe"
 	"skua/agent/slot"
 	"skua/agent/starter"
@@ -110,6 +111,8 @@ type Daemon struct {
 	facts    atomic.Pointer[classad.Ad] // the machine's part of the ads
 	unshared atomic.Bool                // a shared directory of the policy is missing
 	leaving  atomic.Bool                // Vacate has begun: no offer is taken any more
+	wish     atomic.Pointer[control.Wish] // of the person at the machine, the latest
+	ran      ranLog
 }
 
 // New checks the configuration. It starts nothing.
@@ -136,6 +139,7 @@ func New(cfg Config) (*Daemon, error) {
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
+	d.ran.dir = cfg.Dir
 	d.facts.Store(classad.NewAd())
 	d.owner = newPresence(cfg.Bump)
 	d.load = newLoadMeter()
@@ -174,6 +178,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		watcher.Settle(ctx)
 	}
 	d.readFacts(ctx)
+	d.readWish()
 	if err := d.readopt(ctx); err != nil {
 		return err
 	}

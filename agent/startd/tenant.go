@@ -109,6 +109,9 @@ func (t *tenant) begin(ctx context.Context, in Init) {
 	t.k.wg.Go(func() {
 		defer t.cancel(nil)
 		done, ok := t.work(ctx, in)
+		if ok || errors.Is(context.Cause(ctx), errDiscarded) {
+			t.account(done)
+		}
 		close(t.ended)
 		if ok {
 			t.conclude(done)

@@ -96,6 +96,14 @@ func (m *Machine) StartAgent() {
 	}()
 }
 
+// Daemon is the machine's agent, nil while none runs.
+func (m *Machine) Daemon() *startd.Daemon {
+	if m.agent == nil {
+		return nil
+	}
+	return m.agent.daemon
+}
+
 // KillAgent ends the agent as SIGKILL does: it says nothing more, its jobs' inits live on.
 func (m *Machine) KillAgent() {
 	a := m.agent

@@ -1,0 +1,42 @@
+package control
+
+import "time"
+
+// Status is what the agent does at this moment.
+type Status struct {
+	Version   string        `json:"version"`
+	Machine   string        `json:"machine"`
+	Pool      []string      `json:"pool"` // addresses of its matchmakers
+	Connected bool          `json:"connected"`
+	Wish      Wish          `json:"wish,omitzero"` // that holds
+	MayPause  time.Duration `json:"may_pause_ns"`  // granted to who sits here
+	Idle      time.Duration `json:"idle_ns"`       // since the owner's last input; -1 while nobody is watched
+	CannotRun string        `json:"cannot_run,omitempty"`
+	Policy    string        `json:"policy"`                 // the file in force, or the preset
+	BadPolicy string        `json:"bad_policy,omitempty"`   // why a newer policy is not in force
+	Slots     []SlotStatus  `json:"slots"`
+}
+
+// SlotStatus is what one slot does.
+type SlotStatus struct {
+	Name     string    `json:"name"`
+	State    string    `json:"state"`
+	Activity string    `json:"activity"`
+	Since    time.Time `json:"since"`
+	Job      string    `json:"job,omitempty"`  // its id
+	User     string    `json:"user,omitempty"` // whose job it is
+	Why      string    `json:"why,omitempty"`  // the job is frozen or leaves, or none may start
+}
+
+// Ran is one stay of a job on this machine.
+type Ran struct {
+	Job     string        `json:"job"`
+	User    string        `json:"user"`
+	Slot    string        `json:"slot"`
+	Began   time.Time     `json:"began,omitzero"`
+	Ended   time.Time     `json:"ended"`
+	Outcome string        `json:"outcome"` // exited, evicted or hold
+	Why     string        `json:"why,omitempty"`
+	CPU     time.Duration `json:"cpu_ns"`
+	Memory  int64         `json:"memory"` // at its most, in bytes
+}

@@ -1,0 +1,121 @@
+package control
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+
+// Who sits at the machine may do what policy grants, an administrator everything, and nobody else anything.
+func TestDecide(t *testing.T) {
+	const agent, mira, tom = 990, 1000, 1001
+	rights := Rights{Admin: agent, Seated: []uint32{mira}, MayPause: 4 * time.Hour}
+	none := rights
+	none.MayPause = 0
+	for _, tt := range []struct {
+		name   string
+		rights Rights
+		uid    uint32
+		ask    Ask
+		long   time.Duration // of the wish
+		err    string
+	}{
+		{"the owner, without a duration", rights, mira, Ask{Kind: Pause}, time.Hour, ""},
+		{"the owner", rights, mira, Ask{Kind: Pause, For: 4 * time.Hour}, 4 * time.Hour, ""},
+		{"the owner, too long", rights, mira, Ask{Kind: Pause, For: 4*time.Hour + 1}, 0, "grants 4h0m0s at a time"},
+		{"the owner finishes", rights, mira, Ask{Kind: Finish, For: time.Hour}, time.Hour, ""},
+		{"the owner resumes", rights, mira, Ask{Kind: Resume}, 0, ""},
+		{"little is granted", Rights{Seated: []uint32{mira}, MayPause: time.Minute}, mira, Ask{Kind: Pause}, time.Minute, ""},
+		{"nothing is granted", none, mira, Ask{Kind: Pause}, 0, "only an administrator"},
+		{"nothing is granted, nor taken back", none, mira, Ask{Kind: Resume}, 0, "only an administrator"},
+		{"somebody else", rights, tom, Ask{Kind: Pause}, 0, "does not sit at this machine"},
+		{"somebody else resumes", rights, tom, Ask{Kind: Resume}, 0, "does not sit at this machine"},
+		{"nobody sits there", Rights{Admin: agent, MayPause: time.Hour}, mira, Ask{Kind: Pause}, 0, "does not sit"},
+		{"root", none, 0, Ask{Kind: Pause, For: 100 * time.Hour}, 100 * time.Hour, ""},
+		{"root, without a duration", none, 0, Ask{Kind: Pause}, time.Hour, ""},
+		{"root, for ever", none, 0, Ask{Kind: Pause, For: 1<<63 - 1}, longest, ""},
+		{"the agent's own user", none, agent, Ask{Kind: Finish, For: time.Hour}, time.Hour, ""},
+		{"nonsense", rights, 0, Ask{Kind: "dance"}, 0, `cannot "dance"`},
+		{"no kind", rights, 0, Ask{}, 0, "cannot"},
+		{"negative", rights, 0, Ask{Kind: Pause, For: -1}, 0, "no duration"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w, err := tt.rights.Decide(Peer{UID: tt.uid, Name: "somebody"}, tt.ask, noon)
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Fatalf("error %v, want %q", err, tt.err)
+				}
+				if w != (Wish{}) {
+					t.Errorf("refused, and yet %+v", w)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.long == 0 {
+				if w != (Wish{}) {
+					t.Errorf("got %+v, want none", w)
+				}
+				return
+			}
+			if want := (Wish{Kind: tt.ask.Kind, At: noon, Until: noon.Add(tt.long), By: "somebody"}); w != want {
+				t.Errorf("got %+v, want %+v", w, want)
+			}
+			if !w.Holds(noon) || !w.Holds(noon.Add(tt.long-1)) || w.Holds(noon.Add(tt.long)) {
+				t.Error("it does not hold just until its end")
+			}
+		})
+	}
+}
+
+func TestWishZero(t *testing.T) {
+	if (Wish{}).Holds(time.Time{}.Add(-1)) {
+		t.Error("no wish holds")
+	}
+}
+
+// TestSeats: logind's account of seats comes first, then whose virtual terminal the screen shows.
+func TestSeats(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := Seats{Run: filepath.Join(dir, "seats"), TTY: filepath.Join(dir, "active"), Dev: filepath.Join(dir, "dev")}
+	check := func(what string, want ...uint32) {
+		t.Helper()
+		got := s.Users()
+		if len(got) != len(want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+			return
+		}
+		for i := range want {
+			if got[i] != want[i] {
+				t.Errorf("%s: %v, want %v", what, got, want)
+			}
+		}
+	}
+	check("a machine without a console")
+	write("active", "tty2\n")
+	check("a terminal that is not there")
+	write("dev/tty2", "")
+	check("the owner of the terminal", uint32(os.Getuid()))
+	write("seats/seat0", "# This is private data. Do not parse.\nIS_SEAT0=1\nCAN_TTY=1\nSESSIONS=4 c1\n")
+	check("nobody's session is active")
+	write("seats/seat0", "IS_SEAT0=1\nACTIVE=4\nACTIVE_UID=1000\nSESSIONS=4 c1\nUIDS=1000 113\n")
+	check("one seat", 1000)
+	write("seats/seat1", "ACTIVE=7\nACTIVE_UID=1001\n")
+	check("two seats", 1000, 1001)
+	write("seats/seat1", "ACTIVE_UID=-1\n")
+	check("nonsense", 1000)
+}

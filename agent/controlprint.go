@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"skua/agent/control"
+	"skua/internal/quantity"
+)
+
+// printStatus says in plain words what the agent does.
+func printStatus(w io.Writer, s control.Status, now time.Time) {
+	fmt.Fprintf(w, "%s: %s\n", s.Machine, headline(s, now))
+	switch {
+	case s.Idle < 0:
+		fmt.Fprintln(w, "  owner    nobody is watched: the machine is for jobs")
+	default:
+		fmt.Fprintf(w, "  owner    last seen %s ago\n", roughly(s.Idle))
+	}
+	for _, slot := range s.Slots {
+		fmt.Fprintf(w, "  %-8s %s\n", slotName(slot.Name), slotLine(slot, now))
+	}
+	pool := strings.Join(s.Pool, ", ")
+	if !s.Connected {
+		pool += " (not connected: it is tried again and again)"
+	}
+	if pool != "" {
+		fmt.Fprintf(w, "  pool     %s\n", strings.TrimSpace(pool))
+	}
+	fmt.Fprintf(w, "  policy   %s\n", s.Policy)
+	if s.BadPolicy != "" {
+		fmt.Fprintf(w, "           the file has changed and is not in force: %s\n", s.BadPolicy)
+	}
+	if s.Wish.Kind == "" && s.MayPause > 0 {
+		fmt.Fprintf(w, "You may keep jobs away for %v at a time: skua-agent pause 1h\n", quantity.Duration(s.MayPause))
+	}
+}
+
+// headline is the state of the machine in one phrase.
+func headline(s control.Status, now time.Time) string {
+	switch {
+	case s.Wish.Kind != "":
+		return fmt.Sprintf("%v (%s to go; skua-agent resume ends it)", s.Wish, roughly(s.Wish.Until.Sub(now)))
+	case s.CannotRun != "":
+		return "cannot run jobs: " + s.CannotRun
+	}
+	running, frozen := 0, 0
+	for _, slot := range s.Slots {
+		switch {
+		case slot.Job == "":
+		case slot.Activity == "Suspended":
+			frozen++
+		default:
+			running++
+		}
+	}
+	switch {
+	case running+frozen == 0:
+		return "no job here"
+	case frozen == 0:
+		return counted(running, "job") + " running"
+	case running == 0:
+		return counted(frozen, "job") + " frozen"
+	}
+	return fmt.Sprintf("%s running, %d frozen", counted(running, "job"), frozen)
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func slotName(name string) string {
+	name, _, _ = strings.Cut(name, "@")
+	return name
+}
+
+func slotLine(slot control.SlotStatus, now time.Time) string {
+	line := slot.State + "/" + slot.Activity
+	if !slot.Since.IsZero() {
+		line += " for " + roughly(now.Sub(slot.Since))
+	}
+	if slot.Job != "" {
+		line += fmt.Sprintf(", job %s of %s", slot.Job, slot.User)
+	}
+	if slot.Why != "" {
+		line += ": " + slot.Why
+	}
+	return line
+}
+
+// printRan lists stays of jobs, the newest last.
+func printRan(w io.Writer, list []control.Ran) {
+	if len(list) == 0 {
+		fmt.Fprintln(w, "no job has run here yet")
+		return
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "JOB\tFOR\tUNTIL\tSTAYED\tCPU\tMEMORY\tOUTCOME")
+	for _, r := range list {
+		stayed := "-"
+		if !r.Began.IsZero() {
+			stayed = roughly(r.Ended.Sub(r.Began))
+		}
+		outcome := r.Outcome
+		if r.Why != "" {
+			outcome += ": " + r.Why
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%v\t%s\n", r.Job, r.User, r.Ended.Local().Format("2 Jan 15:04"),
+			stayed, roughly(r.CPU), quantity.Bytes(r.Memory), outcome)
+	}
+	t.Flush()
+}
+
+// roughly gives a duration in the two largest units that matter.
+func roughly(d time.Duration) string {
+	d = max(d, 0)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", d/time.Minute, d%time.Minute/time.Second)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%d d %d h", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+}

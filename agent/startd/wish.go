@@ -1,0 +1,97 @@
+package startd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"skua/agent/control"
+	"skua/agent/slot"
+	"skua/internal/diag"
+	"skua/internal/job"
+)
+
+// wishFile says what the person at the machine wants of the agent. It outlives the agent: a machine that
+// was paused until noon is paused until noon.
+const wishFile = "wish.json"
+
+// heed is what the policy's verdicts become while somebody at the machine wishes otherwise.
+func heed(v slot.Verdicts, w control.Wish, now time.Time, suspendFor time.Duration) slot.Verdicts {
+	if !w.Holds(now) {
+		return v
+	}
+	v.Start = false
+	if w.Kind == control.Pause {
+		v.Suspend, v.Continue, v.WantSuspend, v.Armed, v.Why = true, false, true, true, w.String()
+		// A job that would have to leave in the end leaves now: where it goes on, no time is lost.
+		v.Preempt = v.Preempt || w.Until.Sub(now) > suspendFor
+	}
+	return v
+}
+
+// wished is what is wished for now, the zero Wish if nothing is.
+func (d *Daemon) wished(now time.Time) control.Wish {
+	if w := d.wish.Load(); w != nil && w.Holds(now) {
+		return *w
+	}
+	return control.Wish{}
+}
+
+// Heed keeps a wish, and acts on it at once. The zero Wish takes back the one before.
+func (d *Daemon) Heed(w control.Wish) error {
+	if err := writeJSON(d.cfg.Dir, wishFile, w, true); err != nil {
+		return fmt.Errorf("keep the wish: %w", err)
+	}
+	d.wish.Store(&w)
+	for _, k := range d.keepers {
+		k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.Looked{At: at, Verdicts: k.verdicts(at)} })
+	}
+	d.advertiseNow()
+	return nil
+}
+
+// readWish brings back what was wished for before the agent was started again.
+func (d *Daemon) readWish() {
+	var w control.Wish
+	switch err := readJSON(d.cfg.Dir, wishFile, &w); {
+	case err == nil:
+		d.wish.Store(&w)
+	case !errors.Is(err, fs.ErrNotExist):
+		d.log.Warn("what the owner wished for cannot be read", "file", filepath.Join(d.cfg.Dir, wishFile), diag.KeyError, err)
+	}
+}
+
+// MayPause is the longest wish that who sits at the machine may have heeded.
+func (d *Daemon) MayPause() time.Duration { return d.cfg.Policy.MayPause }
+
+// Status says what the agent does at this moment. What the agent's surroundings know is left out.
+func (d *Daemon) Status(now time.Time) control.Status {
+	s := control.Status{
+		Machine: d.cfg.Machine, Wish: d.wished(now), MayPause: d.MayPause(), Idle: -1,
+		Policy: string(d.cfg.Policy.Preset),
+	}
+	if idle, ok := d.owner.idle(now); ok {
+		s.Idle = idle
+	}
+	if err := d.cfg.Starter.CanRun(); err != nil {
+		s.CannotRun = err.Error()
+	}
+	for _, k := range d.keepers {
+		s.Slots = append(s.Slots, k.status())
+	}
+	return s
+}
+
+func (k *keeper) status() control.SlotStatus {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := control.SlotStatus{
+		Name: k.name, State: k.slot.State.String(), Activity: k.slot.Activity.String(), Since: k.slot.Entered, Why: k.slot.Why,
+	}
+	if k.slot.Tenancy.Phase != job.Free {
+		s.Job, s.User = k.slot.Tenancy.Job.String(), k.user
+	}
+	return s
+}
