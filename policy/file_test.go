@@ -69,6 +69,7 @@ func TestWritten(t *testing.T) {
 		Network: policy.NetworkNone, Shared: []string{"/srv/data"},
 		Start: p.Start, Suspend: p.Suspend, Continue: p.Continue, Preempt: p.Preempt, Kill: p.Kill,
 		WantSuspend: p.WantSuspend, WantVacate: p.WantVacate, Rank: p.Rank, Machine: p.Machine,
+		Throttle: p.Throttle, Draining: p.Draining, Retirement: p.Retirement,
 	}
 	if !reflect.DeepEqual(*p, want) {
 		t.Errorf("got  %+v\nwant %+v", *p, want)
@@ -89,7 +90,6 @@ func TestWritten(t *testing.T) {
 func TestWrittenProblems(t *testing.T) {
 	for _, tt := range []struct{ old, broken, want string }{
 		{`"desktop"`, `"desktp"`, `policy.toml:2: preset: there is no preset "desktp"`},
-		{`"desktop"`, `"lab-night"`, `policy.toml:2: preset: the preset "lab-night" is not available yet`},
 		{`"20m"`, `20`, `policy.toml:5: owner.idle_after: duration "20" has no unit`},
 		{`"Sat-Sun"`, `"Sat-Son"`, `policy.toml:11: hours.run: "Sat-Son": "Son" is not a day`},
 		{`"none"`, `"wifi"`, `policy.toml:17: limits.network: "wifi" is not a network`},
@@ -243,7 +243,7 @@ func ExampleDerive() {
 	fmt.Println(p.Start.OldString())
 	fmt.Println(p.SuspendFor)
 	// Output:
-	// KeyboardIdle > 900 && ((LoadAvg - SkuaLoadAvg) <= 0.3 || (State != "Unclaimed" && State != "Owner"))
+	// KeyboardIdle > 900 && ((LoadAvg - SkuaLoadAvg) <= 0.3 || (State != "Unclaimed" && State != "Owner")) && Inhibited =!= true && FullScreen =!= true && OnBattery =!= true
 	// 10m0s
 }
 
