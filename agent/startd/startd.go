@@ -42,7 +42,7 @@ type Config struct {
 	Bus      bus.Conn       // required
 	Starter  Starter        // required
 	Files    Files          // required
-	Policy   *policy.Policy // required
+	Policy   *policy.Policy // required; SetPolicy changes it
 	Facts    Facts          // required
 	Watch    Watch          // nil means a machine without an owner to watch
 	Clock    job.LeaseClock // required
@@ -92,6 +92,9 @@ type Init interface {
 	Look(ctx context.Context, limit int64) (starter.Reading, error)
 	LimitsMemory() bool // the kernel keeps the job to its memory
 	Signal(sig int) error
+	// Throttle has the job get so many cpus at most, from now on and whatever runs in it; 0 or less lets it
+	// have all that it may. It fails where the machine has no means for that.
+	Throttle(ctx context.Context, cpus float64) error
 	Kill() error
 	Done() <-chan struct{}
 	Exit() starter.Exit
@@ -100,16 +103,19 @@ type Init interface {
 
 // Daemon is the agent of one machine.
 type Daemon struct {
-	cfg      Config
-	log      *slog.Logger
-	owner    *presence
-	load     *loadMeter
-	web      *http.Client // fetches inputs that are named by URLs
-	keepers  []*keeper
-	adNow    chan struct{}              // wakes the advertiser
-	facts    atomic.Pointer[classad.Ad] // the machine's part of the ads
-	unshared atomic.Bool                // a shared directory of the policy is missing
-	leaving  atomic.Bool                // Vacate has begun: no offer is taken any more
+	cfg       Config
+	log       *slog.Logger
+	began     time.Time
+	owner     *presence
+	load      *loadMeter
+	web       *http.Client // fetches inputs that are named by URLs
+	keepers   []*keeper
+	adNow     chan struct{}              // wakes the advertiser
+	facts     atomic.Pointer[classad.Ad] // the machine's part of the ads
+	rules     atomic.Pointer[policy.Policy]
+	badPolicy atomic.Pointer[string] // why a newer policy is not in force
+	unshared  atomic.Bool            // a shared directory of the policy is missing
+	leaving   atomic.Bool            // Vacate has begun: no offer is taken any more
 }
 
 // New checks the configuration. It starts nothing.
@@ -132,11 +138,12 @@ func New(cfg Config) (*Daemon, error) {
 	if cfg.MeasureEach == 0 {
 		cfg.MeasureEach = time.Minute
 	}
-	d := &Daemon{cfg: cfg, log: cfg.Log, adNow: make(chan struct{}, 1)}
+	d := &Daemon{cfg: cfg, log: cfg.Log, began: time.Now(), adNow: make(chan struct{}, 1)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	d.facts.Store(classad.NewAd())
+	d.rules.Store(cfg.Policy)
 	d.owner = newPresence(cfg.Bump)
 	d.load = newLoadMeter()
 	d.web = newWeb(checkAddress)
@@ -221,7 +228,9 @@ func (d *Daemon) touched(a probe.Active) {
 	d.log.Debug("the owner touches the machine", "source", a.Source, "idle", d.owner.watcher.Idle(a.At))
 	d.owner.touch(a.At)
 	for _, k := range d.keepers {
-		k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.OwnerTouched{At: at} })
+		if k.connected() {
+			k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.OwnerTouched{At: at} })
+		}
 	}
 }
 
