@@ -29,8 +29,11 @@ import (
 type Machine struct {
 	settings Settings
 	member   *membership.Membership
-	policy   *policy.Policy
 	log      *slog.Logger
+
+	mu     sync.Mutex // guards what follows
+	policy *policy.Policy
+	daemon *Daemon // nil before Run
 
 	starter Starter // nil before Prepare
 	can     starter.Capabilities
@@ -121,12 +124,44 @@ func (m *Machine) Run(ctx context.Context, keep func() bool) error {
 	d, err := New(Config{
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots,
 		Bus: conn, Starter: m.starter, Files: &Storage{Client: files, Cache: cache},
-		Policy: m.policy, Facts: m.facts(m.claims(), can), Watch: m.watch(), Clock: Boottime, Log: m.log,
+		Policy: m.Policy(), Facts: m.facts(m.claims(), can), Watch: m.watch(), Clock: Boottime, Log: m.log,
 	})
 	if err != nil {
 		return err
 	}
+	m.mu.Lock()
+	m.daemon = d
+	d.rules.Store(m.policy) // it may have been replaced since
+	m.mu.Unlock()
 	return m.serve(ctx, d, keep)
+}
+
+// SetPolicy puts another policy into force, as [Daemon.SetPolicy] does.
+func (m *Machine) SetPolicy(p *policy.Policy) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.policy = p
+	if m.daemon != nil {
+		m.daemon.SetPolicy(p)
+	}
+}
+
+// RefusePolicy says why a newer policy has not come into force, as [Daemon.RefusePolicy] does.
+func (m *Machine) RefusePolicy(why error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.daemon != nil {
+		m.daemon.RefusePolicy(why)
+		return
+	}
+	m.log.Error("the new policy is refused, and the old one stays in force", diag.KeyError, why)
+}
+
+// Policy is what holds now.
+func (m *Machine) Policy() *policy.Policy {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.policy
 }
 
 // headsEvery is how often an agent asks which matchmakers the pool has.
@@ -180,8 +215,9 @@ func (m *Machine) serve(ctx context.Context, d *Daemon, keep func() bool) error 
 	if keep != nil && keep() {
 		m.log.Info("agent hands over: jobs stay, and stand still until the next agent adopts them")
 	} else {
-		m.log.Info("agent stops: jobs leave first", "max_vacate_time", m.policy.MaxVacateTime)
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.policy.MaxVacateTime+10*time.Second)
+		most := m.Policy().MaxVacateTime
+		m.log.Info("agent stops: jobs leave first", "max_vacate_time", most)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), most+10*time.Second)
 		defer cancel()
 		if err := d.Vacate(grace, "the agent on "+m.settings.Name+" was stopped"); err != nil {
 			m.log.Warn("jobs were left behind, frozen", diag.KeyError, err)
