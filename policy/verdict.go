@@ -95,6 +95,9 @@ type Line struct {
 	// Because has the conditions that keep the expression from being true, each with the attributes
 	// it looks at: `KeyboardIdle > 900 (KeyboardIdle is 12)`. It is empty if nothing does.
 	Because []string
+	// If has the smallest change of facts with which the expression would say the opposite: mostly one,
+	// two if no one is enough, none if there is no such change. It is only asked of yes and no.
+	If []Change
 }
 
 // String writes the line without its reasons.
@@ -112,6 +115,9 @@ func (p *Policy) Explain(machine *classad.Ad) []Line {
 					line.Because = append(line.Because, c.OldString()+readings(c, scope))
 				}
 			}
+		}
+		if e.name != "RANK" && e.name != "MaxJobRetirementTime" {
+			line.If = nearest(e.expr, scope)
 		}
 		lines = append(lines, line)
 	}

@@ -195,20 +195,9 @@ func (k *keeper) verdicts(now time.Time) slot.Verdicts {
 
 // verdictsFor asks it with regard to a job; nil for none.
 func (k *keeper) verdictsFor(now time.Time, job *classad.Ad) slot.Verdicts {
-	ad, rules := k.ad(now, k.slot), k.d.policy()
-	v, able := rules.Verdicts(ad, job), k.d.cfg.Starter.CanRun() == nil
-	verdicts := slot.Verdicts{
-		Start: v.Start && able, Open: rules.Open(ad) && able, Suspend: v.Suspend, Continue: v.Continue, Preempt: v.Preempt, Kill: v.Kill,
-		WantSuspend: v.WantSuspend, WantVacate: v.WantVacate,
-		Throttle: v.Throttle, Draining: v.Draining, Retirement: v.Retirement,
+	v := Verdicts(k.d.policy(), k.ad(now, k.slot), job, k.d.owner.watcher != nil && k.connected())
+	if k.d.cfg.Starter.CanRun() != nil {
+		v.Start, v.Open = false, false
 	}
-	if k.d.owner.watcher != nil && k.connected() {
-		ad.SetInt("KeyboardIdle", 0)
-		ad.SetInt("ConsoleIdle", 0)
-		ahead := rules.Verdicts(ad, job)
-		mustLeave := !ahead.WantSuspend && ahead.Preempt
-		verdicts.Armed = ahead.WantSuspend && ahead.Suspend || mustLeave && (ahead.Suspend || ahead.Retirement == 0)
-		verdicts.Slows = ahead.Throttle
-	}
-	return verdicts
+	return v
 }
