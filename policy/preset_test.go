@@ -287,3 +287,30 @@ func TestPresetNumbers(t *testing.T) {
 		}
 	}
 }
+
+func TestKeyProblems(t *testing.T) {
+	for text, want := range map[string]string{
+		`owner.on_battery = "sometimes"`:              `owner.on_battery: "sometimes" is not a rule for the battery`,
+		`owner.on_battery = "above 100%"`:             `"above 100%" is not a rule`,
+		`owner.on_metered = "cheap"`:                  `"cheap" is not a rule for a network that costs`,
+		`owner.exclusive_apps = "zoom"`:               "must be a list of programs' names",
+		`owner.exclusive_apps = ["/usr/bin/zoom"]`:    "is not a program's name",
+		`owner.exclusive_app = ["zoom"]`:              `unknown key "owner.exclusive_app"`,
+		`hours.holidays = ["2026-02-30"]`:             `"2026-02-30" is not a date`,
+		`hours.holidays = ["2026-03-02..2026-03-01"]`: "ends before it begins",
+		`limits.temperature = "185F"`:                 `"185F" is not a temperature`,
+		`limits.temperature = "850C"`:                 "from 30C to 120C",
+		`limits.disk_floor = "5"`:                     `size "5" has no unit`,
+		`limits.network_rate = "20MB"`:                `rate "20MB" is a size: write "20MB/s"`,
+		`limits.network_rate = "fast"`:                `"fast" is not a rate`,
+		`drain.reboot = "04:00-05:00"`:                "is not a time from 00:00 to 24:00",
+		`drain.reboot = "24:00"`:                      "write 00:00 for midnight",
+		`drain.reboot = "nightly at four"`:            "is not a moment of the week",
+	} {
+		var file policy.File
+		err := config.Decode("policy.toml", []byte(text), &file)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one with %q", text, err, want)
+		}
+	}
+}
