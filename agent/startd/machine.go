@@ -20,6 +20,7 @@ import (
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/membership"
+	"skua/internal/transfer"
 	"skua/policy"
 	"skua/policy/classad"
 )
@@ -121,17 +122,21 @@ func (m *Machine) Run(ctx context.Context, keep func() bool) error {
 	minding.Go(func() { m.mindHeads(ctx, conn) })
 	defer minding.Wait()
 	defer stop()
+	transfers := transfer.NewThrottle()
+	files.Throttle(transfers)
 	d, err := New(Config{
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots,
 		Bus: conn, Starter: m.starter, Files: &Storage{Client: files, Cache: cache},
-		Policy: m.Policy(), Facts: m.facts(m.claims(), can), Watch: m.watch(), Clock: Boottime, Log: m.log,
+		Policy: m.Policy(), Transfers: transfers, Facts: m.facts(m.claims(), can), Watch: m.watch(), Clock: Boottime, Log: m.log,
 	})
 	if err != nil {
 		return err
 	}
 	m.mu.Lock()
 	m.daemon = d
-	d.rules.Store(m.policy) // it may have been replaced since
+	if p := m.policy; p != d.policy() { // it has been replaced since
+		d.SetPolicy(p)
+	}
 	m.mu.Unlock()
 	return m.serve(ctx, d, keep)
 }

@@ -1,12 +1,12 @@
 package startd
 
 import (
+	"time"
+
 	"skua/agent/slot"
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/policy"
-
-	"time"
 )
 
 // policy is what holds now. It may be another one the next time.
@@ -17,6 +17,7 @@ func (d *Daemon) policy() *policy.Policy { return d.rules.Load() }
 func (d *Daemon) SetPolicy(p *policy.Policy) {
 	d.rules.Store(p)
 	d.badPolicy.Store(nil)
+	d.cfg.Transfers.SetRate(int64(p.TransferRate))
 	d.checkMounts()
 	for _, k := range d.keepers {
 		k.post(func(at time.Time, now job.Instant) slot.Event {

@@ -29,26 +29,28 @@ import (
 	"skua/agent/starter"
 	"skua/internal/bus"
 	"skua/internal/job"
+	"skua/internal/transfer"
 	"skua/policy"
 	"skua/policy/classad"
 )
 
 // Config is what a Daemon is made of. Fields marked required have no default.
 type Config struct {
-	Agent    job.AgentID    // required: the id that the matchmaker issued
-	Machine  string         // required: the machine's name
-	Dir      string         // required: what must survive a killed agent: one directory per claim
-	Slots    int            // number of slots; 0 means 1
-	Bus      bus.Conn       // required
-	Starter  Starter        // required
-	Files    Files          // required
-	Policy   *policy.Policy // required; SetPolicy changes it
-	Facts    Facts          // required
-	Watch    Watch          // nil means a machine without an owner to watch
-	Clock    job.LeaseClock // required
-	Bump     time.Duration  // see slot.Config; 0 means one second
-	Log      *slog.Logger   // nil means no logging
-	LookEach time.Duration  // how often the policy looks at a slot with a job; 0 means one second
+	Agent     job.AgentID        // required: the id that the matchmaker issued
+	Machine   string             // required: the machine's name
+	Dir       string             // required: what must survive a killed agent: one directory per claim
+	Slots     int                // number of slots; 0 means 1
+	Bus       bus.Conn           // required
+	Starter   Starter            // required
+	Files     Files              // required
+	Policy    *policy.Policy     // required; SetPolicy changes it
+	Facts     Facts              // required
+	Transfers *transfer.Throttle // follows the policy's TransferRate, and Files may share it; nil makes one
+	Watch     Watch              // nil means a machine without an owner to watch
+	Clock     job.LeaseClock     // required
+	Bump      time.Duration      // see slot.Config; 0 means one second
+	Log       *slog.Logger       // nil means no logging
+	LookEach  time.Duration      // how often the policy looks at a slot with a job; 0 means one second
 
 	MeasureEach time.Duration // how often a job's scratch directory is measured at most; 0 means a minute
 }
@@ -147,6 +149,11 @@ func New(cfg Config) (*Daemon, error) {
 	d.owner = newPresence(cfg.Bump)
 	d.load = newLoadMeter()
 	d.web = newWeb(checkAddress)
+	if d.cfg.Transfers == nil {
+		d.cfg.Transfers = transfer.NewThrottle()
+	}
+	d.cfg.Transfers.SetRate(int64(cfg.Policy.TransferRate))
+	d.web.Transport = d.cfg.Transfers.RoundTripper(d.web.Transport)
 	for i := range cfg.Slots {
 		d.keepers = append(d.keepers, newKeeper(d, i+1))
 	}
