@@ -53,6 +53,7 @@ var doors = []struct {
 	{"github.com/kardianos/service", []string{"agent"}, "only a program knows that it is a service"},
 	{"github.com/coreos/go-systemd/v22", []string{"matchmaker"}, "only a program knows that it is a service"},
 	{"github.com/spf13/cobra", []string{"agent", "matchmaker", "submit"}, "only a program has a command line"},
+	{"golang.org/x/time", []string{"internal/transfer"}, "only transfers are bounded in their rate"},
 	{"github.com/klauspost/compress", []string{"internal/blob"}, "chunks are compressed in one way everywhere"},
 	{"github.com/hanwen/go-fuse/v2", []string{"scripts/faults"}, "it makes disks fail, in tests only"},
 	{"github.com/anishathalye/porcupine", []string{"scripts/faults"}, "it judges what users were told, in tests only"},

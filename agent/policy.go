@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,6 +45,7 @@ func policyCommand(configFile *string) *cobra.Command {
 				return explain(c, cfg)
 			},
 		},
+		testCommand(),
 	)
 	return root
 }
@@ -77,8 +79,28 @@ func explain(c *cobra.Command, cfg fileConfig) error {
 		for _, why := range line.Because {
 			fmt.Fprintln(c.OutOrStdout(), "             not:", why)
 		}
+		if len(line.If) > 0 {
+			fmt.Fprintln(c.OutOrStdout(), "             would be", opposite(line.Value), "if", ifs(line.If))
+		}
 	}
 	return nil
+}
+
+// opposite is what an expression would say that says v now.
+func opposite(v classad.Value) string {
+	if v.IsTrue() {
+		return "false"
+	}
+	return "true"
+}
+
+// ifs joins changes: "KeyboardIdle were 901, not 12".
+func ifs(changes []policy.Change) string {
+	var texts []string
+	for _, c := range changes {
+		texts = append(texts, c.String())
+	}
+	return strings.Join(texts, ", and ")
 }
 
 // machineNow is the ad of this machine as a free slot would show it at this moment.

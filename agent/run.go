@@ -71,7 +71,25 @@ func serve(ctx context.Context, configFile string, occasion func() startd.Occasi
 	}
 	m.Version = version
 	log.Info("agent starts", "version", version, diag.KeyMachine, cfg.Name, diag.KeyAgent, member.ID)
+	stop := onReload(func() { reload(m, configFile, log) })
+	defer stop()
 	return m.Run(ctx, occasion)
+}
+
+// reload reads the policy again, from where the configuration says now. One that is no good leaves the old
+// one in force. Everything else in the configuration waits for the next start.
+func reload(m *startd.Machine, configFile string, log *slog.Logger) {
+	cfg, err := readConfig(configFile)
+	var p *policy.Policy
+	if err == nil {
+		p, err = readPolicy(cfg.Policy)
+	}
+	if err != nil {
+		m.RefusePolicy(err)
+		return
+	}
+	m.SetPolicy(p)
+	log.Info("the policy was read again", "file", cfg.Policy, "preset", p.Preset)
 }
 
 // member gives this machine's place in its pool. With a token in the configuration, the first start

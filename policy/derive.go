@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -23,25 +24,45 @@ func Derive(f File) (*Policy, error) {
 		return nil, err
 	}
 
-	override(&d.idleAfter, f.Owner.IdleAfter)
-	override(&d.continueAfter, f.Owner.ContinueAfter)
-	override(&d.suspendFor, f.Vacate.SuspendFor)
-	override(&d.maxVacateTime, f.Vacate.MaxVacateTime)
-	p := &Policy{
-		Preset:        f.Preset,
-		IdleAfter:     d.idleAfter,
-		ContinueAfter: d.continueAfter,
-		SuspendFor:    d.suspendFor,
-		MaxVacateTime: d.maxVacateTime,
-		CPUs:          given(f.Limits.CPUs, d.cpus),
-		Memory:        given(f.Limits.Memory, d.memory),
-		Disk:          given(f.Limits.Disk, d.disk),
-		Network:       d.network,
-		Machine:       f.Machine.Ad,
-		Shared:        f.SharedFS.Mounts,
+	s := settings{
+		defaults: d, apps: f.Owner.ExclusiveApps, temperature: f.Limits.Temperature, diskFloor: f.Limits.DiskFloor,
+		holidays: f.Hours.Holidays, onHolidays: f.Hours.RunOnHolidays,
+		reboot: f.Drain.Reboot, before: defaultDrain, retirement: f.Vacate.Retirement.Std(),
+		users: f.Allow.Users, groups: f.Allow.Groups,
 	}
-	if f.Limits.Network != "" {
-		p.Network = f.Limits.Network
+	override(&s.idleAfter, f.Owner.IdleAfter)
+	override(&s.continueAfter, f.Owner.ContinueAfter)
+	override(&s.mayPause, f.Owner.MayPause)
+	override(&s.suspendFor, f.Vacate.SuspendFor)
+	override(&s.maxVacateTime, f.Vacate.MaxVacateTime)
+	override(&s.before, f.Drain.Before)
+	s.backgroundLoad = given(f.Owner.BackgroundLoad, s.backgroundLoad)
+	s.onBattery = given(f.Owner.OnBattery, s.onBattery)
+	s.onMetered = cmp.Or(f.Owner.OnMetered, s.onMetered)
+	s.fullScreen = given(f.Owner.FullScreen, s.fullScreen)
+	s.inhibited = given(f.Owner.Inhibited, s.inhibited)
+	s.inUse = given(f.Limits.InUse.CPUs, s.inUse)
+	if len(f.Hours.Run) > 0 {
+		s.run = f.Hours.Run
+	}
+	p := &Policy{
+		Preset:         f.Preset,
+		IdleAfter:      s.idleAfter,
+		ContinueAfter:  s.continueAfter,
+		SuspendFor:     s.suspendFor,
+		MaxVacateTime:  s.maxVacateTime,
+		MayPause:       s.mayPause,
+		CPUs:           given(f.Limits.CPUs, s.cpus),
+		Memory:         given(f.Limits.Memory, s.memory),
+		Disk:           given(f.Limits.Disk, s.disk),
+		DiskFloor:      f.Limits.DiskFloor,
+		InUse:          s.inUse,
+		Network:        cmp.Or(f.Limits.Network, s.network),
+		TransferRate:   f.Limits.NetworkRate,
+		WatchedApps:    f.Owner.ExclusiveApps,
+		SlotsConnected: given(f.Owner.SlotsConnected, 0),
+		Machine:        f.Machine.Ad,
+		Shared:         f.SharedFS.Mounts,
 	}
 	override(&p.MayPause, f.Owner.MayPause)
 	if p.Machine == nil {
@@ -51,17 +72,14 @@ func Derive(f File) (*Policy, error) {
 		p.Machine = p.Machine.Clone()
 		p.Machine.SetString("FileSystemDomain", f.SharedFS.Domain)
 	}
-	d.backgroundLoad = given(f.Owner.BackgroundLoad, d.backgroundLoad)
-
-	t := d.freeTexts
-	if d.hasOwner {
-		t = d.ownerTexts
-	}
-	if err := p.express(t(hoursText(f.Hours.Run)), f.Expressions); err != nil {
+	if err := p.express(s.texts(), f.Expressions); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
+
+// defaultDrain is how long before a reboot no job comes any more.
+const defaultDrain = 30 * time.Minute
 
 // express parses the derived expressions, except those that the admin wrote anew.
 func (p *Policy) express(t texts, by Expressions) error {
@@ -78,6 +96,9 @@ func (p *Policy) express(t texts, by Expressions) error {
 		{&p.WantSuspend, t.wantSuspend, by.WantSuspend},
 		{&p.WantVacate, t.wantVacate, by.WantVacate},
 		{&p.Rank, t.rank, by.Rank},
+		{&p.Throttle, t.throttle, by.Throttle},
+		{&p.Draining, t.draining, by.Draining},
+		{&p.Retirement, t.retirement, by.Retirement},
 	} {
 		if e.written != nil && e.written.Expr != nil {
 			*e.into = e.written.Expr

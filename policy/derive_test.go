@@ -271,10 +271,15 @@ func TestDeriveRefuses(t *testing.T) {
 		want string
 	}{
 		{"unknown preset", policy.File{Preset: "desk"}, `preset: there is no preset "desk"`},
-		{"coming preset", policy.File{Preset: policy.Laptop}, `preset: the preset "laptop" is not available yet`},
-		{"battery", policy.File{Owner: policy.Owner{OnBattery: "never"}}, "owner.on_battery is not available yet"},
-		{"apps", policy.File{Owner: policy.Owner{ExclusiveApps: []string{"zoom"}}}, "owner.exclusive_apps is not available yet"},
-		{"beside the owner", policy.File{Limits: policy.Limits{InUse: policy.InUse{CPUs: quantity.Share{Count: 1}}}}, "limits.in_use.cpus"},
+		{"misspelt preset", policy.File{Preset: "lab-nite"}, `did you mean "lab-night"?`},
+		{"idle time of a machine that is shared with its owner", policy.File{Preset: policy.Office, Owner: policy.Owner{IdleAfter: second}}, "owner.idle_after would do nothing"},
+		{"holidays from nothing", policy.File{Hours: policy.Hours{Holidays: make([]policy.Dates, 1)}}, "hours.holidays would do nothing"},
+		{"hours of no holidays", policy.File{Preset: policy.LabNight, Hours: policy.Hours{RunOnHolidays: make([]policy.Span, 1)}}, "without hours.holidays"},
+		{"no slot makes way", policy.File{Owner: policy.Owner{SlotsConnected: new(0)}}, "owner.slots_connected cannot be 0"},
+		{"drain for nothing", policy.File{Drain: policy.Drain{Before: second}}, "drain.before would do nothing"},
+		{"short drain", policy.File{Drain: policy.Drain{Before: second, Reboot: new(policy.Moment)}}, `drain.before = "1s"`},
+		{"two users in one", policy.File{Allow: policy.Allow{Users: []string{"mira,jan"}}}, `allow.users: "mira,jan" is no name`},
+		{"throttle on a dedicated machine", policy.File{Preset: policy.Dedicated, Limits: policy.Limits{InUse: policy.InUse{CPUs: &quantity.Share{Count: 1}}}}, `"dedicated" does not look at the owner`},
 		{"no idle time", policy.File{Owner: policy.Owner{IdleAfter: new(quantity.Duration(0))}}, "owner.idle_after cannot be less than a second"},
 		{"no time to continue", policy.File{Owner: policy.Owner{ContinueAfter: new(quantity.Duration(1))}}, "owner.continue_after"},
 		{"negative load", policy.File{Owner: policy.Owner{BackgroundLoad: new(-0.1)}}, "owner.background_load cannot be -0.1"},
@@ -297,7 +302,7 @@ func TestDeriveRefuses(t *testing.T) {
 func TestExplain(t *testing.T) {
 	p := derive(t, policy.File{})
 	lines := p.Explain(slotAt(t, noon, "KeyboardIdle = 12"))
-	if len(lines) != 8 || lines[0].Name != "START" || lines[7].Name != "RANK" {
+	if len(lines) != 11 || lines[0].Name != "START" || lines[7].Name != "RANK" {
 		t.Fatalf("got %v", lines)
 	}
 	start := lines[0]

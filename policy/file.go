@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
-	"skua/internal/diag"
 	"skua/internal/quantity"
 	"skua/policy/classad"
 )
@@ -21,6 +19,8 @@ type File struct {
 	Hours       Hours       `toml:"hours"`
 	Limits      Limits      `toml:"limits"`
 	Vacate      Vacate      `toml:"vacate"`
+	Drain       Drain       `toml:"drain"`
+	Allow       Allow       `toml:"allow"`
 	SharedFS    SharedFS    `toml:"shared_fs"`
 	Machine     Attributes  `toml:"machine"`
 	Expressions Expressions `toml:"expressions"`
@@ -31,34 +31,56 @@ type Owner struct {
 	IdleAfter      *quantity.Duration `toml:"idle_after"`      // no input for this long: a job may start
 	ContinueAfter  *quantity.Duration `toml:"continue_after"`  // no input for this long: a suspended job goes on
 	BackgroundLoad *float64           `toml:"background_load"` // load that is not ours and still counts as an idle machine
-	MayPause       *quantity.Duration `toml:"may_pause"`       // the longest pause the owner may order
-	OnBattery      string             `toml:"on_battery"`      // not available yet
-	ExclusiveApps  []string           `toml:"exclusive_apps"`  // not available yet
+	MayPause       *quantity.Duration `toml:"may_pause"`       // the longest pause the owner may order; 0 for none
+	OnBattery      *Battery           `toml:"on_battery"`      // whether jobs run on battery
+	OnMetered      Metered            `toml:"on_metered"`      // whether jobs begin on a network that costs
+	ExclusiveApps  Apps               `toml:"exclusive_apps"`  // while one of them runs, the owner wants the whole machine
+	FullScreen     *bool              `toml:"full_screen"`     // the same for a program that fills the screen
+	Inhibited      *bool              `toml:"inhibited"`       // a program that keeps the screen on counts as the owner
+	SlotsConnected *int               `toml:"slots_connected"` // so many of the slots make way for the owner; all by default
 }
 
 // Hours says when jobs may run at all. None means always.
 type Hours struct {
-	Run []Span `toml:"run"`
+	Run           []Span  `toml:"run"`
+	Holidays      []Dates `toml:"holidays"`        // days on which other hours hold
+	RunOnHolidays []Span  `toml:"run_on_holidays"` // those; none means the whole day
 }
 
 // Limits is what jobs get of the machine, all of them together.
 type Limits struct {
-	CPUs    *quantity.Share     `toml:"cpus"`
-	Memory  *quantity.ByteShare `toml:"memory"`
-	Disk    *quantity.ByteShare `toml:"disk"`
-	Network Network             `toml:"network"`
-	InUse   InUse               `toml:"in_use"`
+	CPUs        *quantity.Share     `toml:"cpus"`
+	Memory      *quantity.ByteShare `toml:"memory"`
+	Disk        *quantity.ByteShare `toml:"disk"`
+	DiskFloor   quantity.Bytes      `toml:"disk_floor"`   // of the disk where jobs run, left free
+	Temperature Temperature         `toml:"temperature"`  // of the processor, from which jobs stand still
+	Network     Network             `toml:"network"`      // what jobs may reach
+	NetworkRate quantity.Rate       `toml:"network_rate"` // of the agent's transfers; 0 means no limit
+	InUse       InUse               `toml:"in_use"`
 }
 
-// InUse is what jobs get while the owner is at the machine. So far that is nothing.
+// InUse is what jobs get while the owner is at the machine.
 type InUse struct {
-	CPUs quantity.Share `toml:"cpus"`
+	CPUs *quantity.Share `toml:"cpus"` // 0 means that they stand still
 }
 
 // Vacate says how a job leaves.
 type Vacate struct {
 	SuspendFor    *quantity.Duration `toml:"suspend_for"`     // stay frozen this long, hoping that the owner goes again
 	MaxVacateTime *quantity.Duration `toml:"max_vacate_time"` // then leave within this
+	Retirement    quantity.Duration  `toml:"retirement"`      // that a job may have run before it must leave for others than the owner
+}
+
+// Drain empties the machine in time for a reboot that somebody else makes.
+type Drain struct {
+	Reboot *Moment            `toml:"reboot"`
+	Before *quantity.Duration `toml:"before"` // no job comes for so long before it
+}
+
+// Allow says whose jobs may run. None means everybody's.
+type Allow struct {
+	Users  []string `toml:"users"`  // as the jobs' Owner
+	Groups []string `toml:"groups"` // as the jobs' AcctGroup
 }
 
 // SharedFS names the file systems that this machine shares with others of the pool, which jobs may use
@@ -78,6 +100,9 @@ type Expressions struct {
 	WantSuspend *Expression `toml:"WANT_SUSPEND"`
 	WantVacate  *Expression `toml:"WANT_VACATE"`
 	Rank        *Expression `toml:"RANK"`
+	Throttle    *Expression `toml:"THROTTLE"`
+	Draining    *Expression `toml:"Draining"`
+	Retirement  *Expression `toml:"MaxJobRetirementTime"`
 }
 
 // Network is what jobs may reach.
@@ -156,7 +181,9 @@ func (a *Attributes) UnmarshalTOML(table any) error {
 var reserved = []string{
 	"START", "SUSPEND", "CONTINUE", "PREEMPT", "KILL", "WANT_SUSPEND", "WANT_VACATE", "Rank", "Requirements",
 	"WithinResourceLimits", "Name", "Machine", "MyType", "State", "Activity", "EnteredCurrentState", "EnteredCurrentActivity", "SlotID",
-	"TotalSlots", "KeyboardIdle", "ConsoleIdle", "LoadAvg", "SkuaLoadAvg", "CondorLoadAvg", "ClockMin", "ClockDay",
+	"TotalSlots", "KeyboardIdle", "ConsoleIdle", "LoadAvg", "SkuaLoadAvg", "CondorLoadAvg", "ClockMin", "ClockDay", "ClockDate",
+	"THROTTLE", "Throttled", "Draining", "MaxJobRetirementTime", "OnBattery", "BatteryPercent", "Temperature", "FullScreen",
+	"Inhibited", "Metered", "RunningApps", "FreeDisk", "SlotsConnectedToKeyboard", "PolicyProblem",
 	"CurrentTime", "MY", "TARGET", "PARENT", "true", "false", "undefined", "error", "is", "isnt",
 }
 
@@ -173,69 +200,4 @@ func checkAttribute(name string) error {
 		}
 	}
 	return nil
-}
-
-// check refuses what this version cannot keep, and what contradicts the preset. A setting that is
-// accepted and does nothing would be found out by the owner.
-func (f *File) check(from defaults) error {
-	switch {
-	case f.Owner.OnBattery != "":
-		return notYet("owner.on_battery")
-	case len(f.Owner.ExclusiveApps) > 0:
-		return notYet("owner.exclusive_apps")
-	case f.Limits.InUse.CPUs != quantity.Share{}:
-		return notYet("limits.in_use.cpus other than 0")
-	case !from.hasOwner && (f.Owner.IdleAfter != nil || f.Owner.ContinueAfter != nil || f.Owner.BackgroundLoad != nil):
-		return &diag.Problem{
-			What: fmt.Sprintf("owner: the preset %q does not look at the owner, so these settings would do nothing", f.Preset),
-			Hint: `remove idle_after, continue_after and background_load, or use the preset "desktop"`,
-		}
-	case f.Owner.IdleAfter != nil && f.Owner.IdleAfter.Std() < shortestIdle:
-		return tooShort("owner.idle_after")
-	case f.Owner.ContinueAfter != nil && f.Owner.ContinueAfter.Std() < shortestIdle:
-		return tooShort("owner.continue_after")
-	case f.Owner.BackgroundLoad != nil && !(*f.Owner.BackgroundLoad >= 0 && *f.Owner.BackgroundLoad <= 1e6):
-		return &diag.Problem{
-			What: fmt.Sprintf("owner.background_load cannot be %v", *f.Owner.BackgroundLoad),
-			Hint: "it is the number of cpus that others may keep busy on an idle machine, such as 0.3",
-		}
-	case f.Limits.Network == NetworkOutbound:
-		return notYet(`limits.network = "outbound"`)
-	case checkMounts(f.SharedFS.Mounts) != nil:
-		return checkMounts(f.SharedFS.Mounts)
-	case f.Vacate.MaxVacateTime != nil && *f.Vacate.MaxVacateTime == 0:
-		return &diag.Problem{
-			What: "vacate.max_vacate_time cannot be 0",
-			Hint: `to kill jobs without a checkpoint, write WANT_VACATE = "false" in [expressions]`,
-		}
-	}
-	return nil
-}
-
-// ownTrees are directories that every sandbox has of its own, or shows read-only.
-var ownTrees = []string{"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "scratch", "sys", "tmp", "usr", "var"}
-
-// checkMounts refuses shared directories that would open the machine to jobs, or hide what they need.
-func checkMounts(mounts []string) error {
-	for _, m := range mounts {
-		top, _, _ := strings.Cut(strings.TrimPrefix(m, "/"), "/")
-		if !path.IsAbs(m) || path.Clean(m) != m || slices.Contains(ownTrees, top) || top == "" {
-			return &diag.Problem{
-				What: fmt.Sprintf("shared_fs.mounts: %q cannot be shared with jobs", m),
-				Hint: "name the mount point of a shared file system, such as /srv/data; the system's own directories stay apart",
-			}
-		}
-	}
-	return nil
-}
-
-func notYet(what string) error {
-	return &diag.Problem{What: what + " is not available yet", Hint: "remove it from the policy"}
-}
-
-func tooShort(key string) error {
-	return &diag.Problem{
-		What: key + " cannot be less than a second",
-		Hint: `for a machine that nobody sits at, use preset = "dedicated"`,
-	}
 }

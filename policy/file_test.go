@@ -69,6 +69,7 @@ func TestWritten(t *testing.T) {
 		Network: policy.NetworkNone, Shared: []string{"/srv/data"},
 		Start: p.Start, Suspend: p.Suspend, Continue: p.Continue, Preempt: p.Preempt, Kill: p.Kill,
 		WantSuspend: p.WantSuspend, WantVacate: p.WantVacate, Rank: p.Rank, Machine: p.Machine,
+		Throttle: p.Throttle, Draining: p.Draining, Retirement: p.Retirement,
 	}
 	if !reflect.DeepEqual(*p, want) {
 		t.Errorf("got  %+v\nwant %+v", *p, want)
@@ -89,7 +90,6 @@ func TestWritten(t *testing.T) {
 func TestWrittenProblems(t *testing.T) {
 	for _, tt := range []struct{ old, broken, want string }{
 		{`"desktop"`, `"desktp"`, `policy.toml:2: preset: there is no preset "desktp"`},
-		{`"desktop"`, `"lab-night"`, `policy.toml:2: preset: the preset "lab-night" is not available yet`},
 		{`"20m"`, `20`, `policy.toml:5: owner.idle_after: duration "20" has no unit`},
 		{`"Sat-Sun"`, `"Sat-Son"`, `policy.toml:11: hours.run: "Sat-Son": "Son" is not a day`},
 		{`"none"`, `"wifi"`, `policy.toml:17: limits.network: "wifi" is not a network`},
@@ -243,7 +243,7 @@ func ExampleDerive() {
 	fmt.Println(p.Start.OldString())
 	fmt.Println(p.SuspendFor)
 	// Output:
-	// KeyboardIdle > 900 && ((LoadAvg - SkuaLoadAvg) <= 0.3 || (State != "Unclaimed" && State != "Owner"))
+	// KeyboardIdle > 900 && ((LoadAvg - SkuaLoadAvg) <= 0.3 || (State != "Unclaimed" && State != "Owner")) && Inhibited =!= true && FullScreen =!= true && OnBattery =!= true
 	// 10m0s
 }
 
@@ -262,21 +262,36 @@ func TestPackagedFile(t *testing.T) {
 	if err := config.Decode("policy.toml", data, &uncommented); err != nil {
 		t.Fatal(err)
 	}
-	plain, want := derive(t, uncommented), derive(t, asIs)
-	if len(uncommented.Hours.Run) != 2 || plain.Machine.Len() != 3 || len(plain.Shared) != 1 || plain.Rank.OldString() == want.Rank.OldString() {
-		t.Errorf("the lines have no effect: %+v", plain)
+	all, want := derive(t, uncommented), derive(t, asIs)
+	if len(uncommented.Hours.Run) != 2 || all.Machine.Len() != 3 || len(all.Shared) != 1 || all.Rank.OldString() == want.Rank.OldString() ||
+		all.SlotsConnected == 0 || all.DiskFloor == 0 || all.TransferRate == 0 {
+		t.Errorf("the lines have no effect: %+v", all)
 	}
-	for _, e := range []struct{ got, want **classad.Expr }{
-		{&plain.Preempt, &want.Preempt}, {&plain.Kill, &want.Kill}, {&plain.WantVacate, &want.WantVacate},
-	} {
-		if (*e.got).OldString() != (*e.want).OldString() {
-			t.Errorf("the lines change %v to %v", *e.want, *e.got)
+	for _, part := range []string{"ClockMin", "ClockDate", "FreeDisk", "Temperature", "TARGET.Owner", "TARGET.AcctGroup", "ClockMin >= 210"} {
+		if !strings.Contains(all.Start.OldString(), part) {
+			t.Errorf("START is %s, without %q", all.Start.OldString(), part)
 		}
-		*e.got = *e.want
 	}
-	plain.Start, plain.Suspend, plain.Continue, plain.WantSuspend = want.Start, want.Suspend, want.Continue, want.WantSuspend // [hours]
-	plain.Rank, plain.Machine, plain.Shared = want.Rank, want.Machine, want.Shared
+	// These are examples: there is nothing by default.
+	uncommented.Hours, uncommented.Drain, uncommented.Allow = policy.Hours{}, policy.Drain{}, policy.Allow{}
+	uncommented.Machine, uncommented.SharedFS, uncommented.Expressions = policy.Attributes{}, policy.SharedFS{}, policy.Expressions{}
+	uncommented.Owner.SlotsConnected, uncommented.Owner.ExclusiveApps = nil, nil
+	uncommented.Limits.DiskFloor, uncommented.Limits.Temperature, uncommented.Limits.NetworkRate = 0, 0, 0
+	plain := derive(t, uncommented)
+	for i, e := range expressions(plain) {
+		if got, want := (*e).OldString(), (*expressions(want)[i]).OldString(); got != want {
+			t.Errorf("the lines change %s to %s", want, got)
+		}
+		*e = *expressions(want)[i]
+	}
 	if !reflect.DeepEqual(*plain, *want) {
 		t.Errorf("the lines change the defaults:\n%+v\nwant\n%+v", *plain, *want)
+	}
+}
+
+func expressions(p *policy.Policy) []**classad.Expr {
+	return []**classad.Expr{
+		&p.Start, &p.Suspend, &p.Continue, &p.Preempt, &p.Kill, &p.WantSuspend, &p.WantVacate, &p.Rank,
+		&p.Throttle, &p.Draining, &p.Retirement,
 	}
 }

@@ -31,21 +31,42 @@ type Policy struct {
 	WantSuspend *classad.Expr // WANT_SUSPEND: suspend first, rather than leave at once
 	WantVacate  *classad.Expr // WANT_VACATE: let the job leave with a checkpoint, rather than kill it
 	Rank        *classad.Expr // RANK: the larger, the more welcome the job
+	Throttle    *classad.Expr // THROTTLE: the job goes on with InUse only, since the owner is there
+	Draining    *classad.Expr // Draining: no further job comes
+	Retirement  *classad.Expr // MaxJobRetirementTime: seconds that a job may have run before PREEMPT counts
 
 	IdleAfter     time.Duration // no input for this long: the owner is away
 	ContinueAfter time.Duration // the same for a job that is suspended here
 	SuspendFor    time.Duration // the longest that a job stays suspended before it moves on
 	MaxVacateTime time.Duration // the longest that a leaving job may take
-	MayPause      time.Duration // the longest that who sits at the machine may keep jobs away; 0 means not at all
+	MayPause      time.Duration // the longest pause that the owner may order; 0 for none
 
-	CPUs    quantity.Share     // of the machine's, for jobs
-	Memory  quantity.ByteShare // of the machine's, for jobs
-	Disk    quantity.ByteShare // of what is free where jobs run
-	Network Network            // what jobs may reach
-	Shared  []string           // directories that jobs find at the same path, writable
+	CPUs         quantity.Share     // of the machine's, for jobs
+	InUse        quantity.Share     // the same while the owner is there; none means that they stand still
+	Memory       quantity.ByteShare // of the machine's, for jobs
+	Disk         quantity.ByteShare // of what is free where jobs run
+	DiskFloor    quantity.Bytes     // of the disk where jobs run, left free
+	Network      Network            // what jobs may reach
+	TransferRate quantity.Rate      // of what the agent transfers, in each direction; 0 means no limit
+	Shared       []string           // directories that jobs find at the same path, writable
+
+	WatchedApps    []string // programs, in lower case, of which RunningApps has those that run
+	SlotsConnected int      // so many slots, from the first on, make way for the owner; 0 means all
 
 	Machine *classad.Ad // further attributes of the machine's slots
 }
+
+// InUseCPUs is how many of the machine's cpus its jobs get, all together, while the owner is there. It
+// is 0 where they stand still then.
+func (p *Policy) InUseCPUs(total int64) float64 {
+	if p.InUse.Percent > 0 {
+		return float64(total) * p.InUse.Percent / 100
+	}
+	return float64(p.InUse.Of(total))
+}
+
+// Connected reports whether the slot with that number, from 1 on, makes way for the owner.
+func (p *Policy) Connected(slot int) bool { return p.SlotsConnected == 0 || slot <= p.SlotsConnected }
 
 // named is an expression beside its name.
 type named struct {
@@ -64,6 +85,9 @@ func (p *Policy) expressions() []named {
 		{"WANT_SUSPEND", p.WantSuspend},
 		{"WANT_VACATE", p.WantVacate},
 		{"RANK", p.Rank},
+		{"THROTTLE", p.Throttle},
+		{"Draining", p.Draining},
+		{"MaxJobRetirementTime", p.Retirement},
 	}
 }
 
@@ -84,10 +108,14 @@ func (p *Policy) SlotAd(facts *classad.Ad, slots int) *classad.Ad {
 			ad.SetInt("Memory", int64(p.Memory.Of(quantity.Bytes(n)*mib)/mib)/int64(slots))
 		}
 		if n, ok := facts.Int("TotalDisk"); ok {
-			ad.SetInt("Disk", int64(p.Disk.Of(quantity.Bytes(n)*kib)/kib)/int64(slots))
+			free := max(0, quantity.Bytes(n)*kib-p.DiskFloor)
+			ad.SetInt("Disk", int64(p.Disk.Of(free)/kib)/int64(slots))
 		}
 	}
 	ad.SetInt("TotalSlots", int64(slots))
+	if p.SlotsConnected > 0 {
+		ad.SetInt("SlotsConnectedToKeyboard", int64(min(p.SlotsConnected, slots)))
+	}
 	for _, name := range p.Machine.Names() {
 		expr, _ := p.Machine.Lookup(name)
 		ad.Set(name, expr)
@@ -108,8 +136,9 @@ var (
 )
 
 // SetClock sets the attributes that [hours] reads, in the machine's own time zone: ClockMin, the
-// minutes since midnight, and ClockDay, the day of the week from Sunday 0.
+// minutes since midnight, ClockDay, the day of the week from Sunday 0, and ClockDate, the day as 20261224.
 func SetClock(ad *classad.Ad, now time.Time) {
 	ad.SetInt("ClockMin", int64(now.Hour()*60+now.Minute()))
 	ad.SetInt("ClockDay", int64(now.Weekday()))
+	ad.SetInt("ClockDate", int64(clockDate(now)))
 }

@@ -2,11 +2,9 @@ package policy
 
 import (
 	"fmt"
-	"math"
-	"slices"
-	"strconv"
 	"time"
 
+	"skua/internal/diag"
 	"skua/internal/quantity"
 )
 
@@ -16,51 +14,85 @@ type Preset string
 // The presets.
 const (
 	Desktop   Preset = "desktop"   // somebody's machine: jobs run while the owner is away
+	LabNight  Preset = "lab-night" // a room of machines: jobs run at night and at weekends, while nobody is there
+	Office    Preset = "office"    // somebody's machine: jobs run beside the owner, throttled
+	Laptop    Preset = "laptop"    // as desktop, but never on battery or on a network that costs
 	Dedicated Preset = "dedicated" // nobody's machine: jobs always run
-	LabNight  Preset = "lab-night" // not available yet
-	Office    Preset = "office"    // not available yet
-	Laptop    Preset = "laptop"    // not available yet
 )
 
 // defaults are the numbers of a preset.
 type defaults struct {
-	hasOwner       bool // the expressions look at keyboard and load
+	hasOwner       bool // the expressions look at keyboard, screen and load
+	mobile         bool // a machine that says nothing of a battery is on one
 	idleAfter      time.Duration
 	continueAfter  time.Duration
 	backgroundLoad float64
+	mayPause       time.Duration
+	onBattery      Battery
+	onMetered      Metered
+	fullScreen     bool // a program that fills the screen keeps jobs away
+	inhibited      bool // a program that keeps the screen on counts as the owner
+	run            []Span
 	suspendFor     time.Duration
 	maxVacateTime  time.Duration
 	cpus           quantity.Share
+	inUse          quantity.Share // of the machine's cpus, for jobs while the owner is there
 	memory, disk   quantity.ByteShare
 	network        Network
 }
 
-var presets = map[Preset]defaults{
+var everyPreset = []Preset{Desktop, LabNight, Office, Laptop, Dedicated}
+
+func (p Preset) defaults() (defaults, error) {
 	// The times and the load are those of HTCondor's desktop policy. Memory is half because a
 	// suspended job keeps its memory while the owner works.
-	Desktop: {
+	d := defaults{
 		hasOwner:       true,
 		idleAfter:      15 * time.Minute,
 		continueAfter:  5 * time.Minute,
 		backgroundLoad: 0.3,
+		mayPause:       4 * time.Hour,
+		onBattery:      BatteryNever,
+		onMetered:      MeteredAlways,
+		fullScreen:     true,
+		inhibited:      true,
 		suspendFor:     10 * time.Minute,
 		maxVacateTime:  10 * time.Minute,
 		cpus:           quantity.Share{Percent: 100},
 		memory:         quantity.ByteShare{Percent: 50},
 		disk:           quantity.ByteShare{Percent: 50},
 		network:        NetworkNone,
-	},
-	Dedicated: {
-		suspendFor:    10 * time.Minute,
-		maxVacateTime: 10 * time.Minute,
-		cpus:          quantity.Share{Percent: 100},
-		memory:        quantity.ByteShare{Percent: 90},
-		disk:          quantity.ByteShare{Percent: 90},
-		network:       NetworkNone,
-	},
+	}
+	switch p {
+	case Desktop:
+	case LabNight:
+		// Whoever sits down in such a room is not the machine's owner, and may be anybody.
+		d.run, d.mayPause = nights(), 0
+		d.memory = quantity.ByteShare{Percent: 75}
+	case Office:
+		d.inUse = quantity.Share{Percent: 25}
+		d.memory = quantity.ByteShare{Percent: 25}
+	case Laptop:
+		d.mobile, d.mayPause = true, 24*time.Hour
+		d.onMetered = MeteredNever
+		d.cpus = quantity.Share{Percent: 50} // less heat, less noise
+	case Dedicated:
+		d.hasOwner, d.mayPause, d.onBattery = false, 0, Battery{}
+		d.fullScreen, d.inhibited = false, false
+		d.memory, d.disk = quantity.ByteShare{Percent: 90}, quantity.ByteShare{Percent: 90}
+	default:
+		return d, p.unknown()
+	}
+	return d, nil
 }
 
-var comingPresets = []Preset{LabNight, Office, Laptop}
+// nights are the hours of lab-night: "Mon-Fri 19:00-07:00", "Sat-Sun".
+func nights() []Span {
+	return []Span{
+		{Days: [7]bool{1: true, 2: true, 3: true, 4: true, 5: true}, From: 19 * 60, To: 7 * 60},
+		{Days: [7]bool{0: true, 6: true}, To: dayMinutes},
+	}
+}
 
 // UnmarshalText reads the preset's name and refuses what is none.
 func (p *Preset) UnmarshalText(text []byte) error {
@@ -71,87 +103,16 @@ func (p *Preset) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func (p Preset) defaults() (defaults, error) {
-	d, ok := presets[p]
-	switch {
-	case ok:
-		return d, nil
-	case slices.Contains(comingPresets, p):
-		return defaults{}, fmt.Errorf("the preset %q is not available yet: use %q with [hours] or [owner], or %q", p, Desktop, Dedicated)
+func (p Preset) unknown() error {
+	var names []string
+	for _, known := range everyPreset {
+		names = append(names, string(known))
 	}
-	return defaults{}, fmt.Errorf("there is no preset %q: use %q or %q", p, Desktop, Dedicated)
+	if hint := diag.DidYouMean(string(p), names); hint != "" {
+		return fmt.Errorf("there is no preset %q; %s", string(p), hint)
+	}
+	return fmt.Errorf(`there is no preset %q: use "desktop", "lab-night", "office", "laptop" or "dedicated"`, string(p))
 }
 
 // shortestIdle is the least that idle_after and continue_after can be: KeyboardIdle counts seconds.
 const shortestIdle = time.Second
-
-// texts are the expressions of a policy as source text.
-type texts struct {
-	start, suspend, resume, preempt, kill, wantSuspend, wantVacate, rank string
-}
-
-// ownerTexts is the policy of a machine with an owner, HTCondor's desktop policy in substance. hours
-// is the expression for the hours in which jobs may run, "" for always.
-//
-// What must be a clear yes or no even where an attribute is missing is written with =?= and =!=:
-// without a word about the keyboard the owner counts as present, without one about the load it counts
-// as low.
-func (d defaults) ownerTexts(hours string) texts {
-	const (
-		ourTimer = "(CurrentTime - EnteredCurrentActivity)"
-		load     = "(LoadAvg - SkuaLoadAvg)"
-
-		// The load must stand a little above the background before it suspends a job, or the job
-		// would come and go with every breath of the machine. Nor does it count at once: the load
-		// averages lag behind a job that has just started.
-		hysteresis = 0.2
-		settling   = 90 * time.Second
-	)
-	// Input within the last minute means that the owner is there, unless the admin lets jobs go on
-	// sooner than that.
-	present := min(time.Minute, d.continueAfter, d.idleAfter)
-	// A job that was just suspended stays so for a moment.
-	pause := min(10*time.Second, d.continueAfter)
-
-	t := texts{
-		start: fmt.Sprintf(`KeyboardIdle > %s && (%s <= %s || (State != "Unclaimed" && State != "Owner"))`,
-			seconds(d.idleAfter), load, number(d.backgroundLoad)),
-		suspend: fmt.Sprintf(`(KeyboardIdle < %s) =!= false || (%s >= %s && %s > %s) =?= true`,
-			seconds(present), load, number(d.backgroundLoad+hysteresis), ourTimer, seconds(settling)),
-		resume: fmt.Sprintf(`KeyboardIdle > %s && %s <= %s && %s > %s`,
-			seconds(d.continueAfter), load, number(d.backgroundLoad), ourTimer, seconds(pause)),
-		preempt: fmt.Sprintf(`(Activity == "Suspended" && %s > %s) || (SUSPEND =!= false && WANT_SUSPEND =!= true)`,
-			ourTimer, seconds(d.suspendFor)),
-		kill:        fmt.Sprintf(`Activity == "Vacating" && %s > %s`, ourTimer, seconds(d.maxVacateTime)),
-		wantSuspend: "true",
-		wantVacate:  "true",
-		rank:        "0",
-	}
-	return t.within(hours)
-}
-
-// freeTexts is the policy of a machine without an owner.
-func (d defaults) freeTexts(hours string) texts {
-	t := d.ownerTexts("")
-	t.start, t.suspend, t.resume = "true", "false", "true"
-	return t.within(hours)
-}
-
-// within lets jobs run in the hours only. Where they end a job does not wait suspended, since they
-// will not come back in a few minutes: it leaves. The conditions on the owner stay as they are.
-func (t texts) within(hours string) texts {
-	if hours == "" {
-		return t
-	}
-	t.start = fmt.Sprintf("%s && (%s)", hours, t.start)
-	t.suspend = fmt.Sprintf("(%s) || %s =!= true", t.suspend, hours)
-	t.resume = fmt.Sprintf("%s && (%s)", hours, t.resume)
-	t.wantSuspend = hours
-	return t
-}
-
-// seconds writes d as a number of seconds.
-func seconds(d time.Duration) string { return number(d.Seconds()) }
-
-// number writes f the short way, "0.3" or "900".
-func number(f float64) string { return strconv.FormatFloat(math.Round(f*1000)/1000, 'f', -1, 64) }

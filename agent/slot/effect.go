@@ -21,6 +21,8 @@ const (
 	Start                      // bring in the job's files and run it
 	Freeze                     // stop every thread of the job; it may be stopped already
 	Thaw                       // let it go on
+	Throttle                   // let the job have less of the machine, while it runs and when it goes on
+	Unthrottle                 // let it have all that it may again
 	Vacate                     // checkpoint, store the image, end the job, then report Ended
 	Dismiss                    // ask the job to end, then end it and report Ended; no result is wanted
 	Kill                       // end the job at once, then report Ended
@@ -34,7 +36,7 @@ const (
 func (e Effect) String() string {
 	return [...]string{
 		"PersistClaim", "PersistNext", "RefuseNext", "SendAccept", "Renew", "SendReport", "Refuse", "Start", "Freeze", "Thaw",
-		"Vacate", "Dismiss", "Kill", "Discard", "Forget", "KeepPause", "Report", "Advertise",
+		"Throttle", "Unthrottle", "Vacate", "Dismiss", "Kill", "Discard", "Forget", "KeepPause", "Report", "Advertise",
 	}[e]
 }
 
@@ -67,13 +69,21 @@ func fromActs(acts []job.Act) []Effect {
 }
 
 // settle completes the effects of a step with those that follow from the difference it made. A freeze
-// comes before everything else.
+// comes before everything else, and a job that is to be throttled is so before it goes on or starts.
 func settle(before, after Slot, effects []Effect) []Effect {
 	switch {
 	case after.Frozen() && !before.Frozen():
 		effects = slices.Insert(effects, 0, Freeze)
-	case before.Frozen() && !after.Frozen() && after.State == Claimed && after.Activity == Busy:
+	case before.Frozen() && !after.Frozen() && after.Running():
 		effects = slices.Insert(effects, 0, Thaw)
+	}
+	starts := slices.Contains(effects, Start)
+	switch {
+	case after.free():
+	case after.Throttled && (!before.Throttled || starts):
+		effects = slices.Insert(effects, first(effects), Throttle)
+	case before.Throttled && !after.Throttled:
+		effects = append(effects, Unthrottle)
 	}
 	if before.State != after.State || before.Activity != after.Activity {
 		if !after.Touched && !before.Touched {
@@ -81,4 +91,14 @@ func settle(before, after Slot, effects []Effect) []Effect {
 		}
 	}
 	return effects
+}
+
+// first is where an effect goes that must come after a freeze, after what makes the slot's job the next
+// one, and before everything else.
+func first(effects []Effect) int {
+	i := 0
+	for i < len(effects) && (effects[i] == Freeze || effects[i] == PersistClaim || effects[i] == PersistNext) {
+		i++
+	}
+	return i
 }

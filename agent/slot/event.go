@@ -94,7 +94,11 @@ type (
 		Suspended bool
 		// ByUser says that it must stand still until its user lets it go on.
 		ByUser bool
+		// Throttled says that the agent before may have throttled it.
+		Throttled bool
 	}
+	// ThrottleFailed says that jobs cannot be throttled here.
+	ThrottleFailed struct{ At time.Time }
 	// Tick lets time pass.
 	Tick struct {
 		At  time.Time
@@ -102,19 +106,20 @@ type (
 	}
 )
 
-func (e Looked) when() time.Time        { return e.At }
-func (e OwnerTouched) when() time.Time  { return e.At }
-func (e OwnerStayed) when() time.Time   { return e.At }
-func (e OwnerLeft) when() time.Time     { return e.At }
-func (e Offered) when() time.Time       { return e.At }
-func (e Granted) when() time.Time       { return e.At }
-func (e Gone) when() time.Time          { return e.At }
-func (e VacateAsked) when() time.Time   { return e.At }
-func (e SuspendAsked) when() time.Time  { return e.At }
-func (e ContinueAsked) when() time.Time { return e.At }
-func (e Withdrawn) when() time.Time     { return e.At }
-func (e Ended) when() time.Time         { return e.At }
-func (e Acknowledged) when() time.Time  { return e.At }
-func (e Succeeded) when() time.Time     { return e.At }
-func (e Readopted) when() time.Time     { return e.At }
-func (e Tick) when() time.Time          { return e.At }
+func (e Looked) when() time.Time         { return e.At }
+func (e OwnerTouched) when() time.Time   { return e.At }
+func (e OwnerStayed) when() time.Time    { return e.At }
+func (e OwnerLeft) when() time.Time      { return e.At }
+func (e Offered) when() time.Time        { return e.At }
+func (e Granted) when() time.Time        { return e.At }
+func (e Gone) when() time.Time           { return e.At }
+func (e VacateAsked) when() time.Time    { return e.At }
+func (e SuspendAsked) when() time.Time   { return e.At }
+func (e ContinueAsked) when() time.Time  { return e.At }
+func (e Withdrawn) when() time.Time      { return e.At }
+func (e Ended) when() time.Time          { return e.At }
+func (e Acknowledged) when() time.Time   { return e.At }
+func (e Succeeded) when() time.Time      { return e.At }
+func (e Readopted) when() time.Time      { return e.At }
+func (e ThrottleFailed) when() time.Time { return e.At }
+func (e Tick) when() time.Time           { return e.At }

@@ -22,10 +22,11 @@ const (
 	Unclaimed               // a job may start
 	Claimed                 // a job has the slot
 	Preempting              // the job is on its way out
+	Drained                 // nobody has the slot, and no job may come: the machine is being emptied
 )
 
 func (s State) String() string {
-	return [...]string{"Owner", "Unclaimed", "Claimed", "Preempting"}[s]
+	return [...]string{"Owner", "Unclaimed", "Claimed", "Preempting", "Drained"}[s]
 }
 
 // Activity is what goes on in the slot.
@@ -38,10 +39,11 @@ const (
 	Suspended                 // the job is frozen where it is
 	Vacating                  // the job is being checkpointed to leave
 	Killing                   // the job is being ended without ado
+	Retiring                  // the job runs, and is the last: it leaves when its time is up
 )
 
 func (a Activity) String() string {
-	return [...]string{"Idle", "Busy", "Suspended", "Vacating", "Killing"}[a]
+	return [...]string{"Idle", "Busy", "Suspended", "Vacating", "Killing", "Retiring"}[a]
 }
 
 // Config holds the durations that govern a slot; they come from the machine's policy and the pool.
@@ -55,8 +57,19 @@ type Config struct {
 // Verdicts are what the policy's expressions say of the slot at one moment.
 type Verdicts struct {
 	Start, Suspend, Continue, Preempt, Kill, WantSuspend, WantVacate bool
+	// Open says that some job might start, Start that the slot's job or the one on offer may.
+	Open bool
+	// Throttle says that the job may go on with less of the machine only, since the owner is there.
+	Throttle bool
+	// Draining says that no further job may come.
+	Draining bool
+	// Retirement is how long a job may have run before Preempt counts. The owner does not wait for it.
+	Retirement time.Duration
+
 	// Armed is the verdict ahead: would the policy suspend or preempt if the owner touched a key now?
 	Armed bool
+	// Slows is another: would it throttle?
+	Slows bool
 	// Why says in plain words why Suspend holds, if that is not only the policy's expressions.
 	Why string
 }
@@ -78,6 +91,13 @@ type Slot struct {
 	Tenancy  job.Tenancy // the agent's half of the claim
 	Verdicts Verdicts    // the latest
 	Why      string      // why the job is suspended or leaves, in plain words
+	Began    time.Time   // when the job was started or adopted
+
+	// Throttled is set while jobs of the slot get less of the machine, for the owner's sake; since when
+	// says SlowedAt. Unthrottleable is set once that has failed: then they stand still instead.
+	Throttled      bool
+	SlowedAt       time.Time
+	Unthrottleable bool
 
 	// Touched is set while a first touch of the owner may still turn out to be a bumped desk; until
 	// then nobody is told of the suspension.
@@ -93,7 +113,21 @@ type Slot struct {
 
 // Armed reports whether the first sign of the owner must freeze the slot's job at once.
 func (s Slot) Armed() bool {
-	return s.State == Claimed && s.Activity == Busy && s.Verdicts.Armed
+	return s.Running() && (s.Verdicts.Armed || s.Verdicts.Slows && s.Unthrottleable)
+}
+
+// Running reports whether the job may use the machine, unless its lease is over.
+func (s Slot) Running() bool {
+	return s.State == Claimed && (s.Activity == Busy || s.Activity == Retiring)
+}
+
+// free reports whether nobody has the slot.
+func (s Slot) free() bool { return s.State == Owner || s.State == Unclaimed || s.State == Drained }
+
+// takes reports whether the verdicts let the job start that they are about.
+func (s Slot) takes() bool {
+	v := s.Verdicts
+	return v.Start && !v.Draining && !(v.Throttle && s.Unthrottleable)
 }
 
 // Frozen reports whether the job must stand still: for the owner, or because its lease ran out. A job
@@ -109,6 +143,8 @@ func (s Slot) Due(c Config) (time.Time, bool) {
 		return s.SuspendedAt.Add(c.Bump), true
 	case s.Activity == Suspended && !s.ByUser:
 		return s.SuspendedAt.Add(c.SuspendFor), true
+	case s.Activity == Retiring && s.mustLeave():
+		return s.Began.Add(s.Verdicts.Retirement), true
 	case s.Activity == Vacating && !s.Until.IsZero():
 		return s.Until, true
 	case s.Activity == Vacating:
@@ -131,9 +167,11 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 		case s.Armed():
 			s.suspend(ev.At, ownerBack)
 			s.Touched = true
-		case s.Tenancy.Phase == job.Accepting && s.Verdicts.Armed && !s.ByUser:
+		case s.Tenancy.Phase == job.Accepting && (s.Verdicts.Armed || s.Verdicts.Slows && s.Unthrottleable) && !s.ByUser:
 			// The job that is about to start will start frozen.
 			s.Touched, s.SuspendedAt, s.Why = true, ev.At, ownerBack
+		case s.Verdicts.Slows && !s.Throttled:
+			s.Throttled, s.SlowedAt = true, ev.At
 		}
 	case OwnerStayed:
 		if s.Touched {
@@ -162,6 +200,7 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 		s.Tenancy = t
 		effects = fromActs(acts)
 		if t.Phase == job.Holding && s.State == Claimed && s.Activity == Idle {
+			s.Began = ev.At
 			if s.SuspendedAt.IsZero() {
 				s.enter(Claimed, Busy, ev.At)
 			} else {
@@ -195,7 +234,7 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 			effects = s.unpause(ev.At)
 		}
 	case Withdrawn:
-		if ev.Grace <= 0 || !s.tenanted(ev.Claim) || s.Activity != Busy && s.Activity != Suspended {
+		if ev.Grace <= 0 || !s.tenanted(ev.Claim) || !s.Running() && s.Activity != Suspended {
 			t, acts := s.Tenancy.Gone(ev.Claim)
 			s.Tenancy = t
 			effects = fromActs(acts)
@@ -219,6 +258,10 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 	case Readopted:
 		s.Tenancy = ev.Tenancy
 		s.enter(Claimed, Busy, ev.At)
+		s.Began = ev.At
+		if ev.Throttled && !s.Throttled {
+			s.Throttled, s.SlowedAt = true, ev.At
+		}
 		switch {
 		case ev.Tenancy.Phase == job.Reporting:
 			s.Activity = Idle
@@ -229,13 +272,16 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 			s.suspend(ev.At, "the owner was there when the agent was started again")
 		}
 		effects = fromActs(ev.Acts)
+	case ThrottleFailed:
+		s.Unthrottleable = true
+		effects = s.judge(ev.At, c)
 	case Tick:
 		t, acts := s.Tenancy.Tick(ev.Now, c.Terms)
 		s.Tenancy = t
 		effects = append(fromActs(acts), s.judge(ev.At, c)...)
 	}
-	if s.State != Owner && s.State != Unclaimed && s.Tenancy.Phase == job.Free {
-		s.free(ev.when())
+	if !s.free() && s.Tenancy.Phase == job.Free {
+		s.vacant(ev.when())
 	}
 	return s, settle(before, s, effects)
 }
@@ -243,31 +289,36 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 // judge applies the latest verdicts and the deadlines that have passed.
 func (s *Slot) judge(at time.Time, c Config) []Effect {
 	v := s.Verdicts
+	s.throttle(at, c)
 	switch s.Activity {
 	case Idle:
-		switch {
-		case s.State == Owner && v.Start:
-			s.enter(Unclaimed, Idle, at)
-		case s.State == Unclaimed && !v.Start:
-			s.enter(Owner, Idle, at)
+		if s.free() {
+			s.open(at)
 		}
-	case Busy:
+	case Busy, Retiring:
 		switch {
 		case v.WantSuspend && v.Suspend:
 			s.suspend(at, v.why(policySuspended))
 			return []Effect{Report}
-		case !v.WantSuspend && v.Preempt:
-			return s.leave(at, "the machine's policy made it leave", v.WantVacate)
+		case v.Throttle && s.Unthrottleable:
+			s.suspend(at, notThrottled)
+			return []Effect{Report}
+		case s.mustLeave() && (v.Suspend || !at.Before(s.Began.Add(v.Retirement))):
+			return s.leave(at, s.madeToLeave(), v.WantVacate)
+		case s.mustLeave() || v.Draining:
+			s.enter(Claimed, Retiring, at)
+		default:
+			s.enter(Claimed, Busy, at)
 		}
 	case Suspended:
 		switch {
 		case s.Touched || s.ByUser:
-		case v.Continue:
+		case v.Continue && !(v.Throttle && s.Unthrottleable):
 			s.resume(at)
 			return []Effect{Report}
 		case v.Preempt || !at.Before(s.SuspendedAt.Add(c.SuspendFor)):
 			// The owner has stayed, so waiting costs the user more than moving does.
-			return s.leave(at, v.why(s.overstayed()), v.WantVacate)
+			return s.leave(at, s.overstayed(), v.WantVacate)
 		}
 	case Vacating:
 		over := s.Entered.Add(c.MaxVacate)
@@ -282,8 +333,34 @@ func (s *Slot) judge(at time.Time, c Config) []Effect {
 	return nil
 }
 
+// mustLeave reports whether the policy wants the job gone. One that is to be suspended first is not.
+func (s *Slot) mustLeave() bool { return !s.Verdicts.WantSuspend && s.Verdicts.Preempt }
+
+// throttle has jobs get less of the machine, or all that they may again. The first touch counts until it
+// is known whether it was the owner.
+func (s *Slot) throttle(at time.Time, c Config) {
+	switch v := s.Verdicts; {
+	case v.Throttle && !s.Throttled:
+		s.Throttled, s.SlowedAt = true, at
+	case s.Throttled && !v.Throttle && !at.Before(s.SlowedAt.Add(c.Bump)):
+		s.Throttled = false
+	}
+}
+
+// open gives a slot without a claim to its owner, to the pool, or to nobody.
+func (s *Slot) open(at time.Time) {
+	switch v := s.Verdicts; {
+	case v.Draining:
+		s.enter(Drained, Idle, at)
+	case v.Open && !(v.Throttle && s.Unthrottleable):
+		s.enter(Unclaimed, Idle, at)
+	default:
+		s.enter(Owner, Idle, at)
+	}
+}
+
 func (s *Slot) take(ev Offered, c Config) (job.Tenancy, []job.Act, bool) {
-	if s.State != Unclaimed {
+	if s.State != Unclaimed || !s.takes() {
 		return s.Tenancy, nil, false
 	}
 	return s.Tenancy.Take(ev.Job, ev.Claim, ev.Epoch, ev.Now, c.Terms)
@@ -291,9 +368,9 @@ func (s *Slot) take(ev Offered, c Config) (job.Tenancy, []job.Act, bool) {
 
 // succeed ends the claim that was reported and goes on with the next, if the slot would take that.
 func (s *Slot) succeed(ev Succeeded, c Config) []Effect {
-	if ev.Claim == s.Tenancy.Claim && s.State == Claimed && s.Verdicts.Start {
+	if ev.Claim == s.Tenancy.Claim && s.State == Claimed && s.takes() {
 		if t, acts, ok := s.Tenancy.Succeed(ev.Claim, ev.Next, ev.Sent, ev.Now, c.Terms); ok {
-			s.Tenancy, s.Why = t, ""
+			s.Tenancy, s.Why, s.Began = t, "", ev.At
 			s.enter(Claimed, Busy, ev.At)
 			return fromActs(acts)
 		}
@@ -368,7 +445,16 @@ const (
 	ownerBack       = "the owner came back"
 	policySuspended = "the machine's policy suspended it"
 	userSuspended   = "its user suspended it"
+	notThrottled    = "the owner is there, and jobs cannot be slowed down on this machine"
 )
+
+// madeToLeave says why the policy has the job leave that it does not suspend first.
+func (s *Slot) madeToLeave() string {
+	if s.Verdicts.Draining {
+		return "the machine is being drained"
+	}
+	return "the machine's policy made it leave"
+}
 
 // overstayed says why a job that was suspended leaves.
 func (s *Slot) overstayed() string {
@@ -378,15 +464,11 @@ func (s *Slot) overstayed() string {
 	return s.Why + "; it has waited long enough"
 }
 
-// free gives the slot back after its claim is over.
-func (s *Slot) free(at time.Time) {
+// vacant gives the slot back after its claim is over.
+func (s *Slot) vacant(at time.Time) {
 	s.Touched, s.SuspendedAt, s.Why = false, time.Time{}, ""
-	s.ByUser, s.Until = false, time.Time{}
-	if s.Verdicts.Start {
-		s.enter(Unclaimed, Idle, at)
-	} else {
-		s.enter(Owner, Idle, at)
-	}
+	s.ByUser, s.Until, s.Began = false, time.Time{}, time.Time{}
+	s.open(at)
 }
 
 func (s *Slot) enter(st State, a Activity, at time.Time) {

@@ -14,7 +14,7 @@ var (
 	noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 	cfg  = slot.Config{Bump: time.Second, SuspendFor: time.Minute, MaxVacate: 2 * time.Minute, Terms: job.DefaultTerms}
 
-	quiet = slot.Verdicts{Start: true, Continue: true, WantSuspend: true, WantVacate: true, Armed: true}
+	quiet = slot.Verdicts{Start: true, Open: true, Continue: true, WantSuspend: true, WantVacate: true, Armed: true}
 	inUse = slot.Verdicts{Suspend: true, WantSuspend: true, WantVacate: true}
 )
 
@@ -31,6 +31,21 @@ func TestStep(t *testing.T) {
 	overstayed := slot.Verdicts{Suspend: true, Preempt: true, WantSuspend: true, WantVacate: true}
 	reporting := run(busy, slot.Ended{At: noon})
 	next := job.Next{Job: job.ID{Cluster: 8}, Claim: "d", Epoch: 4}
+	beside := quiet
+	beside.Armed, beside.Slows = false, true
+	throttled := beside
+	throttled.Throttle = true
+	officeBusy := run(busy, slot.Looked{At: noon, Verdicts: beside})
+	officeUsed := run(officeBusy, slot.Looked{At: noon, Verdicts: throttled})
+	draining, lastCall, displaced := quiet, quiet, quiet
+	draining.Draining, draining.Start = true, false
+	lastCall.Draining, lastCall.Start, lastCall.Preempt, lastCall.WantSuspend = true, false, true, false
+	displaced.Preempt, displaced.WantSuspend, displaced.Retirement = true, false, time.Hour
+	displacedByOwner := displaced
+	displacedByOwner.Suspend = true
+	killAtOnce := lastCall
+	killAtOnce.WantVacate = false
+	retiring := run(busy, slot.Looked{At: noon, Verdicts: draining})
 	vacating := run(suspended, slot.Looked{At: noon.Add(time.Hour), Verdicts: inUse})
 
 	for _, tt := range []struct {
@@ -260,6 +275,178 @@ func TestStep(t *testing.T) {
 			slot.Claimed, slot.Suspended,
 			[]slot.Effect{slot.Freeze},
 		},
+		{
+			"in the office the owner's first touch throttles", officeBusy,
+			slot.OwnerTouched{At: noon},
+			slot.Claimed, slot.Busy,
+			[]slot.Effect{slot.Throttle},
+		},
+		{
+			"the policy may not know of the owner yet", run(officeBusy, slot.OwnerTouched{At: noon}),
+			slot.Looked{At: noon.Add(500 * time.Millisecond), Verdicts: beside},
+			slot.Claimed, slot.Busy, nil,
+		},
+		{
+			"if it was a bump the job goes on as before", run(officeBusy, slot.OwnerTouched{At: noon}),
+			slot.Looked{At: noon.Add(time.Second), Verdicts: beside},
+			slot.Claimed, slot.Busy,
+			[]slot.Effect{slot.Unthrottle},
+		},
+		{
+			"the policy throttles", officeBusy,
+			slot.Looked{At: noon, Verdicts: throttled},
+			slot.Claimed, slot.Busy,
+			[]slot.Effect{slot.Throttle},
+		},
+		{
+			"and lets go", officeUsed,
+			slot.Looked{At: noon.Add(time.Minute), Verdicts: beside},
+			slot.Claimed, slot.Busy,
+			[]slot.Effect{slot.Unthrottle},
+		},
+		{
+			"a machine that cannot throttle suspends", officeUsed,
+			slot.ThrottleFailed{At: noon},
+			slot.Claimed, slot.Suspended,
+			[]slot.Effect{slot.Freeze, slot.Report, slot.Advertise},
+		},
+		{
+			"and goes on when the owner has gone",
+			run(officeUsed, slot.ThrottleFailed{At: noon}, slot.Looked{At: noon, Verdicts: throttled}),
+			slot.Looked{At: noon.Add(time.Minute / 2), Verdicts: beside},
+			slot.Claimed, slot.Busy,
+			[]slot.Effect{slot.Thaw, slot.Report, slot.Unthrottle, slot.Advertise},
+		},
+		{
+			"from then on it is armed",
+			run(officeUsed, slot.ThrottleFailed{At: noon}, slot.Looked{At: noon.Add(time.Minute / 2), Verdicts: beside}),
+			slot.OwnerTouched{At: noon.Add(time.Minute)},
+			slot.Claimed, slot.Suspended,
+			[]slot.Effect{slot.Freeze},
+		},
+		{
+			"and takes no job beside the owner",
+			run(officeUsed, slot.ThrottleFailed{At: noon}, slot.Gone{At: noon, Claim: "c"}),
+			slot.Offered{At: noon, Job: id, Claim: "d", Epoch: 2},
+			slot.Owner, slot.Idle,
+			[]slot.Effect{slot.Refuse},
+		},
+		{
+			"a job that starts beside the owner starts throttled",
+			run(slot.Slot{}, slot.Looked{At: noon, Verdicts: throttled}, slot.Offered{At: noon, Job: id, Claim: "c", Epoch: 1}),
+			slot.Granted{At: noon, Claim: "c"},
+			slot.Claimed, slot.Busy,
+			[]slot.Effect{slot.Throttle, slot.Start, slot.Advertise},
+		},
+		{
+			"so does the next",
+			run(officeUsed, slot.Ended{At: noon}),
+			slot.Succeeded{At: noon, Claim: "c", Next: next},
+			slot.Claimed, slot.Busy,
+			[]slot.Effect{slot.PersistNext, slot.Throttle, slot.Start, slot.Advertise},
+		},
+		{
+			"a restarted agent throttles until it knows better",
+			run(slot.Slot{}, slot.Looked{At: noon, Verdicts: beside}),
+			slot.Readopted{At: noon, Tenancy: busy.Tenancy, Throttled: true},
+			slot.Claimed, slot.Busy,
+			[]slot.Effect{slot.Throttle, slot.Advertise},
+		},
+		{
+			"a machine that is drained takes nothing", run(slot.Slot{}, slot.Looked{At: noon, Verdicts: quiet}),
+			slot.Looked{At: noon, Verdicts: draining},
+			slot.Drained, slot.Idle,
+			[]slot.Effect{slot.Advertise},
+		},
+		{
+			"not even what was offered before", run(slot.Slot{}, slot.Looked{At: noon, Verdicts: draining}),
+			slot.Offered{At: noon, Job: id, Claim: "c", Epoch: 1},
+			slot.Drained, slot.Idle,
+			[]slot.Effect{slot.Refuse},
+		},
+		{
+			"until the drain is over", run(slot.Slot{}, slot.Looked{At: noon, Verdicts: draining}),
+			slot.Looked{At: noon, Verdicts: quiet},
+			slot.Unclaimed, slot.Idle,
+			[]slot.Effect{slot.Advertise},
+		},
+		{
+			"its job is the last", busy,
+			slot.Looked{At: noon, Verdicts: draining},
+			slot.Claimed, slot.Retiring,
+			[]slot.Effect{slot.Advertise},
+		},
+		{
+			"the owner comes first all the same", retiring,
+			slot.OwnerTouched{At: noon},
+			slot.Claimed, slot.Suspended,
+			[]slot.Effect{slot.Freeze},
+		},
+		{
+			"no other follows it", run(retiring, slot.Ended{At: noon}),
+			slot.Succeeded{At: noon, Claim: "c", Next: next},
+			slot.Drained, slot.Idle,
+			[]slot.Effect{slot.RefuseNext, slot.Forget, slot.Advertise},
+		},
+		{
+			"last call", retiring,
+			slot.Looked{At: noon, Verdicts: lastCall},
+			slot.Preempting, slot.Vacating,
+			[]slot.Effect{slot.Vacate, slot.Advertise},
+		},
+		{
+			"last call for a suspended job", run(retiring, slot.OwnerTouched{At: noon}, slot.OwnerStayed{At: noon}),
+			slot.Looked{At: noon.Add(time.Second), Verdicts: slot.Verdicts{Suspend: true, Preempt: true, WantVacate: true, Draining: true}},
+			slot.Preempting, slot.Vacating,
+			[]slot.Effect{slot.Vacate, slot.Advertise},
+		},
+		{
+			"without WANT_VACATE the job is killed", retiring,
+			slot.Looked{At: noon, Verdicts: killAtOnce},
+			slot.Preempting, slot.Killing,
+			[]slot.Effect{slot.Kill, slot.Advertise},
+		},
+		{
+			"the drain is called off", retiring,
+			slot.Looked{At: noon, Verdicts: quiet},
+			slot.Claimed, slot.Busy,
+			[]slot.Effect{slot.Advertise},
+		},
+		{
+			"a retiring job's lease runs out", retiring,
+			slot.Tick{At: noon, Now: job.Instant(cfg.Terms.Lease)},
+			slot.Claimed, slot.Retiring,
+			[]slot.Effect{slot.Freeze, slot.Renew},
+		},
+		{
+			"a job that must leave has its retirement first", busy,
+			slot.Looked{At: noon.Add(time.Minute), Verdicts: displaced},
+			slot.Claimed, slot.Retiring,
+			[]slot.Effect{slot.Advertise},
+		},
+		{
+			"counted from its start", run(busy, slot.Looked{At: noon.Add(time.Minute), Verdicts: displaced}),
+			slot.Tick{At: noon.Add(time.Hour)},
+			slot.Preempting, slot.Vacating,
+			[]slot.Effect{slot.Vacate, slot.Advertise},
+		},
+		{
+			"a job that has run for longer leaves at once", busy,
+			slot.Looked{At: noon.Add(time.Hour), Verdicts: displaced},
+			slot.Preempting, slot.Vacating,
+			[]slot.Effect{slot.Vacate, slot.Advertise},
+		},
+		{
+			"the owner does not wait for it", busy,
+			slot.Looked{At: noon.Add(time.Minute), Verdicts: displacedByOwner},
+			slot.Preempting, slot.Vacating,
+			[]slot.Effect{slot.Vacate, slot.Advertise},
+		},
+		{
+			"PREEMPT says nothing about a job that is suspended first", busy,
+			slot.Looked{At: noon, Verdicts: slot.Verdicts{Preempt: true, WantSuspend: true, WantVacate: true}},
+			slot.Claimed, slot.Busy, nil,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, effects := tt.from.Step(tt.event, cfg)
@@ -292,7 +479,7 @@ func TestOverdueJobThawsOnGrant(t *testing.T) {
 func TestRandomEventsKeepInvariants(t *testing.T) {
 	for seed := range uint64(2000) {
 		rng := rand.New(rand.NewPCG(seed, 2))
-		s, at, frozen := slot.Slot{}, noon, false
+		s, at, frozen, slowed := slot.Slot{}, noon, false, false
 		for range 60 {
 			at = at.Add(time.Duration(rng.IntN(40_000)) * time.Millisecond)
 			next, effects := s.Step(randomEvent(rng, at), cfg)
@@ -302,13 +489,21 @@ func TestRandomEventsKeepInvariants(t *testing.T) {
 					frozen = true
 				case slot.Thaw, slot.PersistClaim, slot.PersistNext: // a new claim's job; frozen before it starts, it starts frozen
 					frozen = false
+				case slot.Throttle, slot.Unthrottle:
+					slowed = e == slot.Throttle
 				}
+				if e == slot.PersistClaim {
+					slowed = false // a new init
+				}
+			}
+			if next.Running() && next.Throttled != slowed {
+				t.Fatalf("seed %d: %v is to be throttled: %v, and is: %v after %v", seed, next, next.Throttled, slowed, effects)
 			}
 			if next.State == slot.Claimed && next.Activity != slot.Idle && next.Frozen() && !frozen {
 				t.Fatalf("seed %d: %v should be frozen after %v", seed, next, effects)
 			}
 			free := next.Tenancy.Phase == job.Free
-			if free != (next.State == slot.Owner || next.State == slot.Unclaimed) {
+			if free != (next.State == slot.Owner || next.State == slot.Unclaimed || next.State == slot.Drained) {
 				t.Fatalf("seed %d: slot %v with claim phase %v", seed, next, next.Tenancy.Phase)
 			}
 			s = next
@@ -325,7 +520,14 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 	now := instant(at)
 	claims := []job.ClaimID{"a", "b"}
 	claim := claims[rng.IntN(2)]
-	switch rng.IntN(18) {
+	verdicts := func() slot.Verdicts {
+		yes := func() bool { return rng.IntN(3) == 0 }
+		return slot.Verdicts{
+			Start: yes(), Suspend: yes(), Continue: yes(), Preempt: yes(), Kill: yes(), WantSuspend: !yes(), WantVacate: !yes(), Open: !yes(),
+			Throttle: yes(), Draining: yes(), Retirement: time.Duration(rng.IntN(3)) * time.Minute, Armed: yes(), Slows: yes(),
+		}
+	}
+	switch rng.IntN(21) {
 	case 0, 1:
 		return slot.Looked{At: at, Verdicts: quiet}
 	case 2:
@@ -356,6 +558,10 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 		return slot.Acknowledged{At: at, Claim: claim}
 	case 16:
 		return slot.Succeeded{At: at, Now: now, Sent: now, Claim: claim, Next: job.Next{Claim: claims[rng.IntN(2)], Epoch: 1}}
+	case 17, 18:
+		return slot.Looked{At: at, Verdicts: verdicts()}
+	case 19:
+		return slot.ThrottleFailed{At: at}
 	default:
 		return slot.Tick{At: at, Now: now}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"skua/agent/slot"
 	"skua/internal/diag"
+	"skua/internal/job"
 	"skua/internal/wire"
 	"skua/policy"
 	"skua/policy/classad"
@@ -119,7 +120,7 @@ func (d *Daemon) send(subject string, message any) {
 // ad is what the slot says of itself: the machine's facts, what the policy adds, the slot's share and
 // state, and the owner's idle time.
 func (k *keeper) ad(now time.Time, s slot.Slot) *classad.Ad {
-	ad := k.d.cfg.Policy.SlotAd(k.d.facts.Load(), k.d.cfg.Slots)
+	ad := k.d.policy().SlotAd(k.d.facts.Load(), k.d.cfg.Slots)
 	if k.d.unshared.Load() {
 		ad.Delete("FileSystemDomain")
 	}
@@ -140,33 +141,67 @@ func (k *keeper) ad(now time.Time, s slot.Slot) *classad.Ad {
 	ad.SetString("Activity", s.Activity.String())
 	ad.SetInt("EnteredCurrentState", s.Since.Unix())
 	ad.SetInt("EnteredCurrentActivity", s.Entered.Unix())
-	if idle, ok := k.d.owner.idle(now); ok {
-		ad.SetInt("KeyboardIdle", int64(idle/time.Second))
-		if idle, ok := k.d.owner.watcher.ConsoleIdle(now); ok {
-			ad.SetInt("ConsoleIdle", int64(idle/time.Second))
-		}
+	ad.SetBool("Throttled", s.Throttled)
+	if why := k.d.PolicyProblem(); why != "" {
+		ad.SetString("PolicyProblem", why)
 	}
+	k.setIdle(ad, now)
 	policy.SetClock(ad, now)
 	k.d.load.set(ad)
+	if !k.connected() {
+		k.disconnect(ad)
+	}
 	return ad
 }
 
-// verdicts asks the policy about the slot as it is now, and as it would be if the owner touched a key.
-func (k *keeper) verdicts(now time.Time) slot.Verdicts { return k.verdictsFor(now, k.offer.Ad) }
+// disconnectedBoost is how much longer than the agent the owner of a slot counts as away that does not
+// make way for the keyboard: HTCondor's DISCONNECTED_KEYBOARD_IDLE_BOOST.
+const disconnectedBoost = 1200 * time.Second
 
-// verdictsFor asks it with regard to a job.
+// setIdle sets how long ago the owner was seen.
+func (k *keeper) setIdle(ad *classad.Ad, now time.Time) {
+	idle, ok := k.d.owner.idle(now)
+	if !ok {
+		return
+	}
+	if !k.connected() {
+		away := int64((now.Sub(k.d.began) + disconnectedBoost) / time.Second)
+		ad.SetInt("KeyboardIdle", away)
+		ad.SetInt("ConsoleIdle", away)
+		return
+	}
+	ad.SetInt("KeyboardIdle", int64(idle/time.Second))
+	if idle, ok := k.d.owner.watcher.ConsoleIdle(now); ok {
+		ad.SetInt("ConsoleIdle", int64(idle/time.Second))
+	}
+}
+
+// disconnect has the load of other programs fall to the slots that make way for the owner, as far as
+// their cpus go.
+func (k *keeper) disconnect(ad *classad.Ad) {
+	load, ok := ad.Real("LoadAvg")
+	ours, ok2 := ad.Real("SkuaLoadAvg")
+	cpus, ok3 := ad.Int("Cpus")
+	if !ok || !ok2 || !ok3 {
+		return
+	}
+	theirs := float64(cpus * int64(k.d.policy().SlotsConnected))
+	ad.SetReal("LoadAvg", ours+max(0, load-ours-theirs))
+}
+
+// verdicts asks the policy about the slot as it is now, and as it would be if the owner touched a key.
+func (k *keeper) verdicts(now time.Time) slot.Verdicts {
+	if k.slot.Tenancy.Phase == job.Free {
+		return k.verdictsFor(now, nil)
+	}
+	return k.verdictsFor(now, k.offer.Ad)
+}
+
+// verdictsFor asks it with regard to a job; nil for none.
 func (k *keeper) verdictsFor(now time.Time, job *classad.Ad) slot.Verdicts {
-	ad := k.ad(now, k.slot)
-	v := k.d.cfg.Policy.Verdicts(ad, job)
-	verdicts := slot.Verdicts{
-		Start: v.Start && k.d.cfg.Starter.CanRun() == nil, Suspend: v.Suspend, Continue: v.Continue, Preempt: v.Preempt, Kill: v.Kill,
-		WantSuspend: v.WantSuspend, WantVacate: v.WantVacate,
+	v := Verdicts(k.d.policy(), k.ad(now, k.slot), job, k.d.owner.watcher != nil && k.connected())
+	if k.d.cfg.Starter.CanRun() != nil {
+		v.Start, v.Open = false, false
 	}
-	if k.d.owner.watcher != nil {
-		ad.SetInt("KeyboardIdle", 0)
-		ad.SetInt("ConsoleIdle", 0)
-		ahead := k.d.cfg.Policy.Verdicts(ad, job)
-		verdicts.Armed = ahead.WantSuspend && ahead.Suspend || !ahead.WantSuspend && ahead.Preempt
-	}
-	return heed(verdicts, k.d.wished(now), now, k.cfg.SuspendFor)
+	return heed(v, k.d.wished(now), now, k.cfg.SuspendFor)
 }

@@ -183,7 +183,7 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord, chain job.ClaimID
 	taken, leaves := t.taken()
 	leaves = leaves && !hasJob(in, offer.Job)
 	k.post(func(at time.Time, _ job.Instant) slot.Event {
-		ev := slot.Readopted{At: at, Tenancy: tenancy, Acts: acts, ByUser: rec.Suspended}
+		ev := slot.Readopted{At: at, Tenancy: tenancy, Acts: acts, ByUser: rec.Suspended, Throttled: k.connected() && k.d.policy().InUseCPUs(1) > 0}
 		if leaves {
 			t.adopt(ctx, in)
 			return ev

@@ -54,12 +54,11 @@ func newKeeper(d *Daemon, num int) *keeper {
 		closed: make(chan struct{}),
 		free:   make(chan struct{}),
 		cfg: slot.Config{
-			Bump:       d.cfg.Bump,
-			SuspendFor: d.cfg.Policy.SuspendFor,
-			MaxVacate:  d.cfg.Policy.MaxVacateTime,
-			Terms:      job.DefaultTerms,
+			Bump:  d.cfg.Bump,
+			Terms: job.DefaultTerms,
 		},
 	}
+	k.follow(d.policy())
 	return k
 }
 
@@ -163,7 +162,7 @@ func (k *keeper) wait() time.Duration {
 	if s.State == slot.Claimed || s.State == slot.Preempting {
 		wait = k.d.cfg.LookEach
 	} else {
-		wait = min(wait, max(k.d.cfg.LookEach, k.d.cfg.Policy.IdleAfter/10))
+		wait = min(wait, max(k.d.cfg.LookEach, k.d.policy().IdleAfter/10))
 	}
 	now := time.Now()
 	if at, ok := s.Due(k.cfg); ok {
@@ -228,7 +227,7 @@ func (k *keeper) step(ctx context.Context, ev slot.Event) {
 }
 
 // runs reports whether the slot's job uses the machine.
-func runs(s slot.Slot) bool { return s.State == slot.Claimed && s.Activity == slot.Busy && !s.Frozen() }
+func runs(s slot.Slot) bool { return s.Running() && !s.Frozen() }
 
 // arm makes the owner's next first touch freeze the job, or not.
 func (k *keeper) arm() {
@@ -265,6 +264,10 @@ func (k *keeper) carryOut(ctx context.Context, e slot.Effect) {
 		k.tenant.freeze()
 	case slot.Thaw:
 		k.tenant.thaw()
+	case slot.Throttle:
+		k.tenant.throttle(k.inUse())
+	case slot.Unthrottle:
+		k.tenant.throttle(0)
 	case slot.Vacate:
 		k.log.Info("job leaves", diag.KeyJob, k.offer.Job, "why", k.slot.Why)
 		k.tenant.vacate(k.slot.Why)

@@ -20,6 +20,7 @@ import (
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/membership"
+	"skua/internal/transfer"
 	"skua/policy"
 	"skua/policy/classad"
 )
@@ -31,8 +32,11 @@ type Machine struct {
 
 	settings Settings
 	member   *membership.Membership
-	policy   *policy.Policy
 	log      *slog.Logger
+
+	mu     sync.Mutex // guards what follows
+	policy *policy.Policy
+	daemon *Daemon // nil before Run
 
 	starter Starter // nil before Prepare
 	can     starter.Capabilities
@@ -133,18 +137,54 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	minding.Go(func() { m.mindHeads(ctx, conn) })
 	defer minding.Wait()
 	defer stop()
+	transfers := transfer.NewThrottle()
+	files.Throttle(transfers)
 	d, err := New(Config{
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots,
 		Bus: conn, Starter: m.starter, Files: &Storage{Client: files, Cache: cache},
-		Policy: m.policy, Facts: m.facts(m.claims(), can), Watch: m.watch(), Clock: Boottime, Log: m.log,
+		Policy: m.Policy(), Transfers: transfers, Facts: m.facts(m.claims(), can), Watch: m.watch(), Clock: Boottime, Log: m.log,
 	})
 	if err != nil {
 		return err
 	}
+	m.mu.Lock()
+	m.daemon = d
+	if p := m.policy; p != d.policy() { // it has been replaced since
+		d.SetPolicy(p)
+	}
+	m.mu.Unlock()
 	if stopControls := m.startControls(d, conn); stopControls != nil {
 		defer stopControls()
 	}
 	return m.serve(ctx, d, occasion)
+}
+
+// SetPolicy puts another policy into force, as [Daemon.SetPolicy] does.
+func (m *Machine) SetPolicy(p *policy.Policy) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.policy = p
+	if m.daemon != nil {
+		m.daemon.SetPolicy(p)
+	}
+}
+
+// RefusePolicy says why a newer policy has not come into force, as [Daemon.RefusePolicy] does.
+func (m *Machine) RefusePolicy(why error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.daemon != nil {
+		m.daemon.RefusePolicy(why)
+		return
+	}
+	m.log.Error("the new policy is refused, and the old one stays in force", diag.KeyError, why)
+}
+
+// Policy is what holds now.
+func (m *Machine) Policy() *policy.Policy {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.policy
 }
 
 // headsEvery is how often an agent asks which matchmakers the pool has.
@@ -195,7 +235,8 @@ func (m *Machine) serve(ctx context.Context, d *Daemon, occasion func() Occasion
 		return err
 	case <-ctx.Done():
 	}
-	why, patience := Stopped, m.policy.MaxVacateTime+10*time.Second
+	most := m.Policy().MaxVacateTime
+	why, patience := Stopped, most+10*time.Second
 	if occasion != nil {
 		why = occasion()
 	}
@@ -207,7 +248,7 @@ func (m *Machine) serve(ctx context.Context, d *Daemon, occasion func() Occasion
 		patience = min(patience, shutdownPatience)
 		m.log.Info("the machine goes down: jobs leave first", "within", patience)
 	default:
-		m.log.Info("agent stops: jobs leave first", "max_vacate_time", m.policy.MaxVacateTime)
+		m.log.Info("agent stops: jobs leave first", "max_vacate_time", most)
 	}
 	if patience > 0 {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)

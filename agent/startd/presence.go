@@ -69,6 +69,12 @@ func (p *presence) undecided() bool {
 	return pending
 }
 
+// undecided reports whether somebody may just have come for whom the slot would make way. Beside its owner
+// a job may start at any time.
+func (k *keeper) undecided() bool {
+	return k.d.owner.undecided() && k.connected() && !k.slot.Verdicts.Slows
+}
+
 // idle says how long the owner has been away, bumps left out: KeyboardIdle. Without a watcher there
 // is no owner, and the second result is false.
 func (p *presence) idle(now time.Time) (time.Duration, bool) {

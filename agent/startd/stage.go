@@ -147,7 +147,7 @@ func (t *tenant) bring(u job.Usage) {
 // job and can be made as new, or another.
 func (t *tenant) open(ctx context.Context) (Init, error) {
 	spec := starter.ClaimSpec{
-		Claim: t.chain, Network: starter.Network(t.k.d.cfg.Policy.Network), Shared: t.k.d.mounts(),
+		Claim: t.chain, Network: starter.Network(t.k.d.policy().Network), Shared: t.k.d.mounts(),
 		Limits: starter.Limits{Memory: t.limits.Memory},
 	}
 	if in, ok := t.moveIn(ctx, spec); ok {

@@ -30,26 +30,28 @@ import (
 	"skua/agent/starter"
 	"skua/internal/bus"
 	"skua/internal/job"
+	"skua/internal/transfer"
 	"skua/policy"
 	"skua/policy/classad"
 )
 
 // Config is what a Daemon is made of. Fields marked required have no default.
 type Config struct {
-	Agent    job.AgentID    // required: the id that the matchmaker issued
-	Machine  string         // required: the machine's name
-	Dir      string         // required: what must survive a killed agent: one directory per claim
-	Slots    int            // number of slots; 0 means 1
-	Bus      bus.Conn       // required
-	Starter  Starter        // required
-	Files    Files          // required
-	Policy   *policy.Policy // required
-	Facts    Facts          // required
-	Watch    Watch          // nil means a machine without an owner to watch
-	Clock    job.LeaseClock // required
-	Bump     time.Duration  // see slot.Config; 0 means one second
-	Log      *slog.Logger   // nil means no logging
-	LookEach time.Duration  // how often the policy looks at a slot with a job; 0 means one second
+	Agent     job.AgentID        // required: the id that the matchmaker issued
+	Machine   string             // required: the machine's name
+	Dir       string             // required: what must survive a killed agent: one directory per claim
+	Slots     int                // number of slots; 0 means 1
+	Bus       bus.Conn           // required
+	Starter   Starter            // required
+	Files     Files              // required
+	Policy    *policy.Policy     // required; SetPolicy changes it
+	Facts     Facts              // required
+	Transfers *transfer.Throttle // follows the policy's TransferRate, and Files may share it; nil makes one
+	Watch     Watch              // nil means a machine without an owner to watch
+	Clock     job.LeaseClock     // required
+	Bump      time.Duration      // see slot.Config; 0 means one second
+	Log       *slog.Logger       // nil means no logging
+	LookEach  time.Duration      // how often the policy looks at a slot with a job; 0 means one second
 
 	MeasureEach time.Duration // how often a job's scratch directory is measured at most; 0 means a minute
 }
@@ -93,6 +95,9 @@ type Init interface {
 	Look(ctx context.Context, limit int64) (starter.Reading, error)
 	LimitsMemory() bool // the kernel keeps the job to its memory
 	Signal(sig int) error
+	// Throttle has the job get so many cpus at most, from now on and whatever runs in it; 0 or less lets it
+	// have all that it may. It fails where the machine has no means for that.
+	Throttle(ctx context.Context, cpus float64) error
 	Kill() error
 	Done() <-chan struct{}
 	Exit() starter.Exit
@@ -101,18 +106,21 @@ type Init interface {
 
 // Daemon is the agent of one machine.
 type Daemon struct {
-	cfg      Config
-	log      *slog.Logger
-	owner    *presence
-	load     *loadMeter
-	web      *http.Client // fetches inputs that are named by URLs
-	keepers  []*keeper
-	adNow    chan struct{}              // wakes the advertiser
-	facts    atomic.Pointer[classad.Ad] // the machine's part of the ads
-	unshared atomic.Bool                // a shared directory of the policy is missing
-	leaving  atomic.Bool                // Vacate has begun: no offer is taken any more
-	wish     atomic.Pointer[control.Wish] // of the person at the machine, the latest
-	ran      ranLog
+	cfg       Config
+	log       *slog.Logger
+	began     time.Time
+	owner     *presence
+	load      *loadMeter
+	web       *http.Client // fetches inputs that are named by URLs
+	keepers   []*keeper
+	adNow     chan struct{}              // wakes the advertiser
+	facts     atomic.Pointer[classad.Ad] // the machine's part of the ads
+	rules     atomic.Pointer[policy.Policy]
+	badPolicy atomic.Pointer[string]       // why a newer policy is not in force
+	unshared  atomic.Bool                  // a shared directory of the policy is missing
+	leaving   atomic.Bool                  // Vacate has begun: no offer is taken any more
+	wish      atomic.Pointer[control.Wish] // of the person at the machine, the latest
+	ran       ranLog
 }
 
 // New checks the configuration. It starts nothing.
@@ -135,15 +143,21 @@ func New(cfg Config) (*Daemon, error) {
 	if cfg.MeasureEach == 0 {
 		cfg.MeasureEach = time.Minute
 	}
-	d := &Daemon{cfg: cfg, log: cfg.Log, adNow: make(chan struct{}, 1)}
+	d := &Daemon{cfg: cfg, log: cfg.Log, began: time.Now(), adNow: make(chan struct{}, 1)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	d.ran.dir = cfg.Dir
 	d.facts.Store(classad.NewAd())
+	d.rules.Store(cfg.Policy)
 	d.owner = newPresence(cfg.Bump)
 	d.load = newLoadMeter()
 	d.web = newWeb(checkAddress)
+	if d.cfg.Transfers == nil {
+		d.cfg.Transfers = transfer.NewThrottle()
+	}
+	d.cfg.Transfers.SetRate(int64(cfg.Policy.TransferRate))
+	d.web.Transport = d.cfg.Transfers.RoundTripper(d.web.Transport)
 	for i := range cfg.Slots {
 		d.keepers = append(d.keepers, newKeeper(d, i+1))
 	}
@@ -226,7 +240,9 @@ func (d *Daemon) touched(a probe.Active) {
 	d.log.Debug("the owner touches the machine", "source", a.Source, "idle", d.owner.watcher.Idle(a.At))
 	d.owner.touch(a.At)
 	for _, k := range d.keepers {
-		k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.OwnerTouched{At: at} })
+		if k.connected() {
+			k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.OwnerTouched{At: at} })
+		}
 	}
 }
 

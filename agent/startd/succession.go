@@ -81,7 +81,8 @@ func (t *tenant) moveIn(ctx context.Context, spec starter.ClaimSpec) (Init, bool
 
 // wantsMore says whether the slot would take another job with the answer to its report.
 func (k *keeper) wantsMore() bool {
-	return !k.d.leaving.Load() && !k.d.owner.undecided() && k.slot.State == slot.Claimed && k.slot.Verdicts.Start
+	v := k.slot.Verdicts
+	return !k.d.leaving.Load() && !k.undecided() && k.slot.State == slot.Claimed && v.Start && !v.Draining
 }
 
 // succeeded turns the next job, which has come with the answer to the report of claim, into the slot's event.
@@ -114,6 +115,7 @@ func (k *keeper) persistNext() error {
 	t.limits = k.limits()
 	k.offer, k.farewell = k.next, 0
 	t.kept = before.takeHome()
+	t.inheritThrottle(before)
 	k.tenant = t
 	if in := t.kept.init; in != nil {
 		// A touch that came as the job before ended may have frozen it, and has been judged since.

@@ -83,7 +83,7 @@ func (t *tenant) writeAds(scratch string) error {
 // mounts are the shared directories of the policy that the machine has now.
 func (d *Daemon) mounts() []string {
 	var there []string
-	for _, dir := range d.cfg.Policy.Shared {
+	for _, dir := range d.policy().Shared {
 		if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
 			there = append(there, dir)
 		}
@@ -108,7 +108,7 @@ func (t *tenant) checkDir() error {
 // checkMounts finds out whether all shared directories are there. Without one of them the machine does not
 // say that it belongs to their domain: a job that relies on them would fail here.
 func (d *Daemon) checkMounts() {
-	whole := len(d.mounts()) == len(d.cfg.Policy.Shared)
+	whole := len(d.mounts()) == len(d.policy().Shared)
 	if was := d.unshared.Swap(!whole); was == !whole {
 		return
 	}
@@ -116,7 +116,7 @@ func (d *Daemon) checkMounts() {
 		d.log.Info("all shared directories are there again")
 		return
 	}
-	for _, dir := range d.cfg.Policy.Shared {
+	for _, dir := range d.policy().Shared {
 		if !slices.Contains(d.mounts(), dir) {
 			d.log.Warn("a shared directory is missing: until it is there, no job comes that relies on it", "mount", dir)
 		}

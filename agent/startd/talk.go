@@ -111,7 +111,7 @@ func (k *keeper) offered(offer wire.Offer, at time.Time, now job.Instant) slot.E
 	case k.d.leaving.Load():
 		k.refuse(offer, "the agent is being stopped")
 		return slot.Tick{At: at, Now: now}
-	case k.d.owner.undecided():
+	case k.undecided():
 		k.refuse(offer, "somebody has just touched the machine")
 		return slot.Tick{At: at, Now: now}
 	case k.slot.Tenancy.Phase != job.Free:
@@ -121,7 +121,7 @@ func (k *keeper) offered(offer wire.Offer, at time.Time, now job.Instant) slot.E
 	k.offer = offer
 	k.cfg.Terms = terms(offer.Terms)
 	// The verdicts of a moment ago may not be those of now, and START may look at the job.
-	v := k.verdicts(at)
+	v := k.verdictsFor(at, offer.Ad)
 	k.mu.Lock()
 	k.slot.Verdicts = v
 	k.mu.Unlock()

@@ -37,6 +37,7 @@ type tenant struct {
 	ended   chan struct{} // closed when the work is over, or will never begin
 	walking atomic.Bool   // somebody measures the scratch directory
 	peeks   chan struct{} // as many as may be under way
+	slow    throttle
 
 	mu      sync.Mutex // guards what follows
 	begun   bool
@@ -285,6 +286,7 @@ func (t *tenant) expect(in Init) {
 	if frozen {
 		t.freeze()
 	}
+	t.applyThrottle()
 	t.k.post(func(at time.Time, now job.Instant) slot.Event { return slot.Tick{At: at, Now: now} }) // arms the slot
 }
 
@@ -313,6 +315,7 @@ func (t *tenant) runs(in Init, told job.Instant) {
 	if frozen { // the owner came while the job was being prepared
 		t.freeze()
 	}
+	t.applyThrottle()
 	t.k.post(func(at time.Time, now job.Instant) slot.Event { return slot.Tick{At: at, Now: now} }) // arms the slot
 }
 

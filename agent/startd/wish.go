@@ -22,9 +22,10 @@ func heed(v slot.Verdicts, w control.Wish, now time.Time, suspendFor time.Durati
 	if !w.Holds(now) {
 		return v
 	}
-	v.Start = false
+	v.Start, v.Open, v.Draining = false, false, true
 	if w.Kind == control.Pause {
 		v.Suspend, v.Continue, v.WantSuspend, v.Armed, v.Why = true, false, true, true, w.String()
+		v.Throttle, v.Slows = false, false
 		// A job that would have to leave in the end leaves now: where it goes on, no time is lost.
 		v.Preempt = v.Preempt || w.Until.Sub(now) > suspendFor
 	}
@@ -64,19 +65,22 @@ func (d *Daemon) readWish() {
 }
 
 // MayPause is the longest wish that who sits at the machine may have heeded.
-func (d *Daemon) MayPause() time.Duration { return d.cfg.Policy.MayPause }
+func (d *Daemon) MayPause() time.Duration { return d.policy().MayPause }
 
 // Status says what the agent does at this moment. What the agent's surroundings know is left out.
 func (d *Daemon) Status(now time.Time) control.Status {
 	s := control.Status{
 		Machine: d.cfg.Machine, Wish: d.wished(now), MayPause: d.MayPause(), Idle: -1,
-		Policy: string(d.cfg.Policy.Preset),
+		Policy: string(d.policy().Preset),
 	}
 	if idle, ok := d.owner.idle(now); ok {
 		s.Idle = idle
 	}
 	if err := d.cfg.Starter.CanRun(); err != nil {
 		s.CannotRun = err.Error()
+	}
+	if why := d.badPolicy.Load(); why != nil {
+		s.BadPolicy = *why
 	}
 	for _, k := range d.keepers {
 		s.Slots = append(s.Slots, k.status())

@@ -54,6 +54,8 @@ func (*Init) Run(context.Context, JobSpec) error { return errors.ErrUnsupported 
 
 func (*Init) Resume(context.Context, JobSpec) error { return errors.ErrUnsupported }
 
+func (*Init) Throttle(context.Context, float64) error { return errors.ErrUnsupported }
+
 func (*Init) Freeze() error { return errors.ErrUnsupported }
 
 func (*Init) Thaw() error { return errors.ErrUnsupported }

@@ -12,6 +12,7 @@ import (
 	"skua/internal/bus"
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/policy"
 	"skua/policy/classad"
 )
 
@@ -177,6 +178,19 @@ func (m *Machine) Restart() {
 	m.p.book.mu.Unlock()
 	m.StartAgent()
 }
+
+// SetPolicy puts another policy into force, as a reload does.
+func (m *Machine) SetPolicy(f policy.File) {
+	m.p.t.Helper()
+	p, err := policy.Derive(f)
+	if err != nil {
+		m.p.t.Fatal(err)
+	}
+	m.agent.daemon.SetPolicy(p)
+}
+
+// RefusePolicy tells the agent of a policy that is no good.
+func (m *Machine) RefusePolicy(why error) { m.agent.daemon.RefusePolicy(why) }
 
 // PullTheCable takes the machine off the network.
 func (m *Machine) PullTheCable() {

@@ -46,6 +46,8 @@ type Config struct {
 	// Policy is every machine's; the zero value is the desktop preset. The load of the machine that the
 	// test runs on never counts.
 	Policy policy.File
+	// NoThrottle is set for machines that cannot slow jobs down.
+	NoThrottle bool
 	// LookEach is how often policies look at a slot; 0 means the agent's default.
 	LookEach time.Duration
 	// Fate decides what becomes of each message; nil delivers all at once.
@@ -382,7 +384,7 @@ func (p *Pool) Check(t testing.TB) {
 	}
 	p.book.violations = nil
 	for id, x := range p.book.running {
-		if m := x.machine; m.owner.typing(time.Now()) {
+		if m := x.machine; m.owner.typing(time.Now()) && x.cpus == 0 && p.policy.SlotsConnected == 0 {
 			t.Errorf("%v: job %v runs on %s while its owner types", time.Now(), id, m.Name)
 		}
 	}
@@ -455,6 +457,17 @@ func (p *Pool) Runs(id job.ID) []Run {
 		runs = append(runs, x.stretch(time.Now()))
 	}
 	return runs
+}
+
+// Throttled says how many cpus the job may have at most where it runs; 0 for all, or if it does not run.
+func (p *Pool) Throttled(id job.ID) float64 {
+	synctest.Wait()
+	p.book.mu.Lock()
+	defer p.book.mu.Unlock()
+	if x := p.book.running[id]; x != nil {
+		return x.cpus
+	}
+	return 0
 }
 
 // Running says on which machine the job runs at this moment, unfrozen; "" for none.

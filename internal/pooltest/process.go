@@ -38,6 +38,7 @@ type process struct {
 	wish     bool // the agent wants the job frozen
 	held     bool // the init wants it frozen
 	dumping  bool
+	cpus     float64 // that the job may have at most; 0 for all
 
 	handles []*handle // all that there have been
 	ended   bool
@@ -391,6 +392,19 @@ func (h *handle) Thaw() error {
 	if h.x.held {
 		return starter.ErrLeaseOver
 	}
+	return nil
+}
+
+// Throttle implements [startd.Init].
+func (h *handle) Throttle(_ context.Context, cpus float64) error {
+	defer h.lock()()
+	switch {
+	case h.agent.killed || h.x.dead:
+		return starter.ErrGone
+	case h.x.machine.p.cfg.NoThrottle && cpus > 0:
+		return errors.ErrUnsupported
+	}
+	h.x.cpus = max(0, cpus)
 	return nil
 }
 

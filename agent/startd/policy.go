@@ -1,0 +1,57 @@
+package startd
+
+import (
+	"time"
+
+	"skua/agent/slot"
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/policy"
+)
+
+// policy is what holds now. It may be another one the next time.
+func (d *Daemon) policy() *policy.Policy { return d.rules.Load() }
+
+// SetPolicy puts another policy into force. Jobs that run are judged by it from now on, and are not
+// touched otherwise; what a job was granted of memory and disk when it came it keeps.
+func (d *Daemon) SetPolicy(p *policy.Policy) {
+	d.rules.Store(p)
+	d.badPolicy.Store(nil)
+	d.cfg.Transfers.SetRate(int64(p.TransferRate))
+	d.checkMounts()
+	for _, k := range d.keepers {
+		k.post(func(at time.Time, now job.Instant) slot.Event {
+			k.follow(p)
+			return slot.Tick{At: at, Now: now}
+		})
+	}
+	d.advertiseNow()
+}
+
+// RefusePolicy notes why a policy that was to come into force has not. The machine's ads say so until
+// there is a good one.
+func (d *Daemon) RefusePolicy(why error) {
+	text := why.Error()
+	d.badPolicy.Store(&text)
+	d.log.Error("the new policy is refused, and the old one stays in force", diag.KeyError, why)
+	d.advertiseNow()
+}
+
+// PolicyProblem says why the policy that is written is not the one in force; "" if it is.
+func (d *Daemon) PolicyProblem() string {
+	if why := d.badPolicy.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
+// follow has the keeper go by p. It runs on the keeper's goroutine, or before that.
+func (k *keeper) follow(p *policy.Policy) {
+	k.cfg.SuspendFor, k.cfg.MaxVacate = p.SuspendFor, p.MaxVacateTime
+	if k.slot.Throttled {
+		k.tenant.throttle(k.inUse()) // it may be another number of cpus
+	}
+}
+
+// connected reports whether the slot makes way for the person at the keyboard.
+func (k *keeper) connected() bool { return k.d.policy().Connected(k.num) }

@@ -1,0 +1,101 @@
+package transfer
+
+import (
+	"context"
+	"io"
+	"net/http"
+
+	"golang.org/x/time/rate"
+)
+
+// Throttle bounds how fast bytes go and come, each direction for itself, over all clients that share
+// it. The zero Throttle is none. It may be used by several goroutines.
+type Throttle struct{ up, down rate.Limiter }
+
+// NewThrottle makes a Throttle that lets everything pass.
+func NewThrottle() *Throttle {
+	t := &Throttle{}
+	t.SetRate(0)
+	return t
+}
+
+// SetRate sets the bytes per second of each direction, also for what is under way; 0 means no limit.
+func (t *Throttle) SetRate(perSecond int64) {
+	for _, l := range []*rate.Limiter{&t.up, &t.down} {
+		if perSecond <= 0 {
+			l.SetLimit(rate.Inf)
+			continue
+		}
+		// A tenth of a second at a time is smooth enough for others, and never looks like a stall.
+		const least, most = 512, 1 << 20
+		l.SetBurst(int(min(max(perSecond/10, least), most)))
+		l.SetLimit(rate.Limit(perSecond))
+	}
+}
+
+// RoundTripper gives base with the bodies of its requests and responses throttled.
+func (t *Throttle) RoundTripper(base http.RoundTripper) http.RoundTripper {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return &throttled{base, t}
+}
+
+// Throttle has the client share t. It is called before the client is used.
+func (c *Client) Throttle(t *Throttle) {
+	h := *c.cfg.HTTP
+	h.Transport = t.RoundTripper(h.Transport)
+	c.cfg.HTTP = &h
+}
+
+type throttled struct {
+	base http.RoundTripper
+	t    *Throttle
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (r *throttled) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	if req.Body != nil && req.Body != http.NoBody {
+		req = req.Clone(ctx)
+		req.Body = &slowBody{req.Body, ctx, &r.t.up}
+		if again := req.GetBody; again != nil {
+			req.GetBody = func() (io.ReadCloser, error) {
+				body, err := again()
+				if err != nil {
+					return nil, err
+				}
+				return &slowBody{body, ctx, &r.t.up}, nil
+			}
+		}
+	}
+	resp, err := r.base.RoundTrip(req)
+	if err == nil && resp.Body != nil {
+		resp.Body = &slowBody{resp.Body, ctx, &r.t.down}
+	}
+	return resp, err
+}
+
+// slowBody is read no faster than its limit.
+type slowBody struct {
+	io.ReadCloser
+	ctx   context.Context
+	limit *rate.Limiter
+}
+
+// Read reads a piece and waits until it may have come.
+func (b *slowBody) Read(p []byte) (int, error) {
+	if b.limit.Limit() == rate.Inf {
+		return b.ReadCloser.Read(p)
+	}
+	if most := b.limit.Burst(); len(p) > most {
+		p = p[:most]
+	}
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		if werr := b.limit.WaitN(b.ctx, min(n, b.limit.Burst())); werr != nil && err == nil {
+			err = werr
+		}
+	}
+	return n, err
+}
