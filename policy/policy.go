@@ -41,7 +41,10 @@ type Policy struct {
 	Memory  quantity.ByteShare // of the machine's, for jobs
 	Disk    quantity.ByteShare // of what is free where jobs run
 	Network Network            // what jobs may reach
-	Shared  []string           // directories that jobs find at the same path, writable
+
+	WatchedApps []string // programs, in lower case, of which RunningApps has those that run
+
+	Shared []string // directories that jobs find at the same path, writable
 
 	Machine *classad.Ad // further attributes of the machine's slots
 }

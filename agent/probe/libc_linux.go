@@ -24,14 +24,16 @@ func libcFacts(_ context.Context, _ FactsConfig, ad *classad.Ad) error {
 	if err != nil {
 		return fmt.Errorf("find the C library: %w", err)
 	}
-	ad.SetString("Libc", l.name)
+	if l.name != "" {
+		ad.SetString("Libc", l.name)
+	}
 	if l.version != "" {
 		ad.SetString("LibcVersion", l.version)
 	}
 	return nil
 }
 
-// libc is a C library; version is "" when it does not tell.
+// libc is a C library; version is "" when it does not tell, and name when it is an unknown one or none.
 type libc struct{ name, version string }
 
 // libcOf tells which C library a program is linked with: the loader that it names belongs to one.
@@ -43,7 +45,7 @@ func libcOf(program string) (libc, error) {
 	defer f.Close()
 	section := f.Section(".interp")
 	if section == nil {
-		return libc{}, errors.New(program + " is linked with none")
+		return libc{}, nil
 	}
 	const most = 4096
 	name, err := io.ReadAll(io.LimitReader(section.Open(), most))
@@ -58,7 +60,7 @@ func libcOf(program string) (libc, error) {
 		version, err := glibcVersion(loader)
 		return libc{"glibc", version}, err
 	}
-	return libc{}, errors.New("unknown loader " + loader)
+	return libc{}, nil
 }
 
 // glibcVersion reads it from the library, which is installed beside its loader.
