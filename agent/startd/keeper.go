@@ -214,8 +214,11 @@ func (k *keeper) step(ctx context.Context, ev slot.Event) {
 		}
 		k.carryOut(ctx, e)
 	}
+	if occupied(before) != occupied(after) {
+		k.d.tellBusy()
+	}
 	if was, is := runs(before), runs(after); was != is {
-		k.d.load.count(map[bool]int{true: 1, false: -1}[is])
+		k.d.load.count(k.num, is)
 	}
 	if _, ok := ev.(slot.OwnerTouched); ok && k.tenant != nil && !k.slot.Frozen() && k.slot.State == slot.Claimed {
 		k.tenant.thaw() // the short way froze a job that was just disarmed
