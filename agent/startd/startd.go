@@ -44,11 +44,15 @@ type Config struct {
 	Files    Files          // required
 	Policy   *policy.Policy // required
 	Facts    Facts          // required
+	Probes   Probes         // nil means none
 	Watch    Watch          // nil means a machine without an owner to watch
 	Clock    job.LeaseClock // required
 	Bump     time.Duration  // see slot.Config; 0 means one second
 	Log      *slog.Logger   // nil means no logging
 	LookEach time.Duration  // how often the policy looks at a slot with a job; 0 means one second
+
+	Conditions Conditions                // nil means that nothing changes
+	WhenIdle   func(ctx context.Context) // done once, in an idle moment, before the facts are read again; nil means nothing
 
 	MeasureEach time.Duration // how often a job's scratch directory is measured at most; 0 means a minute
 }
@@ -108,6 +112,9 @@ type Daemon struct {
 	keepers  []*keeper
 	adNow    chan struct{}              // wakes the advertiser
 	facts    atomic.Pointer[classad.Ad] // the machine's part of the ads
+	factsMu  sync.Mutex                 // guards what follows, and is held while facts is replaced
+	ownFacts *classad.Ad                // without what probes say
+	idleDone bool                       // WhenIdle has been called; the advertiser's own
 	unshared atomic.Bool                // a shared directory of the policy is missing
 	leaving  atomic.Bool                // Vacate has begun: no offer is taken any more
 }
@@ -132,11 +139,14 @@ func New(cfg Config) (*Daemon, error) {
 	if cfg.MeasureEach == 0 {
 		cfg.MeasureEach = time.Minute
 	}
+	if cfg.Conditions == nil {
+		cfg.Conditions = noConditions{}
+	}
 	d := &Daemon{cfg: cfg, log: cfg.Log, adNow: make(chan struct{}, 1)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
-	d.facts.Store(classad.NewAd())
+	d.setFacts(classad.NewAd())
 	d.owner = newPresence(cfg.Bump)
 	d.load = newLoadMeter()
 	d.web = newWeb(checkAddress)
@@ -174,6 +184,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 		watcher.Settle(ctx)
 	}
 	d.readFacts(ctx)
+	d.cfg.Conditions.SetApps(d.cfg.Policy.WatchedApps)
+	d.cfg.Conditions.LookAtPower(time.Now(), 0)
 	if err := d.readopt(ctx); err != nil {
 		return err
 	}
@@ -182,6 +194,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlisten()
+	d.tellBusy()
+	run(func(ctx context.Context) error { return d.cfg.Conditions.Run(ctx, d.advertiseNow) })
+	if d.cfg.Probes != nil {
+		run(func(ctx context.Context) error { return d.cfg.Probes.Run(ctx, d.probed) })
+	}
 	run(d.advertise)
 	for _, k := range d.keepers {
 		run(k.run)
