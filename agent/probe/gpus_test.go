@@ -129,7 +129,7 @@ func FuzzParseGPUs(f *testing.F) {
 		SetGPUs(ad, gpus)
 		for _, g := range gpus {
 			if _, ok := ad.Lookup("GPUs_" + strings.ReplaceAll(g.ID, "-", "_")); !ok {
-				t.Errorf("nothing is told of %q", g)
+				t.Errorf("nothing is told of %+v", g)
 			}
 		}
 	})
