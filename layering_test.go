@@ -47,6 +47,8 @@ var doors = []struct {
 	{"github.com/nats-io/nkeys", []string{"internal/bus", "internal/trust"}, "keys are made by trust, and the bus signs with them"},
 	{"github.com/nats-io/jwt/v2", []string{"internal/trust", "matchmaker/broker"}, "it belongs to who may do what"},
 	{"github.com/shirou/gopsutil/v3", []string{"agent/probe"}, "the rest of the agent reads the machine's ad"},
+	{"github.com/klauspost/cpuid/v2", []string{"agent/probe"}, "the rest of the agent reads the machine's ad"},
+	{"github.com/godbus/dbus/v5", []string{"agent/probe"}, "the rest of the agent reads the machine's ad"},
 	{"github.com/checkpoint-restore/go-criu/v6", []string{"agent/checkpoint"}, "a checkpoint may be made in other ways than CRIU's"},
 	{"google.golang.org/protobuf", []string{"agent/checkpoint"}, "our own messages are JSON; CRIU's are not"},
 	{"github.com/BurntSushi/toml", []string{"policy/config"}, "so that every file is decoded strictly"},

@@ -118,6 +118,13 @@ func machineNow(ctx context.Context, cfg fileConfig, p *policy.Policy) (*classad
 	if load, err := probe.NewLoadMeter("").Load(ctx, 0); err == nil {
 		load.Set(ad)
 	}
+	conditions, err := probe.NewConditions(probe.ConditionsConfig{Watch: cfg.WatchConfig()})
+	if err != nil {
+		return nil, err
+	}
+	conditions.SetApps(p.WatchedApps)
+	conditions.Read(ctx)
+	conditions.Set(ad)
 	if cfg.Owner != nil && !*cfg.Owner {
 		return ad, nil
 	}

@@ -183,6 +183,16 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestMachineAd: whatever a machine says of itself is explained.
+func TestMachineAd(t *testing.T) {
+	text := read(t, "machine-ad.md")
+	for _, name := range startd.MachineAttributes() {
+		if !strings.Contains(text, "`"+name+"`") {
+			t.Errorf("machine-ad.md does not explain %s", name)
+		}
+	}
+}
+
 // keys lists the keys of a configuration file that is read into a struct of type s.
 func keys(s reflect.Type, table string) []string {
 	var names []string

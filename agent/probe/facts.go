@@ -41,7 +41,7 @@ func Facts(ctx context.Context, cfg FactsConfig) (*classad.Ad, error) {
 	ad := classad.NewAd()
 	var errs []error
 	for _, read := range []func(context.Context, FactsConfig, *classad.Ad) error{
-		nameFacts, systemFacts, cpuFacts, memoryFacts, diskFacts,
+		nameFacts, systemFacts, libcFacts, cpuFacts, featureFacts, memoryFacts, diskFacts,
 	} {
 		if err := read(ctx, cfg, ad); err != nil {
 			errs = append(errs, err)

@@ -24,7 +24,7 @@ func TestFactsOfThisMachine(t *testing.T) {
 			t.Errorf("%s is %v", name, ad.Eval(name, nil))
 		}
 	}
-	for _, name := range []string{"Machine", "OpSys", "OpSysAndVer", "Arch", "KernelRelease"} {
+	for _, name := range []string{"Machine", "OpSys", "OpSysAndVer", "Arch", "KernelRelease", "CpuModel"} {
 		if s, ok := ad.Str(name); !ok || s == "" {
 			t.Errorf("%s is %v", name, ad.Eval(name, nil))
 		}

@@ -11,7 +11,7 @@ import (
 // loadMinute is the time constant of the system's one-minute load average, and of ours beside it.
 const loadMinute = time.Minute
 
-// Load is how many cpus' worth of work the machine has, averaged over the last minute.
+// Load is how many threads run or wait for a processor or a disk, averaged over the last minute.
 type Load struct {
 	Total float64 // LoadAvg
 	Ours  float64 // the part of Skua's jobs: SkuaLoadAvg
@@ -42,8 +42,8 @@ func NewLoadMeter(proc string) *LoadMeter {
 	return &LoadMeter{system: systemLoad(proc)}
 }
 
-// Load reads the load at this moment. ours is the number of cpus that our jobs have used on average
-// since the last call: cpu time over elapsed time.
+// Load reads the load at this moment. ours is how many threads of our jobs have been at work on average
+// since the last call.
 func (m *LoadMeter) Load(ctx context.Context, ours float64) (Load, error) {
 	now := time.Now()
 	m.ours.add(now, ours)

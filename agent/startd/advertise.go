@@ -38,6 +38,7 @@ func (d *Daemon) advertise(ctx context.Context) error {
 	full := time.NewTicker(wire.AdInterval)
 	defer full.Stop()
 	d.sendAd(false)
+	d.whenIdle(ctx)
 	spare, since := adBurst, time.Now()
 	for {
 		select {
@@ -65,6 +66,7 @@ func (d *Daemon) advertise(ctx context.Context) error {
 			d.sendAd(false)
 		case <-heartbeat.C:
 			d.send(wire.HeartbeatSubject(d.cfg.Agent), wire.Heartbeat{V: wire.Version})
+			d.whenIdle(ctx)
 		case <-d.cfg.Bus.Reconnected():
 			if !wait(ctx, rand.N(reconnectJitter)) { // a thousand agents come back at once
 				continue
@@ -91,7 +93,7 @@ func (d *Daemon) readFacts(ctx context.Context) {
 		d.log.Warn("some facts of the machine cannot be read", diag.KeyError, err)
 	}
 	if facts != nil {
-		d.facts.Store(facts)
+		d.setFacts(facts)
 	}
 	d.checkMounts()
 }
@@ -151,6 +153,7 @@ func (k *keeper) ad(now time.Time, s slot.Slot) *classad.Ad {
 	if !k.connected() {
 		k.disconnect(ad)
 	}
+	k.d.cfg.Conditions.Set(ad)
 	return ad
 }
 

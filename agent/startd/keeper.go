@@ -31,7 +31,7 @@ type keeper struct {
 
 	mu   sync.Mutex // guards what others read
 	slot slot.Slot
-	user string // whose job it is, of the present claim
+	user string        // whose job it is, of the present claim
 	free chan struct{} // closed and replaced whenever the slot becomes free
 
 	offer    wire.Offer // of the present claim
@@ -217,8 +217,11 @@ func (k *keeper) step(ctx context.Context, ev slot.Event) {
 		}
 		k.carryOut(ctx, e)
 	}
+	if occupied(before) != occupied(after) {
+		k.d.tellBusy()
+	}
 	if was, is := runs(before), runs(after); was != is {
-		k.d.load.count(map[bool]int{true: 1, false: -1}[is])
+		k.d.load.count(k.num, is)
 	}
 	if _, ok := ev.(slot.OwnerTouched); ok && k.tenant != nil && !k.slot.Frozen() && k.slot.State == slot.Claimed {
 		k.tenant.thaw() // the short way froze a job that was just disarmed

@@ -13,20 +13,39 @@ import (
 type loadMeter struct {
 	mu    sync.Mutex // guards what follows
 	meter *probe.LoadMeter
-	busy  int // slots whose job runs: each counts as one cpu
+	jobs  map[int]int // threads at work of each slot whose job runs
 	read  time.Time
 	load  probe.Load
 	ok    bool
 }
 
-func newLoadMeter() *loadMeter { return &loadMeter{meter: probe.NewLoadMeter("")} }
+func newLoadMeter() *loadMeter {
+	return &loadMeter{meter: probe.NewLoadMeter(""), jobs: make(map[int]int)}
+}
 
-// count notes that a job begins (1) or ceases (-1) to run.
-func (l *loadMeter) count(delta int) {
+// count notes that the job of a slot begins or ceases to run. Until it is sampled it counts as one
+// thread.
+func (l *loadMeter) count(slot int, runs bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.measure(time.Now()) // what was until now, with the count until now
-	l.busy += delta
+	if runs {
+		l.jobs[slot] = 1
+	} else {
+		delete(l.jobs, slot)
+	}
+}
+
+// sampled notes how many threads of a slot's job were at work just now. Threads are what the system's
+// load counts: the cpu time of a job of many threads is less than the load it makes, and the difference
+// would look like the owner at work.
+func (l *loadMeter) sampled(slot, threads int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, runs := l.jobs[slot]; runs {
+		l.measure(time.Now())
+		l.jobs[slot] = threads
+	}
 }
 
 // set writes LoadAvg and SkuaLoadAvg into an ad, if the system tells its load.
@@ -43,6 +62,10 @@ func (l *loadMeter) set(ad *classad.Ad) {
 
 // measure is called with mu held.
 func (l *loadMeter) measure(now time.Time) {
-	load, err := l.meter.Load(context.Background(), float64(l.busy))
+	ours := 0
+	for _, threads := range l.jobs {
+		ours += threads
+	}
+	load, err := l.meter.Load(context.Background(), float64(ours))
 	l.read, l.load, l.ok = now, load, err == nil
 }

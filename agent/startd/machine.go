@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"skua/agent/probe"
@@ -40,6 +41,9 @@ type Machine struct {
 
 	starter Starter // nil before Prepare
 	can     starter.Capabilities
+
+	gpus    probe.GPUFinder
+	figures atomic.Pointer[probe.Figures] // how fast the machine is; nil until that is known
 }
 
 // MembershipDir is where an agent with its state in dir keeps its membership.
@@ -137,12 +141,20 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	minding.Go(func() { m.mindHeads(ctx, conn) })
 	defer minding.Wait()
 	defer stop()
+	conditions, err := probe.NewConditions(m.conditions(m.claims()))
+	if err != nil {
+		return err
+	}
+	if f, err := probe.LoadFigures(m.figuresFile()); err == nil {
+		m.figures.Store(&f)
+	}
 	transfers := transfer.NewThrottle()
 	files.Throttle(transfers)
 	d, err := New(Config{
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots,
 		Bus: conn, Starter: m.starter, Files: &Storage{Client: files, Cache: cache},
 		Policy: m.Policy(), Transfers: transfers, Facts: m.facts(m.claims(), can), Watch: m.watch(), Clock: Boottime, Log: m.log,
+		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(),
 	})
 	if err != nil {
 		return err
@@ -266,6 +278,14 @@ func (m *Machine) facts(dir string, can starter.Capabilities) Facts {
 		ad, err := probe.Facts(ctx, probe.FactsConfig{Machine: m.settings.Name, ExecuteDir: dir})
 		if ad == nil {
 			ad = classad.NewAd()
+		}
+		if gpus, gpuErr := m.gpus.GPUs(ctx); gpuErr != nil {
+			err = errors.Join(err, gpuErr)
+		} else {
+			probe.SetGPUs(ad, gpus)
+		}
+		if f := m.figures.Load(); f != nil {
+			f.Set(ad)
 		}
 		for _, what := range ours {
 			ad.SetBool(what, true)

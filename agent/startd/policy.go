@@ -18,6 +18,7 @@ func (d *Daemon) SetPolicy(p *policy.Policy) {
 	d.rules.Store(p)
 	d.badPolicy.Store(nil)
 	d.cfg.Transfers.SetRate(int64(p.TransferRate))
+	d.cfg.Conditions.SetApps(p.WatchedApps)
 	d.checkMounts()
 	for _, k := range d.keepers {
 		k.post(func(at time.Time, now job.Instant) slot.Event {

@@ -25,6 +25,8 @@ type Settings struct {
 	Cgroup   string         `toml:"cgroup"`   // directory of a cgroup v2 for the claims; found by default
 	UIDBase  uint32         `toml:"uid_base"` // first of the 65,536 user ids that jobs get
 	Cache    quantity.Bytes `toml:"cache"`    // bound of the file cache; 2GB by default
+
+	Probes map[string]ProbeSettings `toml:"probes"` // programs that tell further attributes
 }
 
 // check refuses values that no machine can have. Zero values stand for the defaults.
@@ -57,7 +59,7 @@ func (s Settings) check() error {
 			Hint: "write one without blanks and @, such as the host's name",
 		}
 	}
-	return nil
+	return s.checkProbes()
 }
 
 // DirProblem says that a directory of the agent's state cannot be made or used, and what to do.

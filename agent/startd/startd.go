@@ -52,6 +52,10 @@ type Config struct {
 	Bump      time.Duration      // see slot.Config; 0 means one second
 	Log       *slog.Logger       // nil means no logging
 	LookEach  time.Duration      // how often the policy looks at a slot with a job; 0 means one second
+	Probes    Probes             // nil means none
+
+	Conditions Conditions                // nil means that nothing changes
+	WhenIdle   func(ctx context.Context) // done once, in an idle moment, before the facts are read again; nil means nothing
 
 	MeasureEach time.Duration // how often a job's scratch directory is measured at most; 0 means a minute
 }
@@ -121,6 +125,9 @@ type Daemon struct {
 	leaving   atomic.Bool                  // Vacate has begun: no offer is taken any more
 	wish      atomic.Pointer[control.Wish] // of the person at the machine, the latest
 	ran       ranLog
+	factsMu   sync.Mutex  // guards what follows, and is held while facts is replaced
+	ownFacts  *classad.Ad // without what probes say
+	idleDone  bool        // WhenIdle has been called; the advertiser's own
 }
 
 // New checks the configuration. It starts nothing.
@@ -143,12 +150,15 @@ func New(cfg Config) (*Daemon, error) {
 	if cfg.MeasureEach == 0 {
 		cfg.MeasureEach = time.Minute
 	}
+	if cfg.Conditions == nil {
+		cfg.Conditions = noConditions{}
+	}
 	d := &Daemon{cfg: cfg, log: cfg.Log, began: time.Now(), adNow: make(chan struct{}, 1)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	d.ran.dir = cfg.Dir
-	d.facts.Store(classad.NewAd())
+	d.setFacts(classad.NewAd())
 	d.rules.Store(cfg.Policy)
 	d.owner = newPresence(cfg.Bump)
 	d.load = newLoadMeter()
@@ -193,6 +203,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	d.readFacts(ctx)
 	d.readWish()
+	d.cfg.Conditions.SetApps(d.policy().WatchedApps)
+	d.cfg.Conditions.LookAtPower(time.Now(), 0)
 	if err := d.readopt(ctx); err != nil {
 		return err
 	}
@@ -201,6 +213,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlisten()
+	d.tellBusy()
+	run(func(ctx context.Context) error { return d.cfg.Conditions.Run(ctx, d.advertiseNow) })
+	if d.cfg.Probes != nil {
+		run(func(ctx context.Context) error { return d.cfg.Probes.Run(ctx, d.probed) })
+	}
 	run(d.advertise)
 	for _, k := range d.keepers {
 		run(k.run)

@@ -120,6 +120,7 @@ func (k *keeper) offered(offer wire.Offer, at time.Time, now job.Instant) slot.E
 	}
 	k.offer = offer
 	k.cfg.Terms = terms(offer.Terms)
+	k.d.cfg.Conditions.LookAtPower(at, offerPower)
 	// The verdicts of a moment ago may not be those of now, and START may look at the job.
 	v := k.verdictsFor(at, offer.Ad)
 	k.mu.Lock()

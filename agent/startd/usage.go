@@ -33,11 +33,15 @@ func (k *keeper) limits() limits {
 	return limits{Memory: bytes("Memory", 1<<20), Disk: bytes("Disk", 1<<10)}
 }
 
-// lookEach is how often a job is looked at. Where the kernel keeps it to its memory there is only the
-// disk to look at.
+// loadEach is how often the kernel counts the threads that make its load average, and so how often we
+// count those of jobs.
+const loadEach = 5 * time.Second
+
+// lookEach is how often a job is looked at. Where the kernel keeps it to its memory there are only the
+// disk and its part of the load to look at.
 func (t *tenant) lookEach(in Init) time.Duration {
 	if in.LimitsMemory() || t.limits.Memory == 0 {
-		return t.k.d.cfg.MeasureEach
+		return min(t.k.d.cfg.MeasureEach, loadEach)
 	}
 	return min(t.k.d.cfg.MeasureEach, t.k.d.cfg.LookEach)
 }
@@ -50,9 +54,7 @@ func (t *tenant) look(ctx context.Context, in Init) {
 	if still {
 		return // it takes nothing more, and the machine is its owner's now
 	}
-	if !in.LimitsMemory() {
-		t.usage(ctx)
-	}
+	t.usage(ctx)
 	if disk && t.walking.CompareAndSwap(false, true) {
 		t.k.wg.Go(func() {
 			defer t.walking.Store(false)
@@ -77,6 +79,9 @@ func (t *tenant) usage(ctx context.Context) job.Usage {
 		// A job that has just ended, or an init of an older agent, has nothing to tell.
 		if r, err := (*in).Look(ctx, limit); err == nil {
 			t.peak(r, 0)
+			if r.Runnable != nil {
+				t.k.d.load.sampled(t.k.num, *r.Runnable)
+			}
 			if r.Memory > limit && !(*in).LimitsMemory() {
 				t.exceeded(t.overMemory(r.Memory))
 			}

@@ -218,6 +218,7 @@ type procStat struct {
 	state    byte
 	ppid     int
 	cpu, sys time.Duration // with those of the children it has waited for
+	threads  int           // of its process; 0 if that is not told
 }
 
 func readStat(path string) (procStat, error) {
@@ -240,11 +241,17 @@ func parseStat(b []byte) (procStat, error) {
 		n, _ := strconv.ParseInt(string(f[i]), 10, 64)
 		return time.Duration(n)
 	}
+	const numThreads = 17
+	threads := 0
+	if len(f) > numThreads {
+		threads = int(num(numThreads))
+	}
 	return procStat{
-		state: f[0][0],
-		ppid:  int(num(1)),
-		cpu:   (num(11) + num(13)) * tick,
-		sys:   (num(12) + num(14)) * tick,
+		threads: threads,
+		state:   f[0][0],
+		ppid:    int(num(1)),
+		cpu:     (num(11) + num(13)) * tick,
+		sys:     (num(12) + num(14)) * tick,
 	}, nil
 }
 

@@ -8,7 +8,7 @@ import (
 func TestParseStat(t *testing.T) {
 	const line = "1234 (evil) name) R 77 1 1 0 -1 4194560 100 0 0 0 12 34 56 78 39 19 1 0 100 1000 10"
 	got, err := parseStat([]byte(line))
-	want := procStat{state: 'R', ppid: 77, cpu: (12 + 56) * 10 * time.Millisecond, sys: (34 + 78) * 10 * time.Millisecond}
+	want := procStat{state: 'R', ppid: 77, threads: 1, cpu: (12 + 56) * 10 * time.Millisecond, sys: (34 + 78) * 10 * time.Millisecond}
 	if err != nil || got != want {
 		t.Errorf("got %+v (%v), want %+v", got, err, want)
 	}

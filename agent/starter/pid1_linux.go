@@ -448,7 +448,8 @@ func (p *pid1) look(limit int64) (*Reading, error) {
 	if memory > limit {
 		memory = exactMemory()
 	}
-	r := &Reading{Used: used.Plus(live), Memory: memory}
+	threads := runnable()
+	r := &Reading{Used: used.Plus(live), Memory: memory, Runnable: &threads}
 	r.Used.Wall += bootClock() - started
 	return r, nil
 }

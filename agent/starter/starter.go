@@ -135,6 +135,10 @@ type JobSpec struct {
 type Reading struct {
 	Used   Usage
 	Memory int64 // bytes that its processes have now together, without what they only have of files
+
+	// Runnable is how many of its threads run or wait for a processor or a disk at this moment; nil from
+	// the init of an older agent.
+	Runnable *int `json:",omitempty"`
 }
 
 // Usage is what a job has consumed, on all machines where it ran.

@@ -1,0 +1,251 @@
+package probe
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/shirou/gopsutil/v3/disk"
+
+	"skua/policy/classad"
+)
+
+// How often the machine is looked at.
+const (
+	lookIdle  = time.Minute      // while no job is here
+	lookPower = 5 * time.Second  // while one is: a laptop that is unplugged should not have one for long
+	lookOther = 10 * time.Second // the same for everything else
+)
+
+// ConditionsConfig says what Conditions look at. The zero value looks at this machine.
+type ConditionsConfig struct {
+	ExecuteDir string                // where jobs run, for the free disk space; "" leaves that out
+	SkipUser   func(uid uint32) bool // users whose programs are no apps; nil means none
+	Watch      WatchConfig           // which displays are the machine's
+	Bus        string                // address of the system's D-Bus; "" finds it, "none" leaves it out
+
+	Proc string // "" means /proc
+	Sys  string // "" means /sys
+
+	Log *slog.Logger // nil means no logging
+}
+
+// Conditions are what changes about a machine while it is on, apart from its owner's input: power,
+// temperature, a full screen, programs that want to be alone, the network's price.
+//
+// They are read now and then, or pushed, by [Conditions.Run]; whoever asks for them never waits. What
+// cannot be told is left out of the ad.
+type Conditions struct {
+	cfg     ConditionsConfig
+	log     *slog.Logger
+	screens *screens
+	kick    chan struct{} // wakes Run
+	busy    atomic.Bool   // a job is here
+
+	powerMu sync.Mutex // held while the power is read
+	powerAt time.Time
+
+	mu      sync.Mutex // guards what follows
+	apps    []string
+	now     reading
+	changed func() // nil while not running
+}
+
+// reading is what was seen last.
+type reading struct {
+	sights
+	percent     maybe[int64]
+	temperature maybe[float64]
+	disk        maybe[int64]
+}
+
+// sights are what a change of is news.
+type sights struct {
+	onBattery, fullScreen, inhibited, metered maybe[bool]
+
+	apps maybe[string]
+}
+
+// NewConditions makes Conditions that know nothing until they are run or read.
+func NewConditions(cfg ConditionsConfig) (*Conditions, error) {
+	setDefault(&cfg.Proc, "/proc")
+	setDefault(&cfg.Sys, "/sys")
+	screens, err := newScreens(cfg.Watch)
+	if err != nil {
+		return nil, err
+	}
+	c := &Conditions{cfg: cfg, log: cfg.Log, screens: screens, kick: make(chan struct{}, 1)}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+// Run looks until ctx ends, and calls changed when something has changed that a policy may go by: from
+// its own goroutines, by one at a time or several. Every goroutine it starts has ended when it returns.
+func (c *Conditions) Run(ctx context.Context, changed func()) error {
+	c.mu.Lock()
+	c.changed = changed
+	c.mu.Unlock()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer c.screens.close()
+	wg.Go(func() { c.followBus(ctx) })
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var others time.Time // when all was looked at
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-c.kick:
+		}
+		pause, between := lookIdle, lookIdle
+		if c.busy.Load() {
+			pause, between = lookPower, lookOther
+		}
+		c.LookAtPower(time.Now(), pause/2)
+		if now := time.Now(); now.Sub(others) >= between-between/8 {
+			others = now
+			c.look(ctx)
+		}
+		timer.Reset(pause)
+	}
+}
+
+// Read looks at everything once, for whoever has not got them running.
+func (c *Conditions) Read(ctx context.Context) {
+	defer c.screens.close()
+	c.LookAtPower(time.Now(), 0)
+	c.look(ctx)
+	c.readBus(ctx)
+}
+
+// Busy says whether a job is here, which is when Run looks often.
+func (c *Conditions) Busy(busy bool) {
+	if c.busy.Swap(busy) != busy && busy {
+		c.wake()
+	}
+}
+
+// SetApps says which programs are looked for, in lower case; none by default.
+func (c *Conditions) SetApps(apps []string) {
+	c.mu.Lock()
+	c.apps = apps
+	c.mu.Unlock()
+	c.wake()
+}
+
+func (c *Conditions) wake() {
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+}
+
+// LookAtPower reads the power supplies if that was not done within the last while.
+func (c *Conditions) LookAtPower(now time.Time, within time.Duration) {
+	c.powerMu.Lock()
+	defer c.powerMu.Unlock()
+	if !c.powerAt.IsZero() && now.Sub(c.powerAt) < within {
+		return
+	}
+	p, err := systemPower(c.cfg.Sys)
+	if err != nil && c.powerAt.IsZero() && !isMissing(err) {
+		c.log.Warn("whether the machine is on battery cannot be told", "error", err)
+	}
+	c.powerAt = now
+	c.note(func(r *reading) { r.onBattery, r.percent = p.OnBattery, p.Percent })
+}
+
+// look reads everything but the power supplies and the bus.
+func (c *Conditions) look(ctx context.Context) {
+	full := c.screens.fullScreen(ctx)
+	temperature := readTemperature(c.cfg.Sys)
+	free := c.freeDisk(ctx)
+	apps := c.runningApps()
+	c.note(func(r *reading) { r.fullScreen, r.temperature, r.disk, r.apps = full, temperature, free, apps })
+}
+
+// note changes what is known, and says so if that is news.
+func (c *Conditions) note(change func(*reading)) {
+	c.mu.Lock()
+	was := c.now.sights
+	change(&c.now)
+	is, changed := c.now.sights, c.changed
+	c.mu.Unlock()
+	if was != is && changed != nil {
+		changed()
+	}
+}
+
+func (c *Conditions) freeDisk(ctx context.Context) maybe[int64] {
+	if c.cfg.ExecuteDir == "" {
+		return maybe[int64]{}
+	}
+	u, err := disk.UsageWithContext(ctx, c.cfg.ExecuteDir)
+	if err != nil {
+		return maybe[int64]{}
+	}
+	return known(int64(u.Free >> 10))
+}
+
+// runningApps looks for the apps; without any nothing is looked at.
+func (c *Conditions) runningApps() maybe[string] {
+	c.mu.Lock()
+	apps := c.apps
+	c.mu.Unlock()
+	if len(apps) == 0 {
+		return maybe[string]{}
+	}
+	running, err := runningApps(c.cfg.Proc, apps, c.cfg.SkipUser)
+	if err != nil {
+		c.log.Debug("running programs cannot be listed", "error", err)
+		return maybe[string]{}
+	}
+	return known(strings.Join(running, ","))
+}
+
+// Set sets the attributes that are known.
+func (c *Conditions) Set(ad *classad.Ad) {
+	c.mu.Lock()
+	r := c.now
+	c.mu.Unlock()
+	for _, b := range []struct {
+		name string
+		maybe[bool]
+	}{
+		{"OnBattery", r.onBattery},
+		{"FullScreen", r.fullScreen},
+		{"Inhibited", r.inhibited},
+		{"Metered", r.metered},
+	} {
+		if b.known {
+			ad.SetBool(b.name, b.value)
+		}
+	}
+	if r.percent.known {
+		ad.SetInt("BatteryPercent", r.percent.value)
+	}
+	if r.temperature.known {
+		ad.SetReal("Temperature", math.Round(r.temperature.value*10)/10)
+	}
+	if r.disk.known {
+		ad.SetInt("FreeDisk", r.disk.value)
+	}
+	if r.apps.known {
+		ad.SetString("RunningApps", r.apps.value)
+	}
+}
+
+// OnBattery reports whether the machine is known to run on its battery.
+func (c *Conditions) OnBattery() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now.onBattery.value
+}

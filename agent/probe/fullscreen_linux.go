@@ -1,0 +1,70 @@
+package probe
+
+import (
+	"context"
+)
+
+// screens asks the machine's X displays whether a window fills the screen. It keeps its connections, and
+// sends nothing but these questions. One goroutine uses it.
+type screens struct {
+	w    *Watcher // knows displays and cookies; it is not run
+	open map[int]*fullScreenOf
+}
+
+func newScreens(cfg WatchConfig) (*screens, error) {
+	cfg.OnActive, cfg.Log = nil, nil // failures are the owner's watcher's to tell
+	w, err := NewWatcher(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &screens{w: w, open: make(map[int]*fullScreenOf)}, nil
+}
+
+// fullScreen is true if the window in use fills the screen of any display, false if that of none does,
+// and unknown without a display that tells.
+func (s *screens) fullScreen(ctx context.Context) maybe[bool] {
+	displays := s.w.displays
+	switch {
+	case s.w.cfg.SkipDisplays:
+		displays = nil
+	case displays == nil:
+		displays = findDisplays(s.w.cfg.X11)
+	}
+	var result maybe[bool]
+	for _, n := range displays[:min(len(displays), displaysMost)] {
+		if full, ok := s.ask(ctx, n); ok {
+			result = known(result.value || full)
+		}
+	}
+	return result
+}
+
+// ask asks one display, which is reached first if it has not been yet.
+func (s *screens) ask(ctx context.Context, n int) (full, ok bool) {
+	f := s.open[n]
+	if f == nil {
+		x, err := (&display{w: s.w, n: n, src: &source{w: s.w}}).dial(ctx)
+		if err != nil {
+			return false, false
+		}
+		if f, err = newFullScreenOf(x); err != nil {
+			x.Close()
+			return false, false
+		}
+		s.open[n] = f
+	}
+	defer context.AfterFunc(ctx, func() { f.Close() })()
+	full, ok, err := f.ask()
+	if err != nil {
+		f.Close()
+		delete(s.open, n)
+	}
+	return full, ok
+}
+
+func (s *screens) close() {
+	for n, f := range s.open {
+		f.Close()
+		delete(s.open, n)
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !windows
+
+package probe
+
+func systemPower(sys string) (Power, error) { return readPower(sys) }

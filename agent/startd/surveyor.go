@@ -1,0 +1,48 @@
+package startd
+
+import (
+	"context"
+	"path/filepath"
+
+	"skua/agent/probe"
+	"skua/agent/starter"
+	"skua/internal/diag"
+)
+
+// conditions says where the machine's conditions are looked for.
+func (m *Machine) conditions(dir string) probe.ConditionsConfig {
+	const ids = 1 << 16 // that jobs have
+	base := m.settings.UIDBase
+	if base == 0 {
+		base = starter.DefaultUIDBase
+	}
+	watch := m.settings.WatchConfig()
+	watch.SkipDisplays = watch.SkipDisplays || m.settings.Owner != nil && !*m.settings.Owner
+	return probe.ConditionsConfig{ExecuteDir: dir, SkipUser: probe.OthersThan(base, ids), Watch: watch, Log: m.log}
+}
+
+// probes are those of the settings, nil if there are none.
+func (m *Machine) probes() Probes {
+	scripts := m.settings.scripts()
+	if len(scripts) == 0 {
+		return nil
+	}
+	return probe.NewScripts(scripts, ownAttribute(m.policy), m.log)
+}
+
+func (m *Machine) figuresFile() string { return filepath.Join(m.settings.Dir, "figures.json") }
+
+// measure gives what finds out how fast the machine is, nil if that is known from an earlier start.
+func (m *Machine) measure() func(context.Context) {
+	if m.figures.Load() != nil {
+		return nil
+	}
+	return func(context.Context) {
+		f := probe.Measure()
+		m.figures.Store(&f)
+		m.log.Info("this machine's speed was measured", "mips", f.Mips, "kflops", f.KFlops)
+		if err := probe.SaveFigures(m.figuresFile(), f); err != nil {
+			m.log.Warn("it will be measured again at the next start", diag.KeyError, err)
+		}
+	}
+}
