@@ -39,7 +39,7 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 	if err := p.freezeForDump(); err != nil {
 		return nil, err
 	}
-	if err := outsideTree(j.pid); err != nil {
+	if err := errors.Join(outsideTree(j.pid), ownFilters()); err != nil {
 		return nil, err
 	}
 	if err := emptyDir(fdImage); err != nil {
@@ -210,6 +210,7 @@ func (p *pid1) criuOptions() checkpoint.Options {
 		Dir:        fdImage,
 		ConfigFile: criuConf,
 		OwnNetwork: p.cfg.Network != NetHost,
+		Filtered:   len(abis) > 0,
 	}
 }
 
@@ -234,21 +235,35 @@ func (p *pid1) describe(j *running) (checkpoint.Meta, error) {
 // attachCgroup shows the job's cgroup at cgroupMount, where CRIU can thaw it, until detach is called.
 // The job, frozen meanwhile, never sees it: in a namespace with a single id it could thaw itself.
 func (p *pid1) attachCgroup() (detach func(), err error) {
-	if err := unix.MoveMount(p.cgTree, "", unix.AT_FDCWD, cgroupMount, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+	err = elsewhere(func() error {
+		return unix.MoveMount(p.cgTree, "", unix.AT_FDCWD, cgroupMount, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	})
+	if err != nil {
 		return nil, fmt.Errorf("attach the job's cgroup: %w", err)
 	}
 	return func() {
-		// A mount that was attached cannot be detached again and kept, but its clone can be.
-		clone, err := unix.OpenTree(unix.AT_FDCWD, cgroupMount, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-		if err == nil {
+		err := elsewhere(func() error {
+			// A mount that was attached cannot be detached again and kept, but its clone can be.
+			clone, err := unix.OpenTree(unix.AT_FDCWD, cgroupMount, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+			if err != nil {
+				return err
+			}
 			unix.Close(p.cgTree)
 			p.cgTree = clone
-			err = unix.Unmount(cgroupMount, unix.MNT_DETACH)
-		}
+			return unix.Unmount(cgroupMount, unix.MNT_DETACH)
+		})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "detach the job's cgroup:", err)
 		}
 	}, nil
+}
+
+// elsewhere does something on a thread that the filter does not bind: any but the first, to which this
+// program's main goroutine is locked.
+func elsewhere(do func() error) error {
+	done := make(chan error)
+	go func() { done <- do() }()
+	return <-done
 }
 
 // timeNamespace is the clock of the job: ours, or ours moved so that the clocks of a restored job go

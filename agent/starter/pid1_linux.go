@@ -171,7 +171,7 @@ func (p *pid1) setup() (*net.UnixListener, error) {
 		return l, err
 	}
 	p.boot, p.keys = bootID(), keysOf(p.jobUID())
-	return l, nil
+	return l, takeFilter() // last: it forbids some of the above
 }
 
 // run serves until there is nothing left to do. It runs on the first thread. When setup has failed,
