@@ -39,7 +39,7 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 	if err := p.freezeForDump(); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(outsideTree(j.pid), ownFilters()); err != nil {
+	if err := errors.Join(outsideTree(j.pid), ownFilters(), p.checkConnections()); err != nil {
 		return nil, err
 	}
 	if err := emptyDir(fdImage); err != nil {
@@ -59,7 +59,11 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 		defer detach()
 		o.FreezeCgroup = cgroupMount
 	}
+	before := ownIO()
 	s, err := checkpoint.Dump(ctx, o)
+	p.mu.Lock()
+	j.io.add(ownIO().minus(before)) // CRIU's
+	p.mu.Unlock()
 	if err != nil {
 		if ctx.Err() != nil {
 			p.mu.Lock()
@@ -114,7 +118,9 @@ func (p *pid1) freezeForDump() error {
 			time.Sleep(50 * time.Microsecond)
 		}
 		if threadsIn("D") == 0 {
-			return nil
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.leavePace() // CRIU thaws and looks into the claim's cgroup only
 		}
 		if err := p.setFrozen(false); err != nil {
 			return err
@@ -155,6 +161,10 @@ func (p *pid1) resume(ctx context.Context, spec JobSpec, frozen bool) error {
 		return err
 	}
 	started := bootClock()
+	if !p.cfg.Prompt {
+		setIOClass(ioIdle)
+		defer setIOClass(ioNone)
+	}
 	pid, err := checkpoint.Restore(ctx, p.criuOptions())
 	if err != nil {
 		killAll()
@@ -168,8 +178,9 @@ func (p *pid1) resume(ctx context.Context, spec JobSpec, frozen bool) error {
 		humble(pid)
 	}
 	p.mu.Lock()
-	p.job = &running{spec: spec, pid: pid, started: started, used: m.Used}
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	p.job = &running{spec: spec, pid: pid, started: started, used: m.Used, io: p.traffic()}
+	p.keepPace()
 	return nil
 }
 
@@ -189,8 +200,7 @@ func (p *pid1) welcome(m checkpoint.Meta) error {
 					continue
 				}
 				seen[pid], again = true, true
-				err := writeAt0(fdProcs, strconv.AppendInt(nil, int64(pid), 10))
-				if err != nil && !errors.Is(err, unix.ESRCH) {
+				if err := p.enterCgroups(pid); err != nil && !errors.Is(err, unix.ESRCH) {
 					return fmt.Errorf("put the restored job into its cgroup: %w", err)
 				}
 			}
@@ -221,7 +231,7 @@ func (p *pid1) describe(j *running) (checkpoint.Meta, error) {
 		return checkpoint.Meta{}, err
 	}
 	live, _ := liveUsage()
-	used := j.used.Plus(live)
+	used := j.used.Plus(live).Plus(p.traffic().since(j.io))
 	used.Wall += bootClock() - j.started
 	mono, boot := p.clock.now()
 	return checkpoint.Meta{
@@ -256,6 +266,14 @@ func (p *pid1) attachCgroup() (detach func(), err error) {
 			fmt.Fprintln(os.Stderr, "detach the job's cgroup:", err)
 		}
 	}, nil
+}
+
+// checkConnections refuses a job with connections that could not go along.
+func (p *pid1) checkConnections() error {
+	if p.cfg.Network != NetOutbound {
+		return nil // there are none, or CRIU says so itself
+	}
+	return farConnections()
 }
 
 // elsewhere does something on a thread that the filter does not bind: any but the first, to which this

@@ -66,6 +66,10 @@ func (*Init) Look(context.Context, int64) (Reading, error) { return Reading{}, e
 
 func (*Init) LimitsMemory() bool { return false }
 
+func (*Init) Processes() Processes { return Processes{} }
+
+func (*Init) Throttle(context.Context, float64) error { return errors.ErrUnsupported }
+
 func (*Init) Signal(int) error { return errors.ErrUnsupported }
 
 func (*Init) Kill() error { return errors.ErrUnsupported }
