@@ -50,6 +50,10 @@ type Config struct {
 	Log      *slog.Logger   // nil means no logging
 	LookEach time.Duration  // how often the policy looks at a slot with a job; 0 means one second
 
+	// MaxProcesses is how many processes and threads a job may have at a time; 0 means 4096. That is far more
+	// than programs use and far less than a machine has room for: it bounds a job that forks without end.
+	MaxProcesses int
+
 	MeasureEach time.Duration // how often a job's scratch directory is measured at most; 0 means a minute
 }
 
@@ -91,6 +95,7 @@ type Init interface {
 	Checkpoint(ctx context.Context, keep bool) (checkpoint.Stats, error)
 	Look(ctx context.Context, limit int64) (starter.Reading, error)
 	LimitsMemory() bool // the kernel keeps the job to its memory
+	Processes() starter.Processes
 	Signal(sig int) error
 	Kill() error
 	Done() <-chan struct{}
@@ -128,6 +133,9 @@ func New(cfg Config) (*Daemon, error) {
 	}
 	if cfg.LookEach == 0 {
 		cfg.LookEach = time.Second
+	}
+	if cfg.MaxProcesses == 0 {
+		cfg.MaxProcesses = 4096
 	}
 	if cfg.MeasureEach == 0 {
 		cfg.MeasureEach = time.Minute
