@@ -168,10 +168,13 @@ func (c *jobCgroup) memory() (atLimit, killed bool) {
 		return false, false
 	}
 	control, _ := os.ReadFile(filepath.Join(dir, "memory.oom_control"))
-	failed, _ := os.ReadFile(filepath.Join(dir, "memory.failcnt"))
-	n, _ := strconv.Atoi(string(bytes.TrimSpace(failed)))
+	for _, name := range []string{"memory.failcnt", "memory.memsw.failcnt"} { // either limit may be met first
+		failed, _ := os.ReadFile(filepath.Join(dir, name))
+		n, _ := strconv.Atoi(string(bytes.TrimSpace(failed)))
+		atLimit = atLimit || n > 0
+	}
 	_, killed = parseMemoryEvents(control) // has the same line
-	return n > 0, killed
+	return atLimit, killed
 }
 
 // processes says what the kernel counts of the job's processes.

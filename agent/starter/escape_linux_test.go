@@ -22,8 +22,8 @@ import (
 // What jobs try that are not content with what they are given. Each test checks that they do not get it, and
 // that nothing of them is left.
 
-// escapeBase is where the ids of these tests begin, so that whatever has one of them is theirs.
-const escapeBase = DefaultUIDBase + 900*idCount
+// escapeBase is where the ids of these tests begin, so that whatever has one of them is theirs and this run's.
+var escapeBase = DefaultUIDBase + uint32(900+escapeSlots*(os.Getpid()%50))*idCount
 
 const escapeSlots = 2
 
