@@ -14,7 +14,7 @@ import (
 // check refuses what this version cannot keep, and what contradicts the preset or itself. A setting
 // that is accepted and does nothing would be found out by the owner.
 func (f *File) check(from defaults) error {
-	for _, c := range []func(defaults) error{f.checkOwner, f.checkHours, f.checkLimits, f.checkVacate, f.checkAllow} {
+	for _, c := range []func(defaults) error{f.checkOwner, f.checkHours, f.checkVacate, f.checkAllow} {
 		if err := c(from); err != nil {
 			return err
 		}
@@ -72,13 +72,6 @@ func (f *File) checkHours(from defaults) error {
 	return nil
 }
 
-func (f *File) checkLimits(defaults) error {
-	if f.Limits.Network == NetworkOutbound {
-		return notYet(`limits.network = "outbound"`)
-	}
-	return nil
-}
-
 func (f *File) checkVacate(defaults) error {
 	const longest = 12 * time.Hour
 	d := f.Drain
@@ -126,10 +119,6 @@ func checkMounts(mounts []string) error {
 		}
 	}
 	return nil
-}
-
-func notYet(what string) error {
-	return &diag.Problem{What: what + " is not available yet", Hint: "remove it from the policy"}
 }
 
 func tooShort(key string) error {

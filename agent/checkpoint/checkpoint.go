@@ -47,6 +47,10 @@ type Options struct {
 	FreezeCgroup string // Dump: directory of the frozen cgroup that holds the tree, "" if there is none
 	OwnNetwork   bool   // the tree has a network namespace of its own, so TCP connections go along
 
+	// Filtered says that the tree has filters of system calls which whoever restores it sees to himself,
+	// and which answer CRIU's questions about them so that it goes on. They are left out of the image.
+	Filtered bool
+
 	// Timeout bounds the operation together with the context; 0 means DefaultTimeout.
 	Timeout time.Duration
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"path"
 	"strconv"
 	"time"
 
@@ -45,6 +47,11 @@ func Dump(ctx context.Context, o Options) (Stats, error) {
 	err := o.run(ctx, "dump", dumpLog, func(c *criu.Criu) error { return c.Dump(opts, criu.NoNotify{}) })
 	if err != nil {
 		return Stats{}, err
+	}
+	if o.Filtered {
+		if err := forgetFilters(o.Dir); err != nil {
+			return Stats{}, fmt.Errorf("leave the filter of system calls out of the image: %w", err)
+		}
 	}
 	n, err := size(o.Dir)
 	if err != nil {
@@ -170,4 +177,44 @@ func size(dir int) (int64, error) {
 		}
 	}
 	return n, nil
+}
+
+// forgetFilters does so with every thread's image in the directory.
+func forgetFilters(dir int) error {
+	d, err := openIn(dir, ".")
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if ok, _ := path.Match("core-*.img", name); !ok {
+			continue
+		}
+		if err := forgetIn(dir, name); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func forgetIn(dir int, name string) error {
+	fd, err := unix.Openat(dir, name, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 1<<20)) // a kilobyte or two
+	if err != nil {
+		return err
+	}
+	if err := forgetFilter(b); err != nil {
+		return err
+	}
+	_, err = f.WriteAt(b, 0)
+	return err
 }

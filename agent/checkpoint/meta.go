@@ -39,6 +39,11 @@ type Usage struct {
 	System time.Duration `json:"system_ns"` // and in the kernel
 	MaxRSS int64         `json:"max_rss_b"` // bytes, of its largest process
 	Wall   time.Duration `json:"wall_ns"`   // from start to end, less the time spent as an image
+
+	Read    int64 `json:"read_b,omitempty"`    // bytes that it read from disks
+	Written int64 `json:"written_b,omitempty"` // and wrote to them
+	NetIn   int64 `json:"net_in_b,omitempty"`  // bytes that came to it by the network, where that is its own
+	NetOut  int64 `json:"net_out_b,omitempty"` // and that it sent
 }
 
 // Plus adds the parts of a life.
@@ -48,6 +53,11 @@ func (u Usage) Plus(v Usage) Usage {
 		System: u.System + v.System,
 		MaxRSS: max(u.MaxRSS, v.MaxRSS),
 		Wall:   u.Wall + v.Wall,
+
+		Read:    u.Read + v.Read,
+		Written: u.Written + v.Written,
+		NetIn:   u.NetIn + v.NetIn,
+		NetOut:  u.NetOut + v.NetOut,
 	}
 }
 
@@ -87,7 +97,8 @@ func ParseMeta(b []byte) (Meta, error) {
 		return Meta{}, fmt.Errorf("image description has impossible pids %d, %d, %d", m.Pid, m.LastPid, m.FreePid)
 	case m.Monotonic < 0 || m.Boottime < 0:
 		return Meta{}, fmt.Errorf("image description has negative clocks")
-	case m.Used.User < 0 || m.Used.System < 0 || m.Used.Wall < 0 || m.Used.MaxRSS < 0:
+	case m.Used.User < 0 || m.Used.System < 0 || m.Used.Wall < 0 || m.Used.MaxRSS < 0,
+		m.Used.Read < 0 || m.Used.Written < 0 || m.Used.NetIn < 0 || m.Used.NetOut < 0:
 		return Meta{}, fmt.Errorf("image description has negative usage")
 	}
 	return m, nil

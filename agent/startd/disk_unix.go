@@ -5,7 +5,19 @@ package startd
 import (
 	"io/fs"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
+
+// diskSpace is what the file system of a directory has, for those without privileges, in bytes.
+func diskSpace(dir string) (free, total int64, ok bool) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, 0, false
+	}
+	block := int64(st.Bsize)
+	return int64(st.Bavail) * block, int64(st.Blocks) * block, true
+}
 
 // allocated is the disk that a file takes, in bytes, and what tells a file that has several names by
 // all of them; 0 for one that has one.

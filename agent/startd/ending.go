@@ -53,6 +53,9 @@ func (t *tenant) finish(ctx context.Context, in Init, exit starter.Exit) (wire.D
 	if failed := exit.Signal != 0 || exit.Code != 0; failed && !in.LimitsMemory() && t.limits.Memory > 0 && exit.Usage.MaxRSS > t.limits.Memory {
 		return t.failed(ctx, in, t.overMemory(exit.Usage.MaxRSS))
 	}
+	if exit.OverPids {
+		return t.failed(ctx, in, t.overProcesses(in.Processes().Peak))
+	}
 	exited := time.Now().UTC().Round(0)
 	var outputs []job.File
 	err := t.insist(ctx, func() (err error) {

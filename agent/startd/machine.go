@@ -233,6 +233,9 @@ func (m *Machine) newStarter(ctx context.Context, dir string) (Starter, starter.
 		return nil, starter.Capabilities{}, fmt.Errorf("prepare to run jobs: %w", err)
 	}
 	can := st.Capabilities(ctx)
+	if can.Sandbox && m.Policy().Network == policy.NetworkOutbound && can.Outbound == "" {
+		can.Sandbox, can.SandboxWhy = false, "the policy gives jobs the network outbound, and "+can.OutboundWhy
+	}
 	return RealStarter{st, can}, can, nil
 }
 
@@ -300,6 +303,10 @@ func (m *Machine) facts(dir string, can starter.Capabilities) Facts {
 			ad.SetString("CriuVersion", can.CriuVersion)
 		}
 		ad.SetString("Freezer", can.Freezer)
+		ad.SetBool("HasOutboundNetwork", can.Outbound != "")
+		if can.Outbound != "" {
+			ad.SetString("OutboundNetworkBy", can.Outbound)
+		}
 		return ad, err
 	}
 }

@@ -34,7 +34,7 @@ func (s Settings) check() error {
 	const (
 		mostSlots = 1024
 		leastID   = 1 << 16 // below are the ids of people and services
-		mostID    = math.MaxUint32 - 1<<16
+		mostID    = math.MaxUint32
 		leastSize = quantity.Bytes(1e6)
 	)
 	switch {
@@ -48,10 +48,10 @@ func (s Settings) check() error {
 			What: fmt.Sprintf("cache = %q is less than %q", s.Cache, leastSize),
 			Hint: "cache is how much disk input files may take to be at hand for later jobs; leave it out for 2GB",
 		}
-	case s.UIDBase != 0 && (s.UIDBase < leastID || s.UIDBase > mostID):
+	case s.UIDBase != 0 && (s.UIDBase < leastID || int64(s.UIDBase) > mostID-int64(max(s.Slots, 1))*leastID):
 		return &diag.Problem{
-			What: fmt.Sprintf("uid_base = %d is not between %d and %d", s.UIDBase, leastID, uint32(mostID)),
-			Hint: "jobs run under 65,536 user ids that nobody else on the machine may have; leave it out for the usual ones",
+			What: fmt.Sprintf("uid_base = %d is not between %d and %d", s.UIDBase, leastID, mostID-int64(max(s.Slots, 1))*leastID),
+			Hint: "the jobs of each slot run under 65,536 user ids that nobody else on the machine may have; leave it out for the usual ones",
 		}
 	case len(s.Name) > 255 || strings.ContainsFunc(s.Name, func(r rune) bool { return r <= ' ' || r == '@' || r == 0x7f }):
 		return &diag.Problem{

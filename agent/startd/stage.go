@@ -148,7 +148,7 @@ func (t *tenant) bring(u job.Usage) {
 func (t *tenant) open(ctx context.Context) (Init, error) {
 	spec := starter.ClaimSpec{
 		Claim: t.chain, Network: starter.Network(t.k.d.policy().Network), Shared: t.k.d.mounts(),
-		Limits: starter.Limits{Memory: t.limits.Memory},
+		Limits: starter.Limits{Memory: t.limits.Memory, Pids: t.k.d.cfg.MaxProcesses}, Slot: t.k.num,
 	}
 	if in, ok := t.moveIn(ctx, spec); ok {
 		return in, nil

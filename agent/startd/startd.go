@@ -57,6 +57,10 @@ type Config struct {
 	Conditions Conditions                // nil means that nothing changes
 	WhenIdle   func(ctx context.Context) // done once, in an idle moment, before the facts are read again; nil means nothing
 
+	// MaxProcesses is how many processes and threads a job may have at a time; 0 means 4096. That is far more
+	// than programs use and far less than a machine has room for: it bounds a job that forks without end.
+	MaxProcesses int
+
 	MeasureEach time.Duration // how often a job's scratch directory is measured at most; 0 means a minute
 }
 
@@ -98,6 +102,7 @@ type Init interface {
 	Checkpoint(ctx context.Context, keep bool) (checkpoint.Stats, error)
 	Look(ctx context.Context, limit int64) (starter.Reading, error)
 	LimitsMemory() bool // the kernel keeps the job to its memory
+	Processes() starter.Processes
 	Signal(sig int) error
 	// Throttle has the job get so many cpus at most, from now on and whatever runs in it; 0 or less lets it
 	// have all that it may. It fails where the machine has no means for that.
@@ -146,6 +151,9 @@ func New(cfg Config) (*Daemon, error) {
 	}
 	if cfg.LookEach == 0 {
 		cfg.LookEach = time.Second
+	}
+	if cfg.MaxProcesses == 0 {
+		cfg.MaxProcesses = 4096
 	}
 	if cfg.MeasureEach == 0 {
 		cfg.MeasureEach = time.Minute

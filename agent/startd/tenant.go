@@ -54,8 +54,7 @@ type tenant struct {
 	report  wire.Done
 	since   time.Time // when the program began; zero in an agent that adopted it
 
-	walked   time.Time     // when the scratch directory was last measured
-	walkTook time.Duration // how long that took
+	disk diskWatch // when to measure the scratch directory
 }
 
 // departure is a wish to have the job leave.
@@ -149,6 +148,7 @@ func (t *tenant) work(ctx context.Context, in Init) (wire.Done, bool) {
 			return t.failed(ctx, in, err)
 		case <-look.C:
 			t.look(ctx, in)
+			look.Reset(t.lookEach(in))
 		case <-in.Done():
 			exit := in.Exit()
 			if t.savedItself(exit) {

@@ -37,30 +37,26 @@ func (k *keeper) limits() limits {
 // count those of jobs.
 const loadEach = 5 * time.Second
 
-// lookEach is how often a job is looked at. Where the kernel keeps it to its memory there are only the
-// disk and its part of the load to look at.
+// lookEach is how long it is until a job is looked at again.
 func (t *tenant) lookEach(in Init) time.Duration {
-	if in.LimitsMemory() || t.limits.Memory == 0 {
-		return min(t.k.d.cfg.MeasureEach, loadEach)
-	}
-	return min(t.k.d.cfg.MeasureEach, t.k.d.cfg.LookEach)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return min(t.disk.nextLook(t.k.d.cfg.LookEach), loadEach)
 }
 
 // look measures a job that runs, and has it end if it takes more than it may.
 func (t *tenant) look(ctx context.Context, in Init) {
 	t.mu.Lock()
-	still, disk := t.frozen, time.Since(t.walked) >= max(t.k.d.cfg.MeasureEach, 100*t.walkTook)
+	still := t.frozen
 	t.mu.Unlock()
 	if still {
 		return // it takes nothing more, and the machine is its owner's now
 	}
-	t.usage(ctx)
-	if disk && t.walking.CompareAndSwap(false, true) {
-		t.k.wg.Go(func() {
-			defer t.walking.Store(false)
-			t.measureDisk(in)
-		})
+	if p := in.Processes(); p.Refused {
+		t.exceeded(t.overProcesses(p.Peak))
 	}
+	t.usage(ctx)
+	t.lookDisk(in)
 }
 
 // usage is what the job has used so far, in this claim.
@@ -84,6 +80,9 @@ func (t *tenant) usage(ctx context.Context) job.Usage {
 			}
 			if r.Memory > limit && !(*in).LimitsMemory() {
 				t.exceeded(t.overMemory(r.Memory))
+			}
+			if r.Pids >= t.k.d.cfg.MaxProcesses && (*in).Processes().Peak == 0 { // else the kernel says it
+				t.exceeded(t.overProcesses(r.Pids))
 			}
 			return t.sinceStart(r.Used)
 		}
@@ -110,6 +109,10 @@ func (t *tenant) sinceStart(u starter.Usage) job.Usage {
 	t.used.SysCPU = max(t.used.SysCPU, t.earlier.SysCPU+u.System-t.brought.SysCPU)
 	t.used.Wall = max(t.used.Wall, t.earlier.Wall+u.Wall-t.brought.Wall)
 	t.used.MaxRSS = max(t.used.MaxRSS, u.MaxRSS)
+	t.used.Read = max(t.used.Read, t.earlier.Read+u.Read-t.brought.Read)
+	t.used.Written = max(t.used.Written, t.earlier.Written+u.Written-t.brought.Written)
+	t.used.NetIn = max(t.used.NetIn, t.earlier.NetIn+u.NetIn-t.brought.NetIn)
+	t.used.NetOut = max(t.used.NetOut, t.earlier.NetOut+u.NetOut-t.brought.NetOut)
 	return t.used
 }
 
@@ -122,7 +125,10 @@ func (t *tenant) ranOnce(u starter.Usage) {
 }
 
 func jobUsage(u starter.Usage) job.Usage {
-	return job.Usage{UserCPU: u.User, SysCPU: u.System, Wall: u.Wall, MaxRSS: u.MaxRSS}
+	return job.Usage{
+		UserCPU: u.User, SysCPU: u.System, Wall: u.Wall, MaxRSS: u.MaxRSS,
+		Read: u.Read, Written: u.Written, NetIn: u.NetIn, NetOut: u.NetOut,
+	}
 }
 
 // moved counts bytes that came for the job or left from it.
@@ -147,36 +153,17 @@ func (t *tenant) exceeded(err *holdError) {
 	}
 }
 
+func (t *tenant) overProcesses(peak int) *holdError {
+	most := t.k.d.cfg.MaxProcesses
+	return &holdError{code: job.HoldOutOfResources, reason: fmt.Sprintf(
+		"the job used more than %d processes, which is what %s allows: it had %d at a time, threads included, and wanted more",
+		most, t.k.name, max(peak, most))}
+}
+
 func (t *tenant) overMemory(used int64) *holdError {
 	return &holdError{code: job.HoldOutOfResources, reason: fmt.Sprintf(
 		"the job used %s of memory, and %s allows %s; request_memory asks for a slot with more",
 		size(used), t.k.name, size(t.limits.Memory))}
-}
-
-// measureDisk measures the scratch directory.
-func (t *tenant) measureDisk(in Init) {
-	begun := time.Now()
-	disk := treeSize(in.Scratch())
-	t.peak(starter.Reading{}, disk)
-	t.mu.Lock()
-	t.walked, t.walkTook = time.Now(), time.Since(begun)
-	t.mu.Unlock()
-	if t.limits.Disk > 0 && disk > t.limits.Disk {
-		t.exceeded(&holdError{code: job.HoldOutOfResources, reason: fmt.Sprintf(
-			"the job used %s of disk for its files, and %s allows %s; request_disk asks for a slot with more",
-			size(disk), t.k.name, size(t.limits.Disk))})
-	}
-}
-
-// measureAtEnd measures what a job leaves, unless that is known to take long: then what was measured
-// while it ran has to do.
-func (t *tenant) measureAtEnd(in Init) {
-	t.mu.Lock()
-	took := t.walkTook
-	t.mu.Unlock()
-	if took < time.Second {
-		t.measureDisk(in)
-	}
 }
 
 // maxWalk is how many files of a scratch directory are measured. A job with more is measured too low.

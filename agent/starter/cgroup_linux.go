@@ -20,6 +20,8 @@ import (
 type jobCgroup struct {
 	path                  string
 	procs, freeze, events *os.File
+
+	legacy map[string]string // directories of cgroup v1 by controller, for what this one does not limit
 }
 
 // findCgroupBase returns the directory below which claims get their cgroups, made if need be, or "".
@@ -97,12 +99,9 @@ func claimsBeside(own string) string {
 	return own
 }
 
-// makeCgroup makes the cgroup at path, owned by uid so that CRIU, as that user, can thaw it.
-func makeCgroup(path string, uid int, spec ClaimSpec) (*jobCgroup, error) {
-	weight := int64(1)
-	if spec.Prompt {
-		weight = 0 // as it is
-	}
+// makeCgroup makes the cgroup at path, owned by uid so that CRIU, as that user, can thaw it, and below the
+// bases of cgroup v1 what that one cannot limit.
+func makeCgroup(path string, bases map[string]string, uid int, spec ClaimSpec) (*jobCgroup, error) {
 	if err := mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("make cgroup: %w", err)
 	}
@@ -111,24 +110,21 @@ func makeCgroup(path string, uid int, spec ClaimSpec) (*jobCgroup, error) {
 			return nil, fmt.Errorf("give cgroup away: %w", err)
 		}
 	}
-	for name, v := range map[string]int64{
-		"memory.max": spec.Limits.Memory, "pids.max": int64(spec.Limits.Pids), "cpu.weight": weight,
-		"memory.oom.group": 1, // all or nothing: half a job would go on to a result that looks like any other
-	} {
-		if v == 0 {
-			continue
-		}
-		err := os.WriteFile(filepath.Join(path, name), strconv.AppendInt(nil, v, 10), 0)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
-			return nil, fmt.Errorf("limit the job: %w", err)
-		}
+	c, err := openCgroup(path, nil)
+	if err != nil {
+		return nil, err
 	}
-	return openCgroup(path)
+	if err := c.limit(bases, filepath.Base(path), spec); err != nil {
+		c.close()
+		_ = errors.Join(removeLegacy(c.legacy, 0), unix.Rmdir(path))
+		return nil, err
+	}
+	return c, nil
 }
 
 // openCgroup takes hold of a cgroup that exists.
-func openCgroup(path string) (*jobCgroup, error) {
-	c := &jobCgroup{path: path}
+func openCgroup(path string, legacy map[string]string) (*jobCgroup, error) {
+	c := &jobCgroup{path: path, legacy: legacy}
 	for _, o := range []struct {
 		f    **os.File
 		name string
@@ -146,6 +142,9 @@ func openCgroup(path string) (*jobCgroup, error) {
 }
 
 func (c *jobCgroup) close() {
+	if c == nil {
+		return
+	}
 	for _, f := range []*os.File{c.procs, c.freeze, c.events} {
 		if f != nil {
 			f.Close()
@@ -153,38 +152,31 @@ func (c *jobCgroup) close() {
 	}
 }
 
-// hasMemory reports whether the cgroup limits the memory of the job.
-func (c *jobCgroup) hasMemory() bool {
-	_, err := os.Stat(filepath.Join(c.path, "memory.max"))
-	return err == nil
-}
-
 // blame completes what the init says of a job's end with what only the kernel knows: that it ended the
 // job for want of memory. If the want was the machine's, the job has done nothing wrong.
+//
+// The controller of cgroup v1 cannot end all processes of a job together, so there even a job that ends well
+// has gone on without one of them.
 func (c *jobCgroup) blame(e *Exit) {
-	if e.Err != "" || e.Signal == 0 && e.Code == 0 {
+	well := e.Signal == 0 && e.Code == 0
+	if e.Err != "" || well && c.legacy["memory"] == "" {
 		return
 	}
-	events, err := os.ReadFile(filepath.Join(c.path, "memory.events"))
-	if err != nil { // no memory controller
-		return
-	}
-	switch atLimit, killed := parseMemoryEvents(events); {
+	switch atLimit, killed := c.memory(); {
 	case killed && atLimit:
 		e.OverMemory = true
 	case killed:
 		e.Err = "the machine ran out of memory"
 	}
+	if p := c.processes(); p.Refused && !well {
+		e.OverPids = true
+	}
 }
 
-// blamed says whether memory was short since the cgroup was made, which the kernel does not forget.
+// blamed says whether memory or processes were short since the cgroup was made, which the kernel does not forget.
 func (c *jobCgroup) blamed() bool {
-	events, err := os.ReadFile(filepath.Join(c.path, "memory.events"))
-	if err != nil { // no memory controller
-		return false
-	}
-	atLimit, killed := parseMemoryEvents(events)
-	return atLimit || killed
+	atLimit, killed := c.memory()
+	return atLimit || killed || c.processes().Refused
 }
 
 // parseMemoryEvents reads memory.events: whether an allocation failed because of the cgroup's own
@@ -214,6 +206,7 @@ func removeCgroup(path string, limit time.Duration) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the file came with Linux 5.14
 			return fmt.Errorf("kill the job: %w", err)
 		}
+		_ = unix.Rmdir(filepath.Join(path, paceName)) // mostly it is not there
 		if err = unix.Rmdir(path); err == nil || errors.Is(err, unix.ENOENT) {
 			return nil
 		}
@@ -247,13 +240,15 @@ func (c *jobCgroup) calm() { c.schedule(unix.SchedAttr{Policy: unix.SCHED_NORMAL
 // schedule sets how the threads of the job are scheduled. What cannot be set stays as it is.
 func (c *jobCgroup) schedule(attr unix.SchedAttr) {
 	attr.Size = unix.SizeofSchedAttr
-	list, err := os.ReadFile(filepath.Join(c.path, "cgroup.threads"))
-	if err != nil {
-		return
-	}
-	for line := range bytes.Lines(list) {
-		if tid, err := strconv.Atoi(string(bytes.TrimSpace(line))); err == nil {
-			_ = unix.SchedSetAttr(tid, &attr, 0)
+	for _, part := range []string{"", paceName} {
+		list, err := os.ReadFile(filepath.Join(c.path, part, "cgroup.threads"))
+		if err != nil {
+			continue
+		}
+		for line := range bytes.Lines(list) {
+			if tid, err := strconv.Atoi(string(bytes.TrimSpace(line))); err == nil {
+				_ = unix.SchedSetAttr(tid, &attr, 0)
+			}
 		}
 	}
 }

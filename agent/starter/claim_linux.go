@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -31,19 +32,20 @@ type Init struct {
 
 	writing sync.Mutex // one message at a time
 
-	mu      sync.Mutex // guards what follows
-	conn    net.Conn
-	pidfd   int // of the init, or -1
-	closed  bool
-	lastID  uint64
-	waiting map[uint64]chan *message
-	wish    bool // the job is to be frozen
-	dumping bool
-	job     job.ID
-	running bool
-	done    chan struct{}
-	ended   bool // done is closed
-	exit    Exit
+	mu       sync.Mutex // guards what follows
+	conn     net.Conn
+	pidfd    int // of the init, or -1
+	closed   bool
+	lastID   uint64
+	waiting  map[uint64]chan *message
+	wish     bool // the job is to be frozen
+	dumping  bool
+	restored bool // a job of the claim has come from an image
+	job      job.ID
+	running  bool
+	done     chan struct{}
+	ended    bool // done is closed
+	exit     Exit
 }
 
 func newInit(s *Starter, claim job.ClaimID, cg *jobCgroup, pidfd int) *Init {
@@ -56,7 +58,7 @@ func newInit(s *Starter, claim job.ClaimID, cg *jobCgroup, pidfd int) *Init {
 
 // connect dials the init, which may be in the middle of starting when pidfd is known, and says hello.
 func (i *Init) connect(ctx context.Context) error {
-	conn, pidfd, err := dialInit(i.s.dir(i.claim), i.s.uid)
+	conn, pidfd, err := dialInit(i.s.dir(i.claim), i.s.uidOf(i.claim))
 	for i.pidfd >= 0 && errors.Is(err, unix.ECONNREFUSED) {
 		if dead, perr := awaitDeath(i.pidfd, time.Millisecond); dead || perr != nil {
 			return errors.New("the init ended while it started")
@@ -64,7 +66,7 @@ func (i *Init) connect(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("the init did not start in time: %w", err)
 		}
-		conn, pidfd, err = dialInit(i.s.dir(i.claim), i.s.uid)
+		conn, pidfd, err = dialInit(i.s.dir(i.claim), i.s.uidOf(i.claim))
 	}
 	if err != nil {
 		return err
@@ -82,7 +84,7 @@ func (i *Init) connect(ctx context.Context) error {
 		return errors.New("the init did not say how it is")
 	}
 	i.mu.Lock()
-	i.wish, i.job, i.running = m.Status.Frozen, m.Status.Job, m.Status.Running
+	i.wish, i.job, i.running, i.restored = m.Status.Frozen, m.Status.Job, m.Status.Running, m.Status.Restored
 	i.mu.Unlock()
 	if m.Status.Exit != nil {
 		i.finish(m.Status.Exit)
@@ -150,6 +152,7 @@ func (i *Init) begin(ctx context.Context, op string, spec JobSpec) error {
 		i.ended, i.done = false, make(chan struct{})
 	}
 	i.job, i.running, i.exit = spec.Job, true, Exit{}
+	i.restored = i.restored || op == opResume
 	i.mu.Unlock()
 	err := i.s.takeOver(i.claim)
 	frozen := i.Frozen()
@@ -259,8 +262,43 @@ func (i *Init) Look(ctx context.Context, limit int64) (Reading, error) {
 	return *m.Reading, nil
 }
 
-// LimitsMemory reports whether the kernel keeps the job to its memory.
-func (i *Init) LimitsMemory() bool { return i.cg != nil && i.cg.hasMemory() }
+// LimitsMemory reports whether the kernel keeps the job to its memory. What a job has brought with it in an
+// image does not count as its cgroup's, so one that goes on from there has to be looked at.
+func (i *Init) LimitsMemory() bool {
+	i.mu.Lock()
+	restored := i.restored
+	i.mu.Unlock()
+	return !restored && i.cg != nil && i.cg.hasMemory()
+}
+
+// Processes says what the kernel counts of the job's processes; nothing where it does not.
+func (i *Init) Processes() Processes {
+	if i.cg == nil || !i.cg.hasPids() {
+		return Processes{}
+	}
+	return i.cg.processes()
+}
+
+// Throttle keeps what runs in the claim to so many processors on average, from now on and also in the hands
+// of the next agent; with 0 or less it may have all. Where no controller does that, the init has the job
+// stand still for a moment whenever it has had too much. A job that is frozen stays so.
+func (i *Init) Throttle(ctx context.Context, cpus float64) error {
+	what := func(err error) error { return fmt.Errorf("throttle claim %s: %w", i.claim, err) }
+	if math.IsNaN(cpus) || math.IsInf(cpus, 0) || cpus < 0 {
+		cpus = 0
+	}
+	if i.cg != nil {
+		if done, err := i.cg.throttle(cpus); err != nil {
+			return what(err)
+		} else if done {
+			return nil
+		}
+	}
+	if _, err := i.call(ctx, &message{Op: opThrottle, CPUs: cpus}); err != nil {
+		return what(err)
+	}
+	return nil
+}
 
 // Signal sends a signal to the job's first process. A frozen job gets it when it is thawed.
 func (i *Init) Signal(sig int) error {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"skua/internal/job"
 )
 
 // A claim whose job has ended can run another job of the same user in the same init, if nothing of the one
@@ -35,7 +37,7 @@ func (i *Init) Refresh(ctx context.Context) error {
 	if _, err := i.call(ctx, &message{Op: opFresh}); err != nil {
 		return what(err)
 	}
-	if err := i.s.emptyOut(i.s.dir(i.claim)); err != nil {
+	if err := i.s.emptyOut(i.claim); err != nil {
 		return what(err)
 	}
 	return nil
@@ -43,8 +45,9 @@ func (i *Init) Refresh(ctx context.Context) error {
 
 // emptyOut empties the directories of a claim that a job may have used, and gives them the owners and modes
 // that they had.
-func (s *Starter) emptyOut(dir string) error {
-	jobUID := s.uid
+func (s *Starter) emptyOut(claim job.ClaimID) error {
+	dir, uid := s.dir(claim), s.uidOf(claim)
+	jobUID := uid
 	if s.mapped {
 		jobUID += jobID
 	}
@@ -55,7 +58,7 @@ func (s *Starter) emptyOut(dir string) error {
 		uid  int
 		keep []string
 	}{
-		{filepath.Join(dir, imageName), imageMode, s.uid, nil},
+		{filepath.Join(dir, imageName), imageMode, uid, nil},
 		{filepath.Join(scratch, TmpName), tmpMode, jobUID, nil},
 		{filepath.Join(scratch, ShmName), shmMode, jobUID, nil},
 		{scratch, scratchMode, jobUID, []string{TmpName, ShmName}},

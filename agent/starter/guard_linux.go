@@ -147,7 +147,7 @@ func (p *pid1) thaw() error {
 
 // apply makes the job's state what it should be. Called with mu held.
 func (p *pid1) apply() {
-	want := p.wish || p.held
+	want := p.wish || p.held || p.choked && !p.hasCgroup()
 	if p.busy || want == p.frozen {
 		return
 	}

@@ -39,7 +39,7 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 	if err := p.freezeForDump(); err != nil {
 		return nil, err
 	}
-	if err := outsideTree(j.pid); err != nil {
+	if err := errors.Join(outsideTree(j.pid), ownFilters(), p.checkConnections()); err != nil {
 		return nil, err
 	}
 	if err := emptyDir(fdImage); err != nil {
@@ -59,7 +59,11 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 		defer detach()
 		o.FreezeCgroup = cgroupMount
 	}
+	before := ownIO()
 	s, err := checkpoint.Dump(ctx, o)
+	p.mu.Lock()
+	j.io.add(ownIO().minus(before)) // CRIU's
+	p.mu.Unlock()
 	if err != nil {
 		if ctx.Err() != nil {
 			p.mu.Lock()
@@ -114,7 +118,9 @@ func (p *pid1) freezeForDump() error {
 			time.Sleep(50 * time.Microsecond)
 		}
 		if threadsIn("D") == 0 {
-			return nil
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.leavePace() // CRIU thaws and looks into the claim's cgroup only
 		}
 		if err := p.setFrozen(false); err != nil {
 			return err
@@ -155,6 +161,10 @@ func (p *pid1) resume(ctx context.Context, spec JobSpec, frozen bool) error {
 		return err
 	}
 	started := bootClock()
+	if !p.cfg.Prompt {
+		setIOClass(ioIdle)
+		defer setIOClass(ioNone)
+	}
 	pid, err := checkpoint.Restore(ctx, p.criuOptions())
 	if err != nil {
 		killAll()
@@ -168,8 +178,9 @@ func (p *pid1) resume(ctx context.Context, spec JobSpec, frozen bool) error {
 		humble(pid)
 	}
 	p.mu.Lock()
-	p.job = &running{spec: spec, pid: pid, started: started, used: m.Used}
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	p.job = &running{spec: spec, pid: pid, started: started, used: m.Used, io: p.traffic()}
+	p.keepPace()
 	return nil
 }
 
@@ -189,8 +200,7 @@ func (p *pid1) welcome(m checkpoint.Meta) error {
 					continue
 				}
 				seen[pid], again = true, true
-				err := writeAt0(fdProcs, strconv.AppendInt(nil, int64(pid), 10))
-				if err != nil && !errors.Is(err, unix.ESRCH) {
+				if err := p.enterCgroups(pid); err != nil && !errors.Is(err, unix.ESRCH) {
 					return fmt.Errorf("put the restored job into its cgroup: %w", err)
 				}
 			}
@@ -210,6 +220,7 @@ func (p *pid1) criuOptions() checkpoint.Options {
 		Dir:        fdImage,
 		ConfigFile: criuConf,
 		OwnNetwork: p.cfg.Network != NetHost,
+		Filtered:   len(abis) > 0,
 	}
 }
 
@@ -220,7 +231,7 @@ func (p *pid1) describe(j *running) (checkpoint.Meta, error) {
 		return checkpoint.Meta{}, err
 	}
 	live, _ := liveUsage()
-	used := j.used.Plus(live)
+	used := j.used.Plus(live).Plus(p.traffic().since(j.io))
 	used.Wall += bootClock() - j.started
 	mono, boot := p.clock.now()
 	return checkpoint.Meta{
@@ -234,21 +245,43 @@ func (p *pid1) describe(j *running) (checkpoint.Meta, error) {
 // attachCgroup shows the job's cgroup at cgroupMount, where CRIU can thaw it, until detach is called.
 // The job, frozen meanwhile, never sees it: in a namespace with a single id it could thaw itself.
 func (p *pid1) attachCgroup() (detach func(), err error) {
-	if err := unix.MoveMount(p.cgTree, "", unix.AT_FDCWD, cgroupMount, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+	err = elsewhere(func() error {
+		return unix.MoveMount(p.cgTree, "", unix.AT_FDCWD, cgroupMount, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	})
+	if err != nil {
 		return nil, fmt.Errorf("attach the job's cgroup: %w", err)
 	}
 	return func() {
-		// A mount that was attached cannot be detached again and kept, but its clone can be.
-		clone, err := unix.OpenTree(unix.AT_FDCWD, cgroupMount, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-		if err == nil {
+		err := elsewhere(func() error {
+			// A mount that was attached cannot be detached again and kept, but its clone can be.
+			clone, err := unix.OpenTree(unix.AT_FDCWD, cgroupMount, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+			if err != nil {
+				return err
+			}
 			unix.Close(p.cgTree)
 			p.cgTree = clone
-			err = unix.Unmount(cgroupMount, unix.MNT_DETACH)
-		}
+			return unix.Unmount(cgroupMount, unix.MNT_DETACH)
+		})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "detach the job's cgroup:", err)
 		}
 	}, nil
+}
+
+// checkConnections refuses a job with connections that could not go along.
+func (p *pid1) checkConnections() error {
+	if p.cfg.Network != NetOutbound {
+		return nil // there are none, or CRIU says so itself
+	}
+	return farConnections()
+}
+
+// elsewhere does something on a thread that the filter does not bind: any but the first, to which this
+// program's main goroutine is locked.
+func elsewhere(do func() error) error {
+	done := make(chan error)
+	go func() { done <- do() }()
+	return <-done
 }
 
 // timeNamespace is the clock of the job: ours, or ours moved so that the clocks of a restored job go

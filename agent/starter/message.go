@@ -35,6 +35,7 @@ const (
 	opThaw       = "thaw"       //
 	opCheckpoint = "checkpoint" // answered with Stats
 	opLook       = "look"       // answered with Reading, exact if more memory than Limit is in use
+	opThrottle   = "throttle"   // keep the job to CPUs processors on average, or let it have all again if that is 0
 	opSignal     = "signal"     // send Signal to the job's first process
 	opQuit       = "quit"       // end, if no job is running
 )
@@ -53,6 +54,7 @@ type message struct {
 	TimeoutMS int64    `json:"timeout_ms,omitempty"`
 	Signal    int      `json:"signal,omitempty"`
 	Limit     int64    `json:"limit,omitempty"`
+	CPUs      float64  `json:"cpus,omitempty"`
 	Keep      bool     `json:"keep,omitempty"`
 	Job       *JobSpec `json:"job,omitempty"`
 
@@ -72,6 +74,8 @@ type status struct {
 	Pid     int    `json:"pid"`    // of the job, in its own namespace
 	Frozen  bool   `json:"frozen"` // the agent has asked for it
 	Exit    *Exit  `json:"exit,omitempty"`
+
+	Restored bool `json:"restored,omitempty"` // a job of the claim has come from an image
 }
 
 // kinds are the errors that keep their identity on the way.
@@ -170,7 +174,9 @@ type initConfig struct {
 	Criu    string        `json:"criu,omitempty"`   // path, "" if there is none
 	Mapped  bool          `json:"mapped"`           // many ids are mapped: the job gets jobID
 	Cgroup  string        `json:"cgroup,omitempty"` // its directory on the host, "" if there is none
+	Joins   int           `json:"joins,omitempty"`  // how many cgroups of v1 its job belongs to, too
 	Memory  int64         `json:"memory,omitempty"` // RLIMIT_DATA of the job, 0 for none
+	Pids    int           `json:"pids,omitempty"`   // RLIMIT_NPROC of the job, 0 for none
 	Shared  []string      `json:"shared,omitempty"` // directories to show as they are
 	Prompt  bool          `json:"prompt,omitempty"` // the job has no lower claim to the processor than others
 }

@@ -25,7 +25,7 @@ const (
 	probeName = "skua-probe"
 )
 
-// Descriptors an init inherits, in this order. The last three are there when it has a cgroup.
+// Descriptors an init inherits, in this order. Those from fdProcs on are there when it has a cgroup.
 const (
 	fdConfig = 3 + iota // pipe with its initConfig
 	fdListen            // unix socket at which agents find it
@@ -34,6 +34,7 @@ const (
 	fdProcs             // cgroup.procs, cgroup.freeze and cgroup.events of the job's cgroup
 	fdFreeze
 	fdEvents
+	fdJoins // cgroup.procs of each of its cgroups of v1
 )
 
 // lonely is how long an init without a job waits for an agent before it ends.
@@ -85,6 +86,9 @@ type pid1 struct {
 	job      *running      // nil when there is none
 	exit     *Exit         // of the last job
 	restored bool          // a job has come from an image, and its clocks with it
+	pace     *pacer        // nil: the job is not throttled, or not by us
+	pacing   bool          // a goroutine sees to it
+	choked   bool          // the job stands still for its share's sake
 
 	boot string // which run of the machine this is
 	keys string // what the kernel's keyrings had of the job's user at the start
@@ -99,6 +103,7 @@ type running struct {
 	pid     int
 	started time.Duration // on the boot clock
 	used    Usage         // in earlier lives, and by what has been waited for
+	io      traffic       // what was counted of disk and network when it began
 	lost    string        // why its end, when it comes, is not its own doing
 }
 
@@ -171,7 +176,7 @@ func (p *pid1) setup() (*net.UnixListener, error) {
 		return l, err
 	}
 	p.boot, p.keys = bootID(), keysOf(p.jobUID())
-	return l, nil
+	return l, takeFilter() // last: it forbids some of the above
 }
 
 // run serves until there is nothing left to do. It runs on the first thread. When setup has failed,
@@ -343,6 +348,8 @@ func (p *pid1) handle(m *message) {
 			p.say(answer)
 		}()
 		return
+	case opThrottle:
+		err = p.throttle(m.CPUs)
 	case opSignal:
 		err = p.signal(m.Signal)
 	case opRun, opResume, opCheckpoint, opFresh:
@@ -413,6 +420,9 @@ func (p *pid1) long(m, answer *message) error {
 func (p *pid1) settle() {
 	p.mu.Lock()
 	p.busy = false
+	if !p.pacing {
+		p.keepPace()
+	}
 	p.apply()
 	p.wake()
 	todo := p.settled
@@ -426,7 +436,7 @@ func (p *pid1) settle() {
 
 // status is called with mu held.
 func (p *pid1) status() *status {
-	s := &status{Frozen: p.wish, Exit: p.exit}
+	s := &status{Frozen: p.wish, Exit: p.exit, Restored: p.restored}
 	if p.job != nil {
 		s.Job, s.Pid, s.Running = p.job.spec.Job, p.job.pid, true
 	} else if p.exit != nil {
@@ -442,15 +452,16 @@ func (p *pid1) look(limit int64) (*Reading, error) {
 		p.mu.Unlock()
 		return nil, ErrNoJob
 	}
-	used, started := p.job.used, p.job.started
+	used, started, io := p.job.used, p.job.started, p.job.io
 	p.mu.Unlock()
 	live, memory := liveUsage()
 	if memory > limit {
 		memory = exactMemory()
 	}
 	threads := runnable()
-	r := &Reading{Used: used.Plus(live), Memory: memory, Runnable: &threads}
+	r := &Reading{Used: used.Plus(live), Memory: memory, Pids: jobThreads(), Runnable: &threads}
 	r.Used.Wall += bootClock() - started
+	r.Used = r.Used.Plus(p.traffic().since(io))
 	return r, nil
 }
 
@@ -493,7 +504,7 @@ func (p *pid1) finish(ws unix.WaitStatus) {
 	rest := killAll()
 	p.mu.Lock()
 	j := p.job
-	e := &Exit{Job: j.spec.Job, Usage: j.used.Plus(rest)}
+	e := &Exit{Job: j.spec.Job, Usage: j.used.Plus(rest).Plus(p.traffic().since(j.io))}
 	e.Usage.Wall += bootClock() - j.started
 	if e.Err = j.lost; ws.Signaled() {
 		e.Signal = int(ws.Signal())

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"skua/agent/checkpoint"
@@ -65,9 +66,16 @@ func (s *Starter) Capabilities(ctx context.Context) Capabilities {
 	if dump != nil {
 		c.CheckpointWhy = dump.Error()
 	}
+	if c.Sandbox {
+		c.Outbound = pastaName
+		if err := s.testOutbound(tctx); err != nil {
+			c.Outbound, c.OutboundWhy = "", err.Error()
+		}
+	}
 	s.probed = &c
 	s.log.Info("tested what this machine can do for jobs", "sandbox", c.Sandbox, "sandbox_why_not", c.SandboxWhy,
-		"freezer", c.Freezer, "checkpoint", c.Checkpoint, "checkpoint_why_not", c.CheckpointWhy, "criu", c.CriuVersion)
+		"freezer", c.Freezer, "checkpoint", c.Checkpoint, "checkpoint_why_not", c.CheckpointWhy, "criu", c.CriuVersion,
+		"outbound", c.Outbound, "outbound_why_not", c.OutboundWhy)
 	return c
 }
 
@@ -142,6 +150,82 @@ func (s *Starter) selfTest(ctx context.Context) (sandbox, dump error) {
 	return fmt.Errorf("the test job does not go on: %w", err), dump
 }
 
+// testOutbound returns why jobs cannot have a network from which they dial out: it looks whether one has a way
+// out, and none to a server on the machine's loopback.
+func (s *Starter) testOutbound(ctx context.Context) error {
+	if _, err := s.findOutbound(); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	claim := job.ClaimID(probeClaim + rand.Text())
+	i, err := s.Open(ctx, ClaimSpec{Claim: claim, Lease: probeLimit, Prompt: true, Network: NetOutbound})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		i.Close()
+		if err := s.Remove(claim); err != nil {
+			s.log.Warn("remains of the self test", diag.KeyError, err)
+		}
+	}()
+	if err := copySelf(filepath.Join(i.Scratch(), probeName)); err != nil {
+		return fmt.Errorf("copy this program: %w", err)
+	}
+	spec := JobSpec{Job: job.ID{Cluster: 1}, Argv: []string{"./" + probeName, l.Addr().String()}, Stdout: probeOut, Stderr: probeOut}
+	if err := i.Run(ctx, spec); err != nil {
+		return err
+	}
+	select {
+	case <-i.Done():
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if e := i.Exit(); e.Code != probeExit || e.Err != "" {
+		out, _ := os.ReadFile(filepath.Join(i.Scratch(), probeOut))
+		return fmt.Errorf("the test job has %.200q", bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// outboundMain is the test job for that.
+func outboundMain(loopback string) int {
+	routes, err := os.ReadFile("/proc/net/route")
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	routes6, _ := os.ReadFile("/proc/net/ipv6_route")
+	if !hasDefaultRoute(string(routes), string(routes6)) {
+		fmt.Println("no way out")
+		return 1
+	}
+	if c, err := net.DialTimeout("tcp", loopback, 5*time.Second); err == nil {
+		c.Close()
+		fmt.Println("a way to the machine's loopback")
+		return 1
+	}
+	return probeExit
+}
+
+// hasDefaultRoute reads /proc/net/route and ipv6_route.
+func hasDefaultRoute(v4, v6 string) bool {
+	for line := range strings.Lines(v4) {
+		if f := strings.Fields(line); len(f) > 7 && f[1] == "00000000" && f[7] == "00000000" && f[0] != "lo" {
+			return true
+		}
+	}
+	for line := range strings.Lines(v6) {
+		if f := strings.Fields(line); len(f) > 9 && strings.Trim(f[0], "0") == "" && f[1] == "00" && f[9] != "lo" {
+			return true
+		}
+	}
+	return false
+}
+
 // copySelf makes a copy of this program.
 func copySelf(to string) error {
 	from, err := os.Open("/proc/self/exe")
@@ -180,6 +264,9 @@ func awaitLine(ctx context.Context, path string, n int) (string, error) {
 // probeMain is the test job. It writes a number that it draws once, waits until it is told to go on,
 // uses the socket that it has opened at the start, and writes the number again.
 func probeMain() int {
+	if len(os.Args) > 1 {
+		return outboundMain(os.Args[1])
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fmt.Println(err)

@@ -189,8 +189,14 @@ func (r sandboxRoot) etc(network Network) error {
 		}
 	}
 	names := hostEtc
-	if network == NetHost {
+	switch network {
+	case NetHost:
 		names = append(names[:len(names):len(names)], hostEtcNet...)
+	case NetOutbound:
+		if err := os.WriteFile(r.path("etc/resolv.conf"), []byte("nameserver "+nameServer+"\n"), 0o644); err != nil {
+			return err
+		}
+		names = append(names[:len(names):len(names)], "gai.conf")
 	}
 	var paths []string
 	for _, name := range names {

@@ -58,6 +58,7 @@ func (p *pid1) start(spec JobSpec, frozen bool) error {
 
 	p.reaping.Lock()
 	defer p.reaping.Unlock()
+	base := p.traffic()
 	pid, err := p.spawn(path, spec, &syscall.ProcAttr{
 		Dir:   dir,
 		Env:   env,
@@ -67,8 +68,26 @@ func (p *pid1) start(spec JobSpec, frozen bool) error {
 		return err
 	}
 	p.mu.Lock()
-	p.job = &running{spec: spec, pid: pid, started: bootClock()}
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	p.job = &running{spec: spec, pid: pid, started: bootClock(), io: base}
+	p.keepPace()
+	return nil
+}
+
+// enterCgroups puts a process of the job where its limits are.
+func (p *pid1) enterCgroups(pid int) error {
+	if !p.hasCgroup() {
+		return nil
+	}
+	for n := range 1 + p.cfg.Joins {
+		fd := fdProcs
+		if n > 0 {
+			fd = fdJoins + n - 1
+		}
+		if err := writeAt0(fd, strconv.AppendInt(nil, int64(pid), 10)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -113,6 +132,10 @@ func (p *pid1) spawn(path string, spec JobSpec, attr *syscall.ProcAttr) (pid int
 	// Inherited by the child; lowering it again to what it was needs no privilege.
 	restore := setOOMScore("self", jobOOMScore)
 	defer restore()
+	if !p.cfg.Prompt {
+		setIOClass(ioIdle)
+		defer setIOClass(ioNone)
+	}
 
 	// The agent wrote the program a moment ago, and what it forked meanwhile for another slot has the file open
 	// for writing until its own exec.
@@ -167,13 +190,16 @@ func (p *pid1) ready(pid int, spec JobSpec) error {
 			return fmt.Errorf("limit memory: %w", err)
 		}
 	}
+	if p.cfg.Pids > 0 {
+		if err := limit(pid, unix.RLIMIT_NPROC, uint64(p.cfg.Pids)); err != nil {
+			return fmt.Errorf("limit processes: %w", err)
+		}
+	}
 	if err := spec.setLimits(pid); err != nil {
 		return err
 	}
-	if p.hasCgroup() {
-		if err := writeAt0(fdProcs, strconv.AppendInt(nil, int64(pid), 10)); err != nil {
-			return fmt.Errorf("enter cgroup: %w", err)
-		}
+	if err := p.enterCgroups(pid); err != nil {
+		return fmt.Errorf("enter cgroup: %w", err)
 	}
 	if !p.hasCgroup() && p.unwanted() {
 		_ = unix.Kill(pid, unix.SIGSTOP) // stands from the moment at which we let go
@@ -241,6 +267,18 @@ func setOOMScore(pid string, score int) (restore func()) {
 		return func() {}
 	}
 	return func() { _ = os.WriteFile(name, old, 0) }
+}
+
+// Classes of ioprio_set(2). Only schedulers of disks that have classes heed them.
+const (
+	ioNone = 0
+	ioIdle = 3
+)
+
+// setIOClass says how this thread and what it starts from now on share the disks. It cannot fail for oneself.
+func setIOClass(class uintptr) {
+	const whoProcess, shift = 1, 13
+	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, whoProcess, 0, class<<shift)
 }
 
 // openStdio opens the three files of a job, in scratch or /dev/null. They are the job's own.

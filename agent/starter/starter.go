@@ -89,6 +89,10 @@ type Network string
 const (
 	NetNone Network = "none" // only its own loopback; the default
 	NetHost Network = "host" // all that the machine reaches; connected TCP sockets prevent checkpoints
+
+	// NetOutbound is a network of its own from which the job can dial out, but not to the machine's
+	// loopback; connections to other machines prevent checkpoints. See [Capabilities].
+	NetOutbound Network = "outbound"
 )
 
 // Limits bound what a job takes. Zero means no limit.
@@ -97,7 +101,7 @@ type Limits struct {
 	// to it together; see [Init.LimitsMemory]. Elsewhere whoever wants it kept has to look, and each
 	// process gets twice as much data at most.
 	Memory int64
-	Pids   int // processes and threads, where there is a pids controller
+	Pids   int // processes and threads together, of all that the job has
 }
 
 // ClaimSpec describes the claim to open.
@@ -108,6 +112,10 @@ type ClaimSpec struct {
 	Limits  Limits
 	Shared  []string // directories of the machine that the job finds at the same path, writable
 	Prompt  bool     // its job gets the processor as others do, rather than what they leave
+
+	// Slot is the number of the slot, from 1 on, where an agent has several: the jobs of each have ids of
+	// their own. 0 is as 1.
+	Slot int
 }
 
 // JobSpec describes a job to run.
@@ -135,10 +143,17 @@ type JobSpec struct {
 type Reading struct {
 	Used   Usage
 	Memory int64 // bytes that its processes have now together, without what they only have of files
+	Pids   int   // its processes and threads now
 
 	// Runnable is how many of its threads run or wait for a processor or a disk at this moment; nil from
 	// the init of an older agent.
 	Runnable *int `json:",omitempty"`
+}
+
+// Processes is what the kernel has counted of a claim's processes and threads.
+type Processes struct {
+	Peak    int  // at most at a time; 0 if that is not known
+	Refused bool // more than Limits.Pids were wanted
 }
 
 // Usage is what a job has consumed, on all machines where it ran.
@@ -155,6 +170,9 @@ type Exit struct {
 	// OverMemory says that the kernel ended it because it took more than Limits.Memory. Where there
 	// is no memory controller its allocations fail instead, and what it does then is its own doing.
 	OverMemory bool `json:"over_memory,omitempty"`
+
+	// OverPids says that it was refused more processes than Limits.Pids, and did not end well.
+	OverPids bool `json:"over_pids,omitempty"`
 }
 
 func (e Exit) String() string {
@@ -163,6 +181,8 @@ func (e Exit) String() string {
 		return e.Err
 	case e.OverMemory:
 		return "ended for taking more memory than it may"
+	case e.OverPids:
+		return "ended without the processes that it wanted"
 	case e.Signal != 0:
 		return fmt.Sprintf("ended by signal %d", e.Signal)
 	}
@@ -180,6 +200,9 @@ type Capabilities struct {
 	CheckpointWhy string // why not
 	CriuPath      string
 	CriuVersion   string
+
+	Outbound    string // the program that carries NetOutbound, tried here; "" if that cannot be had
+	OutboundWhy string // why not
 }
 
 // checkClaim refuses ids that cannot name a directory.

@@ -52,9 +52,10 @@ type Starter struct {
 	log     *slog.Logger
 	criu    string
 	criuErr error
-	cgroups string // base of the claims' cgroups, or ""
-	uid     int    // of inits, on the host: root in their namespaces
-	mapped  bool   // many ids are mapped
+	cgroups string            // base of the claims' cgroups, or ""
+	legacy  map[string]string // the same for the controllers of cgroup v1
+	uid     int               // of the first slot's inits, on the host: root in their namespaces
+	mapped  bool              // many ids are mapped
 
 	probing sync.Mutex // guards probed, and lets only one self test run
 	probed  *Capabilities
@@ -62,10 +63,13 @@ type Starter struct {
 
 // claimRecord is what Adopt and Remove need to know of a claim.
 type claimRecord struct {
-	V       int         `json:"v"`
-	Claim   job.ClaimID `json:"claim"`
-	Cgroup  string      `json:"cgroup,omitempty"`
-	Network Network     `json:"network"`
+	V      int         `json:"v"`
+	Claim  job.ClaimID `json:"claim"`
+	Cgroup string      `json:"cgroup,omitempty"`
+	UID    int         `json:"uid,omitempty"` // of the init; 0 if it is Starter.uid
+
+	Legacy  map[string]string `json:"legacy,omitempty"` // directories in cgroup v1, by controller
+	Network Network           `json:"network"`
 }
 
 // New makes the directory of claims and looks for CRIU and cgroups. It starts nothing.
@@ -92,7 +96,9 @@ func New(cfg Config) (*Starter, error) {
 		s.uid, s.mapped = int(cfg.UIDBase), true
 	}
 	s.criu, s.criuErr = checkpoint.Find(cfg.CriuPath)
-	s.cgroups = findCgroupBase(cfg.CgroupBase)
+	if s.cgroups = findCgroupBase(cfg.CgroupBase); s.cgroups != "" {
+		s.legacy = findLegacy()
+	}
 	return s, nil
 }
 
@@ -120,7 +126,7 @@ func (s *Starter) Open(ctx context.Context, spec ClaimSpec) (_ *Init, err error)
 	switch spec.Network {
 	case "":
 		spec.Network = NetNone
-	case NetNone, NetHost:
+	case NetNone, NetHost, NetOutbound:
 	default:
 		return nil, fmt.Errorf("open claim %s: network %q is not known", spec.Claim, spec.Network)
 	}
@@ -136,7 +142,8 @@ func (s *Starter) Open(ctx context.Context, spec ClaimSpec) (_ *Init, err error)
 			}
 		}
 	}()
-	if err := s.layOut(dir); err != nil {
+	uid := s.slotUID(spec.Slot)
+	if err := s.layOut(dir, uid); err != nil {
 		return nil, err
 	}
 
@@ -147,19 +154,27 @@ func (s *Starter) Open(ctx context.Context, spec ClaimSpec) (_ *Init, err error)
 	var cg *jobCgroup
 	if s.cgroups != "" {
 		cfg.Cgroup = filepath.Join(s.cgroups, string(spec.Claim))
-		if cg, err = makeCgroup(cfg.Cgroup, s.uid, spec); err != nil {
+		if cg, err = makeCgroup(cfg.Cgroup, s.legacy, uid, spec); err != nil {
 			return nil, err
 		}
+		cfg.Joins = len(cg.legacy)
 		if cg.hasMemory() {
 			cfg.Memory = 0
 		}
 	}
+	if cg == nil || !cg.hasPids() {
+		cfg.Pids = s.processLimit(spec.Limits.Pids)
+	}
 	// Whoever comes after us must find the cgroup even if we end here.
-	if err := writeRecord(dir, claimRecord{V: protocol, Claim: spec.Claim, Cgroup: cfg.Cgroup, Network: spec.Network}); err != nil {
+	rec := claimRecord{V: protocol, Claim: spec.Claim, Cgroup: cfg.Cgroup, Network: spec.Network, UID: uid}
+	if cg != nil {
+		rec.Legacy = cg.legacy
+	}
+	if err := writeRecord(dir, rec); err != nil {
 		cg.close()
 		return nil, err
 	}
-	b := &birth{s: s, dir: dir, cfg: cfg, cg: cg}
+	b := &birth{s: s, dir: dir, uid: uid, cfg: cfg, cg: cg}
 	pidfd, err := b.start()
 	if err != nil {
 		cg.close()
@@ -175,6 +190,13 @@ func (s *Starter) Open(ctx context.Context, spec ClaimSpec) (_ *Init, err error)
 			err = fmt.Errorf("%w (%s)", err, last)
 		}
 		return nil, err
+	}
+	if spec.Network == NetOutbound {
+		if err := s.dialOut(ctx, cfg.Cgroup+outboundSuffix, i.pidfd); err != nil {
+			_ = i.Kill()
+			i.Close()
+			return nil, fmt.Errorf("open its network: %w", err)
+		}
 	}
 	return i, nil
 }
@@ -192,7 +214,7 @@ func (s *Starter) Adopt(ctx context.Context, claim job.ClaimID) (*Init, error) {
 	}
 	var cg *jobCgroup
 	if rec.Cgroup != "" {
-		if cg, err = openCgroup(rec.Cgroup); err != nil { // the machine was restarted
+		if cg, err = openCgroup(rec.Cgroup, rec.Legacy); err != nil { // the machine was restarted
 			return s.adoptExit(claim, err)
 		}
 	}
@@ -219,7 +241,7 @@ func (s *Starter) adoptExit(claim job.ClaimID, why error) (*Init, error) {
 		return nil, fmt.Errorf("adopt claim %s: %w: %w", claim, ErrGone, why)
 	}
 	if rec, err := readRecord(s.dir(claim)); err == nil && rec.Cgroup != "" {
-		(&jobCgroup{path: rec.Cgroup}).blame(e)
+		(&jobCgroup{path: rec.Cgroup, legacy: rec.Legacy}).blame(e)
 	}
 	i := newInit(s, claim, nil, -1)
 	i.job = e.Job
@@ -234,7 +256,7 @@ func (s *Starter) Remove(claim job.ClaimID) error {
 		return fmt.Errorf("remove claim: %w", err)
 	}
 	dir := s.dir(claim)
-	if conn, pidfd, err := dialInit(dir, s.uid); err == nil {
+	if conn, pidfd, err := dialInit(dir, s.uidOf(claim)); err == nil {
 		conn.Close()
 		err = killPidfd(pidfd)
 		unix.Close(pidfd)
@@ -243,7 +265,12 @@ func (s *Starter) Remove(claim job.ClaimID) error {
 		}
 	}
 	if rec, err := readRecord(dir); err == nil && rec.Cgroup != "" {
-		if err := removeCgroup(rec.Cgroup, killLimit); err != nil {
+		if rec.Network == NetOutbound {
+			if err := removeCgroup(rec.Cgroup+outboundSuffix, killLimit); err != nil {
+				return fmt.Errorf("remove claim %s: %w", claim, err)
+			}
+		}
+		if err := errors.Join(removeCgroup(rec.Cgroup, killLimit), removeLegacy(rec.Legacy, killLimit)); err != nil {
 			return fmt.Errorf("remove claim %s: %w", claim, err)
 		}
 	}
@@ -255,6 +282,52 @@ func (s *Starter) Remove(claim job.ClaimID) error {
 
 func (s *Starter) dir(claim job.ClaimID) string { return filepath.Join(s.cfg.Dir, string(claim)) }
 
+// slotUID is the id, on the host, of the inits of a slot. Each has a range of ids to itself, so that the jobs of
+// two slots are no more to each other than two accounts of the machine. Agents without root have one id only.
+func (s *Starter) slotUID(slot int) int {
+	if !s.mapped {
+		return s.uid
+	}
+	return s.uid + max(0, slot-1)*idCount
+}
+
+// uidOf is the id of a claim's init.
+func (s *Starter) uidOf(claim job.ClaimID) int {
+	if rec, err := readRecord(s.dir(claim)); err == nil && rec.UID != 0 {
+		return rec.UID
+	}
+	return s.uid
+}
+
+// processLimit is the limit that each process of a job gets where no controller counts them: the kernel then
+// counts the processes of its user. Since Linux 5.14 it counts them within a user namespace; before, and
+// without ids of the slot's own, those of the agent's account would be among them.
+func (s *Starter) processLimit(most int) int {
+	switch {
+	case most == 0:
+		return 0
+	case s.mapped:
+		return most
+	case !kernelAtLeast(5, 14):
+		return 0
+	}
+	const inits = 64 // threads that an init and CRIU may have, which have the same id
+	return most + inits
+}
+
+// kernelAtLeast says whether Linux is of this version or newer.
+func kernelAtLeast(major, minor int) bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	var a, b int
+	if n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &a, &b); n != 2 {
+		return false
+	}
+	return a > major || a == major && b >= minor
+}
+
 // mkdir makes a directory that others than the agent pass through, whatever the umask is.
 func mkdir(path string, mode os.FileMode) error {
 	if err := os.Mkdir(path, mode); err != nil {
@@ -264,8 +337,8 @@ func mkdir(path string, mode os.FileMode) error {
 }
 
 // layOut makes the directories of a claim.
-func (s *Starter) layOut(dir string) error {
-	jobUID := s.uid
+func (s *Starter) layOut(dir string, initUID int) error {
+	jobUID := initUID
 	if s.mapped {
 		jobUID += jobID
 	}
@@ -274,9 +347,9 @@ func (s *Starter) layOut(dir string) error {
 		mode os.FileMode
 		uid  int
 	}{
-		{rootName, 0o755, s.uid},
-		{stateName, 0o700, s.uid},
-		{imageName, imageMode, s.uid},
+		{rootName, 0o755, initUID},
+		{stateName, 0o700, initUID},
+		{imageName, imageMode, initUID},
 		{scratchName, scratchMode, jobUID},
 		{scratchName + "/" + TmpName, tmpMode, jobUID},
 		{scratchName + "/" + ShmName, shmMode, jobUID},
@@ -303,7 +376,8 @@ func (s *Starter) takeOver(claim job.ClaimID) error {
 	if !s.mapped {
 		return nil
 	}
-	for name, uid := range map[string]int{scratchName: s.uid + jobID, imageName: s.uid} {
+	initUID := s.uidOf(claim)
+	for name, uid := range map[string]int{scratchName: initUID + jobID, imageName: initUID} {
 		err := filepath.WalkDir(filepath.Join(s.dir(claim), name), func(p string, _ fs.DirEntry, err error) error {
 			if err != nil {
 				return err
@@ -321,6 +395,7 @@ func (s *Starter) takeOver(claim job.ClaimID) error {
 type birth struct {
 	s   *Starter
 	dir string
+	uid int // of the init
 	cfg initConfig
 	cg  *jobCgroup
 }
@@ -378,6 +453,12 @@ func (b *birth) start() (pidfd int, err error) {
 	}
 	if b.cg != nil {
 		attr.Files = append(attr.Files, b.cg.procs.Fd(), b.cg.freeze.Fd(), b.cg.events.Fd())
+		for _, dir := range b.cg.legacy {
+			if err := open(filepath.Join(dir, "cgroup.procs"), os.O_WRONLY); err != nil {
+				return -1, err
+			}
+			attr.Files = append(attr.Files, files[len(files)-1].Fd())
+		}
 	}
 	return pidfd, forkIn(b.dir, attr)
 }
@@ -393,7 +474,7 @@ func (b *birth) namespaces(pidfd *int) *syscall.SysProcAttr {
 		sys.Cloneflags |= unix.CLONE_NEWNET
 	}
 	if b.s.mapped {
-		m := []syscall.SysProcIDMap{{ContainerID: 0, HostID: b.s.uid, Size: idCount}}
+		m := []syscall.SysProcIDMap{{ContainerID: 0, HostID: b.uid, Size: idCount}}
 		sys.UidMappings, sys.GidMappings, sys.GidMappingsEnableSetgroups = m, m, true
 		sys.Credential = &syscall.Credential{}
 	} else {

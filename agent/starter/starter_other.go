@@ -54,8 +54,6 @@ func (*Init) Run(context.Context, JobSpec) error { return errors.ErrUnsupported 
 
 func (*Init) Resume(context.Context, JobSpec) error { return errors.ErrUnsupported }
 
-func (*Init) Throttle(context.Context, float64) error { return errors.ErrUnsupported }
-
 func (*Init) Freeze() error { return errors.ErrUnsupported }
 
 func (*Init) Thaw() error { return errors.ErrUnsupported }
@@ -67,6 +65,10 @@ func (*Init) Checkpoint(context.Context, bool) (checkpoint.Stats, error) {
 func (*Init) Look(context.Context, int64) (Reading, error) { return Reading{}, errors.ErrUnsupported }
 
 func (*Init) LimitsMemory() bool { return false }
+
+func (*Init) Processes() Processes { return Processes{} }
+
+func (*Init) Throttle(context.Context, float64) error { return errors.ErrUnsupported }
 
 func (*Init) Signal(int) error { return errors.ErrUnsupported }
 

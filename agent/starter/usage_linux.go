@@ -25,6 +25,18 @@ func liveUsage() (u Usage, memory int64) {
 	return u, memory
 }
 
+// jobThreads counts the threads of all processes but the init.
+func jobThreads() (n int) {
+	for _, pid := range pids() {
+		if pid == 1 {
+			continue
+		}
+		entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		n += len(entries)
+	}
+	return n
+}
+
 // exactMemory is the memory that the job's processes have now together. The kernel walks their page
 // tables for it.
 func exactMemory() (sum int64) {

@@ -51,6 +51,20 @@ func (j *Job) current(ad attributes) {
 	if used.MaxDisk > 0 {
 		ad.SetInt("DiskUsage", kilobytes(used.MaxDisk))
 	}
+	for _, v := range []struct {
+		name  string
+		bytes int64
+		unit  int64
+	}{
+		{"BlockReadKbytes", used.Read, 1 << 10},
+		{"BlockWriteKbytes", used.Written, 1 << 10},
+		{"NetworkInputMb", used.NetIn, 1e6},
+		{"NetworkOutputMb", used.NetOut, 1e6},
+	} {
+		if v.bytes > 0 {
+			ad.SetReal(v.name, float64(v.bytes)/float64(v.unit))
+		}
+	}
 	if j.LastState != 0 {
 		ad.SetInt("LastJobStatus", int64(j.LastState))
 	}

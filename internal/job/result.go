@@ -58,6 +58,11 @@ type Usage struct {
 	MaxDisk int64         `json:"max_disk,omitempty"` // bytes in the scratch directory at most
 	Sent    int64         `json:"sent,omitempty"`     // bytes of outputs and images that left the machine
 	Fetched int64         `json:"fetched,omitempty"`  // bytes of inputs and images that it was sent
+
+	Read    int64 `json:"read,omitempty"`    // bytes that its processes read from disks
+	Written int64 `json:"written,omitempty"` // and wrote to them
+	NetIn   int64 `json:"net_in,omitempty"`  // bytes that came to it by the network, where it has one to itself
+	NetOut  int64 `json:"net_out,omitempty"` // and that it sent
 }
 
 // Add sums times and traffic and keeps the larger peaks.
@@ -70,6 +75,10 @@ func (u Usage) Add(v Usage) Usage {
 		MaxDisk: max(u.MaxDisk, v.MaxDisk),
 		Sent:    u.Sent + v.Sent,
 		Fetched: u.Fetched + v.Fetched,
+		Read:    u.Read + v.Read,
+		Written: u.Written + v.Written,
+		NetIn:   u.NetIn + v.NetIn,
+		NetOut:  u.NetOut + v.NetOut,
 	}
 }
 

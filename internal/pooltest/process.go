@@ -260,6 +260,9 @@ func (h *handle) lock() func() {
 	return h.x.machine.p.book.mu.Unlock
 }
 
+// Processes implements [startd.Init].
+func (*handle) Processes() starter.Processes { return starter.Processes{} }
+
 // Scratch implements [startd.Init].
 func (h *handle) Scratch() string {
 	defer h.lock()()

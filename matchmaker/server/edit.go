@@ -178,7 +178,7 @@ var protected = func() map[string]protection {
 		{
 			protection{"the matchmaker keeps it itself", ""},
 			"QDate EnteredCurrentStatus NumJobStarts NumEvictions NumCkpts NumJobCompletions NumHolds TotalSuspensions " +
-				"CumulativeSuspensionTime LastSuspensionTime RemoteUserCpu RemoteSysCpu RemoteWallClockTime ResidentSetSize " +
+				"CumulativeSuspensionTime LastSuspensionTime RemoteUserCpu RemoteSysCpu RemoteWallClockTime ResidentSetSize BlockReadKbytes BlockWriteKbytes NetworkInputMb NetworkOutputMb " +
 				"ImageSize MemoryUsage DiskUsage JobStartDate JobCurrentStartDate JobCurrentStartExecutingDate CompletionDate " +
 				"RemoteHost LastRemoteHost LastHoldReason LastHoldReasonCode LastVacateReason ExitBySignal ExitSignal ExitCode " +
 				"CheckpointMethod LastCkptTime CheckpointRequirements",
