@@ -95,6 +95,13 @@ type (
 		// ByUser says that it must stand still until its user lets it go on.
 		ByUser bool
 	}
+	// SleepBegins says that the machine is about to go to sleep.
+	SleepBegins struct{ At time.Time }
+	// SleepEnds says that it is awake again. The lease may have run out meanwhile.
+	SleepEnds struct {
+		At  time.Time
+		Now job.Instant
+	}
 	// Tick lets time pass.
 	Tick struct {
 		At  time.Time
@@ -117,4 +124,6 @@ func (e Ended) when() time.Time         { return e.At }
 func (e Acknowledged) when() time.Time  { return e.At }
 func (e Succeeded) when() time.Time     { return e.At }
 func (e Readopted) when() time.Time     { return e.At }
+func (e SleepBegins) when() time.Time   { return e.At }
+func (e SleepEnds) when() time.Time     { return e.At }
 func (e Tick) when() time.Time          { return e.At }

@@ -74,6 +74,34 @@ func TestStep(t *testing.T) {
 			[]slot.Effect{slot.Freeze},
 		},
 		{
+			"a job stands still while the machine sleeps, and nobody is told", busy,
+			slot.SleepBegins{At: noon},
+			slot.Claimed, slot.Busy,
+			[]slot.Effect{slot.Freeze},
+		},
+		{
+			"awake again it goes on", run(busy, slot.SleepBegins{At: noon}),
+			slot.SleepEnds{At: noon.Add(time.Minute), Now: instant(noon.Add(time.Second))},
+			slot.Claimed, slot.Busy,
+			[]slot.Effect{slot.Thaw},
+		},
+		{
+			"a suspended job sleeps on", run(suspended, slot.SleepBegins{At: noon}),
+			slot.SleepEnds{At: noon.Add(time.Minute), Now: instant(noon.Add(time.Second))},
+			slot.Claimed, slot.Suspended, nil,
+		},
+		{
+			"who woke the machine has the job stand still", run(busy, slot.SleepBegins{At: noon}, slot.OwnerTouched{At: noon}),
+			slot.SleepEnds{At: noon.Add(time.Minute), Now: instant(noon.Add(time.Second))},
+			slot.Claimed, slot.Suspended, nil,
+		},
+		{
+			"a machine that goes to sleep takes no job", run(slot.Slot{}, slot.Looked{At: noon, Verdicts: quiet}, slot.SleepBegins{At: noon}),
+			slot.Offered{At: noon, Job: id, Claim: "c", Epoch: 1},
+			slot.Unclaimed, slot.Idle,
+			[]slot.Effect{slot.Refuse},
+		},
+		{
 			"a bump thaws, and nobody is told", touched,
 			slot.OwnerLeft{At: noon.Add(time.Second)},
 			slot.Claimed, slot.Busy,
@@ -289,6 +317,24 @@ func TestOverdueJobThawsOnGrant(t *testing.T) {
 
 // Whatever happens in whatever order: a job is only let go on when nothing holds it back, a free slot
 // has no claim, and every claim is brought to an end when the world calms down.
+// A job whose lease ran out while the machine slept does not run on before it is renewed.
+func TestLeaseRunsOutInSleep(t *testing.T) {
+	s := run(slot.Slot{},
+		slot.Looked{At: noon, Verdicts: quiet},
+		slot.Offered{At: noon, Job: job.ID{Cluster: 7}, Claim: "c", Epoch: 1},
+		slot.Granted{At: noon, Claim: "c"},
+		slot.SleepBegins{At: noon})
+	morning := noon.Add(20 * time.Hour)
+	s, effects := s.Step(slot.SleepEnds{At: morning, Now: instant(morning)}, cfg)
+	if !s.Frozen() || slices.Contains(effects, slot.Thaw) || !slices.Contains(effects, slot.Renew) {
+		t.Errorf("after a night's sleep the slot is %v, frozen %v, effects %v; want it frozen and renewing", s, s.Frozen(), effects)
+	}
+	s, effects = s.Step(slot.Granted{At: morning, Now: instant(morning), Sent: instant(morning), Claim: "c"}, cfg)
+	if s.Frozen() || !slices.Contains(effects, slot.Thaw) {
+		t.Errorf("after a grant the slot is %v, frozen %v, effects %v", s, s.Frozen(), effects)
+	}
+}
+
 func TestRandomEventsKeepInvariants(t *testing.T) {
 	for seed := range uint64(2000) {
 		rng := rand.New(rand.NewPCG(seed, 2))
@@ -325,7 +371,7 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 	now := instant(at)
 	claims := []job.ClaimID{"a", "b"}
 	claim := claims[rng.IntN(2)]
-	switch rng.IntN(18) {
+	switch rng.IntN(20) {
 	case 0, 1:
 		return slot.Looked{At: at, Verdicts: quiet}
 	case 2:
@@ -356,6 +402,10 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 		return slot.Acknowledged{At: at, Claim: claim}
 	case 16:
 		return slot.Succeeded{At: at, Now: now, Sent: now, Claim: claim, Next: job.Next{Claim: claims[rng.IntN(2)], Epoch: 1}}
+	case 17:
+		return slot.SleepBegins{At: at}
+	case 18:
+		return slot.SleepEnds{At: at, Now: now}
 	default:
 		return slot.Tick{At: at, Now: now}
 	}
