@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/agent/session"
 	"skua/agent/starter"
 	"skua/internal/diag"
 )
@@ -20,7 +21,8 @@ import (
 var version = "dev"
 
 func main() {
-	starter.MaybeInit() // this program is also the init of its claims
+	starter.MaybeInit()   // this program is also the init of its claims
+	session.MaybeHelper() // and the helper in users' sessions
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"skua/agent/session"
 	"skua/agent/starter"
 	"skua/internal/diag"
 	"skua/internal/trust"
@@ -14,6 +15,7 @@ import (
 
 func TestMain(m *testing.M) {
 	starter.MaybeInit()
+	session.MaybeHelper()
 	os.Exit(m.Run())
 }
 

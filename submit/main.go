@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/agent/session"
 	"skua/agent/starter"
 	"skua/internal/diag"
 	"skua/submit/client"
@@ -23,7 +24,8 @@ import (
 var version = "dev"
 
 func main() {
-	starter.MaybeInit() // "skua up" makes this program the init of its claims, too
+	starter.MaybeInit()   // "skua up" makes this program the init of its claims, too
+	session.MaybeHelper() // and the helper in its user's session
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))

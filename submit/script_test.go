@@ -19,12 +19,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"skua/agent/session"
 	"skua/agent/starter"
 	"skua/internal/trust"
 )
 
 func TestMain(m *testing.M) {
 	starter.MaybeInit() // "skua up" in a script makes the test binary the init of its claims
+	session.MaybeHelper()
 	if os.Getenv("TZ") != "UTC" {
 		os.Exit(inUTC())
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"skua/agent/x11"
 )
 
 const (
@@ -22,9 +24,8 @@ const (
 	retryFirst = 50 * time.Millisecond
 	retryLast  = time.Minute
 
-	socketsAgain = 10 * time.Second // the directory of sockets does not exist
-
-	pollEvery = 250 * time.Millisecond // servers that cannot push
+	// The directory of sockets does not exist: systemd makes it at boot, others with the first server.
+	socketsAgain = time.Minute
 
 	socketsHoldOff = 100 * time.Millisecond // sockets made without end wake the agent this seldom
 )
@@ -41,10 +42,11 @@ func (w *Watcher) watchDisplays(ctx context.Context) {
 
 	running := make(map[int]*display)
 	ended := make(chan int)
+	opened := sync.OnceFunc(w.opened)
 	for {
 		wanted := w.displays
 		if wanted == nil {
-			wanted = findDisplays(w.cfg.X11)
+			wanted = slices.DeleteFunc(findDisplays(w.cfg.X11), w.isXwayland)
 		}
 		for _, n := range wanted {
 			if d := running[n]; d != nil {
@@ -61,10 +63,12 @@ func (w *Watcher) watchDisplays(ctx context.Context) {
 				}
 			})
 		}
+		opened()
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
+		case <-w.displaysChanged:
 		case n := <-ended:
 			delete(running, n)
 		}
@@ -126,6 +130,7 @@ type display struct {
 	found  bool // not configured: it is forgotten when its socket is gone
 	src    *source
 	poked  chan struct{} // has a value when a new attempt is worth while
+	begun  bool          // the server has told how it is
 	noSync bool          // tests: the server cannot push
 }
 
@@ -182,84 +187,42 @@ func (d *display) watch(ctx context.Context) error {
 		return err
 	}
 	defer x.Close()
-	defer context.AfterFunc(ctx, func() { x.Close() })()
-
-	quiet := d.w.cfg.Quiet
-	alarms, idle, err := newIdleAlarms(x, quiet)
-	if d.noSync {
-		err = errNoIdleTime
+	d.begun = false
+	err = x11.ErrNoIdleTime
+	if !d.noSync {
+		err = x.Follow(ctx, d.w.cfg.Quiet, d.tell)
 	}
-	if errors.Is(err, errNoIdleTime) {
-		return d.poll(ctx, x)
+	if errors.Is(err, x11.ErrNoIdleTime) {
+		d.w.log.Warn("X server cannot tell of input and is polled", keySource, d.src.name)
+		err = x.Poll(ctx, d.w.cfg.Quiet, d.tell)
 	}
-	if err != nil {
-		return err
-	}
-	d.begin(idle)
-	for {
-		back, idle, err := alarms.wait()
-		switch {
-		case err != nil:
-			return fmt.Errorf("display %s: %w", d.src.name, err)
-		case back:
-			d.src.touched(time.Now(), true)
-		default:
-			d.src.inputWas(time.Now().Add(-idle))
-		}
-	}
+	return fmt.Errorf("display %s: %w", d.src.name, err)
 }
 
-// begin notes the first reading of a server.
-func (d *display) begin(idle time.Duration) {
+// tell takes what the server says.
+func (d *display) tell(in x11.Input) {
 	now := time.Now()
-	d.src.watched(now.Add(-idle))
-	if idle < d.w.cfg.Quiet {
+	if !d.begun {
+		d.begun = true
+		d.src.watched(now.Add(-in.Idle))
+		if !in.Busy {
+			return
+		}
+	}
+	if in.Busy {
 		d.src.touched(now, true)
-	}
-}
-
-// poll watches a server that cannot push.
-func (d *display) poll(ctx context.Context, x *x11) error {
-	saver, err := newScreenSaver(x)
-	if err != nil {
-		return err
-	}
-	d.w.log.Warn("X server cannot tell of input and is polled", keySource, d.src.name)
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	var watched, busy bool
-	for {
-		idle, err := saver.idle()
-		if err != nil {
-			return fmt.Errorf("display %s: %w", d.src.name, err)
-		}
-		now := time.Now()
-		switch recent := idle < max(d.w.cfg.Quiet, pollEvery); {
-		case !watched:
-			d.begin(idle)
-			watched, busy = true, recent
-		case recent && !busy:
-			busy = true
-			d.src.touched(now, true)
-		case !recent:
-			busy = false
-			d.src.inputWas(now.Add(-idle))
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
+	} else {
+		d.src.inputWas(now.Add(-in.Idle))
 	}
 }
 
 // dial connects with whatever opens the display. Some servers let the users of their machine in
 // without a cookie, which is tried last.
-func (d *display) dial(ctx context.Context) (*x11, error) {
+func (d *display) dial(ctx context.Context) (*x11.Conn, error) {
 	var err error
 	for _, c := range append(d.w.cookies(d.n), cookie{anyone: true}) {
-		var x *x11
-		if x, err = dialX11(ctx, d.w.cfg.X11, d.n, c.value, c.allowed); err == nil {
+		var x *x11.Conn
+		if x, err = x11.Dial(ctx, d.w.cfg.X11, d.n, c.value, c.allowed); err == nil {
 			return x, nil
 		}
 		if _, unreachable := errors.AsType[*net.OpError](err); unreachable {

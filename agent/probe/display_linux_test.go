@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"skua/agent/x11"
 )
 
 func TestEveryFirstInputIsReported(t *testing.T) {
@@ -125,12 +127,12 @@ func TestDeadSocketsHideNoDisplay(t *testing.T) {
 func TestCookieOpensDisplay(t *testing.T) {
 	dir := t.TempDir()
 	auth := filepath.Join(dir, "auth")
-	if err := os.WriteFile(auth, authEntry(65535, "", "", cookieProtocol, bytes.Repeat([]byte{7}, cookieSize)), 0o600); err != nil {
+	if err := os.WriteFile(auth, authEntry(65535, "", "", x11.CookieProtocol, bytes.Repeat([]byte{7}, x11.CookieSize)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	server := startXvfb(t, "", "-auth", auth)
 	n := server.number(t)
-	if x, err := dialX11(t.Context(), "/tmp/.X11-unix", n, bytes.Repeat([]byte{8}, cookieSize), nil); err == nil {
+	if x, err := x11.Dial(t.Context(), "/tmp/.X11-unix", n, bytes.Repeat([]byte{8}, x11.CookieSize), nil); err == nil {
 		x.Close()
 		t.Error("a wrong cookie opens the display")
 	}
@@ -276,39 +278,6 @@ func TestNewWatcherRefuses(t *testing.T) {
 	}
 }
 
-// authEntry makes an entry of a cookie file.
-func authEntry(family uint16, address, display, protocol string, cookie []byte) []byte {
-	b := binary.BigEndian.AppendUint16(nil, family)
-	for _, field := range []string{address, display, protocol, string(cookie)} {
-		b = binary.BigEndian.AppendUint16(b, uint16(len(field)))
-		b = append(b, field...)
-	}
-	return b
-}
-
-func TestParseXAuthority(t *testing.T) {
-	a, b := bytes.Repeat([]byte{1}, cookieSize), bytes.Repeat([]byte{2}, cookieSize)
-	for _, tt := range []struct {
-		name string
-		file []byte
-		want [][]byte
-	}{
-		{"this machine", authEntry(256, "desk7", "3", cookieProtocol, a), [][]byte{a}},
-		{"any display", authEntry(65535, "", "", cookieProtocol, b), [][]byte{b}},
-		{"another display", authEntry(256, "desk7", "4", cookieProtocol, a), nil},
-		{"another machine by address", authEntry(0, "\x0a\x00\x00\x01", "3", cookieProtocol, a), nil},
-		{"another protocol", authEntry(256, "desk7", "3", "XDM-AUTHORIZATION-1", a), nil},
-		{"damaged end", append(authEntry(256, "d", "3", cookieProtocol, a), 1, 0, 0, 9), [][]byte{a}},
-		{"empty", nil, nil},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := parseXAuthority(tt.file, 3); !slices.EqualFunc(got, tt.want, bytes.Equal) {
-				t.Errorf("got %x, want %x", got, tt.want)
-			}
-		})
-	}
-}
-
 func TestFindServers(t *testing.T) {
 	proc := t.TempDir()
 	for pid, cmdline := range map[string]string{
@@ -374,4 +343,14 @@ func benchmarkInput(b *testing.B, w *Watcher, events <-chan Active, name string,
 	b.ReportMetric(ms(0.5), "p50-ms")
 	b.ReportMetric(ms(0.99), "p99-ms")
 	b.ReportMetric(ms(1), "max-ms")
+}
+
+// authEntry makes an entry of a cookie file.
+func authEntry(family uint16, address, display, protocol string, cookie []byte) []byte {
+	b := binary.BigEndian.AppendUint16(nil, family)
+	for _, field := range []string{address, display, protocol, string(cookie)} {
+		b = binary.BigEndian.AppendUint16(b, uint16(len(field)))
+		b = append(b, field...)
+	}
+	return b
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,8 @@ const (
 // print is never taken for typing. A program that opened /dev/tty reads through that name, so it is
 // watched too.
 func (w *Watcher) watchTTYs(ctx context.Context) {
+	opened := sync.OnceFunc(w.opened)
+	defer opened()
 	terminals := w.addSource(sourceTerminals, false)
 	q, err := newInotify()
 	if err != nil {
@@ -37,6 +40,7 @@ func (w *Watcher) watchTTYs(ctx context.Context) {
 		terminals.failed(err)
 		return
 	}
+	opened()
 	for {
 		events, err := q.read()
 		if err != nil {

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
+
+	"skua/agent/session"
+	"skua/agent/x11"
 )
 
 // DefaultQuiet is how long a source must be still before its next input counts as a return.
@@ -31,9 +32,14 @@ type WatchConfig struct {
 	// each other's terminals.
 	SkipTTYs bool
 
-	// Wayland counts the owner as present while somebody has a Wayland session here: its input cannot be
-	// seen yet.
-	Wayland bool
+	// Sessions has users' desktop sessions watched by helpers in them, for what a display server tells its
+	// user only. The program must call session.MaybeHelper first; without helpers, and in sessions in which
+	// they see nothing, the owner counts as present.
+	Sessions bool
+
+	// SkipDevices leaves the keyboards and pointers of the machine out. Machines that share a /dev have them
+	// in common, too.
+	SkipDevices bool
 
 	// Quiet is how long a source must be still before its next input is reported; 0 means
 	// DefaultQuiet.
@@ -44,11 +50,18 @@ type WatchConfig struct {
 	// It may call the watcher's methods. nil means that nobody is told.
 	OnActive func(Active)
 
+	// OnSleep is called with true before the machine goes to sleep, which waits for it some seconds, and with
+	// false when it is awake again; with Sessions only. nil means that nobody is told, and no sleep waits.
+	OnSleep func(begins bool)
+
 	Dev  string // where devices are; "" means /dev
 	Proc string // where processes are; "" means /proc
 	X11  string // where the sockets of X servers are; "" means /tmp/.X11-unix
 
+	Sys     string // where devices say what they are; "" means /sys
 	RunUser string // where users' runtime directories are; "" means /run/user
+
+	SystemBus string // address of the bus on which logind is; "" means the machine's
 
 	Log *slog.Logger // nil means no logging
 }
@@ -62,14 +75,26 @@ type Watcher struct {
 
 	callMu sync.Mutex // held while OnActive runs
 
+	peopleChanged, displaysChanged chan struct{} // have a value when there is something to look at
+
 	mu       sync.Mutex // guards what follows, and the fields of every source
 	sources  []*source
 	departed [2]time.Time // last input of sources that are gone: all of them, the console's
+	begun    bool         // Run was called
+	opening  int          // loops that do not know yet which sources there are
+
+	logins              []session.Session // what logind tells
+	logind, logindAsked bool              // it does; it is known whether it does
+	compositors         map[uint32]bool   // users with a Wayland compositor
+	serverless          map[uint32]bool   // users whose compositors' sockets nobody answers on
 }
 
 // NewWatcher checks cfg and gives a Watcher that watches once it runs.
 func NewWatcher(cfg WatchConfig) (*Watcher, error) {
-	w := &Watcher{cfg: cfg, log: cfg.Log, boot: bootTime()}
+	w := &Watcher{
+		cfg: cfg, log: cfg.Log, boot: bootTime(), serverless: make(map[uint32]bool),
+		peopleChanged: make(chan struct{}, 1), displaysChanged: make(chan struct{}, 1),
+	}
 	if cfg.Quiet < 0 {
 		return nil, fmt.Errorf("quiet time %v is negative", cfg.Quiet)
 	}
@@ -80,7 +105,7 @@ func NewWatcher(cfg WatchConfig) (*Watcher, error) {
 		w.log = slog.New(slog.DiscardHandler)
 	}
 	for _, name := range cfg.Displays {
-		n, err := parseDisplay(name)
+		n, err := x11.ParseDisplay(name)
 		if err != nil {
 			return nil, err
 		}
@@ -91,6 +116,7 @@ func NewWatcher(cfg WatchConfig) (*Watcher, error) {
 	setDefault(&w.cfg.Dev, "/dev")
 	setDefault(&w.cfg.Proc, "/proc")
 	setDefault(&w.cfg.X11, "/tmp/.X11-unix")
+	setDefault(&w.cfg.Sys, "/sys")
 	setDefault(&w.cfg.RunUser, "/run/user")
 	return w, nil
 }
@@ -99,17 +125,6 @@ func setDefault(s *string, value string) {
 	if *s == "" {
 		*s = value
 	}
-}
-
-// parseDisplay reads the name of a display of this machine: ":7", ":7.0" or "unix:7".
-func parseDisplay(name string) (int, error) {
-	host, number, found := strings.Cut(name, ":")
-	number, _, _ = strings.Cut(number, ".") // the screen does not matter: input is the server's
-	n, err := strconv.ParseUint(number, 10, 16)
-	if !found || err != nil || (host != "" && host != "unix") {
-		return 0, fmt.Errorf("display %q is not one of this machine's, as in \":0\"", name)
-	}
-	return int(n), nil
 }
 
 // Run watches until ctx ends. A source that cannot be watched is logged and tried again, and does
@@ -134,11 +149,26 @@ func (w *Watcher) Settle(ctx context.Context) {
 		}
 		w.mu.Lock()
 		open := slices.ContainsFunc(w.sources, func(s *source) bool { return s.since.IsZero() && s.err == nil })
-		settled := len(w.sources) > 0 && !open
+		settled := w.begun && w.opening == 0 && !open
 		w.mu.Unlock()
 		if settled {
 			return
 		}
+	}
+}
+
+// opened notes that one of the watcher's loops knows its sources.
+func (w *Watcher) opened() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.opening--
+}
+
+// nudge tells whoever waits on the channel, which has room for one, that there is something to look at.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -237,6 +267,9 @@ func (s *source) remove() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sources = slices.DeleteFunc(w.sources, func(o *source) bool { return o == s })
+	if s.busy {
+		s.last = time.Now()
+	}
 	if s.last.After(w.departed[0]) {
 		w.departed[0] = s.last
 	}
@@ -257,6 +290,7 @@ func (s *source) watched(last time.Time) {
 		s.last = last
 	}
 	s.w.log.Info("owner input is watched", keySource, s.name)
+	nudge(s.w.peopleChanged) // who has a display that is watched needs no helper
 }
 
 // touched reports input that ends a quiet time. With untilQuiet the source stays busy until inputWas
@@ -292,6 +326,7 @@ func (s *source) failed(err error) {
 	if news {
 		s.w.log.Warn("owner input is not seen", keySource, s.name, "error", err)
 	}
+	nudge(s.w.peopleChanged)
 	if lost {
 		s.touched(time.Now(), false)
 	}

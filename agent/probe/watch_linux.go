@@ -9,15 +9,28 @@ import (
 )
 
 func (w *Watcher) run(ctx context.Context) error {
-	var wg sync.WaitGroup
+	var loops []func(context.Context)
 	if !w.cfg.SkipTTYs {
-		wg.Go(func() { w.watchTTYs(ctx) })
+		loops = append(loops, w.watchTTYs)
+	}
+	if !w.cfg.SkipDevices {
+		loops = append(loops, w.watchDevices)
+	}
+	if w.cfg.Sessions {
+		loops = append(loops, w.watchPeople)
+		w.mu.Lock()
+		w.noteCompositors(waylandSockets(w.cfg.RunUser)) // before a display is looked at
+		w.mu.Unlock()
 	}
 	if !w.cfg.SkipDisplays {
-		wg.Go(func() { w.watchDisplays(ctx) })
+		loops = append(loops, w.watchDisplays)
 	}
-	if w.cfg.Wayland {
-		wg.Go(func() { w.watchWayland(ctx) })
+	w.mu.Lock()
+	w.begun, w.opening = true, len(loops)
+	w.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, loop := range loops {
+		wg.Go(func() { loop(ctx) })
 	}
 	<-ctx.Done()
 	wg.Wait()

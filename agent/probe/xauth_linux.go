@@ -1,8 +1,6 @@
 package probe
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -15,13 +13,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"skua/agent/x11"
 )
 
 const (
-	cookieProtocol = "MIT-MAGIC-COOKIE-1"
-	cookieSize     = 16
-	cookiesMost    = 8       // tried on one server
-	authFileMost   = 1 << 16 // bytes
+	cookiesMost  = 8       // tried on one server
+	authFileMost = 1 << 16 // bytes
 )
 
 // cookie is a display's password and who may be shown it.
@@ -88,7 +86,7 @@ func (w *Watcher) fileCookies(path string, n int, anyone bool) []cookie {
 		return nil
 	}
 	var found []cookie
-	for _, value := range parseXAuthority(b, n) {
+	for _, value := range x11.ParseAuthority(b, n) {
 		found = append(found, cookie{value: value, owner: owner, anyone: anyone})
 	}
 	return found
@@ -115,33 +113,6 @@ func readAuthFile(path string) (b []byte, owner uint32, err error) {
 	}
 	b, err = io.ReadAll(io.LimitReader(f, authFileMost))
 	return b, st.Uid, err
-}
-
-// parseXAuthority reads a cookie file and returns the cookies that open display n of this machine. A
-// damaged end is left out.
-func parseXAuthority(b []byte, n int) [][]byte {
-	const local, wild = 256, 65535 // address families
-	var found [][]byte
-	for len(b) >= 2 {
-		family := binary.BigEndian.Uint16(b)
-		b = b[2:]
-		var field [4][]byte // address, display, protocol, cookie
-		for i := range field {
-			if len(b) < 2 || len(b)-2 < int(binary.BigEndian.Uint16(b)) {
-				return found
-			}
-			end := 2 + int(binary.BigEndian.Uint16(b))
-			field[i], b = b[2:end], b[end:]
-		}
-		// The address is the host's name when the session began. It may have changed since, and the
-		// socket is of this machine anyway.
-		if (family == local || family == wild) &&
-			(len(field[1]) == 0 || string(field[1]) == strconv.Itoa(n)) &&
-			string(field[2]) == cookieProtocol && len(field[3]) == cookieSize {
-			found = append(found, bytes.Clone(field[3]))
-		}
-	}
-	return found
 }
 
 // anyDisplay stands for a server that chose its display itself.
@@ -178,7 +149,7 @@ func parseServer(cmdline []byte) (xServer, bool) {
 	}
 	s := xServer{display: anyDisplay}
 	for i, arg := range args[1:] {
-		if n, err := parseDisplay(arg); err == nil && strings.HasPrefix(arg, ":") {
+		if n, err := x11.ParseDisplay(arg); err == nil && strings.HasPrefix(arg, ":") {
 			s.display = n
 		}
 		if arg == "-auth" && i+2 < len(args) {

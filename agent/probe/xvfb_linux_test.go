@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"skua/agent/x11"
 )
 
 // testWait is how long a test waits for what should happen at once; a machine may be busy.
@@ -89,7 +91,7 @@ func startXvfb(t testing.TB, display string, args ...string) *xvfb {
 // number is the display's number.
 func (x *xvfb) number(t testing.TB) int {
 	t.Helper()
-	n, err := parseDisplay(x.name)
+	n, err := x11.ParseDisplay(x.name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,18 +113,18 @@ func (x *xvfb) xdotool(t testing.TB, args ...string) {
 
 // keyPresser presses keys over its own connection, so that no process start is measured.
 type keyPresser struct {
-	x     *x11
+	x     *x11.Conn
 	major byte
 }
 
 func newKeyPresser(t testing.TB, server *xvfb) *keyPresser {
 	t.Helper()
-	x, err := dialX11(t.Context(), "/tmp/.X11-unix", server.number(t), nil, nil)
+	x, err := x11.Dial(t.Context(), "/tmp/.X11-unix", server.number(t), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { x.Close() })
-	major, _, ok, err := x.extension("XTEST")
+	major, _, ok, err := x.Extension("XTEST")
 	if err != nil || !ok {
 		t.Skipf("no XTEST: %v", err)
 	}
@@ -135,7 +137,7 @@ func (k *keyPresser) press(t testing.TB) {
 	for _, kind := range []byte{2, 3} {
 		body := make([]byte, 32)
 		body[0], body[1] = kind, 38
-		if err := k.x.send(k.major, 2, body); err != nil {
+		if err := k.x.Send(k.major, 2, body); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -145,6 +147,7 @@ func (k *keyPresser) press(t testing.TB) {
 func watching(t testing.TB, cfg WatchConfig) (*Watcher, <-chan Active) {
 	t.Helper()
 	events := make(chan Active, 1000)
+	cfg.SkipDevices = cfg.SkipDevices || cfg.Dev == "" // somebody may be typing
 	cfg.OnActive = func(a Active) { events <- a }
 	w, err := NewWatcher(cfg)
 	if err != nil {

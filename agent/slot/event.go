@@ -99,6 +99,13 @@ type (
 	}
 	// ThrottleFailed says that jobs cannot be throttled here.
 	ThrottleFailed struct{ At time.Time }
+	// SleepBegins says that the machine is about to go to sleep.
+	SleepBegins struct{ At time.Time }
+	// SleepEnds says that it is awake again. The lease may have run out meanwhile.
+	SleepEnds struct {
+		At  time.Time
+		Now job.Instant
+	}
 	// Tick lets time pass.
 	Tick struct {
 		At  time.Time
@@ -122,4 +129,6 @@ func (e Acknowledged) when() time.Time   { return e.At }
 func (e Succeeded) when() time.Time      { return e.At }
 func (e Readopted) when() time.Time      { return e.At }
 func (e ThrottleFailed) when() time.Time { return e.At }
+func (e SleepBegins) when() time.Time    { return e.At }
+func (e SleepEnds) when() time.Time      { return e.At }
 func (e Tick) when() time.Time           { return e.At }

@@ -107,6 +107,9 @@ type Slot struct {
 	// ByUser is set while the job's user wants it to stand still: whatever the owner does, it neither
 	// goes on nor moves.
 	ByUser bool
+	// Asleep is set from just before the machine goes to sleep until it is awake again. A job that runs stands
+	// still meanwhile, so that it does not run on before its lease has been looked at.
+	Asleep bool
 	// Until is when a job that was withdrawn is ended at the latest; zero for all others.
 	Until time.Time
 }
@@ -130,10 +133,10 @@ func (s Slot) takes() bool {
 	return v.Start && !v.Draining && !(v.Throttle && s.Unthrottleable)
 }
 
-// Frozen reports whether the job must stand still: for the owner, or because its lease ran out. A job
-// that is leaving is in the hands of whoever carries out [Vacate].
+// Frozen reports whether the job must stand still: for the owner, because its lease ran out, or because the
+// machine sleeps. A job that is leaving is in the hands of whoever carries out [Vacate].
 func (s Slot) Frozen() bool {
-	return s.Activity == Suspended || s.Tenancy.Phase == job.Overdue
+	return s.Activity == Suspended || s.Tenancy.Phase == job.Overdue || s.Asleep && s.Running()
 }
 
 // Due gives the time of the next [Tick] that will do something, apart from the claim's own timers.
@@ -275,6 +278,12 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 	case ThrottleFailed:
 		s.Unthrottleable = true
 		effects = s.judge(ev.At, c)
+	case SleepBegins:
+		s.Asleep = true
+	case SleepEnds:
+		t, acts := s.Tenancy.Tick(ev.Now, c.Terms)
+		s.Tenancy, s.Asleep = t, false
+		effects = fromActs(acts)
 	case Tick:
 		t, acts := s.Tenancy.Tick(ev.Now, c.Terms)
 		s.Tenancy = t
@@ -360,7 +369,7 @@ func (s *Slot) open(at time.Time) {
 }
 
 func (s *Slot) take(ev Offered, c Config) (job.Tenancy, []job.Act, bool) {
-	if s.State != Unclaimed || !s.takes() {
+	if s.State != Unclaimed || !s.takes() || s.Asleep {
 		return s.Tenancy, nil, false
 	}
 	return s.Tenancy.Take(ev.Job, ev.Claim, ev.Epoch, ev.Now, c.Terms)
@@ -368,7 +377,7 @@ func (s *Slot) take(ev Offered, c Config) (job.Tenancy, []job.Act, bool) {
 
 // succeed ends the claim that was reported and goes on with the next, if the slot would take that.
 func (s *Slot) succeed(ev Succeeded, c Config) []Effect {
-	if ev.Claim == s.Tenancy.Claim && s.State == Claimed && s.takes() {
+	if ev.Claim == s.Tenancy.Claim && s.State == Claimed && s.takes() && !s.Asleep {
 		if t, acts, ok := s.Tenancy.Succeed(ev.Claim, ev.Next, ev.Sent, ev.Now, c.Terms); ok {
 			s.Tenancy, s.Why, s.Began = t, "", ev.At
 			s.enter(Claimed, Busy, ev.At)

@@ -89,6 +89,34 @@ func TestStep(t *testing.T) {
 			[]slot.Effect{slot.Freeze},
 		},
 		{
+			"a job stands still while the machine sleeps, and nobody is told", busy,
+			slot.SleepBegins{At: noon},
+			slot.Claimed, slot.Busy,
+			[]slot.Effect{slot.Freeze},
+		},
+		{
+			"awake again it goes on", run(busy, slot.SleepBegins{At: noon}),
+			slot.SleepEnds{At: noon.Add(time.Minute), Now: instant(noon.Add(time.Second))},
+			slot.Claimed, slot.Busy,
+			[]slot.Effect{slot.Thaw},
+		},
+		{
+			"a suspended job sleeps on", run(suspended, slot.SleepBegins{At: noon}),
+			slot.SleepEnds{At: noon.Add(time.Minute), Now: instant(noon.Add(time.Second))},
+			slot.Claimed, slot.Suspended, nil,
+		},
+		{
+			"who woke the machine has the job stand still", run(busy, slot.SleepBegins{At: noon}, slot.OwnerTouched{At: noon}),
+			slot.SleepEnds{At: noon.Add(time.Minute), Now: instant(noon.Add(time.Second))},
+			slot.Claimed, slot.Suspended, nil,
+		},
+		{
+			"a machine that goes to sleep takes no job", run(slot.Slot{}, slot.Looked{At: noon, Verdicts: quiet}, slot.SleepBegins{At: noon}),
+			slot.Offered{At: noon, Job: id, Claim: "c", Epoch: 1},
+			slot.Unclaimed, slot.Idle,
+			[]slot.Effect{slot.Refuse},
+		},
+		{
 			"a bump thaws, and nobody is told", touched,
 			slot.OwnerLeft{At: noon.Add(time.Second)},
 			slot.Claimed, slot.Busy,
@@ -476,6 +504,24 @@ func TestOverdueJobThawsOnGrant(t *testing.T) {
 
 // Whatever happens in whatever order: a job is only let go on when nothing holds it back, a free slot
 // has no claim, and every claim is brought to an end when the world calms down.
+// A job whose lease ran out while the machine slept does not run on before it is renewed.
+func TestLeaseRunsOutInSleep(t *testing.T) {
+	s := run(slot.Slot{},
+		slot.Looked{At: noon, Verdicts: quiet},
+		slot.Offered{At: noon, Job: job.ID{Cluster: 7}, Claim: "c", Epoch: 1},
+		slot.Granted{At: noon, Claim: "c"},
+		slot.SleepBegins{At: noon})
+	morning := noon.Add(20 * time.Hour)
+	s, effects := s.Step(slot.SleepEnds{At: morning, Now: instant(morning)}, cfg)
+	if !s.Frozen() || slices.Contains(effects, slot.Thaw) || !slices.Contains(effects, slot.Renew) {
+		t.Errorf("after a night's sleep the slot is %v, frozen %v, effects %v; want it frozen and renewing", s, s.Frozen(), effects)
+	}
+	s, effects = s.Step(slot.Granted{At: morning, Now: instant(morning), Sent: instant(morning), Claim: "c"}, cfg)
+	if s.Frozen() || !slices.Contains(effects, slot.Thaw) {
+		t.Errorf("after a grant the slot is %v, frozen %v, effects %v", s, s.Frozen(), effects)
+	}
+}
+
 func TestRandomEventsKeepInvariants(t *testing.T) {
 	for seed := range uint64(2000) {
 		rng := rand.New(rand.NewPCG(seed, 2))
@@ -527,7 +573,7 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 			Throttle: yes(), Draining: yes(), Retirement: time.Duration(rng.IntN(3)) * time.Minute, Armed: yes(), Slows: yes(),
 		}
 	}
-	switch rng.IntN(21) {
+	switch rng.IntN(23) {
 	case 0, 1:
 		return slot.Looked{At: at, Verdicts: quiet}
 	case 2:
@@ -562,6 +608,10 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 		return slot.Looked{At: at, Verdicts: verdicts()}
 	case 19:
 		return slot.ThrottleFailed{At: at}
+	case 20:
+		return slot.SleepBegins{At: at}
+	case 21:
+		return slot.SleepEnds{At: at, Now: now}
 	default:
 		return slot.Tick{At: at, Now: now}
 	}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"skua/agent/session"
 	"skua/agent/starter"
 	"skua/internal/blob"
 	"skua/internal/bus"
@@ -27,6 +28,7 @@ import (
 
 func TestMain(m *testing.M) {
 	starter.MaybeInit()
+	session.MaybeHelper()
 	os.Exit(m.Run())
 }
 

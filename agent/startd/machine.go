@@ -323,9 +323,9 @@ func (m *Machine) watch() Watch {
 	if m.settings.Owner != nil && !*m.settings.Owner {
 		return nil
 	}
-	return func(touched func(probe.Active)) (Owner, error) {
+	return func(on Signs) (Owner, error) {
 		cfg := m.settings.WatchConfig()
-		cfg.OnActive, cfg.Log = touched, m.log
+		cfg.OnActive, cfg.OnSleep, cfg.Log = on.Touched, on.Sleep, m.log
 		return probe.NewWatcher(cfg)
 	}
 }
@@ -334,7 +334,8 @@ func (m *Machine) watch() Watch {
 func (s Settings) WatchConfig() probe.WatchConfig {
 	return probe.WatchConfig{
 		Displays: s.Displays, SkipTTYs: s.TTYs != nil && !*s.TTYs,
-		Wayland: s.Displays == nil, // who names the displays says that they are all there is
+		// Who names the displays says that they are all there is.
+		Sessions: s.Displays == nil, SkipDevices: s.Displays != nil,
 	}
 }
 

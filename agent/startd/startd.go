@@ -75,8 +75,14 @@ type Owner interface {
 	ConsoleIdle(now time.Time) (time.Duration, bool)
 }
 
-// Watch makes the watcher that calls touched at the owner's first input after quiet.
-type Watch func(touched func(probe.Active)) (Owner, error)
+// Watch makes the watcher that tells of the signs it sees.
+type Watch func(on Signs) (Owner, error)
+
+// Signs are what a watcher calls.
+type Signs struct {
+	Touched func(probe.Active) // at the owner's first input after quiet
+	Sleep   func(begins bool)  // before the machine goes to sleep, which waits for it, and when it is awake again
+}
 
 // Starter runs the claims' inits.
 type Starter interface {
@@ -201,7 +207,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		})
 	}
 	if d.cfg.Watch != nil {
-		watcher, err := d.cfg.Watch(d.touched)
+		watcher, err := d.cfg.Watch(Signs{Touched: d.touched, Sleep: d.sleep})
 		if err != nil {
 			return fmt.Errorf("watch the owner: %w", err)
 		}

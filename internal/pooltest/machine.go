@@ -77,10 +77,10 @@ func (m *Machine) StartAgent() {
 		Agent: m.id, Machine: m.Name, Dir: records, Slots: m.p.cfg.Slots,
 		Bus: a.conn, Starter: starterOf{m, a}, Files: disk{m, m.p.store}, Policy: m.p.policy,
 		Facts: m.facts, Clock: m.clockOf(a), LookEach: m.p.cfg.LookEach, Log: m.p.cfg.Log.With(diag.KeyMachine, m.Name),
-		Watch: func(touched func(probe.Active)) (startd.Owner, error) {
+		Watch: func(on startd.Signs) (startd.Owner, error) {
 			m.p.book.mu.Lock()
 			defer m.p.book.mu.Unlock()
-			m.owner.touched = touched
+			m.owner.touched = on.Touched
 			return &m.owner, nil
 		},
 	})

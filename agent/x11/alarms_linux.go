@@ -1,4 +1,4 @@
-package probe
+package x11
 
 import (
 	"errors"
@@ -19,8 +19,8 @@ const (
 	alarmUpwards, alarmDownwards                                 = 0, 1 // transitions of the counter
 )
 
-// errNoIdleTime says that a server cannot push.
-var errNoIdleTime = errors.New("the X server has no IDLETIME counter")
+// ErrNoIdleTime says that a server cannot push, and has to be polled.
+var ErrNoIdleTime = errors.New("the X server has no IDLETIME counter")
 
 // idleAlarms has the X server itself watch the time since the last input.
 //
@@ -28,26 +28,26 @@ var errNoIdleTime = errors.New("the X server has no IDLETIME counter")
 // time, the other when it falls back below, which is the first input after that. The first is also
 // what has the server notice that the counter was above, without which some never see it fall.
 type idleAlarms struct {
-	x           *x11
+	x           *Conn
 	sync, event byte
 	counter     uint32
 	quiet, back uint32 // ids of the alarms
 }
 
 // newIdleAlarms sets the alarms, and returns how long there has been no input.
-func newIdleAlarms(x *x11, quiet time.Duration) (*idleAlarms, time.Duration, error) {
-	major, first, ok, err := x.extension("SYNC")
+func newIdleAlarms(x *Conn, quiet time.Duration) (*idleAlarms, time.Duration, error) {
+	major, first, ok, err := x.Extension("SYNC")
 	if err != nil {
 		return nil, 0, err
 	}
 	if !ok {
-		return nil, 0, errNoIdleTime
+		return nil, 0, ErrNoIdleTime
 	}
 	a := &idleAlarms{x: x, sync: major, event: first + alarmNotify}
-	if _, err := x.call(a.sync, syncInitialize, []byte{3, 1, 0, 0}, x11ReplyHead); err != nil {
+	if _, err := x.call(a.sync, syncInitialize, []byte{3, 1, 0, 0}, replyHead); err != nil {
 		return nil, 0, fmt.Errorf("start SYNC: %w", err)
 	}
-	msg, err := x.call(a.sync, syncListCounters, nil, x11ReplyHead)
+	msg, err := x.call(a.sync, syncListCounters, nil, replyHead)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list counters: %w", err)
 	}
@@ -77,12 +77,12 @@ func (a *idleAlarms) alarm(at time.Duration, test uint32) (uint32, error) {
 	body = le.AppendUint32(body, test)
 	body = appendInt64(body, 0)
 	body = le.AppendUint32(body, 1)
-	return id, a.x.send(a.sync, syncCreateAlarm, body)
+	return id, a.x.Send(a.sync, syncCreateAlarm, body)
 }
 
 // idle asks how long there has been no input.
 func (a *idleAlarms) idle() (time.Duration, error) {
-	msg, err := a.x.call(a.sync, syncQueryCounter, le.AppendUint32(nil, a.counter), x11ReplyHead)
+	msg, err := a.x.call(a.sync, syncQueryCounter, le.AppendUint32(nil, a.counter), replyHead)
 	if err != nil {
 		return 0, fmt.Errorf("query IDLETIME: %w", err)
 	}
@@ -111,24 +111,24 @@ func (a *idleAlarms) wait() (back bool, idle time.Duration, err error) {
 
 // findCounter finds a system counter in a reply to ListSystemCounters.
 func findCounter(msg []byte, name string) (uint32, error) {
-	if len(msg) < x11ReplyHead {
-		return 0, errX11Short
+	if len(msg) < replyHead {
+		return 0, errShort
 	}
 	left := le.Uint32(msg[8:])
-	for b := msg[x11ReplyHead:]; left > 0; left-- {
+	for b := msg[replyHead:]; left > 0; left-- {
 		if len(b) < 14 {
-			return 0, errX11Short
+			return 0, errShort
 		}
 		size := 14 + int(le.Uint16(b[12:]))
 		if len(b) < size {
-			return 0, errX11Short
+			return 0, errShort
 		}
 		if string(b[14:size]) == name {
 			return le.Uint32(b), nil
 		}
 		b = b[min(len(b), size+pad4(size)):]
 	}
-	return 0, errNoIdleTime
+	return 0, ErrNoIdleTime
 }
 
 // appendInt64 appends SYNC's 64-bit integer, whose upper half comes first.
@@ -146,12 +146,12 @@ func millis(b []byte) time.Duration {
 
 // screenSaver asks the older extension, which can only be polled.
 type screenSaver struct {
-	x     *x11
+	x     *Conn
 	major byte
 }
 
-func newScreenSaver(x *x11) (*screenSaver, error) {
-	major, _, ok, err := x.extension("MIT-SCREEN-SAVER")
+func newScreenSaver(x *Conn) (*screenSaver, error) {
+	major, _, ok, err := x.Extension("MIT-SCREEN-SAVER")
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func newScreenSaver(x *x11) (*screenSaver, error) {
 
 func (s *screenSaver) idle() (time.Duration, error) {
 	const queryInfo = 1
-	msg, err := s.x.call(s.major, queryInfo, le.AppendUint32(nil, s.x.setup.root), x11ReplyHead)
+	msg, err := s.x.call(s.major, queryInfo, le.AppendUint32(nil, s.x.setup.root), replyHead)
 	if err != nil {
 		return 0, fmt.Errorf("query screen saver: %w", err)
 	}

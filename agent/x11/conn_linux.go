@@ -1,4 +1,4 @@
-package probe
+package x11
 
 import (
 	"context"
@@ -12,30 +12,26 @@ import (
 	"time"
 )
 
-// This is as much of an X client as owner detection needs: the connection setup, a few requests, and
-// the events of alarms. A whole binding brings goroutines and buffers that an idle agent should not
-// have, and finds the cookie through this process's environment, where a service has none.
-
 // Numbers of the core protocol.
 const (
-	x11Error, x11Reply, x11Generic = 0, 1, 35
-	x11QueryExtension              = 98
-	x11ReplyHead                   = 32
-	x11ReplyMost                   = 1 << 18 // no answer we ask for is nearly as long
-	x11Wait                        = 5 * time.Second
+	msgError, msgReply, msgGeneric = 0, 1, 35
+	queryExtension                 = 98
+	replyHead                      = 32
+	replyMost                      = 1 << 18 // no answer we ask for is nearly as long
+	patience                       = 5 * time.Second
 
-	// A server that sends more events than x11EventsMost in x11EventsTime is cut off: alarms come a
+	// A server that sends more events than eventsMost in eventsTime is cut off: alarms come a
 	// few times a second at most, and anybody may run a server.
-	x11EventsMost = 1000
-	x11EventsTime = 10 * time.Second
+	eventsMost = 1000
+	eventsTime = 10 * time.Second
 )
 
-var errX11Short = errors.New("message of the X server is too short")
+var errShort = errors.New("message of the X server is too short")
 
-// x11 is a connection to an X server. One goroutine uses it; Close may come from any.
-type x11 struct {
+// Conn is a connection to an X server. One goroutine uses it; Close may come from any.
+type Conn struct {
 	net.Conn
-	setup   x11Setup
+	setup   setupReply
 	ids     uint32 // ids made so far
 	seq     uint16 // number of the last request
 	pending [][]byte
@@ -44,17 +40,17 @@ type x11 struct {
 	counted time.Time
 }
 
-// x11Setup is what a server says about itself that is of use here.
-type x11Setup struct {
+// setupReply is what a server says about itself that is of use here.
+type setupReply struct {
 	idBase, idMask uint32
 	root           uint32 // root window of the first screen
 }
 
-// dialX11 connects to display n by its socket in dir, as systems keep it, or by the abstract socket
+// Dial connects to display n by its socket in dir, as systems keep it, or by the abstract socket
 // of the same name. check may refuse the server before anything is sent to it.
-func dialX11(ctx context.Context, dir string, n int, cookie []byte, check func(*net.UnixConn) error) (*x11, error) {
+func Dial(ctx context.Context, dir string, n int, cookie []byte, check func(*net.UnixConn) error) (*Conn, error) {
 	path := filepath.Join(dir, "X"+strconv.Itoa(n))
-	ctx, cancel := context.WithTimeout(ctx, x11Wait)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", path)
@@ -68,7 +64,7 @@ func dialX11(ctx context.Context, dir string, n int, cookie []byte, check func(*
 	if check != nil {
 		err = check(conn.(*net.UnixConn))
 	}
-	x := &x11{Conn: conn, counted: time.Now()}
+	x := &Conn{Conn: conn, counted: time.Now()}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if err == nil {
 		err = x.handshake(cookie)
@@ -81,12 +77,12 @@ func dialX11(ctx context.Context, dir string, n int, cookie []byte, check func(*
 }
 
 // handshake sets the connection up, showing cookie if there is one.
-func (x *x11) handshake(cookie []byte) error {
+func (x *Conn) handshake(cookie []byte) error {
 	name := ""
 	if len(cookie) > 0 {
-		name = cookieProtocol
+		name = CookieProtocol
 	}
-	if err := x.SetDeadline(time.Now().Add(x11Wait)); err != nil {
+	if err := x.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
 	b := []byte{'l', 0} // little-endian
@@ -124,40 +120,40 @@ var le = binary.LittleEndian
 func pad4(n int) int { return (4 - n%4) % 4 }
 
 // parseSetup reads a server's answer to a handshake.
-func parseSetup(b []byte) (x11Setup, error) {
+func parseSetup(b []byte) (setupReply, error) {
 	if len(b) < 8 {
-		return x11Setup{}, errX11Short
+		return setupReply{}, errShort
 	}
 	if b[0] != 1 {
 		reason := b[8:]
 		if b[0] == 0 {
 			reason = reason[:min(len(reason), int(b[1]))]
 		}
-		return x11Setup{}, fmt.Errorf("the X server refuses: %q", reason)
+		return setupReply{}, fmt.Errorf("the X server refuses: %q", reason)
 	}
 	if len(b) < 40 {
-		return x11Setup{}, errX11Short
+		return setupReply{}, errShort
 	}
 	vendor := int(le.Uint16(b[24:]))
 	screen := 40 + vendor + pad4(vendor) + 8*int(b[29])
 	if len(b) < screen+4 {
-		return x11Setup{}, errX11Short
+		return setupReply{}, errShort
 	}
-	return x11Setup{
+	return setupReply{
 		idBase: le.Uint32(b[12:]), idMask: le.Uint32(b[16:]),
 		root: le.Uint32(b[screen:]),
 	}, nil
 }
 
 // newID makes an id for something of ours in the server.
-func (x *x11) newID() uint32 {
+func (x *Conn) newID() uint32 {
 	x.ids++
 	step := x.setup.idMask & -x.setup.idMask
 	return x.setup.idBase | (x.ids*step)&x.setup.idMask
 }
 
-// send sends a request: its two opcodes and what follows, in units of four bytes.
-func (x *x11) send(major, minor byte, body []byte) error {
+// Send sends a request: its two opcodes and what follows, in units of four bytes.
+func (x *Conn) Send(major, minor byte, body []byte) error {
 	b := []byte{major, minor}
 	b = le.AppendUint16(b, uint16(1+len(body)/4))
 	if _, err := x.Write(append(b, body...)); err != nil {
@@ -169,12 +165,12 @@ func (x *x11) send(major, minor byte, body []byte) error {
 
 // call sends a request and returns its reply of at least size bytes. Events that come first are kept
 // for next.
-func (x *x11) call(major, minor byte, body []byte, size int) ([]byte, error) {
-	if err := x.SetDeadline(time.Now().Add(x11Wait)); err != nil {
+func (x *Conn) call(major, minor byte, body []byte, size int) ([]byte, error) {
+	if err := x.SetDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
 	}
 	defer x.SetDeadline(time.Time{})
-	if err := x.send(major, minor, body); err != nil {
+	if err := x.Send(major, minor, body); err != nil {
 		return nil, err
 	}
 	for {
@@ -182,15 +178,15 @@ func (x *x11) call(major, minor byte, body []byte, size int) ([]byte, error) {
 		switch {
 		case err != nil:
 			return nil, err
-		case msg[0] == x11Error:
+		case msg[0] == msgError:
 			return nil, fmt.Errorf("the X server answers error %d to request %d.%d", msg[1], msg[10], le.Uint16(msg[8:]))
-		case msg[0] != x11Reply:
+		case msg[0] != msgReply:
 			if len(x.pending) < 64 {
 				x.pending = append(x.pending, msg)
 			}
 		case le.Uint16(msg[2:]) == x.seq:
 			if len(msg) < size {
-				return nil, errX11Short
+				return nil, errShort
 			}
 			return msg, nil
 		}
@@ -198,7 +194,7 @@ func (x *x11) call(major, minor byte, body []byte, size int) ([]byte, error) {
 }
 
 // next waits for the next event.
-func (x *x11) next() ([]byte, error) {
+func (x *Conn) next() ([]byte, error) {
 	if len(x.pending) > 0 {
 		msg := x.pending[0]
 		x.pending = x.pending[1:]
@@ -210,9 +206,9 @@ func (x *x11) next() ([]byte, error) {
 			return nil, err
 		}
 		switch msg[0] {
-		case x11Error:
+		case msgError:
 			return nil, fmt.Errorf("the X server sends error %d about request %d.%d", msg[1], msg[10], le.Uint16(msg[8:]))
-		case x11Reply:
+		case msgReply:
 		default:
 			return msg, nil
 		}
@@ -220,37 +216,37 @@ func (x *x11) next() ([]byte, error) {
 }
 
 // receive reads one message: an error, a reply, or an event.
-func (x *x11) receive() ([]byte, error) {
-	if x.events++; x.events > x11EventsMost {
+func (x *Conn) receive() ([]byte, error) {
+	if x.events++; x.events > eventsMost {
 		now := time.Now()
-		if now.Sub(x.counted) < x11EventsTime {
+		if now.Sub(x.counted) < eventsTime {
 			return nil, errors.New("the X server sends events without end")
 		}
 		x.events, x.counted = 0, now
 	}
-	msg := make([]byte, x11ReplyHead)
+	msg := make([]byte, replyHead)
 	if _, err := io.ReadFull(x, msg); err != nil {
 		return nil, err
 	}
-	if msg[0] != x11Reply && msg[0]&0x7f != x11Generic {
+	if msg[0] != msgReply && msg[0]&0x7f != msgGeneric {
 		return msg, nil
 	}
 	more := uint64(le.Uint32(msg[4:])) * 4
-	if more > x11ReplyMost {
+	if more > replyMost {
 		return nil, fmt.Errorf("the X server sends a message of %d bytes", more)
 	}
 	msg = append(msg, make([]byte, more)...)
-	_, err := io.ReadFull(x, msg[x11ReplyHead:])
+	_, err := io.ReadFull(x, msg[replyHead:])
 	return msg, err
 }
 
-// extension asks for an extension's request number and first event; ok is false if there is none.
-func (x *x11) extension(name string) (major, event byte, ok bool, err error) {
+// Extension asks for an extension's request number and first event; ok is false if there is none.
+func (x *Conn) Extension(name string) (major, event byte, ok bool, err error) {
 	body := le.AppendUint16(nil, uint16(len(name)))
 	body = append(body, 0, 0)
 	body = append(body, name...)
 	body = append(body, make([]byte, pad4(len(name)))...)
-	msg, err := x.call(x11QueryExtension, 0, body, x11ReplyHead)
+	msg, err := x.call(queryExtension, 0, body, replyHead)
 	if err != nil {
 		return 0, 0, false, err
 	}

@@ -1,0 +1,148 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// GNOME's compositor does not speak ext-idle-notify-v1, and tells of idle times on the session bus.
+const (
+	mutterName  = "org.gnome.Mutter.IdleMonitor"
+	mutterPath  = "/org/gnome/Mutter/IdleMonitor/Core"
+	busName     = "org.freedesktop.DBus"
+	busWait     = 5 * time.Second
+	watchFired  = "WatchFired"
+	ownerChange = "NameOwnerChanged"
+)
+
+// mutter is GNOME's monitor of idle times on a session bus.
+type mutter struct {
+	conn  *dbus.Conn
+	fired chan uint32   // numbers of watches
+	gone  chan struct{} // has a value when the monitor has left the bus
+}
+
+// dialMutter connects to the session bus at address, on which there must be a monitor.
+func dialMutter(ctx context.Context, address string) (*mutter, error) {
+	m := &mutter{fired: make(chan uint32, 16), gone: make(chan struct{}, 1)}
+	conn, err := dialBus(ctx, address, m)
+	if err != nil {
+		return nil, err
+	}
+	m.conn = conn
+	var owner string
+	err = errors.Join(
+		conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(mutterName), dbus.WithMatchInterface(mutterName), dbus.WithMatchMember(watchFired)),
+		conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(busName), dbus.WithMatchInterface(busName), dbus.WithMatchMember(ownerChange), dbus.WithMatchArg(0, mutterName)),
+	)
+	if err == nil {
+		err = conn.BusObject().CallWithContext(ctx, busName+".GetNameOwner", 0, mutterName).Store(&owner)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// dialBus connects to a bus as the user that this process belongs to.
+func dialBus(ctx context.Context, address string, signals dbus.SignalHandler) (*dbus.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, busWait)
+	defer cancel()
+	// The connection would end with a context that is given to it.
+	conn, err := dbus.Dial(address, dbus.WithSignalHandler(signals))
+	if err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))})
+	if err == nil {
+		err = conn.Hello()
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// DeliverSignal implements [dbus.SignalHandler]. What nobody has time for is dropped: the loss of one of
+// many watches that fire is none.
+func (m *mutter) DeliverSignal(iface, name string, signal *dbus.Signal) {
+	switch {
+	case iface == mutterName && name == watchFired && len(signal.Body) == 1:
+		if id, ok := signal.Body[0].(uint32); ok {
+			select {
+			case m.fired <- id:
+			default:
+			}
+		}
+	case iface == busName && name == ownerChange:
+		select {
+		case m.gone <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// follow tells of the input of the session until the monitor or the bus goes.
+func (m *mutter) follow(ctx context.Context, quiet time.Duration, tell func(input)) error {
+	var whenIdle uint32
+	if err := m.call(ctx, "AddIdleWatch", &whenIdle, uint64(quiet.Milliseconds())); err != nil {
+		return err
+	}
+	if err := m.rest(ctx, quiet, tell); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-m.conn.Context().Done():
+			return errors.New("the session bus is gone")
+		case <-m.gone:
+			return errors.New("the compositor is gone from the session bus")
+		case id := <-m.fired:
+			if id != whenIdle {
+				tell(input{busy: true})
+				continue
+			}
+			if err := m.rest(ctx, quiet, tell); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// rest asks to be told of the next input, and tells how long there has been none. Input in between makes that
+// less than the quiet time; it then counts as going on, and its end will be told.
+func (m *mutter) rest(ctx context.Context, quiet time.Duration, tell func(input)) error {
+	var whenBack uint32
+	if err := m.call(ctx, "AddUserActiveWatch", &whenBack); err != nil {
+		return err
+	}
+	var ms uint64
+	if err := m.call(ctx, "GetIdletime", &ms); err != nil {
+		return err
+	}
+	idle := time.Duration(min(ms, uint64(longestIdle/time.Millisecond))) * time.Millisecond
+	if idle < quiet {
+		tell(input{busy: true})
+	} else {
+		tell(input{idle: idle})
+	}
+	return nil
+}
+
+func (m *mutter) call(ctx context.Context, method string, result any, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, busWait)
+	defer cancel()
+	return m.conn.Object(mutterName, mutterPath).CallWithContext(ctx, mutterName+"."+method, dbus.FlagNoAutoStart, args...).Store(result)
+}
+
+func (m *mutter) Close() error { return m.conn.Close() }

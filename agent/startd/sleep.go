@@ -1,0 +1,46 @@
+package startd
+
+import (
+	"time"
+
+	"skua/agent/probe"
+	"skua/agent/slot"
+	"skua/internal/job"
+)
+
+// sleepWait is how long a sleep of the machine may be held up until the jobs stand still. The system waits
+// for five seconds, as it usually comes.
+const sleepWait = 3 * time.Second
+
+// sleep freezes what runs before the machine goes to sleep, and returns when it stands still or there
+// is no more time. Awake again, a job goes on if its lease still holds; before that, whoever woke the
+// machine has as much time to touch it again as after any first touch.
+func (d *Daemon) sleep(begins bool) {
+	event := func(at time.Time, _ job.Instant) slot.Event { return slot.SleepBegins{At: at} }
+	if !begins {
+		d.log.Info("the machine is awake again")
+		d.touched(probe.Active{At: time.Now(), Source: "wake-up"})
+		event = func(at time.Time, now job.Instant) slot.Event { return slot.SleepEnds{At: at, Now: now} }
+	}
+	over := time.After(sleepWait)
+	for _, k := range d.keepers {
+		k.post(event)
+	}
+	for _, k := range d.keepers {
+		done := make(chan struct{})
+		k.post(func(at time.Time, now job.Instant) slot.Event {
+			close(done) // its turn comes when the event before it has been carried out
+			return slot.Tick{At: at, Now: now}
+		})
+		select {
+		case <-done:
+		case <-k.closed:
+		case <-over:
+			d.log.Warn("the machine goes to sleep before its jobs are known to stand still")
+			return
+		}
+	}
+	if begins {
+		d.log.Info("the machine goes to sleep, its jobs stand still")
+	}
+}
