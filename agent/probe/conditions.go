@@ -175,13 +175,19 @@ func (c *Conditions) look(ctx context.Context) {
 // note changes what is known, and says so if that is news.
 func (c *Conditions) note(change func(*reading)) {
 	c.mu.Lock()
-	was := c.now.sights
+	was := c.now
 	change(&c.now)
-	is, changed := c.now.sights, c.changed
+	is, changed := c.now, c.changed
 	c.mu.Unlock()
-	if was != is && changed != nil {
+	if is.news(was) && changed != nil {
 		changed()
 	}
+}
+
+// news reports whether a policy may see the machine otherwise than before: numbers are news when they
+// come to be known, and then go along with the next ad.
+func (r reading) news(was reading) bool {
+	return r.sights != was.sights || r.disk.known != was.disk.known || r.temperature.known != was.temperature.known
 }
 
 func (c *Conditions) freeDisk(ctx context.Context) maybe[int64] {

@@ -115,17 +115,20 @@ func askGPUs(ctx context.Context, command, query string) ([]byte, error) {
 
 // bounded keeps the first bytes that are written to it, and lets the rest go.
 type bounded struct {
-	bytes.Buffer
+	buf  bytes.Buffer // not embedded: its ReadFrom would let everything in
 	most int
 	cut  bool // there was more
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	keep := p[:min(len(p), b.most-b.Len())]
+	keep := p[:min(len(p), b.most-b.buf.Len())]
 	b.cut = b.cut || len(keep) < len(p)
-	b.Buffer.Write(keep)
+	b.buf.Write(keep)
 	return len(p), nil
 }
+
+func (b *bounded) Bytes() []byte  { return b.buf.Bytes() }
+func (b *bounded) String() string { return b.buf.String() }
 
 // parseGPUs reads the lines of nvidia-smi's answer to one of gpuQueries. Lines that are none are passed
 // over: it writes warnings among them.

@@ -56,7 +56,7 @@ func TestParseScript(t *testing.T) {
 				t.Errorf("%.40q: %s is %s, want %s", tt.text, name, got, want)
 			}
 		}
-		if (len(refused) > 0) != (strings.HasPrefix(tt.text, "memory")) {
+		if (len(refused) > 0) != strings.HasPrefix(tt.text, "memory") {
 			t.Errorf("%.40q: %v is refused", tt.text, refused)
 		}
 	}
