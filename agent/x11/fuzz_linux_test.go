@@ -62,3 +62,17 @@ func (s *script) Read(p []byte) (int, error) {
 }
 func (s *script) Write(p []byte) (int, error) { return len(p), nil }
 func (s *script) SetDeadline(time.Time) error { return nil }
+
+func FuzzParseProperty(f *testing.F) {
+	answer := make([]byte, 40)
+	answer[0], answer[1], answer[8], answer[16] = 1, 32, 4, 2
+	f.Add(answer)
+	f.Add(answer[:33])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, msg []byte) {
+		values, ok, err := parseProperty(msg)
+		if len(values) > propertyMost || len(values) > 0 && (!ok || err != nil) {
+			t.Errorf("%d values, %v, %v", len(values), ok, err)
+		}
+	})
+}
