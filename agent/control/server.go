@@ -18,7 +18,7 @@ import (
 // Agent is what is controlled.
 type Agent interface {
 	Status(now time.Time) Status
-	Heed(Wish) error   // the zero Wish takes back the one before
+	Heed(Wish) error     // the zero Wish takes back the one before
 	Ran() ([]Ran, error) // what ran here, the newest last
 	MayPause() time.Duration
 }

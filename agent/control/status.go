@@ -12,8 +12,8 @@ type Status struct {
 	MayPause  time.Duration `json:"may_pause_ns"`  // granted to who sits here
 	Idle      time.Duration `json:"idle_ns"`       // since the owner's last input; -1 while nobody is watched
 	CannotRun string        `json:"cannot_run,omitempty"`
-	Policy    string        `json:"policy"`                 // the file in force, or the preset
-	BadPolicy string        `json:"bad_policy,omitempty"`   // why a newer policy is not in force
+	Policy    string        `json:"policy"`               // the file in force, or the preset
+	BadPolicy string        `json:"bad_policy,omitempty"` // why a newer policy is not in force
 	Slots     []SlotStatus  `json:"slots"`
 }
 

@@ -70,7 +70,7 @@ type Rights struct {
 }
 
 const (
-	usual   = time.Hour           // a wish without a duration
+	usual   = time.Hour                 // a wish without a duration
 	longest = 10 * 365 * 24 * time.Hour // of an administrator's wish
 )
 

@@ -105,16 +105,19 @@ func (a abi) body() []unix.SockFilter {
 	return append(p, answer(unix.SECCOMP_RET_ALLOW))
 }
 
+// errnoZero answers that a call is done, without doing it.
+const errnoZero = unix.SECCOMP_RET_ERRNO
+
 // ptraceAnswers are given to CRIU. Nobody else in a user namespace would get another answer than a refusal.
 var ptraceAnswers = []unix.SockFilter{
 	jumpEqual(unix.PTRACE_SECCOMP_GET_METADATA, 0, 1), answer(unix.SECCOMP_RET_ERRNO | uint32(unix.EIO)), // not supported
 	jumpEqual(unix.PTRACE_SECCOMP_GET_FILTER, 0, 4),
 	load(dataArgs + 8*2), // which one: the first has no instructions, and there is no other
-	jumpEqual(0, 0, 1), answer(unix.SECCOMP_RET_ERRNO | 0),
+	jumpEqual(0, 0, 1), answer(errnoZero),
 	answer(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOENT)),
 	jumpEqual(unix.PTRACE_SETOPTIONS, 1, 0), answer(unix.SECCOMP_RET_ALLOW),
 	load(dataArgs + 8*3),
-	jumpSet(unix.PTRACE_O_SUSPEND_SECCOMP, 0, 1), answer(unix.SECCOMP_RET_ERRNO | 0), // done; other options are set apart from it
+	jumpSet(unix.PTRACE_O_SUSPEND_SECCOMP, 0, 1), answer(errnoZero), // done; other options are set apart from it
 	answer(unix.SECCOMP_RET_ALLOW),
 }
 
