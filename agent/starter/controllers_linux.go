@@ -168,11 +168,14 @@ func (c *jobCgroup) memory() (atLimit, killed bool) {
 		return false, false
 	}
 	control, _ := os.ReadFile(filepath.Join(dir, "memory.oom_control"))
-	for _, name := range []string{"memory.failcnt", "memory.memsw.failcnt"} { // either limit may be met first
-		failed, _ := os.ReadFile(filepath.Join(dir, name))
-		n, _ := strconv.Atoi(string(bytes.TrimSpace(failed)))
-		atLimit = atLimit || n > 0
+	read := func(name string) int64 {
+		b, _ := os.ReadFile(filepath.Join(dir, name))
+		n, _ := strconv.ParseInt(string(bytes.TrimSpace(b)), 10, 64)
+		return n
 	}
+	// The counts of failures are no help: the kernel raises them only sometimes. The peak comes close to the limit.
+	limit := read("memory.limit_in_bytes")
+	atLimit = limit > 0 && read("memory.max_usage_in_bytes") >= limit-limit/16
 	_, killed = parseMemoryEvents(control) // has the same line
 	return atLimit, killed
 }
