@@ -44,12 +44,10 @@ func runScript(ctx context.Context, s Script) (printed []byte, stuck <-chan stru
 
 	ended := make(chan struct{})
 	var failure error
-	go func() {
+	go onThreadOfItsOwn(func() {
 		defer close(ended)
-		// The thread gives its standing to the process that it starts, and is not used again.
-		runtime.LockOSThread()
 		failure = runLowly(cmd)
-	}()
+	})
 	select {
 	case <-ended:
 		err = failure
@@ -77,6 +75,24 @@ func runScript(ctx context.Context, s Script) (printed []byte, stuck <-chan stru
 		return nil, nil, fmt.Errorf("it prints more than %d bytes", scriptOutput)
 	}
 	return out.Bytes(), nil, nil
+}
+
+// onThreadOfItsOwn calls f on a thread that gives its standing to the process that f starts, and ends with f. The
+// process's first thread cannot end, and is what others take for the process, so it is never used.
+func onThreadOfItsOwn(f func()) {
+	runtime.LockOSThread() // for good
+	if unix.Gettid() != os.Getpid() {
+		f()
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // that is another one, since this goroutine has the first
+		f()
+	}()
+	<-done
+	runtime.UnlockOSThread()
 }
 
 // runLowly runs cmd at the lowest priority and without a way to more rights. The calling thread keeps

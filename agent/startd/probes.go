@@ -89,7 +89,8 @@ var slotAttributes = []string{
 	"CanRunJobs", "CannotRunJobsReason", "KeyboardIdle", "ConsoleIdle", "LoadAvg", "SkuaLoadAvg", "CondorLoadAvg", "ClockMin", "ClockDay",
 	"START", "SUSPEND", "CONTINUE", "PREEMPT", "KILL", "WANT_SUSPEND", "WANT_VACATE", "RANK", "Requirements", "WithinResourceLimits",
 	"HasFileTransfer", "HasSelfCheckpointTransfers", "HasJobDeferral", "StarterAbilityList", "HasFileTransferPluginMethods", "CondorVersion",
-	"HasCheckpointing", "CriuVersion", "Freezer", "FileSystemDomain",
+	"HasCheckpointing", "CriuVersion", "Freezer", "FileSystemDomain", "HasOutboundNetwork", "OutboundNetworkBy",
+	"ClockDate", "MaxJobRetirementTime", "THROTTLE", "Draining", "Throttled", "PausedUntil", "PolicyProblem",
 }
 
 // MachineAttributes lists what an agent may say of its machine and slots, apart from what its policy and
