@@ -220,6 +220,7 @@ type source struct {
 	busy     bool      // the source itself will say when it is quiet again
 	since    time.Time // first time it was watched
 	last     time.Time // newest input, while not busy
+	full     bool      // something fills its screen and wants no company, as far as that is told
 	err      error
 }
 

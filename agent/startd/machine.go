@@ -163,6 +163,11 @@ func (m *Machine) newStarter(ctx context.Context, dir string) (Starter, starter.
 		return nil, starter.Capabilities{}, fmt.Errorf("prepare to run jobs: %w", err)
 	}
 	can := st.Capabilities(ctx)
+	if can.Sandbox && can.OpenNetwork && m.policy.Network != policy.NetworkHost {
+		can.Sandbox = false
+		can.SandboxWhy = fmt.Sprintf("this system (%s) cannot keep jobs off the network, and the policy does not grant it: limits.network = %q",
+			runtime.GOOS, policy.NetworkHost)
+	}
 	return RealStarter{st, can}, can, nil
 }
 
