@@ -1,7 +1,7 @@
 # Everything is done by scripts/; this file only gives it short names.
-.PHONY: build demo test bench check lint clean faults test-peer test-systemd failover
+.PHONY: build demo test bench check lint clean faults test-peer test-systemd failover test-wine
 
-build test bench check clean test-peer test-systemd:
+build test bench check clean test-peer test-systemd test-wine:
 	@scripts/$@
 
 demo:
