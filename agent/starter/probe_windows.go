@@ -23,6 +23,7 @@ const probeClaim = "probe-"
 const (
 	probeLimit = time.Minute
 	probeOut   = "report.json"
+	probeErr   = "err"
 )
 
 // Capabilities finds out, once, what this machine can do for jobs: it runs a job that tries what jobs may not.
@@ -70,7 +71,7 @@ func (s *Starter) probe(ctx context.Context) (report winReport, err error) {
 		return report, err
 	}
 	state := filepath.Join(s.dir(claim), stateName)
-	spec := JobSpec{Job: job.ID{Cluster: 1}, Argv: []string{program, filepath.Join(state, addressFile), filepath.Join(state, "intruder")}, Stdout: probeOut}
+	spec := JobSpec{Job: job.ID{Cluster: 1}, Argv: []string{program, filepath.Join(state, addressFile), filepath.Join(state, "intruder")}, Stdout: probeOut, Stderr: probeErr}
 	if err := i.Run(ctx, spec); err != nil {
 		return report, err
 	}
@@ -80,7 +81,7 @@ func (s *Starter) probe(ctx context.Context) (report winReport, err error) {
 	case <-i.Done():
 	}
 	if e := i.Exit(); e.Err != "" || e.Code != 0 || e.Signal != 0 {
-		return report, errors.New(e.String())
+		return report, fmt.Errorf("%v (%s)", e, lastLine(filepath.Join(i.Scratch(), probeErr)))
 	}
 	return report, readJSON(filepath.Join(i.Scratch(), probeOut), &report)
 }
