@@ -144,7 +144,7 @@ func (j *jobObject) open(pid uint32, access uint32) (windows.Handle, bool, error
 }
 
 // freeze suspends every process. A process that is not yet suspended may start others while we go through
-// the list, so that is read until nothing in it is new.
+// the list, so that is read until nothing in it is new. One that cannot be suspended does not spare the others.
 func (j *jobObject) freeze() error {
 	deadline := time.Now().Add(freezeLimit)
 	for {
@@ -152,35 +152,44 @@ func (j *jobObject) freeze() error {
 		if err != nil {
 			return err
 		}
+		var errs []error
 		fresh := 0
 		for _, pid := range pids {
 			if _, done := j.suspended[pid]; done {
 				continue
 			}
-			h, there, err := j.open(pid, windows.PROCESS_SUSPEND_RESUME|windows.SYNCHRONIZE)
-			if err != nil {
-				return err
+			h, err := j.stop(pid)
+			switch {
+			case err != nil:
+				errs = append(errs, err)
+			case h != 0:
+				j.suspended[pid] = h // held, so that the number stays the process's
+				fresh++
 			}
-			if !there {
-				continue
-			}
-			if err := suspend(h); err != nil {
-				_ = windows.CloseHandle(h)
-				if errors.Is(err, windows.STATUS_PROCESS_IS_TERMINATING) {
-					continue
-				}
-				return fmt.Errorf("suspend process %d: %w", pid, err)
-			}
-			j.suspended[pid] = h // held, so that the number stays the process's
-			fresh++
 		}
 		if fresh == 0 {
-			return nil
+			return errors.Join(errs...)
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("the job starts processes faster than they can be suspended, for %v", freezeLimit)
 		}
 	}
+}
+
+// stop suspends one process, and gives its handle: 0 for one that is gone or about to be.
+func (j *jobObject) stop(pid uint32) (windows.Handle, error) {
+	h, there, err := j.open(pid, windows.PROCESS_SUSPEND_RESUME|windows.SYNCHRONIZE)
+	if err != nil || !there {
+		return 0, err
+	}
+	if err := suspend(h); err != nil {
+		_ = windows.CloseHandle(h)
+		if errors.Is(err, windows.STATUS_PROCESS_IS_TERMINATING) {
+			return 0, nil
+		}
+		return 0, fmt.Errorf("suspend process %d: %w", pid, err)
+	}
+	return h, nil
 }
 
 // thaw lets what was suspended go on.
