@@ -73,15 +73,11 @@ func followInput(ctx context.Context, quiet time.Duration, say func(inputReport)
 		}
 		next := f.step(windows.DurationSinceBoot(), idle, pushed)
 		if next.listen != listens {
-			if err := listenInput(w, next.listen); err != nil {
-				if !next.listen {
-					return err
-				}
-				f.deaf = true // then we look for it
-				next.wait = f.pause()
-			} else {
-				listens = next.listen
+			err := listenInput(w, next.listen)
+			if err != nil && !next.listen {
+				return err
 			}
+			listens = next.listen && err == nil // else it is looked for
 		}
 		if next.say != nil {
 			next.say.FullScreen = fullScreen()

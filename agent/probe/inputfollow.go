@@ -13,7 +13,7 @@ import (
 // How often a helper looks at the clock.
 const (
 	helperBeat = 20 * time.Second      // when nothing happens, so that its silence means something
-	helperPoll = 50 * time.Millisecond // where the system does not push the input
+	helperPoll = 50 * time.Millisecond // until the system has been seen to push the input
 )
 
 // inputReport is one thing a helper says: that somebody has begun to use the session, or for how long nobody
@@ -59,9 +59,10 @@ func parseInputReport(line string) (inputReport, error) {
 // inputFollow decides what a helper does. It knows of time only what it is told.
 type inputFollow struct {
 	quiet  time.Duration // how long a session must be still for its next input to be news
-	deaf   bool          // the system does not push input: look for it
+	pushes bool          // the system has been seen to push input: no need to look for it
 	active bool
-	looked time.Duration // when the system was last asked
+	begun  bool
+	last   time.Duration // when the newest input was
 	said   time.Duration // when something was last said
 }
 
@@ -75,38 +76,37 @@ type inputNext struct {
 // step goes on at the instant now, with what the session says of how long it has been idle. pushed says that
 // input was just pushed; otherwise it is the beginning, or the timer.
 func (f *inputFollow) step(now, idle time.Duration, pushed bool) inputNext {
-	before := f.looked
-	f.looked = now
-	began := now == before || before == 0
+	touched := f.begun && now-idle > f.last+clockSlack
+	first := !f.begun
+	f.begun, f.last = true, now-idle
 	switch {
 	case f.active && idle < f.quiet:
 		// One event is enough to know of; the next that is news comes after a quiet time.
 		return inputNext{wait: max(f.quiet-idle, 10*time.Millisecond)}
 	case f.active:
 		f.active, f.said = false, now
-		return inputNext{say: &inputReport{Idle: idle}, listen: !f.deaf, wait: f.pause()}
-	case pushed, !began && idle < now-before-clockSlack:
-		// Input that was not pushed although we listened will not be the next time, either.
-		f.deaf = f.deaf || !pushed
+		return inputNext{say: &inputReport{Idle: idle}, listen: true, wait: f.pause()}
+	case pushed, touched:
+		f.pushes = pushed // what was not pushed this time may not be the next
 		f.active, f.said = true, now
 		return inputNext{say: &inputReport{Active: true}, wait: f.quiet}
 	}
-	next := inputNext{listen: !f.deaf, wait: f.pause()}
-	if began || now-f.said >= helperBeat {
+	next := inputNext{listen: true, wait: f.pause()}
+	if first || now-f.said >= helperBeat {
 		f.said = now
 		next.say = &inputReport{Idle: idle}
 	}
 	return next
 }
 
-// clockSlack is the step of the clock by which Windows times input.
-const clockSlack = 16 * time.Millisecond
+// clockSlack is how far apart the same input may seem: two steps of the clock by which Windows times it.
+const clockSlack = 32 * time.Millisecond
 
 func (f *inputFollow) pause() time.Duration {
-	if f.deaf {
-		return helperPoll
+	if f.pushes {
+		return helperBeat
 	}
-	return helperBeat
+	return helperPoll
 }
 
 // winSession is a session of a user on Windows.

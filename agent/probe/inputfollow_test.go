@@ -56,22 +56,31 @@ func TestInputFollow(t *testing.T) {
 		steps []step
 	}{
 		{"pushed", []step{
-			{second, 60 * second, false, "idle 60000", true, helperBeat},
+			{second, 60 * second, false, "idle 60000", true, helperPoll},
 			{5 * second, 0, true, "active", false, quiet},
 			{5*second + quiet, 50 * time.Millisecond, false, "", false, quiet - 50*time.Millisecond},
 			{6 * second, quiet + 1, false, "idle 250", true, helperBeat},
-			{7 * second, 0, true, "active", false, quiet},
+			{26 * second, 20*second + quiet, false, "idle 20250", true, helperBeat},
+			{27 * second, 0, true, "active", false, quiet},
 		}},
 		{"nothing happens", []step{
-			{second, 60 * second, false, "idle 60000", true, helperBeat},
-			{21 * second, 80 * second, false, "idle 80000", true, helperBeat},
+			{second, 60 * second, false, "idle 60000", true, helperPoll},
+			{second + helperPoll, 60*second + helperPoll, false, "", true, helperPoll},
+			{21 * second, 80 * second, false, "idle 80000", true, helperPoll},
 		}},
-		{"input that was not pushed", []step{
-			{second, 60 * second, false, "idle 60000", true, helperBeat},
-			{21 * second, 3 * second, false, "active", false, quiet},
-			{21*second + quiet, 3*second + quiet, false, "idle 3250", false, helperPoll},
-			{21*second + quiet + helperPoll, 3*second + quiet + helperPoll, false, "", false, helperPoll},
-			{22 * second, 10 * time.Millisecond, false, "active", false, quiet},
+		{"input that is not pushed", []step{
+			{second, 60 * second, false, "idle 60000", true, helperPoll},
+			{second + helperPoll, 49 * time.Millisecond, false, "active", false, quiet},
+			{2 * second, 2*second - helperPoll, false, "idle 1950", true, helperPoll},
+			{2*second + helperPoll, 2 * second, false, "", true, helperPoll},
+			{3 * second, 10 * time.Millisecond, false, "active", false, quiet},
+		}},
+		{"input that is pushed no more", []step{
+			{second, 60 * second, false, "idle 60000", true, helperPoll},
+			{2 * second, 0, true, "active", false, quiet},
+			{3 * second, second, false, "idle 1000", true, helperBeat},
+			{23 * second, 5 * second, false, "active", false, quiet},
+			{24 * second, 6 * second, false, "idle 6000", true, helperPoll},
 		}},
 	} {
 		f := inputFollow{quiet: quiet}
