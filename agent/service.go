@@ -104,11 +104,7 @@ func systemService(configFile string) (service.Service, error) {
 		DisplayName: "Skua agent",
 		Description: "Skua agent: runs jobs while the owner of this machine does not need it",
 		Arguments:   args,
-		Option: service.KeyValue{
-			"SystemdScript":                unit,
-			service.OnFailure:              service.OnFailureRestart, // of Windows, as the unit has its own
-			service.OnFailureDelayDuration: "2s",
-		},
+		Option:      serviceOptions,
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/kardianos/service"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/svc"
@@ -21,6 +22,12 @@ import (
 // service would answer only some of the manager's calls, and takes some systems for no service at all, so this
 // program answers them itself.
 var serviceArgs = []string{"service", "run"}
+
+// serviceOptions have the agent started again when it has crashed.
+var serviceOptions = service.KeyValue{
+	service.OnFailure:              service.OnFailureRestart,
+	service.OnFailureDelayDuration: "2s",
+}
 
 // serviceOnly are the commands that are for the service manager.
 func serviceOnly(configFile *string) []*cobra.Command {

@@ -86,8 +86,15 @@ func winEnv(env []string, scratch string, machine func(name string) string) []st
 	}
 	tmp := scratch + `\` + TmpName
 	for _, d := range [][2]string{
-		{"TEMP", tmp}, {"TMP", tmp}, {"TMPDIR", tmp}, {"HOME", scratch}, {"USERPROFILE", scratch},
-		{"APPDATA", scratch}, {"LOCALAPPDATA", scratch}, {"USERNAME", "skua"}, {"USER", "skua"},
+		{"TEMP", tmp},
+		{"TMP", tmp},
+		{"TMPDIR", tmp},
+		{"HOME", scratch},
+		{"USERPROFILE", scratch},
+		{"APPDATA", scratch},
+		{"LOCALAPPDATA", scratch},
+		{"USERNAME", "skua"},
+		{"USER", "skua"},
 	} {
 		add(d[0], d[1])
 	}
