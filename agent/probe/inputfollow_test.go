@@ -104,4 +104,7 @@ func TestWinSessionsChange(t *testing.T) {
 	if !reflect.DeepEqual(came, []winSession{remote}) || !reflect.DeepEqual(went, []winSession{console}) {
 		t.Errorf("came %v, went %v", came, went)
 	}
+	if console.name() == remote.name() {
+		t.Errorf("both are called %q", remote.name())
+	}
 }

@@ -43,13 +43,11 @@ func startWatcher(t *testing.T) (w *Watcher, touched chan Active) {
 	wg.Go(func() { _ = w.Run(ctx) })
 	t.Cleanup(func() { stop(); wg.Wait() })
 	await(t, "the session is watched", func() bool {
-		for _, s := range w.Sources() {
-			if s.Err != nil {
-				t.Fatalf("the session is not watched: %v", s.Err)
-			}
-			return s.Watching
+		sources := w.Sources()
+		if len(sources) > 0 && sources[0].Err != nil {
+			t.Fatalf("the session is not watched: %v", sources[0].Err)
 		}
-		return false
+		return len(sources) > 0 && sources[0].Watching
 	})
 	return w, touched
 }

@@ -304,7 +304,7 @@ func (r *runner) handle(m *message) *message {
 }
 
 // errNoImages says what Windows has not.
-var errNoImages = errors.New("Windows has no checkpoints of running processes; jobs that save their own state move all the same")
+var errNoImages = errors.New("there are no checkpoints of running processes on Windows; jobs that save their own state move all the same")
 
 // apply makes the job's state what it should be. Called with mu held.
 func (r *runner) apply() error {
