@@ -1,7 +1,7 @@
 # Everything is done by scripts/; this file only gives it short names.
-.PHONY: build demo test bench check lint clean faults test-peer test-systemd test-desktop failover
+.PHONY: build demo test bench check lint clean faults test-peer test-systemd test-desktop test-wine failover
 
-build test bench check clean test-peer test-systemd test-desktop:
+build test bench check clean test-peer test-systemd test-desktop test-wine:
 	@scripts/$@
 
 demo:

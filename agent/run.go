@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 
-	"github.com/kardianos/service"
 	"github.com/spf13/cobra"
 
 	"skua/agent/startd"
@@ -33,16 +32,9 @@ func runCommand(configFile *string) *cobra.Command {
 		Short: "run the agent in the foreground, as the service does",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if service.Interactive() || runtime.GOOS != "windows" {
-				ctx, occasion, stop := untilHandOver(c.Context())
-				defer stop()
-				return serve(ctx, *configFile, occasion)
-			}
-			s, err := systemService(*configFile)
-			if err != nil {
-				return err
-			}
-			return s.Run() // Windows wants its calls answered
+			ctx, occasion, stop := untilHandOver(c.Context())
+			defer stop()
+			return serve(ctx, *configFile, occasion)
 		},
 	}
 }
@@ -160,6 +152,9 @@ func readPolicy(path string) (*policy.Policy, error) {
 	return policy.Derive(file)
 }
 
+// logOutput is where the log goes: nobody reads the standard error of a service on Windows.
+var logOutput io.Writer = os.Stderr
+
 func logger(level string) (*slog.Logger, error) {
 	var l slog.Level
 	if level != "" {
@@ -167,5 +162,5 @@ func logger(level string) (*slog.Logger, error) {
 			return nil, &diag.Problem{What: "log = " + level + " is not a level", Hint: "levels are debug, info, warn and error"}
 		}
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l})), nil
+	return slog.New(slog.NewTextHandler(logOutput, &slog.HandlerOptions{Level: l})), nil
 }

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/kardianos/service"
@@ -13,6 +13,9 @@ import (
 	"skua/internal/diag"
 	"skua/packaging"
 )
+
+// serviceName is what the service is called.
+const serviceName = "skua-agent"
 
 // unit is the systemd unit of an installed agent: that of packages, with the path of this program and
 // its arguments left to be filled in.
@@ -43,6 +46,11 @@ func serviceCommand(configFile *string) *cobra.Command {
 				if err := service.Control(s, a.name); err != nil {
 					return serviceProblem(a.name, err)
 				}
+				if a.name == "install" {
+					if err := completeInstall(); err != nil {
+						return serviceProblem(a.name, err)
+					}
+				}
 				fmt.Fprintln(c.OutOrStdout(), "skua-agent:", a.done)
 				return nil
 			},
@@ -52,6 +60,7 @@ func serviceCommand(configFile *string) *cobra.Command {
 		Use: "status", Short: "say whether the service runs", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return serviceStatus(c, *configFile) },
 	})
+	root.AddCommand(serviceOnly(configFile)...)
 	return root
 }
 
@@ -82,7 +91,7 @@ func serviceProblem(action string, err error) error {
 }
 
 func systemService(configFile string) (service.Service, error) {
-	args := []string{"run"}
+	args := slices.Clone(serviceArgs)
 	if configFile != "" {
 		path, err := filepath.Abs(configFile)
 		if err != nil {
@@ -90,33 +99,21 @@ func systemService(configFile string) (service.Service, error) {
 		}
 		args = append(args, "--config", path)
 	}
-	return service.New(&program{configFile: configFile}, &service.Config{
-		Name:        "skua-agent",
+	return service.New(program{}, &service.Config{
+		Name:        serviceName,
 		DisplayName: "Skua agent",
 		Description: "Skua agent: runs jobs while the owner of this machine does not need it",
 		Arguments:   args,
-		Option:      service.KeyValue{"SystemdScript": unit},
+		Option:      serviceOptions,
 	})
 }
 
-// program is the agent as a service manager with callbacks sees it. On Linux the agent is an ordinary
-// foreground process and this is not used.
-type program struct {
-	configFile string
-	stop       context.CancelFunc
-	ended      chan error
-}
+// program stands for the agent where the library wants to be given a service to run. It only installs it and
+// controls it; the agent answers its service manager itself.
+type program struct{}
 
 // Start implements [service.Interface].
-func (p *program) Start(service.Service) error {
-	ctx, stop := context.WithCancel(context.Background())
-	p.stop, p.ended = stop, make(chan error, 1)
-	go func() { p.ended <- serve(ctx, p.configFile, nil) }()
-	return nil
-}
+func (program) Start(service.Service) error { return errors.ErrUnsupported }
 
 // Stop implements [service.Interface].
-func (p *program) Stop(service.Service) error {
-	p.stop()
-	return <-p.ended
-}
+func (program) Stop(service.Service) error { return errors.ErrUnsupported }

@@ -225,6 +225,8 @@ type SourceState struct {
 	Since     time.Time // first time it was watched; zero means never, and then it has no say in Idle
 	LastInput time.Time // zero means none known
 	Err       error     // why it is not watched
+
+	FullScreen bool // something fills its screen and wants no company, as far as that is told
 }
 
 // Sources lists what is watched, and what should be and is not.
@@ -235,7 +237,7 @@ func (w *Watcher) Sources() []SourceState {
 	for i, s := range w.sources {
 		states[i] = SourceState{
 			Name: s.name, Console: s.console, Watching: s.watching, Busy: s.busy,
-			Since: s.since, LastInput: s.last, Err: s.err,
+			Since: s.since, LastInput: s.last, Err: s.err, FullScreen: s.full,
 		}
 	}
 	return states
@@ -250,6 +252,7 @@ type source struct {
 	busy     bool      // the source itself will say when it is quiet again
 	since    time.Time // first time it was watched
 	last     time.Time // newest input, while not busy
+	full     bool      // something fills its screen and wants no company, as far as that is told
 	err      error
 }
 

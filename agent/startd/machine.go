@@ -236,6 +236,11 @@ func (m *Machine) newStarter(ctx context.Context, dir string) (Starter, starter.
 	if can.Sandbox && m.Policy().Network == policy.NetworkOutbound && can.Outbound == "" {
 		can.Sandbox, can.SandboxWhy = false, "the policy gives jobs the network outbound, and "+can.OutboundWhy
 	}
+	if can.Sandbox && can.OpenNetwork && m.Policy().Network != policy.NetworkHost {
+		can.Sandbox = false
+		can.SandboxWhy = fmt.Sprintf("this system (%s) cannot keep jobs off the network, and the policy does not grant it: limits.network = %q",
+			runtime.GOOS, policy.NetworkHost)
+	}
 	return RealStarter{st, can}, can, nil
 }
 

@@ -194,7 +194,9 @@ type Capabilities struct {
 	Sandbox    bool   // jobs can be run at all
 	SandboxWhy string // why not
 
-	Freezer string // "cgroup2" or "signal"
+	Freezer string // "cgroup2", "signal", or "suspend" on Windows
+
+	OpenNetwork bool // jobs cannot be kept off the network, so the policy must grant it
 
 	Checkpoint    bool   // a job was dumped and restored here, a TCP listener and threads included
 	CheckpointWhy string // why not
