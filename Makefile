@@ -1,5 +1,5 @@
 # Everything is done by scripts/; this file only gives it short names.
-.PHONY: build demo test bench check lint clean faults test-peer test-systemd test-desktop test-wine failover
+.PHONY: build demo test bench check lint clean faults test-peer test-systemd test-desktop test-wine failover bench-desk
 
 build test bench check clean test-peer test-systemd test-desktop test-wine:
 	@scripts/$@
@@ -16,6 +16,11 @@ faults:
 	@scripts/setup
 	@scripts/build
 	@go run ./scripts/faults $(if $(SEED),-seed $(SEED),-seeds $(or $(SEEDS),3)) -parallel $(or $(PARALLEL),1)
+
+# make bench-desk measures what the owner of a machine notices.
+bench-desk:
+	@scripts/setup
+	@scripts/bench-desk
 
 # make failover kills the leader of two matchmakers with a thousand jobs in flight.
 failover:

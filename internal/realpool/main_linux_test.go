@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"testing"
 
+	"skua/agent/session"
 	"skua/agent/starter"
 	"skua/internal/realpool"
 )
@@ -14,7 +15,8 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	starter.MaybeInit() // the test asks for what this machine can do
+	starter.MaybeInit()   // the test asks for what this machine can do
+	session.MaybeHelper() // and watches desks
 	os.Exit(func() int {
 		var err error
 		if bin, err = os.MkdirTemp("", "skua-bin-"); err != nil {

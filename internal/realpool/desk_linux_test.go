@@ -1,0 +1,267 @@
+package realpool_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"skua/agent/probe"
+	"skua/agent/starter"
+	"skua/internal/desktest"
+	"skua/internal/job"
+	"skua/internal/realpool"
+)
+
+// TestDesk is no test but a measurement, of what the owner of a machine notices: how long after a press a job of
+// 200 busy processes stands still, and what an agent without a job costs. It runs where $SKUA_DESK says how
+// often each desk is pressed, and $SKUA_DESK_IDLE how long the agent is watched. See scripts/bench-desk.
+func TestDesk(t *testing.T) {
+	trials, err := strconv.Atoi(os.Getenv("SKUA_DESK"))
+	if err != nil {
+		t.Skip("SKUA_DESK does not say how often to press")
+	}
+	idle, err := time.ParseDuration(os.Getenv("SKUA_DESK_IDLE"))
+	if err != nil {
+		t.Fatal("SKUA_DESK_IDLE: ", err)
+	}
+	needSandbox(t)
+	p99 := make(map[string]float64)
+	for _, desk := range []struct {
+		name string
+		open func(context.Context) (*desktest.Desk, error)
+	}{{"x11", desktest.X11}, {"wayland", desktest.Wayland}, {"pty", desktest.Pty}} {
+		took := pressAndFreeze(t, desk.open, trials)
+		slices.Sort(took)
+		at := func(q float64) float64 { return took[int(q*float64(len(took)-1))].Seconds() * 1e3 }
+		p99[desk.name] = at(0.99)
+		fmt.Printf("bench: frozen_%s_p50_ms=%.2f\nbench: frozen_%s_p99_ms=%.2f\nbench: frozen_%s_max_ms=%.2f\n",
+			desk.name, at(0.5), desk.name, at(0.99), desk.name, at(1))
+	}
+	cost := idleCost(t, idle)
+	fmt.Printf("desk: x11_p99_ms=%.1f wayland_p99_ms=%.1f pty_p99_ms=%.1f pss_mb=%.1f cpu_pct=%.4f wakeups_per_s=%.2f\n",
+		p99["x11"], p99["wayland"], p99["pty"], cost.memory/1e6, cost.cpu*100, cost.wakeups)
+}
+
+// busyJob keeps every processor busy with 200 processes.
+const busyJob = `i=1; while [ $i -lt 200 ]; do (while :; do :; done) & i=$((i+1)); done; echo ready; while :; do :; done`
+
+// pressAndFreeze has a job run, presses, and gives the times from before each press until the kernel says that the
+// last thread of the job has stopped. The watcher freezes as the agent does: straight from its callback.
+func pressAndFreeze(t *testing.T, open func(context.Context) (*desktest.Desk, error), trials int) []time.Duration {
+	t.Helper()
+	dir, base := t.TempDir(), filepath.Join(cgroups(t), "skua-desk-"+strconv.Itoa(os.Getpid()))
+	s, err := starter.New(starter.Config{Dir: dir, CgroupBase: base})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(base) })
+	claim := job.ClaimID("desk")
+	in, err := s.Open(t.Context(), starter.ClaimSpec{Claim: claim, Lease: time.Hour, Limits: starter.Limits{Pids: 4096}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		in.Close()
+		if err := s.Remove(claim); err != nil {
+			t.Error(err)
+		}
+	}()
+	spec := starter.JobSpec{Job: job.ID{Cluster: 1}, Argv: []string{"/bin/sh", "-c", busyJob}, Stdout: "out"}
+	if err := in.Run(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "the job is busy", func() bool {
+		out, _ := os.ReadFile(filepath.Join(in.Scratch(), "out"))
+		return len(out) > 0
+	})
+	events := filepath.Join(base, string(claim), "cgroup.events")
+
+	desk, err := open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer desk.Close()
+	stopped := make(chan time.Time, 1)
+	cfg := desk.Watch
+	cfg.OnActive = func(probe.Active) {
+		if err := in.Freeze(); err != nil {
+			t.Error(err)
+		}
+		for !frozen(events) {
+		}
+		select {
+		case stopped <- time.Now():
+		default: // a press of before
+		}
+	}
+	w, err := probe.NewWatcher(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	defer func() {
+		stop()
+		<-ended
+	}()
+	var took []time.Duration
+	for range trials {
+		if err := desktest.Quiet(ctx, w, desk.Source, probe.DefaultQuiet); err != nil {
+			t.Fatal(err)
+		}
+		if err := in.Thaw(); err != nil {
+			t.Fatal(err)
+		}
+		poll(t, "the job goes on", func() bool { return !frozen(events) })
+		for len(stopped) > 0 {
+			<-stopped
+		}
+		start := time.Now()
+		if err := desk.Press(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case at := <-stopped:
+			took = append(took, at.Sub(start))
+		case <-time.After(time.Minute):
+			t.Fatal("the job did not stand still after a press")
+		}
+	}
+	return took
+}
+
+func frozen(events string) bool {
+	text, err := os.ReadFile(events)
+	return err == nil && bytes.Contains(text, []byte("frozen 1"))
+}
+
+// cgroups is where the hierarchy of cgroup v2 is mounted.
+func cgroups(t *testing.T) string {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
+			return f[1]
+		}
+	}
+	t.Skip("no cgroup v2 here")
+	return ""
+}
+
+func poll(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after a minute not true: %s", what)
+		}
+	}
+}
+
+// cost is what a tree of processes takes.
+type cost struct {
+	memory  float64 // bytes, what is shared with others divided among all
+	cpu     float64 // of one processor
+	wakeups float64 // a second: voluntary context switches of all threads
+}
+
+// idleCost watches an agent of an X11 desktop that nobody uses, and the processes below it.
+func idleCost(t *testing.T, long time.Duration) cost {
+	t.Helper()
+	display := realpool.Display(t)
+	p := realpool.Start(t, bin, realpool.Config{
+		Agents: 1, Lease: 2400,
+		Policy: func(int) string {
+			return "preset = \"desktop\"\n[owner]\nidle_after = \"2s\"\nbackground_load = 1000.0\n"
+		},
+		Agent: func(int) string { return fmt.Sprintf("displays = [%q]\n", display) },
+	})
+	agent := p.Agents[0].Pid()
+	time.Sleep(min(long/10, 30*time.Second)) // what the start has left behind goes
+	before, err := readUse(agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	time.Sleep(long)
+	after, err := readUse(agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seconds := time.Since(start).Seconds()
+	return cost{
+		memory: after.memory, cpu: (after.ticks - before.ticks) / 100 / seconds,
+		wakeups: (after.switches - before.switches) / seconds,
+	}
+}
+
+type use struct{ memory, ticks, switches float64 }
+
+// readUse adds up what a process and all below it have used.
+func readUse(pid int) (use, error) {
+	var u use
+	proc := filepath.Join("/proc", strconv.Itoa(pid))
+	rollup, err := os.ReadFile(filepath.Join(proc, "smaps_rollup"))
+	if err != nil {
+		return u, err
+	}
+	u.memory = field(rollup, "Pss:") * 1024
+	stat, err := os.ReadFile(filepath.Join(proc, "stat"))
+	if err != nil {
+		return u, err
+	}
+	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	for _, n := range f[11:13] { // utime and stime
+		ticks, err := strconv.ParseFloat(n, 64)
+		if err != nil {
+			return u, err
+		}
+		u.ticks += ticks
+	}
+	tasks, err := filepath.Glob(filepath.Join(proc, "task", "*"))
+	if err != nil || len(tasks) == 0 {
+		return u, errors.Join(err, fmt.Errorf("process %d has no threads", pid))
+	}
+	for _, task := range tasks {
+		status, err := os.ReadFile(filepath.Join(task, "status"))
+		if err != nil {
+			continue // it has ended
+		}
+		u.switches += field(status, "voluntary_ctxt_switches:")
+		children, _ := os.ReadFile(filepath.Join(task, "children"))
+		for _, child := range strings.Fields(string(children)) {
+			n, err := strconv.Atoi(child)
+			if err != nil {
+				return u, err
+			}
+			below, err := readUse(n)
+			if err != nil {
+				continue // it has ended
+			}
+			u.memory, u.ticks, u.switches = u.memory+below.memory, u.ticks+below.ticks, u.switches+below.switches
+		}
+	}
+	return u, nil
+}
+
+// field is the number after a name at the beginning of a line.
+func field(text []byte, name string) float64 {
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, name); ok {
+			n, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			return n
+		}
+	}
+	return 0
+}
