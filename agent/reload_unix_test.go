@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -30,7 +31,7 @@ func TestReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log strings.Builder
+	var log journal
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	m, err := startd.NewMachine(startd.Settings{Name: "desk", Dir: dir}, nil, p, logger)
 	if err != nil {
@@ -49,13 +50,33 @@ func TestReload(t *testing.T) {
 		{"", policy.Desktop, "the policy was read again"},
 	} {
 		write("policy.toml", tt.text)
-		log.Reset()
+		log.take()
 		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
 		<-done
-		if got := m.Policy().Preset; got != tt.want || !strings.Contains(log.String(), tt.log) {
-			t.Errorf("with %q the preset is %q, want %q; the log says %s", tt.text, got, tt.want, &log)
+		if got, said := m.Policy().Preset, log.take(); got != tt.want || !strings.Contains(said, tt.log) {
+			t.Errorf("with %q the preset is %q, want %q; the log says %s", tt.text, got, tt.want, said)
 		}
 	}
+}
+
+// journal is a log that is read while others may write.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+// take gives what has been written since the last time.
+func (j *journal) take() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	defer j.text.Reset()
+	return j.text.String()
 }

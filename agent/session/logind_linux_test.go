@@ -105,15 +105,20 @@ func (f *fakeLogind) inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Er
 	if err != nil {
 		return 0, dbus.MakeFailedError(err)
 	}
-	f.t.Cleanup(func() { r.Close(); w.Close() })
+	f.t.Cleanup(func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		r.Close()
+		w.Close()
+	})
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	fd := int(w.Fd())
 	lock, err := os.Readlink(fmt.Sprint("/proc/self/fd/", fd))
 	if err != nil {
 		return 0, dbus.MakeFailedError(err)
 	}
-	f.mu.Lock()
 	f.lock = lock
-	f.mu.Unlock()
 	return dbus.UnixFD(fd), nil
 }
 

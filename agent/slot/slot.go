@@ -327,7 +327,7 @@ func (s *Slot) judge(at time.Time, c Config) []Effect {
 			return []Effect{Report}
 		case v.Preempt || !at.Before(s.SuspendedAt.Add(c.SuspendFor)):
 			// The owner has stayed, so waiting costs the user more than moving does.
-			return s.leave(at, s.overstayed(), v.WantVacate)
+			return s.leave(at, v.why(s.overstayed()), v.WantVacate)
 		}
 	case Vacating:
 		over := s.Entered.Add(c.MaxVacate)

@@ -150,6 +150,10 @@ func (t *tenant) open(ctx context.Context) (Init, error) {
 		Claim: t.chain, Network: starter.Network(t.k.d.policy().Network), Shared: t.k.d.mounts(),
 		Limits: starter.Limits{Memory: t.limits.Memory, Pids: t.k.d.cfg.MaxProcesses}, Slot: t.k.num,
 	}
+	if len(t.k.d.policy().Shared) > 0 {
+		// What a job has written to a shared file system must be its own on whichever slot it goes on.
+		spec.Slot = 1
+	}
 	if in, ok := t.moveIn(ctx, spec); ok {
 		return in, nil
 	}

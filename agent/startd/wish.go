@@ -22,7 +22,10 @@ func heed(v slot.Verdicts, w control.Wish, now time.Time, suspendFor time.Durati
 	if !w.Holds(now) {
 		return v
 	}
-	v.Start, v.Open, v.Draining = false, false, true
+	v.Start, v.Open = false, false
+	if w.Kind == control.Finish {
+		v.Draining = true
+	}
 	if w.Kind == control.Pause {
 		v.Suspend, v.Continue, v.WantSuspend, v.Armed, v.Why = true, false, true, true, w.String()
 		v.Throttle, v.Slows = false, false

@@ -15,7 +15,6 @@ var unheeded = []struct {
 	instead string
 }{
 	{"leave_in_queue", "LeaveJobInQueue", "false", "jobs that have ended are in skua history"},
-	{"max_job_retirement_time", "MaxJobRetirementTime", "0", "machines grant no time beyond their policy's"},
 	{"accounting_group", "", "", "the job counts as any other of yours"},
 	{"accounting_group_user", "", "", "the job counts as yours"},
 	{"next_job_start_delay", "NextJobStartDelay", "0", "jobs start as soon as there is a machine for them"},
