@@ -22,9 +22,9 @@ import (
 // A new package is added to the lowest line that it can stand on.
 var tiers = [][]string{
 	{"policy/classad", "internal/blob", "internal/diag", "internal/quantity", "internal/why", "packaging", "agent/x11", "agent/wayland"},
-	{"policy/config", "policy", "internal/job", "internal/trust", "agent/session"},
+	{"policy/config", "policy", "internal/job", "internal/trust", "agent/control", "agent/session"},
 	{"internal/wire", "internal/eventlog", "agent/slot", "matchmaker/negotiate", "matchmaker/jobpolicy", "internal/submitfile"},
-	{"internal/bus", "internal/transfer", "agent/probe", "agent/control", "agent/checkpoint", "matchmaker/collector", "matchmaker/history"},
+	{"internal/bus", "internal/transfer", "agent/probe", "agent/checkpoint", "matchmaker/collector", "matchmaker/history"},
 	{"agent/starter", "matchmaker/queue", "matchmaker/files", "matchmaker/broker", "matchmaker/election", "internal/membership"},
 	{"agent/startd", "matchmaker/server", "submit/client"},
 	{"submit/courier"},
