@@ -111,8 +111,8 @@ func printRan(w io.Writer, list []control.Ran) {
 		if r.Why != "" {
 			outcome += ": " + r.Why
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%v\t%s\n", r.Job, r.User, r.Ended.Local().Format("2 Jan 15:04"),
-			stayed, roughly(r.CPU), quantity.Bytes(r.Memory), outcome)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.1f MB\t%s\n", r.Job, r.User, r.Ended.Local().Format("2 Jan 15:04"),
+			stayed, roughly(r.CPU), float64(r.Memory)/1e6, outcome)
 	}
 	t.Flush()
 }

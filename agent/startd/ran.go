@@ -105,9 +105,9 @@ func userOf(o wire.Offer) string {
 	if o.Ad == nil {
 		return ""
 	}
-	if user, ok := o.Ad.Str("User"); ok {
-		return user
+	if name, ok := o.Ad.Str("Owner"); ok {
+		return name
 	}
-	user, _ := o.Ad.Str("Owner")
-	return user
+	id, _ := o.Ad.Str("User")
+	return id
 }

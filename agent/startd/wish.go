@@ -82,9 +82,7 @@ func (d *Daemon) Status(now time.Time) control.Status {
 	if err := d.cfg.Starter.CanRun(); err != nil {
 		s.CannotRun = err.Error()
 	}
-	if why := d.badPolicy.Load(); why != nil {
-		s.BadPolicy = *why
-	}
+	s.BadPolicy = d.PolicyProblem()
 	for _, k := range d.keepers {
 		s.Slots = append(s.Slots, k.status())
 	}
