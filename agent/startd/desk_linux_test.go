@@ -77,7 +77,7 @@ func newDesk(t *testing.T, change func(*Config)) *desk {
 		t.Skip("jobs cannot be run here: " + can.SandboxWhy)
 	}
 	can.Checkpoint = false
-	d.starter = RealStarter{s, can}
+	d.starter = RealStarter{s, func() starter.Capabilities { return can }}
 	d.head = d.hub.Connect("head")
 	if _, err := d.head.Subscribe(wire.AnyAgent, d.onAgent); err != nil {
 		t.Fatal(err)

@@ -156,15 +156,13 @@ func judged(at time.Time, stayed bool) slot.Event {
 // wait is how long the keeper may sleep: until the claim, the slot or the owner has something due,
 // or until the policy must look again.
 func (k *keeper) wait() time.Duration {
-	const idleLook = 5 * time.Second // HTCondor's poll; the freeze does not depend on it
-	wait := idleLook
+	wait, now := k.d.cfg.LookIdle, time.Now()
 	s := k.slot
 	if s.State == slot.Claimed || s.State == slot.Preempting {
 		wait = k.d.cfg.LookEach
-	} else {
-		wait = min(wait, max(k.d.cfg.LookEach, k.d.policy().IdleAfter/10))
+	} else if idle, ok := k.d.owner.idle(now); ok && idle <= k.d.policy().IdleAfter {
+		wait = min(wait, k.d.policy().IdleAfter-idle+time.Second) // KeyboardIdle counts whole seconds
 	}
-	now := time.Now()
 	if at, ok := s.Due(k.cfg); ok {
 		wait = min(wait, at.Sub(now))
 	}

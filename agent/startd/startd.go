@@ -52,6 +52,7 @@ type Config struct {
 	Bump      time.Duration      // see slot.Config; 0 means one second
 	Log       *slog.Logger       // nil means no logging
 	LookEach  time.Duration      // how often the policy looks at a slot with a job; 0 means one second
+	LookIdle  time.Duration      // the same for one without, which is looked at on every change that is told, too; 0 means 30 seconds
 	Probes    Probes             // nil means none
 
 	Conditions Conditions                // nil means that nothing changes
@@ -60,6 +61,8 @@ type Config struct {
 	// MaxProcesses is how many processes and threads a job may have at a time; 0 means 4096. That is far more
 	// than programs use and far less than a machine has room for: it bounds a job that forks without end.
 	MaxProcesses int
+
+	GiveBack func() // memory, when an agent that was busy or has just started has waited for a while; nil means nothing
 
 	MeasureEach time.Duration // how often a job's scratch directory is measured at most; 0 means a minute
 }
@@ -136,6 +139,7 @@ type Daemon struct {
 	leaving   atomic.Bool                  // Vacate has begun: no offer is taken any more
 	wish      atomic.Pointer[control.Wish] // of the person at the machine, the latest
 	ran       ranLog
+	grown     atomic.Bool // memory was needed that GiveBack has not given back yet
 	factsMu   sync.Mutex  // guards what follows, and is held while facts is replaced
 	ownFacts  *classad.Ad // without what probes say
 	idleDone  bool        // WhenIdle has been called; the advertiser's own
@@ -158,6 +162,9 @@ func New(cfg Config) (*Daemon, error) {
 	if cfg.LookEach == 0 {
 		cfg.LookEach = time.Second
 	}
+	if cfg.LookIdle == 0 {
+		cfg.LookIdle = 30 * time.Second
+	}
 	if cfg.MaxProcesses == 0 {
 		cfg.MaxProcesses = 4096
 	}
@@ -172,6 +179,7 @@ func New(cfg Config) (*Daemon, error) {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	d.ran.dir = cfg.Dir
+	d.grown.Store(true)
 	d.setFacts(classad.NewAd())
 	d.rules.Store(cfg.Policy)
 	d.owner = newPresence(cfg.Bump)
@@ -228,7 +236,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	defer unlisten()
 	d.tellBusy()
-	run(func(ctx context.Context) error { return d.cfg.Conditions.Run(ctx, d.advertiseNow) })
+	run(func(ctx context.Context) error { return d.cfg.Conditions.Run(ctx, d.lookAgain) })
 	if d.cfg.Probes != nil {
 		run(func(ctx context.Context) error { return d.cfg.Probes.Run(ctx, d.probed) })
 	}

@@ -1,18 +1,15 @@
-package session
+package footprint
 
 import (
 	"os"
-	"runtime/debug"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// shrink gives back what a helper has needed for its start: free pages of the heap, and its hold on the pages
-// of the program, of which an idle helper needs few. Those come back from the page cache when they are used.
-func shrink() {
-	debug.FreeOSMemory()
+// shrinkProgram lets go of the pages of the program, which come back from the page cache when they are used.
+func shrinkProgram() {
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		return // it stays as large as it is

@@ -1,4 +1,4 @@
-package session
+package footprint
 
 import "testing"
 
