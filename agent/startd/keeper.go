@@ -249,7 +249,7 @@ func (k *keeper) carryOut(ctx context.Context, e slot.Effect) {
 	case slot.Renew, slot.Report:
 		renew, t := wire.Renew{V: wire.Version, ClaimRef: k.ref(), Paused: k.paused()}, k.tenant
 		k.ask(ctx, wire.VerbRenew, func() any {
-			renew.Usage, renew.Executing = t.usage(ctx), t.executing()
+			renew.Usage, renew.Executing, renew.Trial = t.usage(ctx), t.executing(), t.tested()
 			if err := t.flush(); err != nil {
 				// Should the machine go down now, its restarted agent cannot say that the job is lost.
 				k.log.Warn("the claim file cannot be flushed", diag.KeyError, err)

@@ -157,7 +157,7 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots,
 		Bus: conn, Starter: m.starter, Files: &Storage{Client: files, Cache: cache},
 		Policy: m.Policy(), Transfers: transfers, Facts: m.facts(m.claims()), Watch: m.watch(), Clock: Boottime, Log: m.log,
-		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(), GiveBack: footprint.Shrink,
+		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(), GiveBack: footprint.Shrink, CopyTree: copyTree,
 	})
 	if err != nil {
 		return err

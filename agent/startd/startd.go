@@ -62,6 +62,12 @@ type Config struct {
 	// than programs use and far less than a machine has room for: it bounds a job that forks without end.
 	MaxProcesses int
 
+	// TrialAfter is how long a job has run when it is tried whether it can be checkpointed; 0 means ten seconds.
+	TrialAfter time.Duration
+
+	// CopyTree copies a directory for an image that is made while a job runs; nil means that none are made.
+	CopyTree func(ctx context.Context, from, to string) error
+
 	GiveBack func() // memory, when an agent that was busy or has just started has waited for a while; nil means nothing
 
 	MeasureEach time.Duration // how often a job's scratch directory is measured at most; 0 means a minute
@@ -161,6 +167,9 @@ func New(cfg Config) (*Daemon, error) {
 	}
 	if cfg.LookEach == 0 {
 		cfg.LookEach = time.Second
+	}
+	if cfg.TrialAfter == 0 {
+		cfg.TrialAfter = 10 * time.Second
 	}
 	if cfg.LookIdle == 0 {
 		cfg.LookIdle = 30 * time.Second

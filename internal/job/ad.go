@@ -91,6 +91,7 @@ func (j *Job) current(ad attributes) {
 		{"RemoveReason", j.RemoveText},
 		{"ReleaseReason", j.ReleaseText},
 		{"LastHoldReason", j.LastHold.Reason},
+		{"NotCheckpointableReason", j.NoImage},
 	} {
 		if a.text != "" {
 			ad.SetString(a.name, a.text)

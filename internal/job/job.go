@@ -55,6 +55,7 @@ type Job struct {
 	SuspendedFor time.Duration // time so spent, without a pause that lasts now
 	Run          Usage         // of the present run as last measured; zero without one
 	Executing    time.Time     // when the program of the present run began; zero while that is not known
+	NoImage      string        // why it could not be checkpointed when that was last tried; empty if it could, or was not
 
 	fresh  *Cluster // nothing has happened to the job since this cluster made it
 	edited bool     // its ad is not any more what its cluster says
@@ -129,10 +130,14 @@ func (j Job) Apply(ev Event) (Job, error) {
 		if !b.Executing.IsZero() {
 			j.Executing = b.Executing
 		}
+		if b.Trial != nil {
+			j.NoImage = b.Trial.Failed
+		}
 	case *Checkpointed:
 		if !j.claimed(b.Epoch) || !j.Claim.Started {
 			return j, j.misfit(ev)
 		}
+		j.NoImage = ""
 		j.Images = slices.Insert(slices.Clone(j.Images), 0, b.Image)
 		if len(j.Images) > keepImages {
 			j.Images = j.Images[:keepImages]

@@ -49,6 +49,22 @@ func TestApply(t *testing.T) {
 			},
 		},
 		{
+			"that it cannot be checkpointed is known until it has been",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Measured{Job: id, Epoch: 1, Trial: &job.Trial{Failed: "why"}},
+				&job.Measured{Job: id, Epoch: 1},
+			},
+			job.Running, func(j job.Job) bool { return j.NoImage == "why" },
+		},
+		{
+			"what has an image can be checkpointed",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Measured{Job: id, Epoch: 1, Trial: &job.Trial{Failed: "why"}},
+				&job.Checkpointed{Job: id, Epoch: 1, Image: image},
+			},
+			job.Running, func(j job.Job) bool { return j.NoImage == "" },
+		},
+		{
 			"a dropped image is gone",
 			[]job.Body{
 				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: image},

@@ -48,6 +48,8 @@ type Config struct {
 	Policy policy.File
 	// NoThrottle is set for machines that cannot slow jobs down.
 	NoThrottle bool
+	// NoImages is why no job can be checkpointed; empty if all can.
+	NoImages string
 	// LookEach is how often policies look at a slot; 0 means the agent's default.
 	LookEach time.Duration
 	// Fate decides what becomes of each message; nil delivers all at once.
