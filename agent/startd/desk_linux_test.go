@@ -296,7 +296,11 @@ func (d *desk) file(files []job.File, name string) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, f := range files {
-		if f.Name == name {
+		switch {
+		case f.Name != name:
+		case f.Digest == "":
+			return string(f.Inline)
+		default:
 			return string(d.blobs[f.Digest])
 		}
 	}
