@@ -28,7 +28,7 @@ func TestNotCheckpointable(t *testing.T) {
 
 // The owner who comes while the image is made finds the job frozen, and it stays so.
 func TestOwnerComesDuringTrial(t *testing.T) {
-	for after := 9 * time.Second; after < 18*time.Second; after += 100 * time.Millisecond {
+	for after := 9 * time.Second; after < 18*time.Second; after += 300 * time.Millisecond {
 		synctest.Test(t, func(t *testing.T) {
 			p := pooltest.Start(t, pooltest.Config{Machines: 1})
 			id := p.Submit(t, "sleep 1h")
