@@ -1,11 +1,40 @@
-// Package footprint keeps what waits for long small.
+// Package footprint keeps what waits for long small and quiet.
 package footprint
 
-import "runtime/debug"
+import (
+	"math"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+)
 
-// Shrink gives back what this process has needed and does not now: free pages of the heap and, on Linux, its
-// hold on the pages of the program, of which little is used while it waits. It takes some milliseconds.
-func Shrink() {
+// garbage is how many bytes of it a resting process may make before it collects it.
+const garbage = 4 << 20
+
+// Rest gives back what this process has needed and does not now: free pages of the heap and, on Linux, its hold
+// on the pages of the program, of which little is used while it waits. It takes some milliseconds.
+//
+// From then on garbage is collected when there is some of it, and not every two minutes as well, which is most of
+// what a process costs that hardly does anything; and its goroutines share one processor, so that none wakes a
+// second thread. Before it has much to do again it must call [Work].
+func Rest() {
 	debug.FreeOSMemory()
 	shrinkProgram()
+	debug.SetMemoryLimit(inUse() + garbage)
+	debug.SetGCPercent(-1)
+	runtime.GOMAXPROCS(1)
+}
+
+// Work has garbage collected, and goroutines run, as usual.
+func Work() {
+	runtime.SetDefaultGOMAXPROCS()
+	debug.SetGCPercent(100)
+	debug.SetMemoryLimit(math.MaxInt64)
+}
+
+// inUse is how many bytes the Go runtime has of the system, as it counts them for its limit.
+func inUse() int64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	return int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
 }

@@ -50,8 +50,8 @@ func (d *Daemon) busy() bool {
 // tellBusy tells the conditions whether any slot is occupied.
 func (d *Daemon) tellBusy() {
 	busy := d.busy()
-	if busy {
-		d.grown.Store(true)
+	if busy && d.cfg.Rest != nil && d.rests.Swap(false) {
+		d.cfg.Rest(false)
 	}
 	d.cfg.Conditions.Busy(busy)
 }
@@ -108,9 +108,9 @@ func (d *Daemon) whenIdle(ctx context.Context) {
 	d.advertiseNow()
 }
 
-// giveBack has memory given back that was needed for the start or for jobs, once they are over.
-func (d *Daemon) giveBack() {
-	if d.cfg.GiveBack != nil && !d.busy() && d.grown.Swap(false) {
-		d.cfg.GiveBack()
+// rest says whether there has been no job for a while.
+func (d *Daemon) rest() {
+	if busy := d.busy(); d.cfg.Rest != nil && d.rests.Swap(!busy) == busy {
+		d.cfg.Rest(!busy)
 	}
 }

@@ -157,7 +157,7 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots,
 		Bus: conn, Starter: m.starter, Files: &Storage{Client: files, Cache: cache},
 		Policy: m.Policy(), Transfers: transfers, Facts: m.facts(m.claims()), Watch: m.watch(), Clock: Boottime, Log: m.log,
-		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(), GiveBack: footprint.Shrink, CopyTree: copyTree,
+		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(), Rest: rest, CopyTree: copyTree,
 	})
 	if err != nil {
 		return err
@@ -321,5 +321,14 @@ func (s Settings) WatchConfig() probe.WatchConfig {
 		Displays: s.Displays, SkipTTYs: s.TTYs != nil && !*s.TTYs,
 		// Who names the displays says that they are all there is.
 		Sessions: s.Displays == nil, SkipDevices: s.Displays != nil,
+	}
+}
+
+// rest has the agent's own process take little while there is no job.
+func rest(rests bool) {
+	if rests {
+		footprint.Rest()
+	} else {
+		footprint.Work()
 	}
 }

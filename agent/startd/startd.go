@@ -68,7 +68,9 @@ type Config struct {
 	// CopyTree copies a directory for an image that is made while a job runs; nil means that none are made.
 	CopyTree func(ctx context.Context, from, to string) error
 
-	GiveBack func() // memory, when an agent that was busy or has just started has waited for a while; nil means nothing
+	// Rest is called with true when the agent has had no job for a while, and with false when there is one again.
+	// nil means that nobody wants to know.
+	Rest func(rests bool)
 
 	MeasureEach time.Duration // how often a job's scratch directory is measured at most; 0 means a minute
 }
@@ -145,7 +147,7 @@ type Daemon struct {
 	leaving   atomic.Bool                  // Vacate has begun: no offer is taken any more
 	wish      atomic.Pointer[control.Wish] // of the person at the machine, the latest
 	ran       ranLog
-	grown     atomic.Bool // memory was needed that GiveBack has not given back yet
+	rests     atomic.Bool // what Rest was told last
 	factsMu   sync.Mutex  // guards what follows, and is held while facts is replaced
 	ownFacts  *classad.Ad // without what probes say
 	idleDone  bool        // WhenIdle has been called; the advertiser's own
@@ -188,7 +190,6 @@ func New(cfg Config) (*Daemon, error) {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	d.ran.dir = cfg.Dir
-	d.grown.Store(true)
 	d.setFacts(classad.NewAd())
 	d.rules.Store(cfg.Policy)
 	d.owner = newPresence(cfg.Bump)
