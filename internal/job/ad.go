@@ -43,6 +43,9 @@ func (j *Job) current(ad attributes) {
 	ad.SetReal("RemoteUserCpu", used.UserCPU.Seconds())
 	ad.SetReal("RemoteSysCpu", used.SysCPU.Seconds())
 	ad.SetReal("RemoteWallClockTime", j.Usage.Wall.Seconds()) // of runs that are over, as in HTCondor
+	if j.Lost > 0 {
+		ad.SetReal("LostCpu", j.Lost.Seconds())
+	}
 	if used.MaxRSS > 0 {
 		ad.SetInt("ResidentSetSize", kilobytes(used.MaxRSS))
 		ad.SetInt("ImageSize", kilobytes(used.MaxRSS))
