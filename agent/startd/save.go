@@ -82,7 +82,7 @@ func (t *tenant) save(ctx context.Context, in Init) {
 	}
 	var sending context.Context
 	sending, s.stop = context.WithCancel(ctx)
-	sent := make(chan struct{})
+	sent, next := make(chan struct{}), s.each
 	s.sent = sent
 	t.k.wg.Go(func() {
 		defer close(sent)
@@ -90,7 +90,7 @@ func (t *tenant) save(ctx context.Context, in Init) {
 		size, err := t.send(sending, dir, begun, meta)
 		switch {
 		case err == nil:
-			t.log.Info("job is saved and goes on", diag.KeyBytes, size, "stood_still", stood, diag.KeyTook, time.Since(begun), "next", s.each)
+			t.log.Info("job is saved and goes on", diag.KeyBytes, size, "stood_still", stood, diag.KeyTook, time.Since(begun), "next", next)
 		case sending.Err() == nil:
 			t.log.Warn("image of the running job is lost", diag.KeyError, err)
 		}
