@@ -109,9 +109,9 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) ran(w http.ResponseWriter, r *http.Request) {
 	who, _ := r.Context().Value(peerKey{}).(Peer)
-	if !s.rights().MayRead(peer) {
+	if !s.rights().MayRead(who) {
 		refuse(w, &diag.Problem{
-			What: fmt.Sprintf("%s does not sit at this machine", peer.Name),
+			What: fmt.Sprintf("%s does not sit at this machine", who.Name),
 			Hint: "only the person at its screen and keyboard, or an administrator, may see what ran here",
 		})
 		return
