@@ -8,29 +8,53 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shrinkProgram lets go of the pages of the program, which come back from the page cache when they are used.
-func shrinkProgram() {
-	maps, err := os.ReadFile("/proc/self/maps")
+// programMaps finds what letGo may be called with, in this process.
+func programMaps() []mapping {
+	smaps, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
-		return // it stays as large as it is
+		return nil // it stays as large as it is
 	}
-	for line := range strings.Lines(string(maps)) {
-		if start, end, ok := parseProgramMap(line); ok {
-			_, _, _ = unix.Syscall(unix.SYS_MADVISE, start, end-start, unix.MADV_DONTNEED)
-		}
+	return parseMaps(string(smaps))
+}
+
+// letGo lets go of pages of the program, which come back from the page cache when they are used.
+func letGo(maps []mapping) {
+	for _, m := range maps {
+		_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.start, m.end-m.start, unix.MADV_DONTNEED)
 	}
 }
 
-// parseProgramMap reads a line of /proc/self/maps. It is false for whatever is not a read-only part of a file:
+// parseMaps reads /proc/self/smaps for the read-only parts of files of which no page is a copy that was written to.
+// A linker writes to some before it makes them read-only, and that would be lost.
 //
 //	00400000-00a3e000 r-xp 00000000 fe:00 2100 /usr/bin/skua-agent
-func parseProgramMap(line string) (start, end uintptr, ok bool) {
-	f := strings.Fields(line)
+//	Anonymous:             0 kB
+func parseMaps(smaps string) (found []mapping) {
+	var of mapping
+	candidate := false
+	for line := range strings.Lines(smaps) {
+		f := strings.Fields(line)
+		switch {
+		case len(f) == 0:
+		case !strings.HasSuffix(f[0], ":"):
+			of, candidate = parseMap(f)
+		case candidate && f[0] == "Anonymous:":
+			if len(f) > 1 && f[1] == "0" {
+				found = append(found, of)
+			}
+			candidate = false
+		}
+	}
+	return found
+}
+
+// parseMap reads the fields of a mapping's first line. It is false for whatever is no read-only part of a file.
+func parseMap(f []string) (m mapping, ok bool) {
 	if len(f) < 6 || !strings.HasPrefix(f[1], "r-") || !strings.HasPrefix(f[5], "/") {
-		return 0, 0, false
+		return m, false
 	}
 	from, to, _ := strings.Cut(f[0], "-")
 	a, errA := strconv.ParseUint(from, 16, 64)
 	b, errB := strconv.ParseUint(to, 16, 64)
-	return uintptr(a), uintptr(b), errA == nil && errB == nil && a < b
+	return mapping{uintptr(a), uintptr(b)}, errA == nil && errB == nil && a < b
 }

@@ -2,4 +2,6 @@
 
 package footprint
 
-func shrinkProgram() {}
+func programMaps() []mapping { return nil }
+
+func letGo([]mapping) {}

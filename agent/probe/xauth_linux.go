@@ -116,10 +116,13 @@ type xServer struct {
 
 // findServers looks for X servers among the processes under proc.
 func findServers(proc string) []xServer {
-	lines, _ := filepath.Glob(filepath.Join(proc, "[0-9]*", "cmdline")) // the pattern is well formed
+	processes, _ := os.ReadDir(proc) // without it nothing is found
 	var found []xServer
-	for _, path := range lines {
-		b, err := os.ReadFile(path)
+	for _, p := range processes {
+		if c := p.Name()[0]; c < '1' || c > '9' {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(proc, p.Name(), "cmdline"))
 		if err != nil {
 			continue // the process has ended
 		}

@@ -133,7 +133,7 @@ func (h *helper) run(ctx context.Context) error {
 			}
 			if started && r.Kind == Quiet {
 				started = false
-				footprint.Rest()
+				new(footprint.Footprint).Rest()
 			}
 		}
 	}

@@ -50,8 +50,8 @@ func (d *Daemon) busy() bool {
 // tellBusy tells the conditions whether any slot is occupied.
 func (d *Daemon) tellBusy() {
 	busy := d.busy()
-	if busy && d.cfg.Rest != nil && d.rests.Swap(false) {
-		d.cfg.Rest(false)
+	if busy {
+		d.rest()
 	}
 	d.cfg.Conditions.Busy(busy)
 }
@@ -108,9 +108,15 @@ func (d *Daemon) whenIdle(ctx context.Context) {
 	d.advertiseNow()
 }
 
-// rest says whether there has been no job for a while.
+// rest says whether there is no job.
 func (d *Daemon) rest() {
-	if busy := d.busy(); d.cfg.Rest != nil && d.rests.Swap(!busy) == busy {
+	if d.cfg.Rest == nil {
+		return
+	}
+	d.restMu.Lock()
+	defer d.restMu.Unlock()
+	if busy := d.busy(); !busy || d.rests {
+		d.rests = !busy
 		d.cfg.Rest(!busy)
 	}
 }

@@ -151,6 +151,14 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	if f, err := probe.LoadFigures(m.figuresFile()); err == nil {
 		m.figures.Store(&f)
 	}
+	var own footprint.Footprint
+	rest := func(rests bool) {
+		if rests {
+			own.Rest()
+		} else {
+			own.Work()
+		}
+	}
 	transfers := transfer.NewThrottle()
 	files.Throttle(transfers)
 	d, err := New(Config{
@@ -321,14 +329,5 @@ func (s Settings) WatchConfig() probe.WatchConfig {
 		Displays: s.Displays, SkipTTYs: s.TTYs != nil && !*s.TTYs,
 		// Who names the displays says that they are all there is.
 		Sessions: s.Displays == nil, SkipDevices: s.Displays != nil,
-	}
-}
-
-// rest has the agent's own process take little while there is no job.
-func rest(rests bool) {
-	if rests {
-		footprint.Rest()
-	} else {
-		footprint.Work()
 	}
 }

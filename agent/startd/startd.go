@@ -68,8 +68,8 @@ type Config struct {
 	// CopyTree copies a directory for an image that is made while a job runs; nil means that none are made.
 	CopyTree func(ctx context.Context, from, to string) error
 
-	// Rest is called with true when the agent has had no job for a while, and with false when there is one again.
-	// nil means that nobody wants to know.
+	// Rest is called with true again and again while the agent has no job, and with false when there is one again; by
+	// one goroutine at a time. nil means that nobody wants to know.
 	Rest func(rests bool)
 
 	MeasureEach time.Duration // how often a job's scratch directory is measured at most; 0 means a minute
@@ -147,7 +147,8 @@ type Daemon struct {
 	leaving   atomic.Bool                  // Vacate has begun: no offer is taken any more
 	wish      atomic.Pointer[control.Wish] // of the person at the machine, the latest
 	ran       ranLog
-	rests     atomic.Bool // what Rest was told last
+	restMu    sync.Mutex  // held while Rest is called
+	rests     bool        // what it was told last
 	factsMu   sync.Mutex  // guards what follows, and is held while facts is replaced
 	ownFacts  *classad.Ad // without what probes say
 	idleDone  bool        // WhenIdle has been called; the advertiser's own
