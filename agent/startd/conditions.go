@@ -120,3 +120,12 @@ func (d *Daemon) rest() {
 		d.cfg.Rest(!busy)
 	}
 }
+
+// restOn has an agent that rests rest on, after a moment's work.
+func (d *Daemon) restOn() {
+	d.restMu.Lock()
+	defer d.restMu.Unlock()
+	if d.rests {
+		d.cfg.Rest(true)
+	}
+}

@@ -144,6 +144,7 @@ func (k *keeper) look(ctx context.Context) {
 	}
 	k.step(ctx, slot.Looked{At: at, Verdicts: k.verdicts(at)})
 	k.step(ctx, slot.Tick{At: at, Now: now})
+	k.d.restOn()
 }
 
 func judged(at time.Time, stayed bool) slot.Event {

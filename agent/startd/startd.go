@@ -52,7 +52,7 @@ type Config struct {
 	Bump      time.Duration      // see slot.Config; 0 means one second
 	Log       *slog.Logger       // nil means no logging
 	LookEach  time.Duration      // how often the policy looks at a slot with a job; 0 means one second
-	LookIdle  time.Duration      // the same for one without, which is looked at on every change that is told, too; 0 means 30 seconds
+	LookIdle  time.Duration      // the same for one without, which is looked at on every change that is told, too; 0 means a minute
 	Probes    Probes             // nil means none
 
 	Conditions Conditions                // nil means that nothing changes
@@ -175,7 +175,7 @@ func New(cfg Config) (*Daemon, error) {
 		cfg.TrialAfter = 10 * time.Second
 	}
 	if cfg.LookIdle == 0 {
-		cfg.LookIdle = 30 * time.Second
+		cfg.LookIdle = time.Minute
 	}
 	if cfg.MaxProcesses == 0 {
 		cfg.MaxProcesses = 4096
