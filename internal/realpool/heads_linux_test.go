@@ -37,8 +37,20 @@ func TestLeaderKilled(t *testing.T) {
 		t.Fatal("nobody leads")
 	}
 	other := 3 - leader
+	// A policy that is pushed where nobody leads is handed out by the one that does.
+	p.Write("policies/default.toml", "[machine]\nPushed = 1\n")
+	pushed := func(what string) bool { return strings.Count(p.Must("skua", "status", "-af", "Pushed"), what) == 4 }
+	if said, errs, code := p.HeadAdmin(other, "policy", "push"); code != 0 {
+		t.Fatalf("push at a matchmaker that stands by: exit %d, %s%s", code, said, errs)
+	}
+	p.Await("every slot has the central policy", func() bool { return pushed("1") })
 	p.Heads[leader-1].Kill()
 	p.Await("the other matchmaker leads", func() bool { return p.Leader(other) == other })
+	p.Write("policies/default.toml", "[machine]\nPushed = 2\n")
+	if said, errs, code := p.HeadAdmin(other, "policy", "push"); code != 0 {
+		t.Fatalf("push at the matchmaker that leads now: exit %d, %s%s", code, said, errs)
+	}
+	p.Await("every slot has the second central policy", func() bool { return pushed("2") })
 	before := ended()
 	p.Await("jobs end under the new leader", func() bool { return ended() >= before+3 })
 
