@@ -103,5 +103,5 @@ func TestCentralPolicy(t *testing.T) {
 	p.Script("quick", "exit 0\n")
 	id := p.Submit("quick.sub", "executable = quick\nlog = steps.log\nqueue\n")
 	p.Must("skua", "wait", id, "--timeout", "4m")
-	checkCompletions(t, p, id)
+	checkCompletions(t, p, id+".0")
 }
