@@ -23,7 +23,7 @@ import (
 var tiers = [][]string{
 	{"policy/classad", "internal/blob", "internal/diag", "internal/peer", "internal/quantity", "internal/why", "packaging", "agent/x11", "agent/wayland", "agent/footprint"},
 	{"policy/config", "policy", "internal/job", "internal/trust", "agent/control", "agent/session"},
-	{"internal/wire", "internal/eventlog", "agent/slot", "matchmaker/negotiate", "matchmaker/jobpolicy", "internal/submitfile"},
+	{"internal/wire", "internal/central", "internal/eventlog", "agent/slot", "matchmaker/negotiate", "matchmaker/jobpolicy", "internal/submitfile"},
 	{"internal/bus", "internal/transfer", "agent/probe", "agent/checkpoint", "matchmaker/collector", "matchmaker/history"},
 	{"agent/starter", "matchmaker/queue", "matchmaker/files", "matchmaker/broker", "matchmaker/election", "internal/membership"},
 	{"agent/startd", "matchmaker/server", "submit/client"},

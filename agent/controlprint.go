@@ -31,8 +31,11 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 		fmt.Fprintf(w, "  pool     %s\n", strings.TrimSpace(pool))
 	}
 	fmt.Fprintf(w, "  policy   %s\n", s.Policy)
+	if c := s.Central; c != nil {
+		fmt.Fprintf(w, "  central  policy of the group %s, number %d, signed %s\n", c.Group, c.Number, c.At.Local().Format("2 Jan 2006 15:04"))
+	}
 	if s.BadPolicy != "" {
-		fmt.Fprintf(w, "           the file has changed and is not in force: %s\n", s.BadPolicy)
+		fmt.Fprintf(w, "           a newer policy is not in force: %s\n", s.BadPolicy)
 	}
 	if s.Wish.Kind == "" && s.MayPause > 0 {
 		fmt.Fprintf(w, "You may keep jobs away for %v at a time: skua-agent pause 1h\n", quantity.Duration(s.MayPause))

@@ -2,14 +2,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"skua/agent/probe"
+	"skua/agent/startd"
+	"skua/internal/central"
 	"skua/internal/diag"
+	"skua/internal/membership"
 	"skua/policy"
 	"skua/policy/classad"
 )
@@ -25,11 +32,20 @@ func policyCommand(configFile *string) *cobra.Command {
 		&cobra.Command{
 			Use: "check FILE", Short: "read a policy file and say what is wrong with it", Args: policyFile(1),
 			RunE: func(c *cobra.Command, args []string) error {
-				if _, err := readPolicy(args[0]); err != nil {
+				local, err := readLocal(args[0])
+				if err != nil {
 					return err
 				}
 				fmt.Fprintf(c.OutOrStdout(), "%s is good\n", args[0])
-				return nil
+				cfg, err := readConfig(*configFile)
+				if err != nil {
+					return err
+				}
+				p, from, err := withCentral(c, cfg, local)
+				if err == nil && p == nil {
+					return nil // there is no more to it
+				}
+				return errors.Join(err, printSources(c.OutOrStdout(), from))
 			},
 		},
 		&cobra.Command{
@@ -64,9 +80,69 @@ func policyFile(least int) cobra.PositionalArgs {
 	}
 }
 
+// withCentral gives what a local policy comes to with the central one that this machine keeps, and names
+// that one; nil if there is none.
+func withCentral(c *cobra.Command, cfg fileConfig, local policy.File) (*policy.Policy, []policy.Source, error) {
+	now, ok, err := centralHere(cfg)
+	if err != nil {
+		fmt.Fprintf(c.ErrOrStderr(), "skua-agent: the central policy of this machine is left out here: %v\n", err)
+	}
+	if !ok {
+		return nil, nil, nil
+	}
+	file, err := now.File()
+	if err != nil {
+		return nil, nil, err
+	}
+	p, from, err := combine(file, local)
+	if err != nil {
+		return nil, nil, fmt.Errorf("with the central policy %s: %w", now, err)
+	}
+	fmt.Fprintf(c.OutOrStdout(), "with the central policy of the group %s, number %d, signed %s:\n", now.Group, now.Number, now.At.Local().Format(time.DateTime))
+	return p, from, nil
+}
+
+// centralHere gives the central policy that this machine keeps; false for none. Whoever may not read the
+// agent's state gets an error with it.
+func centralHere(cfg fileConfig) (now central.Policy, ok bool, err error) {
+	group, follows := cfg.Follows()
+	if !follows {
+		return now, false, nil
+	}
+	m, err := membership.Open(startd.MembershipDir(cfg.Dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return now, false, nil // it is in no pool
+	}
+	if err != nil {
+		return now, false, err
+	}
+	store, err := central.OpenStore(centralDir(cfg), group, m.Fingerprint)
+	now, ok = store.Current()
+	return now, ok, err
+}
+
+// printSources says for each key of a combined policy which file it is from.
+func printSources(to io.Writer, from []policy.Source) error {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	for _, s := range from {
+		fmt.Fprintf(w, "  %s\t%s\t(%s)\n", s.Key, s.Value, s.From)
+	}
+	return w.Flush()
+}
+
 // explain prints each expression of the policy with its value now, and what keeps it from being true.
 func explain(c *cobra.Command, cfg fileConfig) error {
-	p, err := readPolicy(cfg.Policy)
+	local, err := readLocal(cfg.Policy)
+	if err != nil {
+		return err
+	}
+	p, from, err := withCentral(c, cfg, local)
+	if err == nil && p != nil {
+		err = printSources(c.OutOrStdout(), from)
+	}
+	if err == nil && p == nil {
+		p, err = policy.Derive(local)
+	}
 	if err != nil {
 		return err
 	}

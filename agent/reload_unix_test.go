@@ -37,8 +37,10 @@ func TestReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r := &rules{configFile: cfg, log: logger}
+	r.of(m)
 	done := make(chan struct{})
-	stop := onReload(func() { reload(m, cfg, logger); done <- struct{}{} })
+	stop := onReload(func() { r.reload(); done <- struct{}{} })
 	defer stop()
 	for _, tt := range []struct {
 		text string

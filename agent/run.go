@@ -49,11 +49,14 @@ func serve(ctx context.Context, configFile string, occasion func() startd.Occasi
 	if err != nil {
 		return err
 	}
-	p, err := readPolicy(cfg.Policy)
-	if err != nil {
+	if _, err := readLocal(cfg.Policy); err != nil { // before a token is spent
 		return err
 	}
 	member, err := member(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	r, p, err := newRules(configFile, cfg, member.Fingerprint, log)
 	if err != nil {
 		return err
 	}
@@ -62,26 +65,11 @@ func serve(ctx context.Context, configFile string, occasion func() startd.Occasi
 		return err
 	}
 	m.Version = version
+	r.of(m)
 	log.Info("agent starts", "version", version, diag.KeyMachine, cfg.Name, diag.KeyAgent, member.ID)
-	stop := onReload(func() { reload(m, configFile, log) })
+	stop := onReload(r.reload)
 	defer stop()
 	return m.Run(ctx, occasion)
-}
-
-// reload reads the policy again, from where the configuration says now. One that is no good leaves the old
-// one in force. Everything else in the configuration waits for the next start.
-func reload(m *startd.Machine, configFile string, log *slog.Logger) {
-	cfg, err := readConfig(configFile)
-	var p *policy.Policy
-	if err == nil {
-		p, err = readPolicy(cfg.Policy)
-	}
-	if err != nil {
-		m.RefusePolicy(err)
-		return
-	}
-	m.SetPolicy(p)
-	log.Info("the policy was read again", "file", cfg.Policy, "preset", p.Preset)
 }
 
 // member gives this machine's place in its pool. With a token in the configuration, the first start
@@ -141,13 +129,11 @@ func readConfig(path string) (fileConfig, error) {
 	return cfg, nil
 }
 
-// readPolicy reads the machine's policy; without a file it is the desktop preset.
+// readPolicy reads a policy file by itself; without one it is the desktop preset.
 func readPolicy(path string) (*policy.Policy, error) {
-	var file policy.File
-	if path != "" {
-		if err := config.Load(path, &file); err != nil {
-			return nil, err
-		}
+	file, err := readLocal(path)
+	if err != nil {
+		return nil, err
 	}
 	return policy.Derive(file)
 }

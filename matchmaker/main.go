@@ -69,6 +69,7 @@ on the same machine, let machines and users join:
 		logCommand(&f),
 		headsCommand(&f),
 		keysCommand(&f),
+		policyCommand(&f),
 		memberCommand(&f, "approve", "let a member that joined without approval take part", adminApprove),
 		memberCommand(&f, "revoke", "end a membership for good, and its connections at once", adminRevoke),
 	)

@@ -117,6 +117,30 @@ func TestServeAndStop(t *testing.T) {
 	if code := run(ctx, []string{"--data", data, "users", "set-factor", "nobody", "7"}, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), `no user "nobody"`) {
 		t.Errorf("set-factor: exit %d: %s", code, stderr.String())
 	}
+	policies := filepath.Join(dir, "policies")
+	if err := os.Mkdir(policies, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(policies, "lab.toml"), []byte("preset = \"lab-night\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ args, want string }{
+		{"push --dir " + policies, "signed and handed out"},
+		{"push lab --dir " + policies, "has not changed"},
+		{"list", "in force"},
+		{"show lab", "\npreset = \"lab-night\"\n"},
+		{"withdraw lab", "no central policy any more"},
+		{"list", "withdrawn"},
+	} {
+		stdout.Reset()
+		args := append([]string{"--data", data, "policy"}, strings.Fields(tt.args)...)
+		if code := run(ctx, args, &stdout, &stderr); code != 0 || !strings.Contains(stdout.String(), tt.want) {
+			t.Errorf("policy %s: exit %d: %s%s, want %q", tt.args, code, stdout.String(), stderr.String(), tt.want)
+		}
+	}
+	if code := run(ctx, []string{"--data", data, "policy", "show", "nobody"}, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), "has no central policy") {
+		t.Errorf("policy show: exit %d: %s", code, stderr.String())
+	}
 	if code := run(ctx, []string{"--data", data, "revoke", "nobody"}, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), `no member "nobody"`) {
 		t.Errorf("revoke: exit %d: %s", code, stderr.String())
 	}

@@ -53,6 +53,14 @@ func (b Battery) String() string {
 	return "always"
 }
 
+// stricter is the rule under which jobs run only where both let them.
+func (b Battery) stricter(o Battery) Battery {
+	if b.never || o.never {
+		return BatteryNever
+	}
+	return Battery{above: max(b.above, o.above)}
+}
+
 // rule keeps jobs from running on battery. A machine that says nothing of a battery has none, unless
 // mobile says that it must have one; a charge that nobody can tell is none.
 func (b Battery) rule(mobile bool) rule {

@@ -26,8 +26,7 @@ func (f *File) checkOwner(from defaults) error {
 	o := f.Owner
 	beside := given(f.Limits.InUse.CPUs, from.inUse) != quantity.Share{}
 	switch {
-	case !from.hasOwner && (o.IdleAfter != nil || o.ContinueAfter != nil || o.BackgroundLoad != nil || o.FullScreen != nil ||
-		o.Inhibited != nil || o.SlotsConnected != nil || f.Limits.InUse.CPUs != nil || o.MayPause != nil && *o.MayPause != 0):
+	case !from.hasOwner && f.speaksOfOwner():
 		return &diag.Problem{
 			What: fmt.Sprintf("owner: the preset %q does not look at the owner, so these settings would do nothing", f.Preset),
 			Hint: `remove what is about the owner, or use the preset "desktop"`,
@@ -53,6 +52,13 @@ func (f *File) checkOwner(from defaults) error {
 		}
 	}
 	return nil
+}
+
+// speaksOfOwner says whether the file has a setting that means something only where somebody sits.
+func (f *File) speaksOfOwner() bool {
+	o := f.Owner
+	return o.IdleAfter != nil || o.ContinueAfter != nil || o.BackgroundLoad != nil || o.FullScreen != nil || o.Inhibited != nil ||
+		o.SlotsConnected != nil || f.Limits.InUse.CPUs != nil || o.MayPause != nil && *o.MayPause != 0
 }
 
 func (f *File) checkHours(from defaults) error {

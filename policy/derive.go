@@ -24,27 +24,7 @@ func Derive(f File) (*Policy, error) {
 		return nil, err
 	}
 
-	s := settings{
-		defaults: d, apps: f.Owner.ExclusiveApps, temperature: f.Limits.Temperature, diskFloor: f.Limits.DiskFloor,
-		holidays: f.Hours.Holidays, onHolidays: f.Hours.RunOnHolidays,
-		reboot: f.Drain.Reboot, before: defaultDrain, retirement: f.Vacate.Retirement.Std(),
-		users: f.Allow.Users, groups: f.Allow.Groups,
-	}
-	override(&s.idleAfter, f.Owner.IdleAfter)
-	override(&s.continueAfter, f.Owner.ContinueAfter)
-	override(&s.mayPause, f.Owner.MayPause)
-	override(&s.suspendFor, f.Vacate.SuspendFor)
-	override(&s.maxVacateTime, f.Vacate.MaxVacateTime)
-	override(&s.before, f.Drain.Before)
-	s.backgroundLoad = given(f.Owner.BackgroundLoad, s.backgroundLoad)
-	s.onBattery = given(f.Owner.OnBattery, s.onBattery)
-	s.onMetered = cmp.Or(f.Owner.OnMetered, s.onMetered)
-	s.fullScreen = given(f.Owner.FullScreen, s.fullScreen)
-	s.inhibited = given(f.Owner.Inhibited, s.inhibited)
-	s.inUse = given(f.Limits.InUse.CPUs, s.inUse)
-	if len(f.Hours.Run) > 0 {
-		s.run = f.Hours.Run
-	}
+	s := f.settings(d)
 	p := &Policy{
 		Preset:         f.Preset,
 		IdleAfter:      s.idleAfter,
@@ -76,6 +56,32 @@ func Derive(f File) (*Policy, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// settings are the numbers of the preset with those of the file in their place.
+func (f *File) settings(d defaults) settings {
+	s := settings{
+		defaults: d, apps: f.Owner.ExclusiveApps, temperature: f.Limits.Temperature, diskFloor: f.Limits.DiskFloor,
+		holidays: f.Hours.Holidays, onHolidays: f.Hours.RunOnHolidays,
+		reboot: f.Drain.Reboot, before: defaultDrain, retirement: f.Vacate.Retirement.Std(),
+		users: f.Allow.Users, groups: f.Allow.Groups,
+	}
+	override(&s.idleAfter, f.Owner.IdleAfter)
+	override(&s.continueAfter, f.Owner.ContinueAfter)
+	override(&s.mayPause, f.Owner.MayPause)
+	override(&s.suspendFor, f.Vacate.SuspendFor)
+	override(&s.maxVacateTime, f.Vacate.MaxVacateTime)
+	override(&s.before, f.Drain.Before)
+	s.backgroundLoad = given(f.Owner.BackgroundLoad, s.backgroundLoad)
+	s.onBattery = given(f.Owner.OnBattery, s.onBattery)
+	s.onMetered = cmp.Or(f.Owner.OnMetered, s.onMetered)
+	s.fullScreen = given(f.Owner.FullScreen, s.fullScreen)
+	s.inhibited = given(f.Owner.Inhibited, s.inhibited)
+	s.inUse = given(f.Limits.InUse.CPUs, s.inUse)
+	if len(f.Hours.Run) > 0 {
+		s.run = f.Hours.Run
+	}
+	return s
 }
 
 // defaultDrain is how long before a reboot no job comes any more.

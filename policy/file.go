@@ -184,6 +184,7 @@ var reserved = []string{
 	"TotalSlots", "KeyboardIdle", "ConsoleIdle", "LoadAvg", "SkuaLoadAvg", "CondorLoadAvg", "ClockMin", "ClockDay", "ClockDate",
 	"THROTTLE", "Throttled", "Draining", "MaxJobRetirementTime", "OnBattery", "BatteryPercent", "Temperature", "FullScreen",
 	"Inhibited", "Metered", "RunningApps", "FreeDisk", "SlotsConnectedToKeyboard", "PolicyProblem",
+	"CentralPolicy", "CentralPolicyNumber",
 	"CurrentTime", "MY", "TARGET", "PARENT", "true", "false", "undefined", "error", "is", "isnt",
 }
 

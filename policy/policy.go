@@ -59,10 +59,14 @@ type Policy struct {
 // InUseCPUs is how many of the machine's cpus its jobs get, all together, while the owner is there. It
 // is 0 where they stand still then.
 func (p *Policy) InUseCPUs(total int64) float64 {
-	if p.InUse.Percent > 0 {
-		return float64(total) * p.InUse.Percent / 100
+	if p.InUse.Percent == 0 {
+		return float64(p.InUse.Of(total))
 	}
-	return float64(p.InUse.Of(total))
+	cpus := float64(total) * p.InUse.Percent / 100
+	if p.InUse.Count > 0 {
+		cpus = min(cpus, float64(p.InUse.Count))
+	}
+	return cpus
 }
 
 // Connected reports whether the slot with that number, from 1 on, makes way for the owner.

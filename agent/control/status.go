@@ -14,7 +14,15 @@ type Status struct {
 	CannotRun string        `json:"cannot_run,omitempty"`
 	Policy    string        `json:"policy"`               // the file in force, or the preset
 	BadPolicy string        `json:"bad_policy,omitempty"` // why a newer policy is not in force
+	Central   *Central      `json:"central,omitempty"`    // the pool's policy that counts here, too
 	Slots     []SlotStatus  `json:"slots"`
+}
+
+// Central names a policy that the pool's administrator has handed to a group of machines.
+type Central struct {
+	Group  string    `json:"group"`
+	Number int64     `json:"number"`
+	At     time.Time `json:"at"` // when it was signed
 }
 
 // SlotStatus is what one slot does.

@@ -69,6 +69,7 @@ func (d *Daemon) advertise(ctx context.Context) error {
 			d.whenIdle(ctx)
 			d.rest()
 		case <-d.cfg.Bus.Reconnected():
+			d.fetchPolicySoon()
 			if !wait(ctx, rand.N(reconnectJitter)) { // a thousand agents come back at once
 				continue
 			}
@@ -147,6 +148,10 @@ func (k *keeper) ad(now time.Time, s slot.Slot) *classad.Ad {
 	ad.SetBool("Throttled", s.Throttled)
 	if why := k.d.PolicyProblem(); why != "" {
 		ad.SetString("PolicyProblem", why)
+	}
+	if p, ok := k.d.centralPolicy(); ok {
+		ad.SetString("CentralPolicy", p.Group)
+		ad.SetInt("CentralPolicyNumber", p.Number)
 	}
 	k.setIdle(ad, now)
 	policy.SetClock(ad, now)

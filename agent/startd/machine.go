@@ -29,7 +29,8 @@ import (
 // Machine is the agent of this machine with everything it stands on: the real starter, probe, bus and
 // file service.
 type Machine struct {
-	Version string // of the program, for who asks; may be set before Run
+	Version string  // of the program, for who asks; may be set before Run
+	Central Central // may be set before Run; nil means that no central policy is asked for
 
 	settings Settings
 	member   *membership.Membership
@@ -37,6 +38,7 @@ type Machine struct {
 
 	mu     sync.Mutex // guards what follows
 	policy *policy.Policy
+	refuse error   // why a newer policy is not in force; nil if it is
 	daemon *Daemon // nil before Run
 
 	starter Starter                                        // nil before Prepare
@@ -165,7 +167,7 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots,
 		Bus: conn, Starter: m.starter, Files: &Storage{Client: files, Cache: cache},
 		Policy: m.Policy(), Transfers: transfers, Facts: m.facts(m.claims()), Watch: m.watch(), Clock: Boottime, Log: m.log,
-		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(), Rest: rest, CopyTree: copyTree,
+		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(), Rest: rest, CopyTree: copyTree, Central: m.Central,
 	})
 	if err != nil {
 		return err
@@ -174,6 +176,9 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	m.daemon = d
 	if p := m.policy; p != d.policy() { // it has been replaced since
 		d.SetPolicy(p)
+	}
+	if m.refuse != nil { // which the log has
+		d.noteProblem(m.refuse)
 	}
 	m.mu.Unlock()
 	minding.Go(func() { m.testAgain(ctx, d.abilitiesChanged) })
@@ -187,7 +192,7 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 func (m *Machine) SetPolicy(p *policy.Policy) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.policy = p
+	m.policy, m.refuse = p, nil
 	if m.daemon != nil {
 		m.daemon.SetPolicy(p)
 	}
@@ -197,6 +202,7 @@ func (m *Machine) SetPolicy(p *policy.Policy) {
 func (m *Machine) RefusePolicy(why error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.refuse = why
 	if m.daemon != nil {
 		m.daemon.RefusePolicy(why)
 		return

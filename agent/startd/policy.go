@@ -40,10 +40,14 @@ func (d *Daemon) lookAgain() {
 // RefusePolicy notes why a policy that was to come into force has not. The machine's ads say so until
 // there is a good one.
 func (d *Daemon) RefusePolicy(why error) {
-	text := why.Error()
-	d.badPolicy.Store(&text)
+	d.noteProblem(why)
 	d.log.Error("the new policy is refused, and the old one stays in force", diag.KeyError, why)
 	d.advertiseNow()
+}
+
+func (d *Daemon) noteProblem(why error) {
+	text := why.Error()
+	d.badPolicy.Store(&text)
 }
 
 // PolicyProblem says why the policy that is written is not the one in force; "" if it is.

@@ -91,6 +91,7 @@ var slotAttributes = []string{
 	"HasFileTransfer", "HasSelfCheckpointTransfers", "HasJobDeferral", "StarterAbilityList", "HasFileTransferPluginMethods", "CondorVersion",
 	"HasCheckpointing", "CriuVersion", "Freezer", "FileSystemDomain", "HasOutboundNetwork", "OutboundNetworkBy",
 	"ClockDate", "MaxJobRetirementTime", "THROTTLE", "Draining", "Throttled", "PausedUntil", "PolicyProblem",
+	"CentralPolicy", "CentralPolicyNumber",
 }
 
 // MachineAttributes lists what an agent may say of its machine and slots, apart from what its policy and

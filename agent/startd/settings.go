@@ -1,12 +1,14 @@
 package startd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
 	"strings"
 
+	"skua/internal/central"
 	"skua/internal/diag"
 	"skua/internal/quantity"
 )
@@ -17,6 +19,8 @@ type Settings struct {
 	Dir      string         `toml:"dir"`      // where the agent keeps its state and its claims
 	Control  string         `toml:"control"`  // socket for the person at the machine; "none" for none
 	Policy   string         `toml:"policy"`   // path of the policy file; none means the desktop preset
+	Group    string         `toml:"group"`    // of machines, whose central policy this one follows; "default" by default
+	Central  *bool          `toml:"central"`  // false: no central policy counts here
 	Slots    int            `toml:"slots"`    // 1 by default
 	Displays []string       `toml:"displays"` // X displays to watch, ":0"; all that are found by default
 	TTYs     *bool          `toml:"ttys"`     // whether input on terminals is the owner's; true by default
@@ -27,6 +31,11 @@ type Settings struct {
 	Cache    quantity.Bytes `toml:"cache"`    // bound of the file cache; 2GB by default
 
 	Probes map[string]ProbeSettings `toml:"probes"` // programs that tell further attributes
+}
+
+// Follows gives the group whose central policy the machine follows, if it follows one.
+func (s Settings) Follows() (group string, ok bool) {
+	return cmp.Or(s.Group, central.DefaultGroup), s.Central == nil || *s.Central
 }
 
 // check refuses values that no machine can have. Zero values stand for the defaults.
@@ -58,6 +67,9 @@ func (s Settings) check() error {
 			What: fmt.Sprintf("name = %q cannot be a machine's name", s.Name),
 			Hint: "write one without blanks and @, such as the host's name",
 		}
+	}
+	if group, _ := s.Follows(); central.CheckGroup(group) != nil {
+		return &diag.Problem{What: "group: " + central.CheckGroup(group).Error(), Hint: `use lower-case letters, digits and -, such as "lab"; leave it out for "default"`}
 	}
 	return s.checkProbes()
 }

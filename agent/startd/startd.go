@@ -55,6 +55,7 @@ type Config struct {
 	LookIdle  time.Duration      // the same for one without, which is looked at on every change that is told, too; 0 means a minute
 	Probes    Probes             // nil means none
 
+	Central    Central                   // nil means that no central policy is asked for
 	Conditions Conditions                // nil means that nothing changes
 	WhenIdle   func(ctx context.Context) // done once, in an idle moment, before the facts are read again; nil means nothing
 
@@ -140,6 +141,7 @@ type Daemon struct {
 	web       *http.Client // fetches inputs that are named by URLs
 	keepers   []*keeper
 	adNow     chan struct{}              // wakes the advertiser
+	policyNow chan struct{}              // has the central policy asked for
 	facts     atomic.Pointer[classad.Ad] // the machine's part of the ads
 	rules     atomic.Pointer[policy.Policy]
 	badPolicy atomic.Pointer[string]       // why a newer policy is not in force
@@ -186,7 +188,7 @@ func New(cfg Config) (*Daemon, error) {
 	if cfg.Conditions == nil {
 		cfg.Conditions = noConditions{}
 	}
-	d := &Daemon{cfg: cfg, log: cfg.Log, began: time.Now(), adNow: make(chan struct{}, 1)}
+	d := &Daemon{cfg: cfg, log: cfg.Log, began: time.Now(), adNow: make(chan struct{}, 1), policyNow: make(chan struct{}, 1)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -250,6 +252,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	run(func(ctx context.Context) error { return d.cfg.Conditions.Run(ctx, d.lookAgain) })
 	if d.cfg.Probes != nil {
 		run(func(ctx context.Context) error { return d.cfg.Probes.Run(ctx, d.probed) })
+	}
+	if d.cfg.Central != nil {
+		run(d.followCentral)
 	}
 	run(d.advertise)
 	for _, k := range d.keepers {

@@ -23,9 +23,16 @@ func (d *Daemon) listen() (stop func(), err error) {
 		offers.Unsubscribe()
 		return nil, fmt.Errorf("listen for controls: %w", err)
 	}
+	toAll, err := d.cfg.Bus.Subscribe(wire.ControlSubject(wire.AllAgents), d.onControl)
+	if err != nil {
+		offers.Unsubscribe()
+		controls.Unsubscribe()
+		return nil, fmt.Errorf("listen for what all agents are told: %w", err)
+	}
 	return func() {
 		offers.Unsubscribe()
 		controls.Unsubscribe()
+		toAll.Unsubscribe()
 	}, nil
 }
 
@@ -50,8 +57,12 @@ func (d *Daemon) onControl(m bus.Msg) {
 		d.log.Warn("control cannot be read", diag.KeyError, err)
 		return
 	}
-	if c.Do == wire.Advertise {
+	switch c.Do {
+	case wire.Advertise:
 		d.advertiseNow()
+		return
+	case wire.FetchPolicy:
+		d.fetchPolicySoon()
 		return
 	}
 	for _, k := range d.keepers {

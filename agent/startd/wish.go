@@ -80,6 +80,9 @@ func (d *Daemon) Status(now time.Time) control.Status {
 		s.CannotRun = err.Error()
 	}
 	s.BadPolicy = d.PolicyProblem()
+	if p, ok := d.centralPolicy(); ok {
+		s.Central = &control.Central{Group: p.Group, Number: p.Number, At: p.At}
+	}
 	for _, k := range d.keepers {
 		s.Slots = append(s.Slots, k.status())
 	}

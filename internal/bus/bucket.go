@@ -25,7 +25,8 @@ type Bucket struct {
 
 // Errors of buckets.
 var (
-	ErrNoKey = errors.New("the key has no value")
+	ErrNoKey    = errors.New("the key has no value")
+	ErrNoBucket = errors.New("there is no such bucket")
 	// ErrConflict means that somebody else has written, and that nothing was changed.
 	ErrConflict = errors.New("the value has been written by somebody else")
 )
@@ -43,6 +44,22 @@ func OpenBucket(ctx context.Context, c *Client, cfg BucketConfig) (*Bucket, erro
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", cfg.Name, translate(err))
+	}
+	return &Bucket{kv}, nil
+}
+
+// FindBucket opens a bucket that is there. When it is not, that is [ErrNoBucket].
+func FindBucket(ctx context.Context, c *Client, name string) (*Bucket, error) {
+	js, err := jetstream.New(c.nc)
+	if err != nil {
+		return nil, fmt.Errorf("find bucket %s: %w", name, err)
+	}
+	kv, err := js.KeyValue(ctx, name)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		err = ErrNoBucket
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find bucket %s: %w", name, translate(err))
 	}
 	return &Bucket{kv}, nil
 }

@@ -26,6 +26,18 @@ func startHeads(t *testing.T, cfg realpool.HeadsConfig) *realpool.Pool {
 // leads again when the other one is killed. Every job runs once.
 func TestLeaderKilled(t *testing.T) {
 	p := startHeads(t, realpool.HeadsConfig{Heads: 2, Config: realpool.Config{Agents: 2, Slots: 2, Lease: 30}})
+	// A policy that is pushed at a matchmaker that stands by is handed out by the one that leads.
+	push := func(at int, number string) {
+		t.Helper()
+		p.Write("policies/default.toml", "[machine]\nPushed = "+number+"\n")
+		if said, errs, code := p.HeadAdmin(at, "policy", "push"); code != 0 {
+			t.Fatalf("push at matchmaker %d: exit %d, %s%s", at, code, said, errs)
+		}
+		p.Await("every slot has the central policy", func() bool {
+			return strings.Count(p.Must("skua", "status", "-af", "Pushed"), number) == 4
+		})
+	}
+	push(3-p.Leader(1), "1")
 	p.Script("once", `echo start "$SKUA_JOB_ID" >>"$1/runs"; sleep 1; echo end "$SKUA_JOB_ID" >>"$1/runs"; echo done`)
 	const jobs = 24
 	cluster := p.Submit("once.sub", fmt.Sprintf("executable = once\narguments = %s\noutput = $(Process).out\nlog = once.log\nqueue %d\n", p.Journal, jobs))
@@ -75,6 +87,7 @@ func TestLeaderKilled(t *testing.T) {
 	if n := strings.Count(p.Read("once.log"), "005 ("); n != jobs {
 		t.Errorf("the log tells of %d ends, want %d", n, jobs)
 	}
+	push(leader, "2") // without the other one, and without one of the NATS servers
 }
 
 // TestHeadAway: a matchmaker that was away until neither the log nor another one's archive had what it has not read

@@ -24,6 +24,12 @@ mounts = [%q]
 	})
 	j := submitStepper(m, user, "beside")
 	began := j.process()
+	t.Cleanup(func() {
+		if t.Failed() {
+			said, _, _ := m.try("loginctl list-sessions; loginctl session-status; systemctl status desk; journalctl -b -q -o cat -u skua-agent | tail -n 30")
+			t.Log(said)
+		}
+	})
 	becomes := func(activity, when string) {
 		t.Helper()
 		m.await("the slot is "+activity+" "+when, func() bool {

@@ -63,7 +63,7 @@ func boot(t *testing.T) *machine {
 	})
 	t.Cleanup(func() {
 		if t.Failed() {
-			said, _, _ := m.try("journalctl -b --no-pager -o short-monotonic | grep -v sudo | tail -n 150")
+			said, _, _ := m.try("journalctl -b --no-pager -o short-monotonic | grep -v -e sudo -e 'runuser\\[' | tail -n 150")
 			t.Logf("the machine's journal:\n%s", said)
 		}
 	})

@@ -111,7 +111,7 @@ func (m *machine) setUp() {
 		m.type_(line)
 		if strings.Contains(line, "policy.toml") {
 			// Nobody ever sits at this machine, and its users share a directory.
-			m.must(fmt.Sprintf(`sed -i 's|^preset = .*|preset = "dedicated"|; s|^#mounts = .*|mounts = [%q]|' /etc/skua/policy.toml`, shared))
+			m.must(fmt.Sprintf(`sed -i 's|^#preset = .*|preset = "dedicated"|; s|^#mounts = .*|mounts = [%q]|' /etc/skua/policy.toml`, shared))
 			m.must("skua-agent policy check /etc/skua/policy.toml")
 		}
 	}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/json"
 	"time"
 
 	"skua/internal/blob"
@@ -171,7 +172,24 @@ const (
 	// Advertise asks for the full ad; it is about no claim. A matchmaker that was restarted behind a
 	// bus that was not sends it to an agent whose heartbeat it cannot place.
 	Advertise ControlVerb = "advertise"
+
+	// FetchPolicy says to all agents that the pool has another central policy for some group; it is about no
+	// claim. An agent then asks, as it does when it connects: by [VerbPolicy].
+	FetchPolicy ControlVerb = "policy"
 )
+
+// AskPolicy asks for the central policy of a group of machines.
+type AskPolicy struct {
+	V     int    `json:"v"`
+	Group string `json:"group"`
+}
+
+// CentralPolicy answers AskPolicy. Without an answer the agent keeps what it has and asks again.
+type CentralPolicy struct {
+	V      int             `json:"v"`
+	Signed json.RawMessage `json:"signed,omitempty"` // as package central makes it; absent if the group has never had one
+	Fail   *Failure        `json:"fail,omitempty"`
+}
 
 // Cause is why a job is ended.
 type Cause string

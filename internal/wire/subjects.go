@@ -21,6 +21,9 @@ func OfferSubject(a job.AgentID) string { return "skua.offer." + string(a) }
 // ControlSubject carries [Control] to an agent.
 func ControlSubject(a job.AgentID) string { return "skua.ctl." + string(a) }
 
+// AllAgents stands for every agent in [ControlSubject]. No agent's id is as short.
+const AllAgents job.AgentID = "all"
+
 // AgentSubject is an agent's request to the matchmaker about a claim.
 func AgentSubject(a job.AgentID, verb string) string { return "skua.a." + string(a) + "." + verb }
 
@@ -31,6 +34,7 @@ const (
 	VerbDone       = "done"   // [Done] → [Ack]
 	VerbCheckpoint = "ckpt"   // [Checkpoint] → [Ack]
 	VerbPeeked     = "peeked" // [Peeked], published: the answer to a control that asked
+	VerbPolicy     = "policy" // [AskPolicy] → [CentralPolicy]
 )
 
 // UserSubject is a user's request to the matchmaker.

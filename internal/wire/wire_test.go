@@ -68,6 +68,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(offer)
 	f.Add([]byte(`{"v":1,"machine":"m","slots":[{"Name":"slot1@m","Requirements":"\/Expr(START)\/"}]}`))
 	f.Add([]byte(`{"v":1,"outcome":"exited","result":{"exit_code":1}}`))
+	f.Add([]byte(`{"v":1,"group":"lab","signed":{"v":1,"statement":"e30="}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		decodes(t, data, wire.Decode[wire.Offer])
 		decodes(t, data, wire.Decode[wire.Ad])
@@ -77,6 +78,8 @@ func FuzzDecode(f *testing.F) {
 		decodes(t, data, wire.Decode[wire.Action])
 		decodes(t, data, wire.Decode[wire.Query])
 		decodes(t, data, wire.Decode[wire.Enrol])
+		decodes(t, data, wire.Decode[wire.AskPolicy])
+		decodes(t, data, wire.Decode[wire.CentralPolicy])
 	})
 }
 

@@ -120,7 +120,7 @@ func permissions(m trust.Member, key string) *server.Permissions {
 		case trust.Agent:
 			id := job.AgentID(m.ID)
 			publish = append(publish, wire.AdSubject(id), wire.HeartbeatSubject(id), wire.AgentSubject(id, ">"))
-			subscribe = append(subscribe, wire.OfferSubject(id), wire.ControlSubject(id), wire.ControlSubject("all"))
+			subscribe = append(subscribe, wire.OfferSubject(id), wire.ControlSubject(id), wire.ControlSubject(wire.AllAgents))
 			// One answer to each message that came with an inbox, and no more.
 			p.Response = &server.ResponsePermission{MaxMsgs: 1, Expires: replyWithin}
 		case trust.User:

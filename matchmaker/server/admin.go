@@ -26,6 +26,9 @@ type AdminRequest struct {
 	ID    string          `json:"id,omitempty"`   // of AdminApprove and AdminRevoke; the user's name or id of AdminFactor
 
 	Factor float64 `json:"factor,omitempty"` // of AdminFactor
+
+	Group string `json:"group,omitempty"` // of AdminPush, AdminWithdraw and AdminPolicy
+	Text  []byte `json:"text,omitempty"`  // of AdminPush: the policy, in TOML
 }
 
 // AdminVerb is what an [AdminRequest] asks for.
@@ -40,16 +43,22 @@ const (
 	AdminUsers   AdminVerb = "users"   // list the users' shares
 	AdminFactor  AdminVerb = "factor"  // give a user's share another weight
 	AdminHeads   AdminVerb = "heads"   // list the matchmakers of the pool
+
+	AdminPush     AdminVerb = "push"     // sign the policy of a group of machines, and hand it out
+	AdminWithdraw AdminVerb = "withdraw" // have a group have no central policy any more
+	AdminPolicies AdminVerb = "policies" // list the central policies, without their texts
+	AdminPolicy   AdminVerb = "policy"   // the central policy of one group
 )
 
 // AdminAnswer answers an [AdminRequest].
 type AdminAnswer struct {
-	V       int            `json:"v"`
-	Token   string         `json:"token,omitempty"`
-	Members []trust.Member `json:"members,omitempty"` // all of them, or those that were changed
-	Users   []wire.UserRow `json:"users,omitempty"`   // all of them, or the one that was changed
-	Heads   []HeadRow      `json:"heads,omitempty"`
-	Fail    *wire.Failure  `json:"fail,omitempty"`
+	V        int            `json:"v"`
+	Token    string         `json:"token,omitempty"`
+	Members  []trust.Member `json:"members,omitempty"` // all of them, or those that were changed
+	Users    []wire.UserRow `json:"users,omitempty"`   // all of them, or the one that was changed
+	Heads    []HeadRow      `json:"heads,omitempty"`
+	Policies []PolicyRow    `json:"policies,omitempty"` // all of them, or the one of the group
+	Fail     *wire.Failure  `json:"fail,omitempty"`
 }
 
 // Admin asks the matchmaker that runs on a data directory.
@@ -116,6 +125,9 @@ func (h *Head) administer(ctx context.Context, uid int, question []byte) (a Admi
 		return a, err
 	case AdminHeads:
 		a.Heads, err = h.headRows(ctx)
+		return a, err
+	case AdminPush, AdminWithdraw, AdminPolicies, AdminPolicy:
+		a.Policies, err = h.policyRows(ctx, q)
 		return a, err
 	case AdminToken:
 		a.Token, err = h.Token(q.Token, q.URL)

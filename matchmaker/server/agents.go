@@ -18,7 +18,7 @@ import (
 //
 // A matchmaker whose log has a new leader would wrongly call that one's claims dead until it notices. With
 // the broker built in there is never a second one on the same bus.
-func (s *Server) onAgent(_ context.Context, m bus.Msg) {
+func (s *Server) onAgent(ctx context.Context, m bus.Msg) {
 	id, verb := wire.Sender(m.Subject)
 	agent := job.AgentID(id)
 	var err error
@@ -68,6 +68,8 @@ func (s *Server) onAgent(_ context.Context, m bus.Msg) {
 		if p, err = wire.Decode[wire.Peeked](m.Data); err == nil {
 			s.peeks.answered(agent, p)
 		}
+	case wire.VerbPolicy:
+		s.answer(m, noPolicy, func() any { return s.centralPolicy(ctx, agent, m.Data) })
 	default:
 		err = fmt.Errorf("unknown request %q", verb)
 	}

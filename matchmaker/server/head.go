@@ -50,6 +50,7 @@ type Head struct {
 	broker    *broker.Broker
 	cluster   *cluster // nil for a matchmaker that stands alone
 	others    *others  // the same
+	policies  *policies
 	queueLog  queue.Log
 	archive   *queue.Archive
 	past      *history.Store
@@ -277,7 +278,18 @@ func (h *Head) openBus(ctx context.Context) (err error) {
 	} else {
 		h.queueLog, err = bus.OpenLog(ctx, h.broker.Conn(), logConfig)
 	}
+	h.policies = &policies{
+		conn: h.conn(), replicas: h.settings.NATS.Replicas, authority: h.authority, log: h.log,
+	}
 	return err
+}
+
+// conn is the matchmaker's own connection to the message bus.
+func (h *Head) conn() *bus.Client {
+	if h.cluster != nil {
+		return h.cluster.conn
+	}
+	return h.broker.Conn()
 }
 
 // openStores starts the broker and opens the queue log and the blobs. After an error nothing is left
@@ -348,16 +360,12 @@ func (h *Head) leadQueue(ctx context.Context, q *queue.Queue) (*Server, error) {
 	if err := q.Lead(ctx); err != nil {
 		return nil, err
 	}
-	conn := h.broker.Conn()
-	if h.cluster != nil {
-		conn = h.cluster.conn
-	}
 	core, err := New(Config{
-		Bus: conn, Queue: q, Past: h.past, Roster: h.roster, Clock: h.clock,
+		Bus: h.conn(), Queue: q, Past: h.past, Roster: h.roster, Clock: h.clock,
 		Terms: h.settings.terms(), Worklife: h.settings.worklife(), Domain: h.settings.Domain, CallAgents: h.cluster != nil,
 		DefaultFactor: h.settings.FairShare.DefaultFactor, Limits: h.settings.concurrency(),
 		Free: h.store.Free, DiskFree: int64(cmp.Or(h.settings.Limits.DiskFree, defaultDiskFree)),
-		Sign: h.signer.Encode, Held: h.held, ImageKey: h.imageKey, Log: h.log,
+		Sign: h.signer.Encode, Held: h.held, ImageKey: h.imageKey, Policy: h.policies.signed, Log: h.log,
 	})
 	if err == nil {
 		h.core.Store(core)

@@ -66,6 +66,10 @@ type Config struct {
 	// do not notice that another one leads, and would be silent until their next heartbeat.
 	CallAgents bool
 
+	// Policy gives the signed central policy of a group of machines; nothing for a group that has never had
+	// one. Nil means a pool without.
+	Policy func(ctx context.Context, group string) ([]byte, error)
+
 	Log *slog.Logger // nil means no logging
 }
 

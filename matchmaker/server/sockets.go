@@ -30,7 +30,8 @@ func adminSocket(data string) string { return filepath.Join(data, "admin.sock") 
 // Bounds of a conversation on a socket: one question, one answer.
 const (
 	socketPatience = 10 * time.Second
-	maxQuestion    = 16 << 10
+	maxQuestion    = 16 << 10  // of a user of this machine
+	maxOrder       = 192 << 10 // of an administrator: there may be a policy in it
 	maxTalkers     = 32
 )
 
@@ -38,23 +39,24 @@ const (
 type socket struct {
 	listener *net.UnixListener
 	answer   func(ctx context.Context, uid int, question []byte) any
+	most     int64 // bytes of a question
 	log      func(msg string, args ...any)
 }
 
 // openSockets makes the sockets for this machine's users.
 func (h *Head) openSockets() ([]*socket, error) {
-	login, err := h.openSocket(loginSocket(h.settings.Data), 0o666, h.login)
+	login, err := h.openSocket(loginSocket(h.settings.Data), 0o666, maxQuestion, h.login)
 	if err != nil {
 		return nil, err
 	}
-	admin, err := h.openSocket(adminSocket(h.settings.Data), 0o600, h.admin)
+	admin, err := h.openSocket(adminSocket(h.settings.Data), 0o600, maxOrder, h.admin)
 	if err != nil {
 		return nil, errors.Join(err, login.listener.Close())
 	}
 	return []*socket{login, admin}, nil
 }
 
-func (h *Head) openSocket(path string, mode fs.FileMode, answer func(context.Context, int, []byte) any) (*socket, error) {
+func (h *Head) openSocket(path string, mode fs.FileMode, most int64, answer func(context.Context, int, []byte) any) (*socket, error) {
 	// A matchmaker that was killed leaves its sockets; that it is gone the broker's lock has proved.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("remove the old socket: %w", err)
@@ -70,7 +72,7 @@ func (h *Head) openSocket(path string, mode fs.FileMode, answer func(context.Con
 	if err := os.Chmod(path, mode); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the socket to its users: %w", err), l.Close())
 	}
-	return &socket{listener: l, answer: answer, log: h.log.Debug}, nil
+	return &socket{listener: l, answer: answer, most: most, log: h.log.Debug}, nil
 }
 
 // serve answers until ctx ends.
@@ -114,7 +116,7 @@ func (s *socket) talk(ctx context.Context, c *net.UnixConn) error {
 		return err
 	}
 	var question json.RawMessage
-	if err := json.NewDecoder(io.LimitReader(c, maxQuestion)).Decode(&question); err != nil {
+	if err := json.NewDecoder(io.LimitReader(c, s.most)).Decode(&question); err != nil {
 		return err
 	}
 	return json.NewEncoder(c).Encode(s.answer(ctx, int(who.UID), question))
