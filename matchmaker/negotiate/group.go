@@ -26,6 +26,7 @@ type group struct {
 	limits   []share   // what the job counts for, unless the slot has a say in it
 	perSlot  bool      // it has
 	why      *why.Waiting
+	entire   *group // see [cycle.entireGroup]; nil until somebody asks
 }
 
 // grouped puts the jobs into groups. Jobs in one group look the same to every expression that a match
