@@ -55,7 +55,7 @@ func TestPartsSideBySide(t *testing.T) {
 			all = append(all, p.SubmitAs(t, "sleep 10m", of.n, part(of.cpus, of.memory))...)
 		}
 		full := false
-		for range 240 {
+		for range 160 {
 			time.Sleep(15 * time.Second)
 			cpus, memory, _ := asked(p, all)
 			for on := range cpus {
@@ -143,12 +143,12 @@ func TestPartsOutliveTheAgent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := partsPool(t, 1, nil)
 		desk := p.Machines()[0]
-		wide := p.SubmitAs(t, "sleep 1h", 1, part(3, 5000))[0]
+		wide := p.SubmitAs(t, "sleep 12m", 1, part(3, 5000))[0]
 		p.AwaitState(t, wide, job.Running, time.Minute)
 		desk.KillAgent()
 		time.Sleep(5 * time.Second)
 		desk.StartAgent()
-		more := p.SubmitAs(t, "sleep 1h", 3, part(1, 1000))
+		more := p.SubmitAs(t, "sleep 12m", 3, part(1, 1000))
 		time.Sleep(2 * time.Minute)
 		if cpus, _, n := asked(p, append(more, wide)); n != 2 || cpus["desk1"] != 4 {
 			t.Errorf("after the restart %d jobs run with %d cpus, want 2 with 4", n, cpus["desk1"])
@@ -159,17 +159,17 @@ func TestPartsOutliveTheAgent(t *testing.T) {
 		if got := p.Job(wide).Starts; got != 1 {
 			t.Errorf("the adopted job has started %d times", got)
 		}
-		p.Await(t, "all have ended", time.Minute, 4*time.Hour, func() bool { return p.State(more[2]) == job.Completed })
+		p.Await(t, "all have ended", time.Minute, time.Hour, func() bool { return p.State(more[2]) == job.Completed })
 		p.CheckCompleted(t)
 
 		// A machine that loses its power has all of itself again.
-		lost := p.SubmitAs(t, "sleep 1h", 2, part(2, 1000))
+		lost := p.SubmitAs(t, "sleep 12m", 2, part(2, 1000))
 		p.AwaitState(t, lost[1], job.Running, time.Minute)
 		desk.Crash()
 		time.Sleep(time.Minute)
 		desk.Restart()
 		p.AwaitState(t, lost[1], job.Running, 10*time.Minute)
-		p.AwaitState(t, lost[1], job.Completed, 2*time.Hour)
+		p.AwaitState(t, lost[1], job.Completed, time.Hour)
 		p.CheckCompleted(t)
 	})
 }
@@ -179,7 +179,7 @@ func TestPartsMakeWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := partsPool(t, 1, nil)
 		desk := p.Machines()[0]
-		all := p.SubmitAs(t, "sleep 3h", 2, part(1, 1000))
+		all := p.SubmitAs(t, "sleep 40m", 2, part(1, 1000))
 		p.AwaitState(t, all[1], job.Running, time.Minute)
 		time.Sleep(time.Minute)
 		desk.Type(4 * time.Minute)
@@ -193,7 +193,7 @@ func TestPartsMakeWay(t *testing.T) {
 			t.Errorf("a job that came while the owner was there is %v", got)
 		}
 		p.Await(t, "all go on", time.Second, 30*time.Minute, func() bool { _, _, n := asked(p, all); return n == 3 })
-		p.Await(t, "all have ended", time.Minute, 5*time.Hour, func() bool { return p.State(all[0]) == job.Completed && p.State(all[1]) == job.Completed })
+		p.Await(t, "all have ended", time.Minute, 2*time.Hour, func() bool { return p.State(all[0]) == job.Completed && p.State(all[1]) == job.Completed })
 		p.CheckCompleted(t)
 	})
 }

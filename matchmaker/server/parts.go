@@ -23,13 +23,18 @@ type carved struct {
 // been offered and not answered, or a newer ad is on its way.
 func (s *Server) unadvertised(slots []collector.Slot) map[slotKey]carved {
 	whole := map[slotKey]*classad.Ad{}
-	told := map[slotKey]string{} // the jobs of dynamic slots
+	dynamic := map[slotKey]bool{}
+	type run struct {
+		agent job.AgentID
+		job   string
+	}
+	told := map[run]bool{} // the jobs of dynamic slots
 	for i := range slots {
 		switch sl := &slots[i]; {
 		case sl.Partitionable:
 			whole[slotKey{sl.Agent, sl.Name}] = sl.Ad
 		case sl.Job != "":
-			told[slotKey{sl.Agent, sl.Name}] = sl.Job
+			dynamic[slotKey{sl.Agent, sl.Name}], told[run{sl.Agent, sl.Job}] = true, true
 		}
 	}
 	if len(whole) == 0 {
@@ -43,7 +48,7 @@ func (s *Server) unadvertised(slots []collector.Slot) map[slotKey]carved {
 			return
 		}
 		// A claim that followed another has what that one had.
-		if of, known := told[slotKey{c.Agent, c.Slot}]; known && (of == j.ID.String() || c.After != "") {
+		if told[run{c.Agent, j.ID.String()}] || c.After != "" && dynamic[slotKey{c.Agent, c.Slot}] {
 			return
 		}
 		r, sum := policy.RequestOf(j.CurrentAd(), ad), all[parent]
