@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"skua/internal/realpool"
 )
@@ -39,16 +40,21 @@ queue
 		slices.Sort(lines)
 		return strings.Join(lines, "\n")
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("slots:\n%s", slots())
+		}
+	})
 	narrow := submit("narrow", 1, 200, 5000)
 	p.Await("the narrow job runs", func() bool { return len(p.JobProcesses(narrow)) > 0 })
 	wide := submit("wide", 2, 900, 20_000)
 	p.Await("the wide job runs", func() bool { return len(p.JobProcesses(wide)) > 0 })
 	full := strings.Join([]string{
-		"slot1@desk1 Partitionable Unclaimed 0 720 273376 undefined",
+		"slot1@desk1 Partitionable Unclaimed 0 720 274400 undefined",
 		"slot1_1@desk1 Dynamic Claimed 1 256 5120 " + narrow,
 		"slot1_2@desk1 Dynamic Claimed 2 1024 20480 " + wide,
 	}, "\n")
-	p.Await("the machine says what is left", func() bool { return slots() == full })
+	p.AwaitFor(time.Minute, "the machine says what is left", func() bool { return slots() == full })
 	third := submit("third", 1, 100, 1000)
 	why := p.Must("skua", "why", third)
 	if want := "slot1@desk1 has 0 cpus left, and the job asks for 1 cpu"; !strings.Contains(why, want) {
@@ -69,7 +75,7 @@ queue
 	p.Await("the jobs go on", func() bool {
 		return !realpool.Frozen(p.JobProcesses(narrow)) && !realpool.Frozen(p.JobProcesses(wide))
 	})
-	p.Await("the machine says again what is left", func() bool { return slots() == full })
+	p.AwaitFor(time.Minute, "the machine says again what is left", func() bool { return slots() == full })
 	for i, id := range []string{narrow, wide} {
 		if after := pids(p.JobProcesses(id)); len(after) == 0 || after[0] != before[i][0] {
 			t.Errorf("job %s has processes %v, and had %v", id, after, before[i])
@@ -98,7 +104,7 @@ queue
 			t.Errorf("the log of job %s:\n%s", name, log)
 		}
 	}
-	p.Await("the machine is whole again", func() bool { return slots() == "slot1@desk1 Partitionable Unclaimed 3 2000 300000 undefined" })
+	p.AwaitFor(time.Minute, "the machine is whole again", func() bool { return slots() == "slot1@desk1 Partitionable Unclaimed 3 2000 300000 undefined" })
 }
 
 // memoryLimit is what a job's claim file says that it may have of memory, in bytes.
