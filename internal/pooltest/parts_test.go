@@ -2,11 +2,13 @@ package pooltest_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"skua/internal/bus"
 	"skua/internal/job"
 	"skua/internal/pooltest"
 	"skua/policy"
@@ -237,5 +239,75 @@ func TestPartsConnected(t *testing.T) {
 		if got := strings.Join(runs, " "); got != "slot1_3@desk1 slot1_4@desk1" {
 			t.Errorf("while the owner types jobs run in %q, want slot1_3 and slot1_4", got)
 		}
+	})
+}
+
+// Messages are lost, doubled and late, agents, machines and the matchmaker fall over, owners come: never do
+// jobs have more of a machine than it has, and all complete.
+func TestPartsUnderFaults(t *testing.T) {
+	const seed = 1
+	synctest.Test(t, func(t *testing.T) {
+		p := pooltest.Start(t, pooltest.Config{Machines: 3, Slots: 4, Parts: true, Seed: seed, Fate: func(rng *rand.Rand, _ bus.Packet) bus.Fate {
+			f := bus.Fate{}
+			switch rng.IntN(20) {
+			case 0:
+				f.Drop = true
+			case 1:
+				f.Twice = true
+			case 2:
+				f.Delay = time.Duration(rng.IntN(4000)) * time.Millisecond
+			}
+			return f
+		}})
+		r := rand.New(rand.NewPCG(seed, 9))
+		var all []job.ID
+		for range 20 {
+			all = append(all, p.SubmitAs(t, "sleep 7m", 1, part(1+r.IntN(4), 500+r.IntN(5000)))...)
+		}
+		for step := range 2000 {
+			time.Sleep(5 * time.Second)
+			cpus, memory, _ := asked(p, all)
+			for on := range cpus {
+				if cpus[on] > 4 || memory[on] > 8192 {
+					t.Fatalf("jobs on %s have %d cpus and %d MB of 4 and 8192", on, cpus[on], memory[on])
+				}
+			}
+			m := p.Machines()[r.IntN(3)]
+			switch r.IntN(150) {
+			case 0:
+				m.KillAgent()
+				time.Sleep(time.Duration(r.IntN(30)) * time.Second)
+				m.StartAgent()
+			case 1:
+				m.Crash()
+				time.Sleep(time.Duration(r.IntN(100)) * time.Second)
+				m.Restart()
+			case 2:
+				m.Type(time.Duration(r.IntN(600)) * time.Second)
+			case 3:
+				p.RestartMatchmaker(time.Duration(r.IntN(60)) * time.Second)
+			}
+			if step%100 == 0 {
+				p.Check(t)
+				done := 0
+				for _, id := range all {
+					if p.State(id) == job.Completed {
+						done++
+					}
+				}
+				if done == len(all) {
+					break
+				}
+			}
+		}
+		p.Await(t, "all have completed", time.Minute, 50*time.Hour, func() bool {
+			for _, id := range all {
+				if p.State(id) != job.Completed {
+					return false
+				}
+			}
+			return true
+		})
+		p.CheckCompleted(t)
 	})
 }
