@@ -48,6 +48,26 @@ func RequestOf(job, slot *classad.Ad) Request {
 	return r
 }
 
+// requests are the attributes that a [Request] is made of.
+var requests = []string{"RequestCpus", "RequestMemory", "RequestDisk", "RequestGPUs"}
+
+// RequestLooksBack reports whether what a job asks for may depend on the slot.
+func RequestLooksBack(job *classad.Ad) bool {
+	for _, name := range requests {
+		e, ok := job.Lookup(name)
+		if !ok {
+			continue
+		}
+		if _, literal := e.Literal(); literal {
+			continue
+		}
+		if len(e.ReferencesIn(job).Target) > 0 || strings.Contains(strings.ToLower(e.String()), "eval") {
+			return true
+		}
+	}
+	return false
+}
+
 func partsIn(ad *classad.Ad, prefix string) Parts {
 	read := func(name string) int64 { return amount(ad, prefix+name, nil) }
 	return Parts{Cpus: read("Cpus"), Memory: read("Memory"), Disk: read("Disk"), GPUs: read("GPUs")}

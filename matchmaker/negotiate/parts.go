@@ -10,49 +10,59 @@ import (
 // parting is a partitionable slot during a cycle: several jobs may take a part of it, as long as there is
 // enough left for the next.
 type parting struct {
-	ad    *classad.Ad  // as it is now
-	left  policy.Parts // what it has now
-	whole policy.Parts // what it had before any job came
-	jobs  int64        // how many more it may have
-	given []job.ID     // those of this cycle
+	before *classad.Ad  // as it was at the cycle's beginning
+	ad     *classad.Ad  // as it is now
+	taken  policy.Parts // in this cycle
+	left   policy.Parts // what it has now
+	whole  policy.Parts // what it had before any job came
+	jobs   int64        // how many more it may have
+	given  []job.ID     // those of this cycle
 }
 
 func newParting(ad *classad.Ad) *parting {
-	return &parting{ad: ad, left: policy.PartsOf(ad), whole: policy.WholeOf(ad), jobs: policy.JobsLeft(ad)}
+	return &parting{before: ad, ad: ad, left: policy.PartsOf(ad), whole: policy.WholeOf(ad), jobs: policy.JobsLeft(ad)}
 }
 
-// has reports whether there is as much left as a job asks for.
-func (p *parting) has(ad *classad.Ad) bool {
-	return p.jobs > 0 && policy.RequestOf(ad, p.ad).Fits(p.left)
+// asks is what a job of the group asks of the slot.
+func (p *parting) asks(g *group) policy.Request {
+	if g.looksBack == unknown {
+		g.looksBack = answerOf(policy.RequestLooksBack(g.sample))
+		g.request = policy.RequestOf(g.sample, nil)
+	}
+	if g.looksBack == yes {
+		return policy.RequestOf(g.sample, p.ad)
+	}
+	return g.request
 }
 
-// takes reports whether a job that suited the slot at the cycle's beginning suits what is left of it.
-func (p *parting) takes(ad *classad.Ad) bool {
-	if !p.has(ad) {
+// takes reports whether a group that suited the slot at the cycle's beginning suits what is left of it.
+func (p *parting) takes(g *group) bool {
+	if p.jobs <= 0 || !p.asks(g).Fits(p.left) {
 		return false
 	}
 	if len(p.given) == 0 {
 		return true
 	}
-	requirements, _ := needs(ad)
-	return requirements.Eval(ad, p.ad).IsTrue() && p.ad.Eval(classad.AttrRequirements, ad).IsTrue()
+	requirements, _ := needs(g.sample)
+	return requirements.Eval(g.sample, p.ad).IsTrue() && p.ad.Eval(classad.AttrRequirements, g.sample).IsTrue()
 }
 
-// give gives a job that the slot takes its part.
-func (p *parting) give(id job.ID, ad *classad.Ad) {
-	share, ok := policy.RequestOf(ad, p.ad).Carve(p.left, p.whole)
+// give gives a job of a group that the slot takes its part.
+func (p *parting) give(id job.ID, g *group) {
+	share, ok := p.asks(g).Carve(p.left, p.whole)
 	if !ok {
 		return
 	}
-	p.ad = policy.Taken(p.ad, share, 1)
+	p.taken = p.taken.Plus(share)
 	p.left = p.left.Minus(share)
 	p.jobs--
 	p.given = append(p.given, id)
+	p.ad = policy.Taken(p.before, p.taken, len(p.given))
 }
 
-// lacks is what there is too little of for a job; false if nothing.
-func (p *parting) lacks(slot string, ad *classad.Ad) (why.Room, bool) {
-	r := why.Room{Slot: slot, Lacks: policy.RequestOf(ad, p.ad).Lacks(p.left)}
+// lacks is what there is too little of for a group; false if nothing.
+func (p *parting) lacks(slot string, g *group) (why.Room, bool) {
+	r := why.Room{Slot: slot, Lacks: p.asks(g).Lacks(p.left)}
 	if p.jobs <= 0 && len(r.Lacks) == 0 {
 		n, _ := p.ad.Int(policy.AttrDynamicSlots)
 		r.Jobs = int(n)
@@ -92,7 +102,7 @@ func (c *cycle) partition() {
 // it cannot for the rest of the cycle.
 func (c *cycle) open(g *group, slot int) bool {
 	if p := c.parting(slot); p != nil {
-		return p.takes(g.sample)
+		return p.takes(g)
 	}
 	return c.taken[slot] == job.ID{}
 }
@@ -100,7 +110,7 @@ func (c *cycle) open(g *group, slot int) bool {
 // give gives a slot, or a part of it, to a job of a group.
 func (c *cycle) give(slot int, id job.ID, g *group) {
 	if p := c.parting(slot); p != nil {
-		p.give(id, g.sample)
+		p.give(id, g)
 		return
 	}
 	c.taken[slot] = id
@@ -160,7 +170,7 @@ func (c *cycle) entireGroup(g *group) *group {
 // the jobs that have parts of it.
 func (c *cycle) beside(g *group, slot int, v verdict) verdict {
 	p := c.parting(slot)
-	if _, short := p.lacks(c.slots[slot].Name, g.sample); !short {
+	if _, short := p.lacks(c.slots[slot].Name, g); !short {
 		if v == matching {
 			return claimed // what is left does not suit for another reason
 		}

@@ -61,7 +61,7 @@ func (c *cycle) sumUp(g *group) *why.Waiting {
 				w.OpensAt = at
 			}
 		case v == crowded:
-			if r, _ := c.parting(i).lacks(c.slots[i].Name, g.sample); w.Room == nil || closer(r, *w.Room) {
+			if r, _ := c.parting(i).lacks(c.slots[i].Name, g); w.Room == nil || closer(r, *w.Room) {
 				w.Room = &r
 			}
 		case v == unable && w.Reason == "":
