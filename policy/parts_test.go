@@ -65,7 +65,10 @@ func TestCarve(t *testing.T) {
 		{"no disk", Parts{4, 8000, 0, 1}, named(1, 1, 1, 0), Parts{}, []why.Lack{{What: why.Disk, Asked: 1, Left: 0}}},
 		{"no GPU", Parts{4, 8000, 100_000, 0}, named(1, 1, 1, 1), Parts{}, []why.Lack{{What: why.GPUs, Asked: 1, Left: 0}}},
 		{
-			"of all too little", Parts{}, named(8, 16_000, 200_000, 2), Parts{},
+			"of all too little",
+			Parts{},
+			named(8, 16_000, 200_000, 2),
+			Parts{},
 			[]why.Lack{{What: why.Cpus, Asked: 8}, {What: why.Memory, Asked: 16_000}, {What: why.Disk, Asked: 200_000}, {What: why.GPUs, Asked: 2}},
 		},
 	} {
