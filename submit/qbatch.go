@@ -164,7 +164,10 @@ func (a *app) printReasons(batches []wire.BatchRow) {
 	var order []string
 	of := map[string][]string{}
 	for _, b := range batches {
-		for _, why := range []string{said("waiting", b.Idle, b.Why), said("held", b.Held, b.HeldWhy)} {
+		for _, why := range []string{
+			said("waiting", b.Idle, b.Why), said("held", b.Held, b.HeldWhy),
+			said("not checkpointable", b.Running+b.Suspended, b.NoImage),
+		} {
 			if why == "" {
 				continue
 			}

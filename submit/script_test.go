@@ -64,10 +64,12 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	programs := buildPrograms(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", programs+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("SKUA_HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("AGENT_TOKEN", agentToken(t))
 			e.Setenv("EXAMPLES", filepath.Join(top, "examples"))
@@ -93,6 +95,23 @@ func TestScripts(t *testing.T) {
 			return false, errors.New("unknown condition")
 		},
 	})
+}
+
+// buildPrograms builds the program under all its names, and gives the directory. The scripts start it some thousand
+// times, and as a part of the test binary, which has the race detector in it, it takes several times as long.
+func buildPrograms(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	program := filepath.Join(dir, "skua")
+	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build skua: %v\n%s", err, out)
+	}
+	for name := range condorTools {
+		if err := os.Symlink("skua", filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 // code runs a program and wants it to end with the exit code that stands first.

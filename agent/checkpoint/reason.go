@@ -23,6 +23,13 @@ var consequences = []string{
 	"exited, status=", "killed by signal", "Can't setup RLIMIT_NOFILE for self",
 }
 
+// plainly says in plain words what CRIU says of what it cannot checkpoint.
+var plainly = []struct{ says, means string }{
+	{"live in IPC ns", "it holds a System V shared memory segment"},
+	{"Connected TCP socket", "it is connected to another machine"},
+	{"Can't dump that handle", "it watches files with inotify or fanotify"},
+}
+
 // reason reduces a CRIU log to one clause: its first error that is not the consequence of another.
 // It returns "" when the log holds no error.
 func reason(log io.Reader) string {
@@ -37,6 +44,11 @@ func reason(log io.Reader) string {
 		text := clause(m[1])
 		if text == "" {
 			continue
+		}
+		for _, p := range plainly {
+			if strings.Contains(text, p.says) {
+				return p.means + " (" + text + ")"
+			}
 		}
 		if !isConsequence(text) {
 			return text

@@ -9,10 +9,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"skua/internal/diag"
+	"skua/internal/peer"
 )
 
 // Agent is what is controlled.
@@ -71,12 +74,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ReadTimeout: patient, WriteTimeout: patient, IdleTimeout: patient, MaxHeaderBytes: mostAsk,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			peer, err := peerOf(c)
+			who, err := peer.Of(c)
 			if err != nil {
 				s.Log.Warn("control socket", diag.KeyError, err)
 				c.Close()
 			}
-			return context.WithValue(ctx, peerKey{}, peer)
+			return context.WithValue(ctx, peerKey{}, Peer{UID: who.UID, Name: userName(who.UID)})
 		},
 	}
 	stopped := make(chan struct{})
@@ -105,10 +108,10 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) ran(w http.ResponseWriter, r *http.Request) {
-	peer, _ := r.Context().Value(peerKey{}).(Peer)
-	if !s.rights().MayRead(peer) {
+	who, _ := r.Context().Value(peerKey{}).(Peer)
+	if !s.rights().MayRead(who) {
 		refuse(w, &diag.Problem{
-			What: fmt.Sprintf("%s does not sit at this machine", peer.Name),
+			What: fmt.Sprintf("%s does not sit at this machine", who.Name),
 			Hint: "only the person at its screen and keyboard, or an administrator, may see what ran here",
 		})
 		return
@@ -122,23 +125,32 @@ func (s *Server) ran(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) wish(w http.ResponseWriter, r *http.Request) {
-	peer, _ := r.Context().Value(peerKey{}).(Peer)
+	who, _ := r.Context().Value(peerKey{}).(Peer)
 	var ask Ask
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, mostAsk)).Decode(&ask); err != nil {
 		refuse(w, &diag.Problem{What: "what was asked cannot be read: " + err.Error(), Err: err})
 		return
 	}
-	wish, err := s.rights().Decide(peer, ask, time.Now())
+	wish, err := s.rights().Decide(who, ask, time.Now())
 	if err == nil {
 		err = s.Agent.Heed(wish)
 	}
 	if err != nil {
-		s.Log.Info("control refused", "user", peer.Name, "ask", ask.Kind, diag.KeyError, err)
+		s.Log.Info("control refused", "user", who.Name, "ask", ask.Kind, diag.KeyError, err)
 		refuse(w, err)
 		return
 	}
-	s.Log.Info("control", "user", peer.Name, "ask", ask.Kind, "until", wish.Until)
+	s.Log.Info("control", "user", who.Name, "ask", ask.Kind, "until", wish.Until)
 	answer(w, s.Agent.Status(time.Now()))
+}
+
+// userName is what people call a user.
+func userName(uid uint32) string {
+	id := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return "user " + id
 }
 
 func answer(w http.ResponseWriter, v any) {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skua/agent/x11"
+	"skua/internal/peer"
 )
 
 const (
@@ -35,23 +36,12 @@ func (c cookie) allowed(conn *net.UnixConn) error {
 	if c.anyone {
 		return nil
 	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err == nil {
-		err = credErr
-	}
+	server, err := peer.Of(conn)
 	if err != nil {
 		return fmt.Errorf("user of the X server: %w", err)
 	}
-	if cred.Uid != 0 && cred.Uid != c.owner {
-		return fmt.Errorf("cookie of user %d is not shown to an X server of user %d", c.owner, cred.Uid)
+	if server.UID != 0 && server.UID != c.owner {
+		return fmt.Errorf("cookie of user %d is not shown to an X server of user %d", c.owner, server.UID)
 	}
 	return nil
 }
@@ -126,10 +116,13 @@ type xServer struct {
 
 // findServers looks for X servers among the processes under proc.
 func findServers(proc string) []xServer {
-	lines, _ := filepath.Glob(filepath.Join(proc, "[0-9]*", "cmdline")) // the pattern is well formed
+	processes, _ := os.ReadDir(proc) // without it nothing is found
 	var found []xServer
-	for _, path := range lines {
-		b, err := os.ReadFile(path)
+	for _, p := range processes {
+		if c := p.Name()[0]; c < '1' || c > '9' {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(proc, p.Name(), "cmdline"))
 		if err != nil {
 			continue // the process has ended
 		}

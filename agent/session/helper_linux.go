@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"skua/agent/footprint"
 	"skua/agent/wayland"
 	"skua/agent/x11"
 )
@@ -132,7 +133,7 @@ func (h *helper) run(ctx context.Context) error {
 			}
 			if started && r.Kind == Quiet {
 				started = false
-				shrink()
+				new(footprint.Footprint).Rest()
 			}
 		}
 	}

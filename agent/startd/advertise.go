@@ -67,6 +67,7 @@ func (d *Daemon) advertise(ctx context.Context) error {
 		case <-heartbeat.C:
 			d.send(wire.HeartbeatSubject(d.cfg.Agent), wire.Heartbeat{V: wire.Version})
 			d.whenIdle(ctx)
+			d.rest()
 		case <-d.cfg.Bus.Reconnected():
 			if !wait(ctx, rand.N(reconnectJitter)) { // a thousand agents come back at once
 				continue

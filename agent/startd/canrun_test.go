@@ -26,8 +26,8 @@ func TestMachineThatCannotRunJobs(t *testing.T) {
 		starter Starter
 		state   slot.State
 	}{
-		{"works", RealStarter{Can: starter.Capabilities{Sandbox: true}}, slot.Unclaimed},
-		{"sandbox is broken", RealStarter{Can: starter.Capabilities{SandboxWhy: why}}, slot.Owner},
+		{"works", RealStarter{Can: can(starter.Capabilities{Sandbox: true})}, slot.Unclaimed},
+		{"sandbox is broken", RealStarter{Can: can(starter.Capabilities{SandboxWhy: why})}, slot.Owner},
 		{"system without a sandbox", noStarter{errors.New(why)}, slot.Owner},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -63,4 +63,8 @@ func TestMachineThatCannotRunJobs(t *testing.T) {
 			}
 		})
 	}
+}
+
+func can(c starter.Capabilities) func() starter.Capabilities {
+	return func() starter.Capabilities { return c }
 }

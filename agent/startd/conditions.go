@@ -2,6 +2,7 @@ package startd
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"skua/agent/slot"
@@ -41,15 +42,18 @@ func (noConditions) Set(*classad.Ad)                         {}
 // occupied reports whether a slot has a claim, whose job runs or may go on any moment.
 func occupied(s slot.Slot) bool { return s.State == slot.Claimed || s.State == slot.Preempting }
 
+// busy reports whether any slot is occupied.
+func (d *Daemon) busy() bool {
+	return slices.ContainsFunc(d.keepers, func(k *keeper) bool { return occupied(k.state()) })
+}
+
 // tellBusy tells the conditions whether any slot is occupied.
 func (d *Daemon) tellBusy() {
-	for _, k := range d.keepers {
-		if occupied(k.state()) {
-			d.cfg.Conditions.Busy(true)
-			return
-		}
+	busy := d.busy()
+	if busy {
+		d.rest()
 	}
-	d.cfg.Conditions.Busy(false)
+	d.cfg.Conditions.Busy(busy)
 }
 
 // setFacts stores the machine's part of the ads: facts, and below them what probes say, so that no probe
@@ -71,7 +75,7 @@ func (d *Daemon) setFacts(facts *classad.Ad) {
 // probed takes up what the probes say now.
 func (d *Daemon) probed() {
 	d.setFacts(nil)
-	d.advertiseNow()
+	d.lookAgain()
 }
 
 // idle reports whether nobody would notice a moment's work: no job is here, the owner is away, no other
@@ -102,4 +106,26 @@ func (d *Daemon) whenIdle(ctx context.Context) {
 	d.cfg.WhenIdle(ctx)
 	d.readFacts(ctx)
 	d.advertiseNow()
+}
+
+// rest says whether there is no job.
+func (d *Daemon) rest() {
+	if d.cfg.Rest == nil {
+		return
+	}
+	d.restMu.Lock()
+	defer d.restMu.Unlock()
+	if busy := d.busy(); !busy || d.rests {
+		d.rests = !busy
+		d.cfg.Rest(!busy)
+	}
+}
+
+// restOn has an agent that rests rest on, after a moment's work.
+func (d *Daemon) restOn() {
+	d.restMu.Lock()
+	defer d.restMu.Unlock()
+	if d.rests {
+		d.cfg.Rest(true)
+	}
 }

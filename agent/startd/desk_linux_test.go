@@ -77,7 +77,7 @@ func newDesk(t *testing.T, change func(*Config)) *desk {
 		t.Skip("jobs cannot be run here: " + can.SandboxWhy)
 	}
 	can.Checkpoint = false
-	d.starter = RealStarter{s, can}
+	d.starter = RealStarter{s, func() starter.Capabilities { return can }}
 	d.head = d.hub.Connect("head")
 	if _, err := d.head.Subscribe(wire.AnyAgent, d.onAgent); err != nil {
 		t.Fatal(err)
@@ -296,7 +296,11 @@ func (d *desk) file(files []job.File, name string) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, f := range files {
-		if f.Name == name {
+		switch {
+		case f.Name != name:
+		case f.Digest == "":
+			return string(f.Inline)
+		default:
 			return string(d.blobs[f.Digest])
 		}
 	}

@@ -148,6 +148,7 @@ func (k *keeper) look(ctx context.Context) {
 	}
 	k.step(ctx, slot.Looked{At: at, Verdicts: k.verdicts(at)})
 	k.step(ctx, slot.Tick{At: at, Now: now})
+	k.d.restOn()
 }
 
 func judged(at time.Time, stayed bool) slot.Event {
@@ -160,18 +161,16 @@ func judged(at time.Time, stayed bool) slot.Event {
 // wait is how long the keeper may sleep: until the claim, the slot or the owner has something due,
 // or until the policy must look again.
 func (k *keeper) wait() time.Duration {
-	const idleLook = 5 * time.Second // HTCondor's poll; the freeze does not depend on it
-	wait := idleLook
+	wait, now := k.d.cfg.LookIdle, time.Now()
 	s := k.slot
 	if s.State == slot.Claimed || s.State == slot.Preempting {
 		wait = k.d.cfg.LookEach
-	} else {
-		wait = min(wait, max(k.d.cfg.LookEach, k.d.policy().IdleAfter/10))
+	} else if idle, ok := k.d.owner.idle(now); ok && idle <= k.d.policy().IdleAfter {
+		wait = min(wait, k.d.policy().IdleAfter-idle+time.Second) // KeyboardIdle counts whole seconds
 	}
 	if k.d.parts != nil && s.Tenancy.Phase == job.Free && k.d.parts.rests(k) {
-		wait = restLook
+		wait = max(wait, restLook)
 	}
-	now := time.Now()
 	if at, ok := s.Due(k.cfg); ok {
 		wait = min(wait, at.Sub(now))
 	}
@@ -261,7 +260,7 @@ func (k *keeper) carryOut(ctx context.Context, e slot.Effect) {
 	case slot.Renew, slot.Report:
 		renew, t := wire.Renew{V: wire.Version, ClaimRef: k.ref(), Slot: k.carved(), Paused: k.paused()}, k.tenant
 		k.ask(ctx, wire.VerbRenew, func() any {
-			renew.Usage, renew.Executing = t.usage(ctx), t.executing()
+			renew.Usage, renew.Executing, renew.Trial = t.usage(ctx), t.executing(), t.tested()
 			if err := t.flush(); err != nil {
 				// Should the machine go down now, its restarted agent cannot say that the job is lost.
 				k.log.Warn("the claim file cannot be flushed", diag.KeyError, err)

@@ -8,12 +8,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"skua/agent/footprint"
 	"skua/agent/probe"
 	"skua/agent/starter"
 	"skua/internal/blob"
@@ -39,8 +39,9 @@ type Machine struct {
 	policy *policy.Policy
 	daemon *Daemon // nil before Run
 
-	starter Starter // nil before Prepare
-	can     starter.Capabilities
+	starter Starter                                        // nil before Prepare
+	test    func(ctx context.Context) starter.Capabilities // of starter
+	can     atomic.Pointer[starter.Capabilities]           // as tested last
 
 	gpus    probe.GPUFinder
 	figures atomic.Pointer[probe.Figures] // how fast the machine is; nil until that is known
@@ -74,17 +75,19 @@ func NewMachine(s Settings, member *membership.Membership, p *policy.Policy, log
 // time. Run does so itself; whoever wants to know earlier calls it first, and not at the same time.
 func (m *Machine) Prepare(ctx context.Context) (starter.Capabilities, error) {
 	if m.starter != nil {
-		return m.can, nil
+		return *m.can.Load(), nil
 	}
 	dir := m.claims()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return starter.Capabilities{}, DirProblem(dir, err)
 	}
-	st, can, err := m.newStarter(ctx, dir)
+	st, test, err := m.newStarter(dir)
 	if err != nil {
 		return starter.Capabilities{}, err
 	}
-	m.starter, m.can = st, can
+	can := test(ctx)
+	m.can.Store(&can)
+	m.starter, m.test = st, test
 	return can, nil
 }
 
@@ -138,9 +141,9 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	defer conn.Close()
 	ctx, stop := context.WithCancel(ctx)
 	var minding sync.WaitGroup
-	minding.Go(func() { m.mindHeads(ctx, conn) })
 	defer minding.Wait()
 	defer stop()
+	minding.Go(func() { m.mindHeads(ctx, conn) })
 	conditions, err := probe.NewConditions(m.conditions(m.claims()))
 	if err != nil {
 		return err
@@ -148,13 +151,21 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	if f, err := probe.LoadFigures(m.figuresFile()); err == nil {
 		m.figures.Store(&f)
 	}
+	var own footprint.Footprint
+	rest := func(rests bool) {
+		if rests {
+			own.Rest()
+		} else {
+			own.Work()
+		}
+	}
 	transfers := transfer.NewThrottle()
 	files.Throttle(transfers)
 	d, err := New(Config{
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots, Partitionable: m.settings.Partitionable,
 		Bus: conn, Starter: m.starter, Files: &Storage{Client: files, Cache: cache},
-		Policy: m.Policy(), Transfers: transfers, Facts: m.facts(m.claims(), can), Watch: m.watch(), Clock: Boottime, Log: m.log,
-		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(),
+		Policy: m.Policy(), Transfers: transfers, Facts: m.facts(m.claims()), Watch: m.watch(), Clock: Boottime, Log: m.log,
+		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(), Rest: rest, CopyTree: copyTree,
 	})
 	if err != nil {
 		return err
@@ -165,6 +176,7 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 		d.SetPolicy(p)
 	}
 	m.mu.Unlock()
+	minding.Go(func() { m.testAgain(ctx, d.abilitiesChanged) })
 	if stopControls := m.startControls(d, conn); stopControls != nil {
 		defer stopControls()
 	}
@@ -219,31 +231,6 @@ func (m *Machine) mindHeads(ctx context.Context, conn *bus.Client) {
 	}
 }
 
-// newStarter makes the machine's starter and finds out what it can do. A system without one still has an
-// agent, which says why it runs nothing.
-func (m *Machine) newStarter(ctx context.Context, dir string) (Starter, starter.Capabilities, error) {
-	st, err := starter.New(starter.Config{
-		Dir: dir, CriuPath: m.settings.Criu, CgroupBase: m.settings.Cgroup, UIDBase: m.settings.UIDBase, Log: m.log,
-	})
-	if errors.Is(err, errors.ErrUnsupported) {
-		why := "this system (" + runtime.GOOS + ") has no sandbox for jobs yet"
-		return noStarter{errors.New(why)}, starter.Capabilities{SandboxWhy: why, CheckpointWhy: why}, nil
-	}
-	if err != nil {
-		return nil, starter.Capabilities{}, fmt.Errorf("prepare to run jobs: %w", err)
-	}
-	can := st.Capabilities(ctx)
-	if can.Sandbox && m.Policy().Network == policy.NetworkOutbound && can.Outbound == "" {
-		can.Sandbox, can.SandboxWhy = false, "the policy gives jobs the network outbound, and "+can.OutboundWhy
-	}
-	if can.Sandbox && can.OpenNetwork && m.Policy().Network != policy.NetworkHost {
-		can.Sandbox = false
-		can.SandboxWhy = fmt.Sprintf("this system (%s) cannot keep jobs off the network, and the policy does not grant it: limits.network = %q",
-			runtime.GOOS, policy.NetworkHost)
-	}
-	return RealStarter{st, can}, can, nil
-}
-
 // serve runs the daemon until ctx ends and the jobs have left.
 func (m *Machine) serve(ctx context.Context, d *Daemon, occasion func() Occasion) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -281,8 +268,9 @@ func (m *Machine) serve(ctx context.Context, d *Daemon, occasion func() Occasion
 	return <-ended
 }
 
-func (m *Machine) facts(dir string, can starter.Capabilities) Facts {
+func (m *Machine) facts(dir string) Facts {
 	return func(ctx context.Context) (*classad.Ad, error) {
+		can := m.can.Load()
 		ad, err := probe.Facts(ctx, probe.FactsConfig{Machine: m.settings.Name, ExecuteDir: dir})
 		if ad == nil {
 			ad = classad.NewAd()
@@ -343,50 +331,3 @@ func (s Settings) WatchConfig() probe.WatchConfig {
 		Sessions: s.Displays == nil, SkipDevices: s.Displays != nil,
 	}
 }
-
-// RealStarter is a starter.Starter as a [Starter].
-type RealStarter struct {
-	*starter.Starter
-	Can starter.Capabilities
-}
-
-// Open implements [Starter].
-func (r RealStarter) Open(ctx context.Context, spec starter.ClaimSpec) (Init, error) {
-	return r.Starter.Open(ctx, spec)
-}
-
-// Adopt implements [Starter].
-func (r RealStarter) Adopt(ctx context.Context, claim job.ClaimID) (Init, error) {
-	return r.Starter.Adopt(ctx, claim)
-}
-
-// CanRun implements [Starter].
-func (r RealStarter) CanRun() error {
-	if r.Can.Sandbox {
-		return nil
-	}
-	return errors.New(r.Can.SandboxWhy)
-}
-
-// CanCheckpoint implements [Starter].
-func (r RealStarter) CanCheckpoint() bool { return r.Can.Checkpoint }
-
-// noStarter stands in where this system has no sandbox for jobs.
-type noStarter struct{ why error }
-
-// Open implements [Starter].
-func (n noStarter) Open(context.Context, starter.ClaimSpec) (Init, error) { return nil, n.why }
-
-// Adopt implements [Starter].
-func (n noStarter) Adopt(context.Context, job.ClaimID) (Init, error) {
-	return nil, fmt.Errorf("%w: %w", starter.ErrGone, n.why)
-}
-
-// Remove implements [Starter].
-func (noStarter) Remove(job.ClaimID) error { return nil }
-
-// CanRun implements [Starter].
-func (n noStarter) CanRun() error { return n.why }
-
-// CanCheckpoint implements [Starter].
-func (noStarter) CanCheckpoint() bool { return false }

@@ -3,6 +3,7 @@ package startd
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -80,11 +81,13 @@ func (t *tenant) streams(root *os.Root) []string {
 
 func (t *tenant) storeOutputs(ctx context.Context, root *os.Root, names []string) ([]job.File, error) {
 	var files []job.File
+	room := inlineMost
 	for _, name := range names {
-		f, err := t.storeOutput(ctx, root, name)
+		f, err := t.storeOutput(ctx, root, name, room)
 		if err != nil {
 			return nil, fmt.Errorf("bring out file %s: %w", name, err)
 		}
+		room -= len(f.Inline)
 		files = append(files, f)
 	}
 	for _, f := range files {
@@ -254,7 +257,12 @@ func (t *tenant) unchangedInput(name string, fi fs.FileInfo) bool {
 // inputTime is the modification time of staged inputs.
 var inputTime = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func (t *tenant) storeOutput(ctx context.Context, root *os.Root, name string) (job.File, error) {
+// inlineMost is how many bytes of a job's outputs travel in its report. Most jobs that are short say little, and
+// need no file service then.
+const inlineMost = 2 << 10
+
+// storeOutput stores an output, or takes it along if it is no larger than room.
+func (t *tenant) storeOutput(ctx context.Context, root *os.Root, name string, room int) (job.File, error) {
 	f, err := root.Open(name)
 	if err != nil {
 		return job.File{}, err
@@ -264,10 +272,18 @@ func (t *tenant) storeOutput(ctx context.Context, root *os.Root, name string) (j
 	if err != nil {
 		return job.File{}, err
 	}
+	mode := uint32(fi.Mode().Perm())
+	if fi.Size() <= int64(room) {
+		text, err := io.ReadAll(io.LimitReader(f, fi.Size())) // nobody writes to it any more, or who does is late
+		if err != nil {
+			return job.File{}, err
+		}
+		return job.File{Name: name, Inline: text, Size: int64(len(text)), Mode: mode}, nil
+	}
 	_, write := t.capabilities()
 	digest, size, err := t.k.d.cfg.Files.Store(ctx, write, f)
 	if err != nil {
 		return job.File{}, err
 	}
-	return job.File{Name: name, Digest: digest, Size: size, Mode: uint32(fi.Mode().Perm())}, nil
+	return job.File{Name: name, Digest: digest, Size: size, Mode: mode}, nil
 }

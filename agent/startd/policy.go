@@ -26,6 +26,14 @@ func (d *Daemon) SetPolicy(p *policy.Policy) {
 			return slot.Tick{At: at, Now: now}
 		})
 	}
+	d.lookAgain()
+}
+
+// lookAgain has the policy look at every slot, and the ads sent: something that it may go by has changed.
+func (d *Daemon) lookAgain() {
+	for _, k := range d.keepers {
+		k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.Looked{At: at, Verdicts: k.verdicts(at)} })
+	}
 	d.advertiseNow()
 }
 

@@ -252,9 +252,14 @@ func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*o
 
 // storeImage stores the named parts of the claim's directories as an image.
 func (t *tenant) storeImage(ctx context.Context, in Init, names []string) (digest blob.Digest, size int64, err error) {
+	return t.storeTree(ctx, tree(in), names)
+}
+
+// storeTree does so with names of the directory dir.
+func (t *tenant) storeTree(ctx context.Context, dir string, names []string) (digest blob.Digest, size int64, err error) {
 	err = t.insist(ctx, func() (err error) {
 		_, write := t.capabilities()
-		digest, size, err = t.k.d.cfg.Files.StoreImage(ctx, write, t.offer.Key, tree(in), names)
+		digest, size, err = t.k.d.cfg.Files.StoreImage(ctx, write, t.offer.Key, dir, names)
 		return err
 	})
 	if err == nil {

@@ -53,6 +53,7 @@ type Config struct {
 	Bump      time.Duration      // see slot.Config; 0 means one second
 	Log       *slog.Logger       // nil means no logging
 	LookEach  time.Duration      // how often the policy looks at a slot with a job; 0 means one second
+	LookIdle  time.Duration      // the same for one without, which is looked at on every change that is told, too; 0 means a minute
 	Probes    Probes             // nil means none
 
 	Conditions Conditions                // nil means that nothing changes
@@ -64,6 +65,16 @@ type Config struct {
 
 	// Partitionable machines have one slot, of which each job takes what it asks for, up to Slots at a time.
 	Partitionable bool
+
+	// TrialAfter is how long a job has run when it is tried whether it can be checkpointed; 0 means ten seconds.
+	TrialAfter time.Duration
+
+	// CopyTree copies a directory for an image that is made while a job runs; nil means that none are made.
+	CopyTree func(ctx context.Context, from, to string) error
+
+	// Rest is called with true again and again while the agent has no job, and with false when there is one again; by
+	// one goroutine at a time. nil means that nobody wants to know.
+	Rest func(rests bool)
 
 	MeasureEach time.Duration // how often a job's scratch directory is measured at most; 0 means a minute
 }
@@ -141,6 +152,8 @@ type Daemon struct {
 	leaving   atomic.Bool                  // Vacate has begun: no offer is taken any more
 	wish      atomic.Pointer[control.Wish] // of the person at the machine, the latest
 	ran       ranLog
+	restMu    sync.Mutex  // held while Rest is called
+	rests     bool        // what it was told last
 	factsMu   sync.Mutex  // guards what follows, and is held while facts is replaced
 	ownFacts  *classad.Ad // without what probes say
 	idleDone  bool        // WhenIdle has been called; the advertiser's own
@@ -165,6 +178,12 @@ func New(cfg Config) (*Daemon, error) {
 	}
 	if cfg.LookEach == 0 {
 		cfg.LookEach = time.Second
+	}
+	if cfg.TrialAfter == 0 {
+		cfg.TrialAfter = 10 * time.Second
+	}
+	if cfg.LookIdle == 0 {
+		cfg.LookIdle = time.Minute
 	}
 	if cfg.MaxProcesses == 0 {
 		cfg.MaxProcesses = 4096
@@ -239,7 +258,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	defer unlisten()
 	d.tellBusy()
-	run(func(ctx context.Context) error { return d.cfg.Conditions.Run(ctx, d.advertiseNow) })
+	run(func(ctx context.Context) error { return d.cfg.Conditions.Run(ctx, d.lookAgain) })
 	if d.cfg.Probes != nil {
 		run(func(ctx context.Context) error { return d.cfg.Probes.Run(ctx, d.probed) })
 	}

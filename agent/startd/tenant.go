@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,6 +55,10 @@ type tenant struct {
 	flushed bool              // what the claim's directory says is on disk for good
 	report  wire.Done
 	since   time.Time // when the program began; zero in an agent that adopted it
+	tried   bool      // whether it can be checkpointed has been tried, or is about to be
+	trial   *job.Trial
+
+	saves saves // images that are made while the job runs
 
 	disk diskWatch // when to measure the scratch directory
 }
@@ -103,6 +109,7 @@ func (t *tenant) begin(ctx context.Context, in Init) {
 	t.begun = true
 	t.mu.Unlock()
 	if in != nil {
+		_ = os.RemoveAll(filepath.Join(tree(in), savingName)) // what an earlier agent was sending
 		t.running.Store(&in)
 		t.init.Store(&in)
 	}
@@ -133,6 +140,7 @@ func (t *tenant) work(ctx context.Context, in Init) (wire.Done, bool) {
 		}
 	}
 	defer t.gone()
+	defer t.stopSaving()
 	look := time.NewTicker(t.lookEach(in))
 	defer look.Stop()
 	for {
@@ -140,6 +148,7 @@ func (t *tenant) work(ctx context.Context, in Init) (wire.Done, bool) {
 		case <-ctx.Done():
 			return t.failed(ctx, in, ctx.Err())
 		case d := <-t.leave:
+			t.stopSaving()
 			if d.farewell != 0 {
 				return t.dismissed(ctx, in, d.why, d.farewell)
 			}
@@ -148,6 +157,12 @@ func (t *tenant) work(ctx context.Context, in Init) (wire.Done, bool) {
 			return t.failed(ctx, in, err)
 		case <-look.C:
 			t.look(ctx, in)
+			if t.tryDue(time.Now()) {
+				t.tryOut(ctx, in)
+			}
+			if t.saveDue(time.Now()) {
+				t.save(ctx, in)
+			}
 			look.Reset(t.lookEach(in))
 		case <-in.Done():
 			exit := in.Exit()

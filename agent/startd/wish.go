@@ -50,10 +50,7 @@ func (d *Daemon) Heed(w control.Wish) error {
 		return fmt.Errorf("keep the wish: %w", err)
 	}
 	d.wish.Store(&w)
-	for _, k := range d.keepers {
-		k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.Looked{At: at, Verdicts: k.verdicts(at)} })
-	}
-	d.advertiseNow()
+	d.lookAgain()
 	return nil
 }
 

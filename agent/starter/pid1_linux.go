@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"skua/internal/peer"
 )
 
 // What this program is called when it is executed again.
@@ -259,17 +261,8 @@ func refuse(c net.Conn, err error) {
 // checkAgent refuses peers from inside: only processes outside this pid namespace have no pid here.
 // Who outside may reach the socket is settled by the mode of its directory.
 func checkAgent(c *net.UnixConn) error {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var cred *unix.Ucred
-	if cerr := raw.Control(func(fd uintptr) {
-		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); cerr != nil {
-		return cerr
-	}
-	if err == nil && cred.Pid != 0 {
+	who, err := peer.Of(c)
+	if err == nil && who.PID != 0 {
 		err = errors.New("the peer is no agent")
 	}
 	return err

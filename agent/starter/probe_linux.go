@@ -32,7 +32,7 @@ const (
 // probeLimit bounds the self test.
 const probeLimit = 60 * time.Second
 
-// Capabilities finds out, once, what this machine can do: it opens a claim, runs a job in it that
+// Capabilities finds out, once unless that takes too long, what this machine can do: it opens a claim, runs a job in it that
 // holds a listening TCP socket, dumps and restores that, and looks whether it goes on.
 func (s *Starter) Capabilities(ctx context.Context) Capabilities {
 	s.probing.Lock()
@@ -72,7 +72,9 @@ func (s *Starter) Capabilities(ctx context.Context) Capabilities {
 			c.Outbound, c.OutboundWhy = "", err.Error()
 		}
 	}
-	s.probed = &c
+	if c.TimedOut = tctx.Err() != nil; !c.TimedOut {
+		s.probed = &c
+	}
 	s.log.Info("tested what this machine can do for jobs", "sandbox", c.Sandbox, "sandbox_why_not", c.SandboxWhy,
 		"freezer", c.Freezer, "checkpoint", c.Checkpoint, "checkpoint_why_not", c.CheckpointWhy, "criu", c.CriuVersion,
 		"outbound", c.Outbound, "outbound_why_not", c.OutboundWhy)

@@ -203,6 +203,8 @@ type Capabilities struct {
 	CriuPath      string
 	CriuVersion   string
 
+	TimedOut bool // the test took too long, so that some of what is said not to work might: it is made again when asked for
+
 	Outbound    string // the program that carries NetOutbound, tried here; "" if that cannot be had
 	OutboundWhy string // why not
 }

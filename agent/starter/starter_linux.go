@@ -23,6 +23,7 @@ import (
 	"skua/agent/checkpoint"
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/internal/peer"
 )
 
 // idCount is how many ids a root agent maps.
@@ -519,23 +520,14 @@ func dialInit(dir string, uid int) (conn *net.UnixConn, pidfd int, err error) {
 	if err != nil {
 		return nil, -1, err
 	}
-	pidfd = -1
-	raw, err := conn.SyscallConn()
-	if err == nil {
-		cerr := raw.Control(func(fd uintptr) {
-			var cred *unix.Ucred
-			cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-			switch {
-			case err != nil:
-				err = os.NewSyscallError("getsockopt", err)
-			case int(cred.Uid) != uid:
-				err = fmt.Errorf("the process that listens has uid %d, not %d", cred.Uid, uid)
-			default:
-				pidfd, err = unix.PidfdOpen(int(cred.Pid), 0)
-				err = os.NewSyscallError("pidfd_open", err)
-			}
-		})
-		err = errors.Join(err, cerr)
+	listens, err := peer.Of(conn)
+	switch {
+	case err != nil:
+	case int(listens.UID) != uid:
+		err = fmt.Errorf("the process that listens has uid %d, not %d", listens.UID, uid)
+	default:
+		pidfd, err = unix.PidfdOpen(listens.PID, 0)
+		err = os.NewSyscallError("pidfd_open", err)
 	}
 	if err != nil {
 		conn.Close()

@@ -29,6 +29,8 @@ type Desk struct {
 	Watch  probe.WatchConfig // has a watcher see this desk and no other
 	Press  func() error      // one input, which has happened when it returns
 
+	RuntimeDir string // of the user whose session this is, named by the user's id; "" for none
+
 	closers []func() // from the last to the first
 }
 

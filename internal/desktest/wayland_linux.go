@@ -61,7 +61,7 @@ func (d *Desk) startSway(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	d.Source, d.Watch, d.Press = p.source(), p.watch(), push
+	d.Source, d.Watch, d.Press, d.RuntimeDir = p.source(), p.watch(), push, p.dir
 	return nil
 }
 

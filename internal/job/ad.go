@@ -43,6 +43,9 @@ func (j *Job) current(ad attributes) {
 	ad.SetReal("RemoteUserCpu", used.UserCPU.Seconds())
 	ad.SetReal("RemoteSysCpu", used.SysCPU.Seconds())
 	ad.SetReal("RemoteWallClockTime", j.Usage.Wall.Seconds()) // of runs that are over, as in HTCondor
+	if j.Lost > 0 {
+		ad.SetReal("LostCpu", j.Lost.Seconds())
+	}
 	if used.MaxRSS > 0 {
 		ad.SetInt("ResidentSetSize", kilobytes(used.MaxRSS))
 		ad.SetInt("ImageSize", kilobytes(used.MaxRSS))
@@ -91,6 +94,7 @@ func (j *Job) current(ad attributes) {
 		{"RemoveReason", j.RemoveText},
 		{"ReleaseReason", j.ReleaseText},
 		{"LastHoldReason", j.LastHold.Reason},
+		{"NotCheckpointableReason", j.NoImage},
 	} {
 		if a.text != "" {
 			ad.SetString(a.name, a.text)

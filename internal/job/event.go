@@ -126,6 +126,7 @@ type (
 		Epoch     Epoch     `json:"epoch"`
 		Usage     Usage     `json:"usage"`
 		Executing time.Time `json:"executing,omitzero"` // when its files were there and its program began, by the machine's clock
+		Trial     *Trial    `json:"trial,omitempty"`    // if it says otherwise than what was known
 	}
 	// Requeued says that a run ended by itself and that the job wants to be run again, from its beginning.
 	Requeued struct {
@@ -189,6 +190,12 @@ type (
 		Leader string `json:"leader"`
 	}
 )
+
+// Trial says whether an image of the running job could be made when that was tried. Jobs change, so it is no
+// promise.
+type Trial struct {
+	Failed string `json:"failed,omitempty"` // why not; empty if it could
+}
 
 // Assigned is an attribute and the expression that it is set to, in the new ClassAd syntax.
 type Assigned struct {

@@ -55,6 +55,10 @@ type Job struct {
 	SuspendedFor time.Duration // time so spent, without a pause that lasts now
 	Run          Usage         // of the present run as last measured; zero without one
 	Executing    time.Time     // when the program of the present run began; zero while that is not known
+	NoImage      string        // why it could not be checkpointed when that was last tried; empty if it could, or was not
+
+	Kept time.Duration // processor time whose work the job still has: in an image, or because it has ended
+	Lost time.Duration // and that whose work is gone: Usage has both
 
 	fresh  *Cluster // nothing has happened to the job since this cluster made it
 	edited bool     // its ad is not any more what its cluster says
@@ -74,6 +78,7 @@ type Claim struct {
 	Machine string
 	Started bool    // the agent has been granted the claim
 	Lapsed  bool    // the lease ran out; it may revive until the next offer
+	Saved   bool    `json:",omitempty"` // an image was made in it
 	After   ClaimID `json:",omitempty"` // the claim of the slot whose report was answered with this one
 }
 
@@ -89,6 +94,9 @@ func (j Job) Apply(ev Event) (Job, error) {
 	case *Offered:
 		if j.State != Idle || b.Epoch != j.Epoch+1 || j.Lingering != nil {
 			return j, j.misfit(ev)
+		}
+		if j.Claim != nil { // it has lapsed, and this is how its run ends
+			j.leave(j.Run)
 		}
 		j.Epoch = b.Epoch
 		j.Claim = &Claim{ID: b.Claim, Agent: b.Agent, Slot: b.Slot, Machine: b.Machine, After: b.After}
@@ -134,16 +142,22 @@ func (j Job) Apply(ev Event) (Job, error) {
 		if !b.Executing.IsZero() {
 			j.Executing = b.Executing
 		}
+		if b.Trial != nil {
+			j.NoImage = b.Trial.Failed
+		}
 	case *Checkpointed:
 		if !j.claimed(b.Epoch) || !j.Claim.Started {
 			return j, j.misfit(ev)
 		}
+		j.NoImage = ""
+		j.claim(func(c *Claim) { c.Saved = true })
 		j.Images = slices.Insert(slices.Clone(j.Images), 0, b.Image)
 		if len(j.Images) > keepImages {
 			j.Images = j.Images[:keepImages]
 		}
 	case *ImageDropped:
 		j.Images = slices.DeleteFunc(slices.Clone(j.Images), func(i Image) bool { return i.Digest == b.Digest })
+		j.keep(min(j.Kept, j.imaged()))
 	case *Lapsed:
 		if !j.runs(b.Epoch) {
 			return j, j.misfit(ev)
@@ -176,7 +190,8 @@ func (j Job) Apply(ev Event) (Job, error) {
 		j.Images = nil // they are of a run that has come to its end
 		j.LastReason = b.Reason
 		j.Completions++
-		j.leave(r.Usage)
+		j.conclude(r.Usage)
+		j.Kept = 0 // what it did was done, and the next run begins anew
 		j.enter(Idle, ev.At)
 	case *Ended:
 		if !b.Noop && !j.claimed(b.Epoch) || b.Noop && j.Claim != nil || j.State.Ended() || j.State == Held {
@@ -185,7 +200,7 @@ func (j Job) Apply(ev Event) (Job, error) {
 		r := b.Result
 		j.Result = &r
 		j.Completions++
-		j.leave(r.Usage)
+		j.conclude(r.Usage)
 		j.Ended = ev.At
 		j.enter(Completed, ev.At)
 	case *HeldBack:
@@ -287,8 +302,38 @@ func (j *Job) enter(s State, at time.Time) {
 	j.LastState, j.State, j.Entered = j.State, s, at
 }
 
-// leave ends the present claim, if there is one, and adds what its run has used.
+// leave ends the present claim, if there is one, before the job has ended by itself, and adds what its run has
+// used. What it has done since its newest image is lost.
 func (j *Job) leave(u Usage) {
+	kept, saved := j.Kept, j.Claim != nil && j.Claim.Saved
+	j.conclude(u)
+	if saved {
+		kept = max(kept, min(j.Kept, j.imaged()))
+	}
+	j.keep(kept)
+}
+
+// keep notes that of the work that was kept only so much is still there.
+func (j *Job) keep(kept time.Duration) {
+	j.Lost += j.Kept - kept
+	j.Kept = kept
+}
+
+// imaged is the processor time whose work is in the newest image. Of one that the job made itself it is not known,
+// and taken to be all.
+func (j *Job) imaged() time.Duration {
+	switch {
+	case len(j.Images) == 0:
+		return 0
+	case j.Images[0].Kind == FileImage:
+		return j.Kept
+	}
+	return j.Images[0].Usage.cpu()
+}
+
+// conclude ends the present claim, if there is one, and adds what its run has used.
+func (j *Job) conclude(u Usage) {
+	j.Kept += u.cpu()
 	j.Usage = j.Usage.Add(u)
 	j.Run, j.Executing = Usage{}, time.Time{}
 	if j.Claim != nil {

@@ -18,6 +18,18 @@ func TestApply(t *testing.T) {
 	id := job.ID{Cluster: 3, Proc: 1}
 	offered := &job.Offered{Job: id, Claim: "c1", Epoch: 1, Agent: "a", Slot: "slot1@desk", Machine: "desk"}
 	image := job.Image{Kind: job.CRIUImage, Digest: blob.Sum([]byte("one"))}
+	again := &job.Offered{Job: id, Claim: "c2", Epoch: 2, Agent: "b", Slot: "slot1@desk8", Machine: "desk8"}
+	used := func(seconds int) job.Usage { return job.Usage{UserCPU: time.Duration(seconds) * time.Second} }
+	worth := func(seconds int) job.Image {
+		return job.Image{Kind: job.CRIUImage, Digest: blob.Sum([]byte("worth")), Usage: used(seconds)}
+	}
+	evicted := func(e job.Epoch, seconds int) job.Body { return &job.Evicted{Job: id, Epoch: e, Usage: used(seconds)} }
+	ended := func(e job.Epoch, seconds int) job.Body {
+		return &job.Ended{Job: id, Epoch: e, Result: job.Result{Usage: used(seconds)}}
+	}
+	lost := func(seconds, all int) func(job.Job) bool {
+		return func(j job.Job) bool { return j.Lost == used(seconds).UserCPU && j.Usage.UserCPU == used(all).UserCPU }
+	}
 	for _, tt := range []struct {
 		name   string
 		events []job.Body
@@ -47,6 +59,66 @@ func TestApply(t *testing.T) {
 			func(j job.Job) bool {
 				return len(j.Images) == 1 && j.Usage.UserCPU == time.Second && j.Claim == nil && j.Evictions == 1
 			},
+		},
+		{
+			"that it cannot be checkpointed is known until it has been",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Measured{Job: id, Epoch: 1, Trial: &job.Trial{Failed: "why"}},
+				&job.Measured{Job: id, Epoch: 1},
+			},
+			job.Running, func(j job.Job) bool { return j.NoImage == "why" },
+		},
+		{
+			"what has an image can be checkpointed",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Measured{Job: id, Epoch: 1, Trial: &job.Trial{Failed: "why"}},
+				&job.Checkpointed{Job: id, Epoch: 1, Image: image},
+			},
+			job.Running, func(j job.Job) bool { return j.NoImage == "" },
+		},
+		{
+			"what was done since the image is lost",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: worth(40)}, evicted(1, 100),
+			},
+			job.Idle, lost(60, 100),
+		},
+		{
+			"without an image all is lost, and what is done after that is not",
+			[]job.Body{offered, &job.Started{Job: id, Epoch: 1}, evicted(1, 100), again, &job.Started{Job: id, Epoch: 2}, ended(2, 50)},
+			job.Completed, lost(100, 150),
+		},
+		{
+			"an image of a run before counts once",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: worth(100)}, evicted(1, 100),
+				again, &job.Started{Job: id, Epoch: 2}, evicted(2, 30),
+			},
+			job.Idle, lost(30, 130),
+		},
+		{
+			"an image that cannot be used has lost what is in it",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: worth(100)}, evicted(1, 100),
+				again, &job.Started{Job: id, Epoch: 2}, &job.ImageDropped{Job: id, Epoch: 2, Digest: worth(100).Digest}, ended(2, 120),
+			},
+			job.Completed, lost(100, 220),
+		},
+		{
+			"what a machine that is lost had measured is lost",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Measured{Job: id, Epoch: 1, Usage: job.Usage{UserCPU: 70 * time.Second}},
+				&job.Lapsed{Job: id, Epoch: 1}, again,
+			},
+			job.Idle, lost(70, 70),
+		},
+		{
+			"what the job has saved itself is kept",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: job.Image{Kind: job.FileImage, Digest: blob.Sum(nil)}},
+				evicted(1, 100),
+			},
+			job.Idle, lost(0, 100),
 		},
 		{
 			"a dropped image is gone",

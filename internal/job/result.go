@@ -82,6 +82,9 @@ func (u Usage) Add(v Usage) Usage {
 	}
 }
 
+// cpu is the processor time of u.
+func (u Usage) cpu() time.Duration { return u.UserCPU + u.SysCPU }
+
 // Result is how a job ended. Exactly one result is recorded for each completed job.
 type Result struct {
 	ExitCode int    `json:"exit_code"`

@@ -77,6 +77,7 @@ func (m *Machine) StartAgent() {
 		Agent: m.id, Machine: m.Name, Dir: records, Slots: m.p.cfg.Slots, Partitionable: m.p.cfg.Parts,
 		Bus: a.conn, Starter: starterOf{m, a}, Files: disk{m, m.p.store}, Policy: m.p.policy,
 		Facts: m.facts, Clock: m.clockOf(a), LookEach: m.p.cfg.LookEach, Log: m.p.cfg.Log.With(diag.KeyMachine, m.Name),
+		CopyTree: func(_ context.Context, from, to string) error { return os.CopyFS(to, os.DirFS(from)) },
 		Watch: func(on startd.Signs) (startd.Owner, error) {
 			m.p.book.mu.Lock()
 			defer m.p.book.mu.Unlock()

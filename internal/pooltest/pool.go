@@ -51,6 +51,8 @@ type Config struct {
 	Policy policy.File
 	// NoThrottle is set for machines that cannot slow jobs down.
 	NoThrottle bool
+	// NoImages is why no job can be checkpointed; empty if all can.
+	NoImages string
 	// LookEach is how often policies look at a slot; 0 means the agent's default.
 	LookEach time.Duration
 	// Fate decides what becomes of each message; nil delivers all at once.
@@ -321,7 +323,11 @@ func (p *Pool) Output(id job.ID) string {
 		p.t.Fatalf("job %v is %v and has no result", id, j.State)
 	}
 	for _, f := range j.Result.Outputs {
-		if f.Name == job.StdoutFile {
+		switch {
+		case f.Name != job.StdoutFile:
+		case f.Digest == "":
+			return string(f.Inline)
+		default:
 			content, err := p.store.content(f.Digest)
 			if err != nil {
 				p.t.Fatalf("output of job %v: %v", id, err)

@@ -423,7 +423,7 @@ func (h *handle) Grant(left time.Duration) error {
 }
 
 // Checkpoint implements [startd.Init].
-func (h *handle) Checkpoint(ctx context.Context, _ bool) (checkpoint.Stats, error) {
+func (h *handle) Checkpoint(ctx context.Context, keep bool) (checkpoint.Stats, error) {
 	unlock := h.lock()
 	x := h.x
 	if h.agent.killed {
@@ -440,6 +440,9 @@ func (h *handle) Checkpoint(ctx context.Context, _ bool) (checkpoint.Stats, erro
 	err := spend(ctx, dumpTakes)
 	defer h.lock()()
 	x.dumping = false
+	if why := x.machine.p.cfg.NoImages; why != "" && err == nil {
+		return checkpoint.Stats{}, errors.New(why)
+	}
 	if err != nil || x.job != j || h.agent.killed {
 		return checkpoint.Stats{}, fmt.Errorf("the dump was interrupted: %w", errors.Join(err, starter.ErrGone))
 	}
@@ -454,7 +457,9 @@ func (h *handle) Checkpoint(ctx context.Context, _ bool) (checkpoint.Stats, erro
 			os.WriteFile(filepath.Join(h.ImageDir(), checkpoint.MetaName), meta, 0o600),
 		)
 	}
-	x.job = nil // what was dumped for good is dead
+	if !keep {
+		x.job = nil // what was dumped for good is dead
+	}
 	return checkpoint.Stats{Took: dumpTakes, Bytes: int64(len(state))}, err
 }
 

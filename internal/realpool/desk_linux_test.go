@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"skua/agent/probe"
 	"skua/agent/starter"
 	"skua/internal/desktest"
@@ -176,19 +178,24 @@ type cost struct {
 	wakeups float64 // a second: voluntary context switches of all threads
 }
 
-// idleCost watches an agent of an X11 desktop that nobody uses, and the processes below it.
+// idleCost watches the agent of a machine with an X display and a Wayland session that nobody uses, and the
+// processes below it.
 func idleCost(t *testing.T, long time.Duration) cost {
 	t.Helper()
-	display := realpool.Display(t)
+	realpool.Display(t)
+	session := logIn(t)
 	p := realpool.Start(t, bin, realpool.Config{
 		Agents: 1, Lease: 2400,
 		Policy: func(int) string {
 			return "preset = \"desktop\"\n[owner]\nidle_after = \"2s\"\nbackground_load = 1000.0\n"
 		},
-		Agent: func(int) string { return fmt.Sprintf("displays = [%q]\n", display) },
+		Agent: func(int) string { return "" }, // it finds both by itself
 	})
 	agent := p.Agents[0].Pid()
-	time.Sleep(min(long/10, 30*time.Second)) // what the start has left behind goes
+	p.Await("the session is watched", func() bool {
+		return strings.Contains(p.Agents[0].Log(), fmt.Sprintf("owner input is watched\" source=%q", session))
+	})
+	time.Sleep(min(long, 100*time.Second)) // what the start has left behind is given back after a minute
 	before, err := readUse(agent)
 	if err != nil {
 		t.Fatal(err)
@@ -204,6 +211,29 @@ func idleCost(t *testing.T, long time.Duration) cost {
 		memory: after.memory, cpu: (after.ticks - before.ticks) / 100 / seconds,
 		wakeups: (after.switches - before.switches) / seconds,
 	}
+}
+
+// logIn gives the machine a user with a Wayland session, and how the agent calls that.
+func logIn(t *testing.T) string {
+	t.Helper()
+	desk, err := desktest.Wayland(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(desk.Close)
+	dir := filepath.Join("/run/user", filepath.Base(desk.RuntimeDir))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(desk.RuntimeDir, dir, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(unix.Unmount(dir, unix.MNT_DETACH), os.Remove(dir)); err != nil {
+			t.Error(err)
+		}
+	})
+	return desk.Source
 }
 
 type use struct{ memory, ticks, switches float64 }

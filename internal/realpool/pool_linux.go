@@ -57,6 +57,7 @@ func Build(dir string) error {
 	for program, pkg := range map[string]string{"skua": "./submit", "skua-agent": "./agent", "skua-matchmaker": "./matchmaker"} {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, program), pkg)
 		cmd.Dir = filepath.Join("..", "..")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as scripts/build does
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", program, err, out)
 		}

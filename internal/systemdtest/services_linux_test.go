@@ -62,6 +62,7 @@ func TestServices(t *testing.T) {
 	t.Logf("figure: completed_once=%v", !t.Failed())
 
 	m.stopVacates()
+	m.ownerLogsIn()
 	m.checkJournal()
 }
 

@@ -100,6 +100,7 @@ type Run struct {
 	Planned   bool   `json:"planned,omitempty"`   // it is about to be offered to it
 	Suspended int64  `json:"suspended,omitempty"` // since when it stands still
 	Reason    string `json:"reason,omitempty"`    // why it does
+	NoImage   string `json:"no_image,omitempty"`  // why it cannot be checkpointed as it is, as far as is known
 }
 
 // Hold is why a job is held.
@@ -171,6 +172,9 @@ func (x *Ended) sentence(state string, now int64, loc *time.Location) string {
 // Details are the lines below the sentence. Those that begin with two blanks belong to the one before.
 func (e *Explanation) Details(loc *time.Location) []string {
 	var d details
+	if e.Run != nil && e.Run.NoImage != "" {
+		d.line("as it is it cannot be checkpointed: %s", e.Run.NoImage)
+	}
 	if e.Hold != nil {
 		d.line("held since %s, code %d", moment(e.Hold.Since, e.At, loc), e.Hold.Code)
 		d.line("%s", e.Hold.remedy(e.Job))

@@ -78,6 +78,8 @@ type Renew struct {
 	Usage  job.Usage `json:"usage"`
 
 	Executing time.Time `json:"executing,omitzero"` // when its program began, once it has and if that is known
+
+	Trial *job.Trial `json:"trial,omitempty"` // whether it can be checkpointed, once that was tried
 }
 
 // Grant answers Accept and Renew.

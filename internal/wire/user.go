@@ -153,6 +153,7 @@ type BatchRow struct {
 	Late      int        `json:"late,omitempty"` // of Idle: to be materialized later
 	Why       string     `json:"why,omitempty"`  // why the first idle job waits
 	HeldWhy   string     `json:"held_why,omitempty"`
+	NoImage   string     `json:"no_image,omitempty"` // why the first running job that cannot be checkpointed cannot
 }
 
 // UserRow is one user's share of the pool.

@@ -31,7 +31,7 @@ func Explain(s Snapshot, j *job.Job) *why.Explanation {
 			e.Ended.Code, e.Ended.Signal = j.Result.ExitCode, j.Result.Signal
 		}
 	case j.Claim != nil && !j.Claim.Lapsed:
-		e.Run = &why.Run{Slot: j.Claim.Slot, Since: j.LastStart.Unix(), Offered: !j.Claim.Started}
+		e.Run = &why.Run{Slot: j.Claim.Slot, Since: j.LastStart.Unix(), Offered: !j.Claim.Started, NoImage: j.NoImage}
 		if j.State == job.Suspended {
 			e.Run.Suspended, e.Run.Reason = j.Entered.Unix(), j.LastReason
 		}

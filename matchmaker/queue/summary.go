@@ -23,6 +23,7 @@ type Count struct {
 	// Jobs that have not ended, nil when there is none such.
 	First, Last          *job.Job
 	FirstIdle, FirstHeld *job.Job
+	FirstNoImage         *job.Job // is on a machine and cannot be checkpointed as it is, as far as is known
 }
 
 // Counts gives the clusters of a user that have a job which has not ended, or one to come, in the order of their
@@ -76,12 +77,17 @@ func (c *cluster) tally() Count {
 	if proc := c.fresh.last(); proc >= 0 {
 		note(proc, c.freshState(proc))
 	}
+	noImage := -1
 	for proc, j := range c.jobs {
 		if !j.State.Ended() {
 			note(proc, j.State)
 		}
+		if j.NoImage != "" && (j.State == job.Running || j.State == job.Suspended) {
+			lower(&noImage, proc)
+		}
 	}
 	n.First, n.Last, n.FirstIdle, n.FirstHeld = c.at(first), c.at(last), c.at(idle), c.at(held)
+	n.FirstNoImage = c.at(noImage)
 	return n
 }
 

@@ -69,8 +69,15 @@ func (k *keeper) renew(ctx context.Context, m bus.Msg, agent job.AgentID, claim 
 		case r.Paused == "" && state == job.Suspended:
 			bodies = append(bodies, &job.Continued{Job: j.ID, Epoch: j.Epoch})
 		}
-		if k.measure(r.Usage) || j.Executing.IsZero() && !r.Executing.IsZero() {
-			bodies = append(bodies, &job.Measured{Job: j.ID, Epoch: j.Epoch, Usage: r.Usage, Executing: r.Executing})
+		trial := r.Trial
+		if trial != nil {
+			trial = &job.Trial{Failed: shorten(trial.Failed)}
+			if trial.Failed == j.NoImage {
+				trial = nil
+			}
+		}
+		if k.measure(r.Usage) || j.Executing.IsZero() && !r.Executing.IsZero() || trial != nil {
+			bodies = append(bodies, &job.Measured{Job: j.ID, Epoch: j.Epoch, Usage: r.Usage, Executing: r.Executing, Trial: trial})
 		}
 	}
 	if err := k.commit(ctx, bodies...); errors.Is(err, queue.ErrMisfit) {

@@ -120,9 +120,7 @@ func (h *Head) liveBlobs(ctx context.Context, now time.Time) (map[blob.Digest]bo
 func (h *Head) neededBlobs(ctx context.Context, now time.Time) (map[queue.Need]bool, error) {
 	live := h.queue.Load().Needs()
 	for j := range h.queue.Load().Stirred {
-		for _, f := range j.HeldOutputs {
-			live[queue.Need{Digest: f.Digest, User: j.User}] = true
-		}
+		addOutputs(live, j.User, j.HeldOutputs)
 		for _, img := range j.Images {
 			live[queue.Need{Digest: img.Digest, User: j.User}] = true
 			m, err := blob.LoadManifest(ctx, blob.Local{Store: h.store}, h.imageKey(j.ID), img.Digest)
@@ -146,9 +144,16 @@ func (h *Head) neededBlobs(ctx context.Context, now time.Time) (map[queue.Need]b
 		if j.Result == nil || j.Delivered || now.Sub(j.Ended) > keepResults {
 			continue
 		}
-		for _, f := range j.Result.Outputs {
-			live[queue.Need{Digest: f.Digest, User: j.User}] = true
-		}
+		addOutputs(live, j.User, j.Result.Outputs)
 	}
 	return live, nil
+}
+
+// addOutputs adds what did not come with the report itself.
+func addOutputs(live map[queue.Need]bool, user job.UserID, outputs []job.File) {
+	for _, f := range outputs {
+		if f.Digest != "" {
+			live[queue.Need{Digest: f.Digest, User: user}] = true
+		}
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"skua/internal/diag"
+	"skua/internal/peer"
 	"skua/internal/trust"
 	"skua/internal/wire"
 )
@@ -108,7 +109,7 @@ func (s *socket) talk(ctx context.Context, c *net.UnixConn) error {
 	if err := c.SetDeadline(time.Now().Add(socketPatience)); err != nil {
 		return err
 	}
-	uid, err := peerUID(c)
+	who, err := peer.Of(c)
 	if err != nil {
 		return err
 	}
@@ -116,7 +117,7 @@ func (s *socket) talk(ctx context.Context, c *net.UnixConn) error {
 	if err := json.NewDecoder(io.LimitReader(c, maxQuestion)).Decode(&question); err != nil {
 		return err
 	}
-	return json.NewEncoder(c).Encode(s.answer(ctx, uid, question))
+	return json.NewEncoder(c).Encode(s.answer(ctx, int(who.UID), question))
 }
 
 // login makes the user whom the kernel vouches for a member of the pool.

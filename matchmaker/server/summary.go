@@ -90,6 +90,9 @@ func add(row *wire.BatchRow, n queue.Count) {
 	if row.HeldWhy == "" && n.FirstHeld != nil {
 		row.HeldWhy = n.FirstHeld.HoldReason
 	}
+	if row.NoImage == "" && n.FirstNoImage != nil {
+		row.NoImage = n.FirstNoImage.NoImage
+	}
 }
 
 // countEach counts the jobs of a selection that have not ended by looking at each.
@@ -114,6 +117,9 @@ func (s *Server) countEach(user job.UserID, sel wire.Selection, match func(*job.
 		}
 		if j.State == job.Held && n.FirstHeld == nil {
 			n.FirstHeld = j
+		}
+		if j.NoImage != "" && (j.State == job.Running || j.State == job.Suspended) && n.FirstNoImage == nil {
+			n.FirstNoImage = j
 		}
 		return true
 	})

@@ -89,7 +89,12 @@ func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *r
 	case *job.Measured:
 		next.Now = b.Usage
 		brought := next.brought(id, b.Executing, ev.At)
-		return append(brought, next.imageSize(id, entry.Time, b.Usage)...), &next
+		entries := append(brought, next.imageSize(id, entry.Time, b.Usage)...)
+		if b.Trial != nil && b.Trial.Failed != "" {
+			entry.Reason = "This job cannot be checkpointed as it is: " + b.Trial.Failed
+			entries = append(entries, say(eventlog.Generic)...)
+		}
+		return entries, &next
 	case *job.Checkpointed:
 		next.Saved = true
 		entry.Run = eventlog.Usage{

@@ -1,0 +1,155 @@
+package startd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"skua/agent/checkpoint"
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/wire"
+)
+
+// A job that goes on running has an image made of it from time to time. It stands still while its memory is written to
+// the local disk and its files are copied there; what takes long, compressing and sending, is done while it runs.
+
+// savingName is the directory, beside scratch and image, that has what is being sent.
+const savingName = "saving"
+
+// saves is what a tenant knows of the images that it makes while the job runs. Its work's goroutine owns it.
+type saves struct {
+	each time.Duration      // between two; 0 until that is known
+	last time.Time          // when the newest was made or tried
+	stop context.CancelFunc // of the one that is being sent; nil while none is
+	sent chan struct{}      // closed when it has been, or never will be
+}
+
+// saveDue reports whether it is time for an image.
+func (t *tenant) saveDue(now time.Time) bool {
+	if t.k.d.cfg.CopyTree == nil || t.cmd.SelfCheckpoint || !t.k.d.cfg.Starter.CanCheckpoint() {
+		return false
+	}
+	s := &t.saves
+	t.mu.Lock()
+	still, since, failed := t.frozen, t.since, t.trial != nil && t.trial.Failed != ""
+	t.mu.Unlock()
+	if still || since.IsZero() || failed {
+		return false
+	}
+	if s.stop != nil {
+		select {
+		case <-s.sent:
+			s.stop()
+			s.stop = nil
+		default:
+			return false
+		}
+	}
+	if s.each == 0 {
+		s.each, s.last = saveLeast, since // what an image costs is seen by the first
+	}
+	return now.Sub(s.last) >= s.each
+}
+
+// save makes an image of the job and has it sent. The job stands still until it is on the local disk.
+func (t *tenant) save(ctx context.Context, in Init) {
+	s := &t.saves
+	if !t.roomToSave(in) {
+		s.last = time.Now()
+		t.log.Info("no image is made while the job runs: the disk has no room for it", "next", s.each)
+		return
+	}
+	begun := time.Now()
+	dir := filepath.Join(tree(in), savingName)
+	meta, err := t.snapshot(ctx, in, dir)
+	t.standAsWanted(in)
+	stood := time.Since(begun)
+	s.last = time.Now()
+	if ran, ranErr := t.k.d.Ran(); ranErr == nil {
+		s.each = saveEach(stood, betweenCuts(ran))
+	}
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		if ctx.Err() == nil {
+			t.log.Info("no image could be made while the job runs", diag.KeyError, err, "next", s.each)
+		}
+		return
+	}
+	var sending context.Context
+	sending, s.stop = context.WithCancel(ctx)
+	sent, next := make(chan struct{}), s.each
+	s.sent = sent
+	t.k.wg.Go(func() {
+		defer close(sent)
+		defer os.RemoveAll(dir)
+		size, err := t.send(sending, dir, begun, meta)
+		switch {
+		case err == nil:
+			t.log.Info("job is saved and goes on", diag.KeyBytes, size, "stood_still", stood, diag.KeyTook, time.Since(begun), "next", next)
+		case sending.Err() == nil:
+			t.log.Warn("image of the running job is lost", diag.KeyError, err)
+		}
+	})
+}
+
+// roomToSave reports whether memory and files of the job can be there twice for a while.
+func (t *tenant) roomToSave(in Init) bool {
+	free, total, known := diskSpace(in.Scratch())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !known || free-diskFloor(total) > t.used.MaxRSS+t.disk.had
+}
+
+// snapshot dumps the job, which then stands still, and leaves image and files in dir.
+func (t *tenant) snapshot(ctx context.Context, in Init, dir string) (checkpoint.Meta, error) {
+	if _, err := in.Checkpoint(ctx, true); err != nil {
+		return checkpoint.Meta{}, err
+	}
+	meta, err := checkpoint.ReadMeta(in.ImageDir())
+	if err != nil {
+		return meta, err
+	}
+	image := filepath.Join(dir, imageName)
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(image, 0o700)); err != nil {
+		return meta, err
+	}
+	if err := moveInto(in.ImageDir(), image); err != nil {
+		return meta, err
+	}
+	return meta, t.k.d.cfg.CopyTree(ctx, in.Scratch(), filepath.Join(dir, scratchName))
+}
+
+// send stores what snapshot has left and tells the matchmaker.
+func (t *tenant) send(ctx context.Context, dir string, at time.Time, meta checkpoint.Meta) (size int64, err error) {
+	digest, size, err := t.storeTree(ctx, dir, []string{scratchName, imageName})
+	if err != nil {
+		return 0, fmt.Errorf("store the image: %w", err)
+	}
+	return size, t.tell(ctx, wire.Checkpoint{Image: &job.Image{
+		Kind: job.CRIUImage, Digest: digest, Bytes: size, At: at.UTC(), Agent: t.k.d.cfg.Agent, Usage: jobUsage(meta.Used),
+	}})
+}
+
+// stopSaving gives up the image that is being sent, and waits until that has ended: the one before it counts.
+func (t *tenant) stopSaving() {
+	if t.saves.stop != nil {
+		t.saves.stop()
+		<-t.saves.sent
+		t.saves.stop = nil
+	}
+}
+
+// copyTree copies a directory with all that is to be kept of a file: owner, mode, times, links, holes. Where the file
+// system can, both share their blocks. No link in it is followed, so what the job has there is not trusted.
+func copyTree(ctx context.Context, from, to string) error {
+	out, err := exec.CommandContext(ctx, "cp", "--archive", "--reflink=auto", "--no-target-directory", "--", from, to).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("copy %s: %w: %.300s", from, err, out)
+	}
+	return nil
+}

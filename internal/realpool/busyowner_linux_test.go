@@ -1,0 +1,291 @@
+package realpool_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"skua/internal/desktest"
+	"skua/internal/realpool"
+)
+
+// TestBusyOwner is no test but a measurement, of how much longer the owner's own work takes because of a job:
+// one that stands still, one that is throttled, and one of which an image is made, compressed and uploaded.
+// It runs where $SKUA_DESK_ROUNDS says how often each is compared with a machine without a job. See
+// scripts/bench-desk.
+func TestBusyOwner(t *testing.T) {
+	rounds, err := strconv.Atoi(os.Getenv("SKUA_DESK_ROUNDS"))
+	if err != nil {
+		t.Skip("SKUA_DESK_ROUNDS does not say how often to measure")
+	}
+	needProgram(t, "gcc", "python3")
+	for _, with := range []struct {
+		name   string
+		policy string
+		job    string
+		ready  func(*machine)
+	}{
+		{"frozen", `preset = "desktop"
+[owner]
+idle_after = "2s"
+continue_after = "5m"
+background_load = 1000.0
+[vacate]
+suspend_for = "10m"
+`, busyJob, func(m *machine) { m.press(); m.await("Suspended") }},
+		{"throttled", `preset = "office"
+[owner]
+continue_after = "5m"
+`, busyJob, func(m *machine) { m.press(); m.awaitThrottled() }},
+		{"imaged", `preset = "desktop"
+[owner]
+idle_after = "2s"
+continue_after = "5m"
+background_load = 1000.0
+[vacate]
+suspend_for = "1s"
+max_vacate_time = "5m"
+`, hugeJob, func(m *machine) { m.press() }},
+	} {
+		t.Run(with.name, func(t *testing.T) {
+			m := newMachine(t, with.policy)
+			compare(t, m, with.name, with.job, with.ready, rounds)
+		})
+	}
+}
+
+// hugeJob holds 500 MB that cannot be compressed.
+const hugeJob = `exec python3 -c '
+import os
+held = [os.urandom(1 << 20) for _ in range(500)]
+print("ready", flush=True)
+while True: pass
+'`
+
+// compare does the owner's work in turns without and with a job, and prints what the medians of the turns differ by.
+func compare(t *testing.T, m *machine, name, script string, ready func(*machine), rounds int) {
+	t.Helper()
+	work := newWork(t)
+	work.do(t) // the first finds no program in memory
+	swapped := swappedOut(t)
+	var alone, beside []worked
+	for range rounds {
+		m.awaitNothing()
+		alone = append(alone, work.do(t))
+		id := m.submit(script)
+		ready(m)
+		beside = append(beside, work.do(t))
+		m.remove(id)
+	}
+	loss := func(of func(worked) time.Duration) float64 {
+		var ratios []float64
+		for i := range alone {
+			ratios = append(ratios, float64(of(beside[i]))/float64(of(alone[i])))
+		}
+		slices.Sort(ratios)
+		return (ratios[len(ratios)/2] - 1) * 100
+	}
+	var flushes, flushesBeside []time.Duration
+	for i := range alone {
+		flushes, flushesBeside = append(flushes, alone[i].flushes...), append(flushesBeside, beside[i].flushes...)
+	}
+	fmt.Printf("bench: owner_loop_slowdown_%s_pct=%.2f\n", name, loss(func(w worked) time.Duration { return w.loop }))
+	fmt.Printf("bench: owner_compile_slowdown_%s_pct=%.2f\n", name, loss(func(w worked) time.Duration { return w.compile }))
+	fmt.Printf("bench: owner_fsync_p99_%s_ratio=%.2f\n", name, float64(p99(flushesBeside))/float64(p99(flushes)))
+	fmt.Printf("bench: owner_swapped_out_%s_pages=%d\n", name, swappedOut(t)-swapped)
+}
+
+func p99(all []time.Duration) time.Duration {
+	slices.Sort(all)
+	return all[int(math.Ceil(0.99*float64(len(all))))-1]
+}
+
+// machine is a pool of one desktop with an owner at an X display.
+type machine struct {
+	t    *testing.T
+	p    *realpool.Pool
+	desk *desktest.Desk
+}
+
+func newMachine(t *testing.T, policy string) *machine {
+	t.Helper()
+	desk, err := desktest.X11(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(desk.Close)
+	needSandbox(t)
+	p := realpool.Start(t, bin, realpool.Config{
+		Agents: 1, Lease: 600,
+		Policy: func(int) string { return policy },
+		Agent:  func(int) string { return fmt.Sprintf("displays = [%q]\nttys = false\n", desk.Source) },
+	})
+	return &machine{t: t, p: p, desk: desk}
+}
+
+func (m *machine) press() {
+	m.t.Helper()
+	if err := m.desk.Press(); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// submit gives the machine a job and waits until that is at work.
+func (m *machine) submit(script string) (id string) {
+	m.t.Helper()
+	m.p.Script("job.sh", script)
+	id = m.p.Submit("job.sub", "executable = job.sh\noutput = job.out\nrequest_memory = 1GB\nqueue\n") + ".0"
+	m.p.Await("the job is ready", func() bool {
+		out, _, _ := m.p.Run("", "skua", "tail", id)
+		return strings.Contains(out, "ready")
+	})
+	return id
+}
+
+// remove takes the job away, wherever it is by now.
+func (m *machine) remove(id string) {
+	m.t.Helper()
+	m.p.Must("skua", "rm", id)
+	m.p.Await("the job is gone", func() bool { return len(m.p.JobProcesses(id)) == 0 })
+	m.awaitNothing()
+}
+
+func (m *machine) awaitNothing() {
+	m.t.Helper()
+	m.p.Await("the claim is gone", func() bool { return len(m.p.Cgroups()) == 0 })
+}
+
+func (m *machine) await(activity string) {
+	m.t.Helper()
+	m.p.Await("the slot is "+activity, func() bool {
+		return strings.TrimSpace(m.p.Must("skua", "status", "-af", "Activity")) == activity
+	})
+}
+
+func (m *machine) awaitThrottled() {
+	m.t.Helper()
+	m.p.Await("the job is throttled", func() bool {
+		return strings.TrimSpace(m.p.Must("skua", "status", "-af", "Throttled")) == "true"
+	})
+}
+
+// work is what an owner does: every processor computes, every processor compiles, and files are saved in between.
+type work struct {
+	dir   string
+	turns uint64 // of the loop, for some two seconds
+}
+
+// worked says how long it took.
+type worked struct {
+	loop, compile time.Duration
+	flushes       []time.Duration
+}
+
+func newWork(t *testing.T) *work {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/tmp", "owner-") // on a disk
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	w := &work{dir: dir, turns: 1 << 20}
+	var text strings.Builder
+	text.WriteString("#include <math.h>\n")
+	for i := range 1500 {
+		fmt.Fprintf(&text, "double f%d(double *a, int n) { double s = %d; for (int i = 0; i < n; i++) { a[i] = sin(a[i]) * s + a[(i * %d) %% n]; s += a[i] > 0 ? a[i] : -a[i]; } return s; }\n", i, i, i+1)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "big.c"), []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for took := time.Duration(0); took < 2*time.Second; took = everywhere(func(int) { spin(w.turns) }) {
+		w.turns *= 2
+	}
+	return w
+}
+
+// spin computes something, the same each time.
+func spin(turns uint64) {
+	x := uint64(1)
+	for i := range turns {
+		x = x*6364136223846793005 + i
+	}
+	sink.Store(x)
+}
+
+var sink atomic.Uint64 // keeps the compiler from leaving the loop out
+
+// everywhere does the same on every processor and gives the time until the last has done it.
+func everywhere(what func(n int)) time.Duration {
+	start := time.Now()
+	var wg sync.WaitGroup
+	for n := range runtime.NumCPU() {
+		wg.Go(func() { what(n) })
+	}
+	wg.Wait()
+	return time.Since(start)
+}
+
+// do does the work once.
+func (w *work) do(t *testing.T) worked {
+	t.Helper()
+	var done worked
+	ctx, stop := context.WithCancel(t.Context())
+	var saving sync.WaitGroup
+	saving.Go(func() { done.flushes = w.save(t, ctx) })
+	done.compile = everywhere(func(n int) {
+		out := filepath.Join(w.dir, fmt.Sprint("out", n, ".o"))
+		if text, err := exec.Command("gcc", "-O2", "-c", "-o", out, filepath.Join(w.dir, "big.c")).CombinedOutput(); err != nil {
+			t.Errorf("gcc: %v\n%s", err, text)
+		}
+	})
+	stop()
+	saving.Wait()
+	done.loop = everywhere(func(int) { spin(w.turns) })
+	return done
+}
+
+// save writes a page to a file and flushes it, twenty times a second until ctx ends.
+func (w *work) save(t *testing.T, ctx context.Context) (took []time.Duration) {
+	f, err := os.Create(filepath.Join(w.dir, "saved"))
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	defer f.Close()
+	page := make([]byte, 4096)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		start := time.Now()
+		if _, err := f.WriteAt(page, 0); err != nil {
+			t.Error(err)
+		}
+		if err := f.Sync(); err != nil {
+			t.Error(err)
+		}
+		took = append(took, time.Since(start))
+		<-tick.C
+	}
+	return took
+}
+
+// swappedOut gives how many pages the machine has written to its swap so far.
+func swappedOut(t *testing.T) int64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/vmstat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int64(field(text, "pswpout "))
+}
