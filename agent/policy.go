@@ -186,7 +186,7 @@ func machineNow(ctx context.Context, cfg fileConfig, p *policy.Policy) (*classad
 		return nil, err
 	}
 	now := time.Now()
-	ad := p.SlotAd(facts, max(cfg.Slots, 1))
+	ad := p.SlotAd(facts, cfg.EvenParts())
 	ad.SetString("State", "Unclaimed")
 	ad.SetString("Activity", "Idle")
 	ad.SetInt("EnteredCurrentActivity", now.Unix())

@@ -185,6 +185,8 @@ var reserved = []string{
 	"THROTTLE", "Throttled", "Draining", "MaxJobRetirementTime", "OnBattery", "BatteryPercent", "Temperature", "FullScreen",
 	"Inhibited", "Metered", "RunningApps", "FreeDisk", "SlotsConnectedToKeyboard", "PolicyProblem",
 	"CentralPolicy", "CentralPolicyNumber",
+	"PartitionableSlot", "DynamicSlot", "SlotType", "NumDynamicSlots", "MaxDynamicSlots", "DSlotID",
+	"TotalSlotCpus", "TotalSlotMemory", "TotalSlotDisk", "TotalSlotGPUs", "JobId",
 	"CurrentTime", "MY", "TARGET", "PARENT", "true", "false", "undefined", "error", "is", "isnt",
 }
 

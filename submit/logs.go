@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -162,6 +163,7 @@ func (s *story) sentence(id job.ID, body job.Body) string {
 	case *job.Declined:
 		return because("not taken by "+s.slots[id], b.Reason)
 	case *job.Started:
+		s.slots[id] = cmp.Or(b.Slot, s.slots[id])
 		return "started on " + s.slots[id]
 	case *job.Paused:
 		return because("suspended", b.Reason)

@@ -17,7 +17,7 @@ type machineColumn struct {
 var machineColumns = []machineColumn{
 	{column: column{head: "Machine", least: -17, from: []string{"Machine"}, show: first}},
 	{column: column{head: "Platform", least: -12, from: []string{`strcat(Arch, "/", OpSysAndVer ?: OpSys)`}, show: platformOf}},
-	{column: column{head: "Slots", least: 5, from: []string{"1"}, show: first}, merge: sumOf},
+	{column: column{head: "Slots", least: 5, from: []string{"ifThenElse(PartitionableSlot =?= true, 0, 1)"}, show: first}, merge: sumOf}, // a partitionable one runs nothing
 	{column: column{head: "Cpus", least: 4, from: []string{"TotalCpus ?: Cpus"}, show: first}},
 	{column: column{head: "Gpus", least: 4, from: []string{"TotalGpus ?: 0"}, show: first}, condor: true},
 	{column: column{head: "TotalGb", least: 8, from: []string{"TotalMemory ?: Memory"}, show: gigabytes}},
@@ -26,7 +26,7 @@ var machineColumns = []machineColumn{
 	{column: column{head: "CpuLoad", least: 8, from: []string{"LoadAvg"}, show: hundredths}, merge: largerOf}, // each slot tells its machine's
 	{column: column{head: "ST", least: -2, from: []string{`strcat(substr(State, 0, 1), toLower(substr(Activity, 0, 1)))`}, show: first}, merge: sameOr},
 	{column: column{head: "Jobs/Min", least: -8, from: []string{"undefined"}, show: func([]string) string { return "_" }}, condor: true}, // not counted
-	{column: column{head: "MaxSlotGb", least: 9, from: []string{"Memory"}, show: gigabytes}, merge: largerOf},
+	{column: column{head: "MaxSlotGb", least: 9, from: []string{"ifThenElse(PartitionableSlot =?= true, 0, Memory)"}, show: gigabytes}, merge: largerOf},
 }
 
 // machineTable is the columns of --compact.

@@ -32,8 +32,9 @@ func (a *app) statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status [MACHINE | SLOT]...",
 		Short: "show the machines of the pool",
-		Long: `Status lists the slots of the pool's machines, of which each runs one job at a time. State and Activity
-are HTCondor's words:
+		Long: `Status lists the slots of the pool's machines, of which each runs one job at a time. A partitionable
+machine has slot1@desk7, with what is left of it, and slot1_1@desk7 and so on, one for each job. State and
+Activity are HTCondor's words:
 
   Owner       the machine is its owner's: somebody uses it, or its policy lets no jobs run now
   Unclaimed   free for a job
@@ -183,7 +184,7 @@ func (s *statusView) selection() wire.Selection {
 	}
 	switch {
 	case s.avail:
-		all = append(all, `State == "Unclaimed"`)
+		all = append(all, `State == "Unclaimed" && (Cpus ?: 1) > 0`) // a partitionable slot may be used up
 	case s.claimed:
 		all = append(all, `State == "Claimed"`)
 	case s.run:

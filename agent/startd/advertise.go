@@ -103,12 +103,21 @@ func (d *Daemon) readFacts(ctx context.Context) {
 func (d *Daemon) sendAd(bye bool) {
 	ad := wire.Ad{V: wire.Version, Machine: d.cfg.Machine, Bye: bye}
 	if !bye {
-		now := time.Now()
-		for _, k := range d.keepers {
-			ad.Slots = append(ad.Slots, k.ad(now, k.state()).Flat())
-		}
+		ad.Slots = d.ads(time.Now())
 	}
 	d.send(wire.AdSubject(d.cfg.Agent), ad)
+}
+
+// ads are those of all slots.
+func (d *Daemon) ads(now time.Time) []*classad.Ad {
+	if d.parts != nil {
+		return d.parts.ads(now)
+	}
+	var all []*classad.Ad
+	for _, k := range d.keepers {
+		all = append(all, k.ad(now, k.state()).Flat())
+	}
+	return all
 }
 
 func (d *Daemon) send(subject string, message any) {
@@ -122,15 +131,31 @@ func (d *Daemon) send(subject string, message any) {
 }
 
 // ad is what the slot says of itself: the machine's facts, what the policy adds, the slot's share and
-// state, and the owner's idle time.
+// state, and the owner's idle time. A part of the machine that has no job speaks for the partitionable slot.
 func (k *keeper) ad(now time.Time, s slot.Slot) *classad.Ad {
+	return k.complete(k.shareAd(), now, s)
+}
+
+// shareAd is the policy's part of the ad, with the slot's share of the machine.
+func (k *keeper) shareAd() *classad.Ad {
+	if k.d.parts != nil {
+		return k.d.parts.ad(k)
+	}
 	ad := k.d.policy().SlotAd(k.d.facts.Load(), k.d.cfg.Slots)
+	ad.SetString("Name", k.name)
+	ad.SetInt("SlotID", int64(k.num))
+	return ad
+}
+
+// complete adds to the policy's part of an ad how the slot is.
+func (k *keeper) complete(ad *classad.Ad, now time.Time, s slot.Slot) *classad.Ad {
 	if k.d.unshared.Load() {
 		ad.Delete("FileSystemDomain")
 	}
-	ad.SetString("Name", k.name)
-	ad.SetInt("SlotID", int64(k.num))
 	ad.SetString("Machine", k.d.cfg.Machine)
+	if dynamic, _ := ad.Bool(policy.AttrDynamic); dynamic && s.Tenancy.Phase != job.Free {
+		ad.SetString("JobId", s.Tenancy.Job.String()) // whose share the matchmaker need not take off once more
+	}
 	why := k.d.cfg.Starter.CanRun()
 	ad.SetBool("CanRunJobs", why == nil)
 	if why != nil {
@@ -195,6 +220,10 @@ func (k *keeper) disconnect(ad *classad.Ad) {
 		return
 	}
 	theirs := float64(cpus * int64(k.d.policy().SlotsConnected))
+	if k.d.parts != nil { // a dynamic slot has as many cpus as its job asks for: take them for evenly divided
+		granted, _ := k.d.parts.granted().Int("Cpus")
+		theirs = float64(granted) * float64(k.d.policy().SlotsConnected) / float64(k.d.cfg.Slots)
+	}
 	ad.SetReal("LoadAvg", ours+max(0, load-ours-theirs))
 }
 

@@ -16,6 +16,7 @@ import (
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
+	"skua/policy"
 )
 
 // What the agent knows of a claim, in the claim's directory. The offer and the report are written before the message
@@ -33,6 +34,8 @@ type claimRecord struct {
 
 	Limits    limits `json:"limits"`              // of the job, as the machine was when the offer was taken
 	Suspended bool   `json:"suspended,omitempty"` // by its user
+
+	Share *policy.Parts `json:"share,omitempty"` // of a dynamic slot: what was carved out for it
 }
 
 // takenRecord is the content of the file that says that the job has been dumped.
@@ -63,7 +66,11 @@ func (k *keeper) writeClaim() error {
 }
 
 func (k *keeper) record() claimRecord {
-	return claimRecord{V: wire.Version, Offer: k.offer, Limits: k.tenant.limits, Suspended: k.slot.ByUser}
+	rec := claimRecord{V: wire.Version, Offer: k.offer, Limits: k.tenant.limits, Suspended: k.slot.ByUser}
+	if k.d.parts != nil {
+		rec.Share = k.d.parts.of(k)
+	}
+	return rec
 }
 
 // forget removes the claim and all that belongs to it, once the tenant has ended.
@@ -118,9 +125,12 @@ func (d *Daemon) readopt(ctx context.Context) error {
 			d.log.Info("directory without a claim is removed", diag.KeyClaim, claim)
 		case err != nil:
 			d.log.Warn("claim file cannot be read; its job will run elsewhere after the lease", diag.KeyClaim, claim, diag.KeyError, err)
-		case k == nil || k.tenant != nil:
+		case k == nil || k.tenant != nil || (rec.Share != nil) != (d.parts != nil):
 			d.log.Warn("claim of a slot that is no longer here", diag.KeyClaim, claim, diag.KeySlot, rec.Offer.Slot)
 		default:
+			if d.parts != nil {
+				d.parts.restore(k, rec.Offer.Claim, *rec.Share)
+			}
 			k.readopt(ctx, rec, claim)
 			continue
 		}

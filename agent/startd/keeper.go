@@ -12,6 +12,7 @@ import (
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
+	"skua/policy"
 )
 
 // keeper keeps one slot: it feeds events to Step and carries out the effects. All that follows the
@@ -47,6 +48,9 @@ const eventBuffer = 64
 
 func newKeeper(d *Daemon, num int) *keeper {
 	name := fmt.Sprintf("slot%d@%s", num, d.cfg.Machine)
+	if d.parts != nil {
+		name = policy.DynamicName(num, d.cfg.Machine)
+	}
 	k := &keeper{
 		d: d, num: num, name: name,
 		log:    d.log.With(diag.KeySlot, name),
@@ -164,6 +168,9 @@ func (k *keeper) wait() time.Duration {
 	} else if idle, ok := k.d.owner.idle(now); ok && idle <= k.d.policy().IdleAfter {
 		wait = min(wait, k.d.policy().IdleAfter-idle+time.Second) // KeyboardIdle counts whole seconds
 	}
+	if k.d.parts != nil && s.Tenancy.Phase == job.Free && k.d.parts.rests(k) {
+		wait = max(wait, restLook)
+	}
 	if at, ok := s.Due(k.cfg); ok {
 		wait = min(wait, at.Sub(now))
 	}
@@ -196,6 +203,9 @@ func (k *keeper) step(ctx context.Context, ev slot.Event) {
 		k.free = make(chan struct{})
 	}
 	k.mu.Unlock()
+	if after.Tenancy.Phase == job.Free && before.Tenancy.Phase != job.Free {
+		k.giveBack()
+	}
 	if after.State != before.State || after.Activity != before.Activity {
 		k.log.Debug("slot changes", "from", before.String(), "to", after.String(), diag.KeyJob, after.Tenancy.Job)
 	}
@@ -245,10 +255,10 @@ func (k *keeper) arm() {
 func (k *keeper) carryOut(ctx context.Context, e slot.Effect) {
 	switch e {
 	case slot.SendAccept:
-		accept := wire.Accept{V: wire.Version, ClaimRef: k.ref()}
+		accept := wire.Accept{V: wire.Version, ClaimRef: k.ref(), Slot: k.carved()}
 		k.ask(ctx, wire.VerbAccept, func() any { return accept })
 	case slot.Renew, slot.Report:
-		renew, t := wire.Renew{V: wire.Version, ClaimRef: k.ref(), Paused: k.paused()}, k.tenant
+		renew, t := wire.Renew{V: wire.Version, ClaimRef: k.ref(), Slot: k.carved(), Paused: k.paused()}, k.tenant
 		k.ask(ctx, wire.VerbRenew, func() any {
 			renew.Usage, renew.Executing, renew.Trial = t.usage(ctx), t.executing(), t.tested()
 			if err := t.flush(); err != nil {
@@ -291,7 +301,7 @@ func (k *keeper) carryOut(ctx context.Context, e slot.Effect) {
 	case slot.RefuseNext:
 		k.refuse(k.next, "the machine is not free for another job")
 	case slot.Refuse:
-		k.refuse(k.offer, "the machine is not free for a job")
+		k.decline(k.offer, "the machine is not free for a job")
 	}
 }
 

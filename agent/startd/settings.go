@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"runtime"
 	"strings"
 
 	"skua/internal/central"
@@ -21,7 +22,7 @@ type Settings struct {
 	Policy   string         `toml:"policy"`   // path of the policy file; none means the desktop preset
 	Group    string         `toml:"group"`    // of machines, whose central policy this one follows; "default" by default
 	Central  *bool          `toml:"central"`  // false: no central policy counts here
-	Slots    int            `toml:"slots"`    // 1 by default
+	Slots    int            `toml:"slots"`    // 1 by default; if partitionable, as many as there are cpus
 	Displays []string       `toml:"displays"` // X displays to watch, ":0"; all that are found by default
 	TTYs     *bool          `toml:"ttys"`     // whether input on terminals is the owner's; true by default
 	Owner    *bool          `toml:"owner"`    // false: nobody sits here, watch nothing
@@ -30,12 +31,31 @@ type Settings struct {
 	UIDBase  uint32         `toml:"uid_base"` // first of the 65,536 user ids that jobs get
 	Cache    quantity.Bytes `toml:"cache"`    // bound of the file cache; 2GB by default
 
+	// Partitionable machines have one slot, of which each job takes what it asks for; up to Slots at a time.
+	Partitionable bool `toml:"partitionable"`
+
 	Probes map[string]ProbeSettings `toml:"probes"` // programs that tell further attributes
 }
 
 // Follows gives the group whose central policy the machine follows, if it follows one.
 func (s Settings) Follows() (group string, ok bool) {
 	return cmp.Or(s.Group, central.DefaultGroup), s.Central == nil || *s.Central
+}
+
+// atATime is how many jobs the machine may have at a time.
+func (s Settings) atATime() int {
+	if s.Partitionable && s.Slots <= 0 {
+		return runtime.NumCPU()
+	}
+	return max(s.Slots, 1)
+}
+
+// EvenParts is into how many slots of equal size the machine is divided.
+func (s Settings) EvenParts() int {
+	if s.Partitionable {
+		return 1
+	}
+	return max(s.Slots, 1)
 }
 
 // check refuses values that no machine can have. Zero values stand for the defaults.
@@ -57,9 +77,9 @@ func (s Settings) check() error {
 			What: fmt.Sprintf("cache = %q is less than %q", s.Cache, leastSize),
 			Hint: "cache is how much disk input files may take to be at hand for later jobs; leave it out for 2GB",
 		}
-	case s.UIDBase != 0 && (s.UIDBase < leastID || int64(s.UIDBase) > mostID-int64(max(s.Slots, 1))*leastID):
+	case s.UIDBase != 0 && (s.UIDBase < leastID || int64(s.UIDBase) > mostID-int64(s.atATime())*leastID):
 		return &diag.Problem{
-			What: fmt.Sprintf("uid_base = %d is not between %d and %d", s.UIDBase, leastID, mostID-int64(max(s.Slots, 1))*leastID),
+			What: fmt.Sprintf("uid_base = %d is not between %d and %d", s.UIDBase, leastID, mostID-int64(s.atATime())*leastID),
 			Hint: "the jobs of each slot run under 65,536 user ids that nobody else on the machine may have; leave it out for the usual ones",
 		}
 	case len(s.Name) > 255 || strings.ContainsFunc(s.Name, func(r rune) bool { return r <= ' ' || r == '@' || r == 0x7f }):

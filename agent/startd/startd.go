@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,7 +41,7 @@ type Config struct {
 	Agent     job.AgentID        // required: the id that the matchmaker issued
 	Machine   string             // required: the machine's name
 	Dir       string             // required: what must survive a killed agent: one directory per claim
-	Slots     int                // number of slots; 0 means 1
+	Slots     int                // number of slots; 0 means 1, and on a partitionable machine as many as there are cpus
 	Bus       bus.Conn           // required
 	Starter   Starter            // required
 	Files     Files              // required
@@ -62,6 +63,9 @@ type Config struct {
 	// MaxProcesses is how many processes and threads a job may have at a time; 0 means 4096. That is far more
 	// than programs use and far less than a machine has room for: it bounds a job that forks without end.
 	MaxProcesses int
+
+	// Partitionable machines have one slot, of which each job takes what it asks for, up to Slots at a time.
+	Partitionable bool
 
 	// TrialAfter is how long a job has run when it is tried whether it can be checkpointed; 0 means ten seconds.
 	TrialAfter time.Duration
@@ -140,6 +144,7 @@ type Daemon struct {
 	load      *loadMeter
 	web       *http.Client // fetches inputs that are named by URLs
 	keepers   []*keeper
+	parts     *parting                   // among them; nil unless the machine is partitionable
 	adNow     chan struct{}              // wakes the advertiser
 	policyNow chan struct{}              // has the central policy asked for
 	facts     atomic.Pointer[classad.Ad] // the machine's part of the ads
@@ -165,6 +170,9 @@ func New(cfg Config) (*Daemon, error) {
 		return nil, errors.New("startd: no directory for claims")
 	case cfg.Bus == nil || cfg.Starter == nil || cfg.Files == nil || cfg.Policy == nil || cfg.Facts == nil || cfg.Clock == nil:
 		return nil, errors.New("startd: incomplete configuration")
+	}
+	if cfg.Partitionable && cfg.Slots <= 0 {
+		cfg.Slots = runtime.NumCPU()
 	}
 	cfg.Slots = max(cfg.Slots, 1)
 	if cfg.Bump == 0 {
@@ -203,6 +211,9 @@ func New(cfg Config) (*Daemon, error) {
 	}
 	d.cfg.Transfers.SetRate(int64(cfg.Policy.TransferRate))
 	d.web.Transport = d.cfg.Transfers.RoundTripper(d.web.Transport)
+	if cfg.Partitionable {
+		d.parts = newParting(d)
+	}
 	for i := range cfg.Slots {
 		d.keepers = append(d.keepers, newKeeper(d, i+1))
 	}

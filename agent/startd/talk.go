@@ -10,6 +10,7 @@ import (
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
+	"skua/policy"
 )
 
 // listen subscribes to what the matchmaker sends. The function it returns ends that.
@@ -40,6 +41,10 @@ func (d *Daemon) onOffer(m bus.Msg) {
 	offer, err := wire.Decode[wire.Offer](m.Data)
 	if err != nil {
 		d.log.Warn("offer cannot be read", diag.KeyError, err)
+		return
+	}
+	if d.parts != nil && offer.Slot == policy.PartitionName(d.cfg.Machine) {
+		d.offerPart(offer)
 		return
 	}
 	for _, k := range d.keepers {
@@ -119,11 +124,14 @@ func (k *keeper) offered(offer wire.Offer, at time.Time, now job.Instant) slot.E
 		return slot.Tick{At: at, Now: now} // a duplicate of the offer that was taken
 	}
 	switch {
+	case k.d.parts != nil && !k.d.parts.holds(k, offer.Claim):
+		k.refuse(offer, "nothing of the machine has been set apart for the job")
+		return slot.Tick{At: at, Now: now}
 	case k.d.leaving.Load():
-		k.refuse(offer, "the agent is being stopped")
+		k.decline(offer, "the agent is being stopped")
 		return slot.Tick{At: at, Now: now}
 	case k.undecided():
-		k.refuse(offer, "somebody has just touched the machine")
+		k.decline(offer, "somebody has just touched the machine")
 		return slot.Tick{At: at, Now: now}
 	case k.slot.Tenancy.Phase != job.Free:
 		k.refuse(offer, "the slot has a claim")
@@ -156,7 +164,15 @@ func terms(w wire.Terms) job.Terms {
 	return t
 }
 
-func (k *keeper) refuse(offer wire.Offer, why string) {
+// decline refuses an offer, and takes back what was carved out for it.
+func (k *keeper) decline(offer wire.Offer, why string) {
+	k.refuse(offer, why)
+	k.giveBack()
+}
+
+func (k *keeper) refuse(offer wire.Offer, why string) { k.d.refuse(offer, why) }
+
+func (d *Daemon) refuse(offer wire.Offer, why string) {
 	data, err := wire.Encode(wire.Accept{
 		V:        wire.Version,
 		ClaimRef: wire.ClaimRef{Job: offer.Job, Claim: offer.Claim, Epoch: offer.Epoch},
@@ -164,10 +180,10 @@ func (k *keeper) refuse(offer wire.Offer, why string) {
 	})
 	if err == nil {
 		// Nobody waits for this one: an offer that is not answered is refused as well, only later.
-		err = k.d.cfg.Bus.Publish(wire.AgentSubject(k.d.cfg.Agent, wire.VerbAccept), data)
+		err = d.cfg.Bus.Publish(wire.AgentSubject(d.cfg.Agent, wire.VerbAccept), data)
 	}
 	if err != nil {
-		k.log.Debug("refuse an offer", diag.KeyError, err)
+		d.log.Debug("refuse an offer", diag.KeySlot, offer.Slot, diag.KeyError, err)
 	}
 }
 

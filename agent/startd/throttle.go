@@ -32,6 +32,13 @@ func (k *keeper) inUse() float64 {
 	if !ok {
 		total = int64(runtime.NumCPU())
 	}
+	if k.d.parts != nil {
+		// As much of it as of the cpus that jobs get while nobody is there.
+		granted, _ := k.d.parts.granted().Int("Cpus")
+		if has := k.d.parts.of(k); has != nil && granted > 0 {
+			return max(k.d.policy().InUseCPUs(total)*float64(has.Cpus)/float64(granted), least)
+		}
+	}
 	p, sharers := k.d.policy(), k.d.cfg.Slots
 	if p.SlotsConnected > 0 {
 		sharers = min(sharers, p.SlotsConnected)

@@ -22,7 +22,7 @@ type limits struct {
 
 // limits are what the slot advertises: no job gets more of the machine than its owner grants.
 func (k *keeper) limits() limits {
-	ad := k.d.policy().SlotAd(k.d.facts.Load(), k.d.cfg.Slots)
+	ad := k.shareAd()
 	bytes := func(attr string, unit int64) int64 {
 		n, ok := ad.Int(attr)
 		if !ok || n <= 0 || n > math.MaxInt64/unit {

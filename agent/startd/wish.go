@@ -11,6 +11,7 @@ import (
 	"skua/agent/slot"
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/policy"
 )
 
 // wishFile says what the person at the machine wants of the agent. It outlives the agent: a machine that
@@ -83,8 +84,17 @@ func (d *Daemon) Status(now time.Time) control.Status {
 	if p, ok := d.centralPolicy(); ok {
 		s.Central = &control.Central{Group: p.Group, Number: p.Number, At: p.At}
 	}
+	if d.parts != nil { // the slot that is offered, before those that have jobs
+		_, free := d.parts.speaks()
+		s.Slots = append(s.Slots, control.SlotStatus{
+			Name: policy.PartitionName(d.cfg.Machine), State: free.State.String(), Activity: free.Activity.String(),
+			Since: free.Entered, Why: free.Why,
+		})
+	}
 	for _, k := range d.keepers {
-		s.Slots = append(s.Slots, k.status())
+		if d.parts == nil || k.state().Tenancy.Phase != job.Free {
+			s.Slots = append(s.Slots, k.status())
+		}
 	}
 	return s
 }

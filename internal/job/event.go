@@ -74,8 +74,9 @@ type (
 	}
 	// Started says that the agent accepted and was granted the claim.
 	Started struct {
-		Job   ID    `json:"job"`
-		Epoch Epoch `json:"epoch"`
+		Job   ID     `json:"job"`
+		Epoch Epoch  `json:"epoch"`
+		Slot  string `json:"slot,omitempty"` // "slot1_2@desk7", carved out of the slot that was offered; empty for that itself
 	}
 	// Paused says that the job was frozen where it runs, and stayed so.
 	Paused struct {

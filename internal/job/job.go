@@ -110,7 +110,12 @@ func (j Job) Apply(ev Event) (Job, error) {
 		if !j.claimed(b.Epoch) || j.Claim.Started {
 			return j, j.misfit(ev)
 		}
-		j.claim(func(c *Claim) { c.Started = true })
+		j.claim(func(c *Claim) {
+			c.Started = true
+			if b.Slot != "" {
+				c.Slot = b.Slot
+			}
+		})
 		j.enter(Running, ev.At)
 		j.Starts++
 		j.LastStart = ev.At

@@ -74,7 +74,7 @@ func (m *Machine) StartAgent() {
 		m.p.t.Fatal(err)
 	}
 	d, err := startd.New(startd.Config{
-		Agent: m.id, Machine: m.Name, Dir: records, Slots: m.p.cfg.Slots,
+		Agent: m.id, Machine: m.Name, Dir: records, Slots: m.p.cfg.Slots, Partitionable: m.p.cfg.Parts,
 		Bus: a.conn, Starter: starterOf{m, a}, Files: disk{m, m.p.store}, Policy: m.p.policy,
 		Facts: m.facts, Clock: m.clockOf(a), LookEach: m.p.cfg.LookEach, Log: m.p.cfg.Log.With(diag.KeyMachine, m.Name),
 		CopyTree: func(_ context.Context, from, to string) error { return os.CopyFS(to, os.DirFS(from)) },

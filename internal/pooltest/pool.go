@@ -17,6 +17,7 @@ package pooltest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,7 @@ import (
 	"skua/internal/bus"
 	"skua/internal/job"
 	"skua/internal/trust"
+	"skua/internal/why"
 	"skua/internal/wire"
 	"skua/policy"
 	"skua/policy/classad"
@@ -40,6 +42,7 @@ import (
 type Config struct {
 	Machines int           // required
 	Slots    int           // of each machine; 0 means 1
+	Parts    bool          // the machines are partitionable, for Slots jobs at a time
 	Lease    time.Duration // at the agents; 0 means 5 minutes
 	Seed     uint64        // of all chance in the pool
 
@@ -236,6 +239,21 @@ func (p *Pool) Try(t testing.TB, do wire.ActionVerb, id job.ID) (not string) {
 		return ""
 	}
 	return res.Not[id.String()]
+}
+
+// Why asks why a job waits.
+func (p *Pool) Why(t testing.TB, id job.ID) *why.Explanation {
+	t.Helper()
+	m := wire.Query{V: wire.Version, Kind: wire.QueryWhy, Select: wire.Selection{Jobs: []job.ID{id}}}
+	res := ask[wire.QueryResult](t, p, wire.VerbQuery, m, func(a wire.QueryResult) *wire.Failure { return a.Fail })
+	e := new(why.Explanation)
+	if len(res.Rows) != 1 {
+		t.Fatalf("why %v: %d answers", id, len(res.Rows))
+	}
+	if err := json.Unmarshal(res.Rows[0], e); err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 // ask makes a request of the user until it is answered, for at most an hour.

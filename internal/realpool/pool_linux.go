@@ -28,6 +28,8 @@ type Config struct {
 	Slots  int // of each; 0 means 1
 	Lease  int // in seconds; 0 means 6
 
+	Parts bool // the machines are partitionable, for Slots jobs at a time
+
 	// Policy is what policy.toml of the machine with that number says, from 1 on; nil means machines
 	// that are nobody's. The shared journal is added.
 	Policy func(machine int) string
@@ -107,6 +109,9 @@ func (p *Pool) populate(cfg Config) {
 		p.Write(name+"-policy.toml", policy+fmt.Sprintf("[shared_fs]\nmounts = [%q]\n", p.Journal))
 		agent := fmt.Sprintf("name = %q\ndir = %q\npolicy = %q\nslots = %d\nlog = \"debug\"\n",
 			name, filepath.Join(p.Dir, name), name+"-policy.toml", max(cfg.Slots, 1))
+		if cfg.Parts {
+			agent += "partitionable = true\n"
+		}
 		if cfg.Agent != nil {
 			agent += cfg.Agent(i + 1)
 		} else {
@@ -117,6 +122,9 @@ func (p *Pool) populate(cfg Config) {
 		p.Agents = append(p.Agents, p.Launch(name, "skua-agent", "--config", config, "run"))
 	}
 	slots := cfg.Agents * max(cfg.Slots, 1)
+	if cfg.Parts {
+		slots = cfg.Agents
+	}
 	p.Await("every slot is offered", func() bool {
 		out, _, _ := p.Run("", "skua", "status", "--json")
 		return strings.Count(out, `"Unclaimed"`) == slots

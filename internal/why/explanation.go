@@ -135,7 +135,7 @@ func (e *Explanation) Sentence(loc *time.Location) string {
 		return e.Ended.sentence(e.State, e.At, loc)
 	case r == nil && e.Waiting != nil:
 		text := e.Waiting.Sentence(loc)
-		if w := e.Waiting; w.Claimed > 0 && w.Claimed == w.suited() && len(w.Ahead) == 0 && e.Share != nil && e.Share.Of > 1 {
+		if w := e.Waiting; w.Claimed+w.Crowded > 0 && w.Claimed+w.Crowded == w.suited() && len(w.Ahead) == 0 && e.Share != nil && e.Share.Of > 1 {
 			text += fmt.Sprintf("; its user's place in line is %d of %d", e.Share.Place, e.Share.Of)
 		}
 		return text
@@ -192,6 +192,7 @@ func (e *Explanation) Details(loc *time.Location) []string {
 			{w.Closed, "outside the hours of their policy"},
 			{w.Owner, "in use by their owners"},
 			{w.Claimed, "with other jobs"},
+			{w.Crowded, "with too little left beside other jobs"},
 			{w.Resting, "that gave a job back a moment ago"},
 			{w.Free, "free"},
 		} {

@@ -26,6 +26,7 @@ type Waiting struct {
 	Closed   int `json:"closed,omitempty"`   // suit, but their policy's hours are over
 	Owner    int `json:"owner,omitempty"`    // suit, but are in use by their owners
 	Claimed  int `json:"claimed,omitempty"`  // suit, but have other jobs
+	Crowded  int `json:"crowded,omitempty"`  // suit as a whole, but other jobs leave too little of them
 	Resting  int `json:"resting,omitempty"`  // suit, but gave back an offer or a job a moment ago
 	Free     int `json:"free,omitempty"`     // suit, and something other than machines is in the way
 
@@ -40,6 +41,7 @@ type Waiting struct {
 	Deferred int64  `json:"deferred,omitempty"` // the job is not to start before
 	Again    int64  `json:"again,omitempty"`    // it ran a moment ago, and is not to be tried again before
 	Limit    *Limit `json:"limit,omitempty"`    // a concurrency limit that is full
+	Room     *Room  `json:"room,omitempty"`     // what is left of the crowded machine that comes closest
 
 	// Ahead are the users who have the machines that match, if each of them has a better priority than
 	// the job's user. Own says that it is the user's own jobs that have them.
@@ -84,13 +86,18 @@ func (w *Waiting) Sentence(loc *time.Location) string {
 		return w.nowhere()
 	}
 	text := w.uses(suited, loc)
+	if w.Room != nil {
+		text += ": " + w.Room.String()
+	}
 	if w.Unwanted > 0 {
 		text += fmt.Sprintf("; START refuses the job on %d more", w.Unwanted)
 	}
 	return text
 }
 
-func (w *Waiting) suited() int { return w.Closed + w.Owner + w.Claimed + w.Resting + w.Free }
+func (w *Waiting) suited() int {
+	return w.Closed + w.Owner + w.Claimed + w.Crowded + w.Resting + w.Free
+}
 
 // nowhere is the sentence for a job that no machine could run, whatever its owner or other jobs did.
 func (w *Waiting) nowhere() string {
@@ -161,10 +168,13 @@ func (w *Waiting) uses(suited int, loc *time.Location) string {
 	switch of := listed(w.Ahead, 3) + ", whose priority is better"; {
 	case len(w.Ahead) > 0:
 		add(w.Claimed, "has a job of "+of, "have jobs of "+of)
+		add(w.Crowded, "has too little left beside jobs of "+of, "have too little left beside jobs of "+of)
 	case w.Own:
 		add(w.Claimed, "has another job of its user", "have other jobs of its user")
+		add(w.Crowded, "has too little left beside other jobs of its user", "have too little left beside other jobs of its user")
 	default:
 		add(w.Claimed, "has another job", "have other jobs")
+		add(w.Crowded, "has too little left beside other jobs", "have too little left beside other jobs")
 	}
 	until := "outside its hours"
 	if w.OpensAt > 0 {

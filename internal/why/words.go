@@ -16,6 +16,7 @@ const (
 	Memory Resource = "Memory" // MiB
 	Disk   Resource = "Disk"   // KiB
 	Cpus   Resource = "Cpus"
+	GPUs   Resource = "GPUs"
 )
 
 func (r Resource) noun() string {
@@ -40,6 +41,11 @@ func (r Resource) Amount(n float64) string {
 			return "1 cpu"
 		}
 		return number(n) + " cpus"
+	case GPUs:
+		if n == 1 {
+			return "1 GPU"
+		}
+		return number(n) + " GPUs"
 	}
 	return number(n)
 }

@@ -67,12 +67,14 @@ type Accept struct {
 	V int `json:"v"`
 	ClaimRef
 	Refused string `json:"refused,omitempty"` // why not, in plain words; empty means accepted
+	Slot    string `json:"slot,omitempty"`    // that was carved out of the one offered; empty means that one
 }
 
 // Renew asks for the lease to be renewed and says how the job is.
 type Renew struct {
 	V int `json:"v"`
 	ClaimRef
+	Slot   string    `json:"slot,omitempty"`   // as in [Accept]
 	Paused string    `json:"paused,omitempty"` // why the job is frozen; empty when it runs
 	Usage  job.Usage `json:"usage"`
 

@@ -17,6 +17,7 @@ import (
 
 	"skua/internal/job"
 	"skua/internal/wire"
+	"skua/policy"
 	"skua/policy/classad"
 )
 
@@ -36,6 +37,9 @@ type Slot struct {
 	Machine string // "desk7"
 	Ad      *classad.Ad
 	Heard   time.Time // when the agent was last heard of
+
+	Partitionable bool   // jobs take a part of it, and more than one may
+	Job           string // of a dynamic slot: the job that it was carved out for, as its agent says
 }
 
 // Table is the machines of a pool. Its methods may be called from any goroutine.
@@ -136,7 +140,12 @@ func slotsOf(agent job.AgentID, ad wire.Ad) ([]Slot, error) {
 			return nil, fmt.Errorf("slot %d: name %.300q is empty, too long or taken", i+1, name)
 		}
 		seen[name] = true
-		all = append(all, Slot{Agent: agent, Name: name, Machine: ad.Machine, Ad: s})
+		slot := Slot{Agent: agent, Name: name, Machine: ad.Machine, Ad: s}
+		slot.Partitionable, _ = s.Bool(policy.AttrPartitionable)
+		if dynamic, _ := s.Bool(policy.AttrDynamic); dynamic {
+			slot.Job, _ = s.Str("JobId")
+		}
+		all = append(all, slot)
 	}
 	return all, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"skua/internal/job"
 	"skua/internal/why"
+	"skua/policy"
 	"skua/policy/classad"
 )
 
@@ -70,9 +71,9 @@ func explainWaiting(s Snapshot, j *job.Job, ad *classad.Ad, e *why.Explanation) 
 		_, full := c.limits.full([]share{l})
 		e.Limits = append(e.Limits, why.Limit{Name: l.name, Cap: limit, Used: used, Full: full})
 	}
-	a := c.analyse(ad)
+	a := c.entire().analyse(ad)
 	e.Clauses = a.report()
-	e.Refusals = a.refusals(st.group)
+	e.Refusals = a.refusals(c.entireGroup(st.group))
 	if w.Machines > 0 && w.Unsuited == w.Machines {
 		e.Changes = a.changes()
 	}
@@ -101,7 +102,14 @@ func (c *cycle) holders(st *stream) (ahead []string, own bool) {
 	priority := c.snapshot.Accounts[st.batch.User].Effective()
 	slots := map[job.UserID]int{}
 	for i := range c.slots {
-		if c.verdict(st.group, i) != claimed {
+		switch c.verdict(st.group, i) {
+		case claimed:
+		case crowded:
+			for _, user := range c.sharers(i) {
+				slots[user]++
+			}
+			continue
+		default:
 			continue
 		}
 		user, ok := holders[slotKey{c.slots[i].Agent, c.slots[i].Name}]
@@ -132,6 +140,20 @@ func (c *cycle) holders(st *stream) (ahead []string, own bool) {
 	return ahead, false
 }
 
+// sharers are the users whose jobs have parts of a partitionable slot, as often as they have one.
+func (c *cycle) sharers(slot int) []job.UserID {
+	var all []job.UserID
+	for _, cl := range c.snapshot.Claims {
+		if cl.Agent == c.slots[slot].Agent && policy.ParentName(cl.Slot) == c.slots[slot].Name {
+			all = append(all, cl.User)
+		}
+	}
+	for _, id := range c.parting(slot).given {
+		all = append(all, c.userOf(id))
+	}
+	return all
+}
+
 func (c *cycle) userOf(id job.ID) job.UserID {
 	for _, st := range c.streams[id.Cluster] {
 		return st.batch.User // a cluster is one user's
@@ -160,11 +182,7 @@ func (c *cycle) share(st *stream) *why.Share {
 		}
 	}
 	own := st.batch.User
-	for _, id := range c.taken {
-		if id != (job.ID{}) {
-			slots[c.userOf(id)]++
-		}
-	}
+	c.given(func(id job.ID) { slots[c.userOf(id)]++ })
 	account := c.snapshot.Accounts[own]
 	out := &why.Share{
 		Place: 1, Of: 1, Slots: slots[own], Nice: st.batch.Nice,

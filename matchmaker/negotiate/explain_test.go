@@ -245,6 +245,28 @@ RequestMemory = 3000`),
 			slots: desks(t, 1, "desk", Free, "", ""),
 		},
 		{
+			name: "too little left",
+			job:  submitted(t, "RequestCpus = 3\nRequestMemory = 3000"),
+			slots: append(
+				[]Slot{
+					partedDesk(t, "desk1", Free, policy.Parts{Cpus: 3, Memory: 1500}, 2),
+					partedDesk(t, "desk2", Free, policy.Parts{Cpus: 2, Memory: 1000}, 2),
+					partedDesk(t, "desk3", Owner, policy.Parts{Cpus: 2, Memory: 1000}, 2), desk(t, "small", Free, "", "TotalCpus = 2"),
+				},
+				dynamicDesks(t, "desk2", policy.Parts{Cpus: 1, Memory: 500, Disk: 1024}, 2)...),
+			with: func(s *Snapshot) {
+				for _, name := range []string{"slot1_1@desk1", "slot1_2@desk1", "slot1_1@desk2", "slot1_2@desk2"} {
+					_, machine, _ := strings.Cut(name, "@")
+					s.Claims = append(s.Claims, Claim{Job: job.ID{Cluster: 7, Proc: len(s.Claims)}, User: "u2", Agent: job.AgentID("a-" + machine), Slot: name})
+				}
+			},
+		},
+		{
+			name:  "more than a partitionable machine has",
+			job:   submitted(t, "RequestCpus = 3\nRequestMemory = 30000"),
+			slots: []Slot{partedDesk(t, "desk1", Free, policy.Parts{Cpus: 3, Memory: 1500}, 2), partedDesk(t, "desk2", Free, policy.Parts{}, 0)},
+		},
+		{
 			name: "running",
 			job:  changed(submitted(t, ""), running),
 		},
@@ -345,6 +367,9 @@ func checkChanges(t *testing.T, s Snapshot, j *job.Job, changes []why.Change) {
 		machines := map[string]bool{}
 		for _, sl := range s.Slots {
 			quiet := sl.Ad.Clone()
+			if parts, _ := sl.Ad.Bool(policy.AttrPartitionable); parts {
+				quiet = policy.Emptied(sl.Ad)
+			}
 			if sl.Status == Owner || sl.Status == Claimed {
 				quiet.SetBool("START", true)
 			}

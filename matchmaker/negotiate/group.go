@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"skua/internal/why"
+	"skua/policy"
 	"skua/policy/classad"
 )
 
@@ -26,6 +27,10 @@ type group struct {
 	limits   []share   // what the job counts for, unless the slot has a say in it
 	perSlot  bool      // it has
 	why      *why.Waiting
+	entire   *group // see [cycle.entireGroup]; nil until somebody asks
+
+	request   policy.Request // of partitionable slots
+	looksBack answer         // whether that depends on the slot; unknown until somebody asks
 }
 
 // grouped puts the jobs into groups. Jobs in one group look the same to every expression that a match

@@ -22,6 +22,8 @@ type index struct {
 	kinds   map[string]int32     // how many different ones there are
 	asks    [][]int32            // by slot: what it asks of jobs, as places in wants
 	wants   []want
+
+	partitionable []int // slots
 }
 
 // want is a clause that slots have about jobs.
@@ -37,7 +39,11 @@ func newIndex(slots []Slot, memo *Memo) *index {
 	}
 	shared := map[string]int32{}
 	for i := range slots {
-		for _, cl := range memo.slots.of(slots[i].Ad, readSlot).clauses {
+		r := memo.slots.of(slots[i].Ad, readSlot)
+		if r.partitionable {
+			x.partitionable = append(x.partitionable, i)
+		}
+		for _, cl := range r.clauses {
 			if n, ok := shared[cl.text]; ok && !cl.own {
 				x.asks[i] = append(x.asks[i], n)
 				continue

@@ -21,6 +21,8 @@ type cycle struct {
 	streams  map[int][]*stream // by cluster
 	lines    *lines
 	shut     []shutting // by slot: what is known of why no job may start there
+	parts    []*parting // by slot: those that are partitionable; nil if none is
+	empty    *cycle     // see [cycle.entire]; nil until somebody asks
 }
 
 func newCycle(s Snapshot) *cycle {
@@ -46,6 +48,7 @@ func newCycle(s Snapshot) *cycle {
 	s.Memo.begin()
 	defer s.Memo.end()
 	c.index = newIndex(c.slots, s.Memo)
+	c.partition()
 	all := grouped(slices.Clone(s.Jobs), c.slots, s.Memo) // the caller may go on with his own
 	for _, st := range all {
 		c.streams[st.batch.Cluster] = append(c.streams[st.batch.Cluster], st)
@@ -58,12 +61,12 @@ func newCycle(s Snapshot) *cycle {
 func (c *cycle) pick(st *stream) (slot int, ok bool) {
 	g := st.group
 	c.judge(g)
-	for len(g.choice) > 0 && c.taken[g.choice[0]] != (job.ID{}) {
+	for len(g.choice) > 0 && !c.open(g, g.choice[0]) {
 		g.choice = g.choice[1:]
 	}
 	avoided := -1
 	for _, i := range g.choice {
-		if c.taken[i] != (job.ID{}) {
+		if !c.open(g, i) {
 			continue
 		}
 		if _, full := c.limits.full(c.wanted(g, i)); full {
@@ -102,6 +105,7 @@ const (
 	closed                  // suits, but its hours are over
 	owned                   // suits, but the owner uses it
 	claimed                 // suits, but has a job
+	crowded                 // suits as a whole, but other jobs leave too little of it
 	resting                 // suits, but gave one back a moment ago
 	matching
 )

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"skua/policy"
 	"skua/policy/classad"
 )
 
@@ -28,6 +29,8 @@ type reading struct {
 	untold bool     // and others, whose names are made at run time
 
 	clauses []slotClause // what the slot asks of jobs
+
+	partitionable bool // the slot is
 }
 
 // remembered is what was read in this cycle and in the one before. What neither asked for is forgotten.
@@ -88,6 +91,9 @@ func readExpr(e *classad.Expr) reading {
 // readSlot follows the attributes of the slot that its Requirements and Rank lead to.
 func readSlot(slot *classad.Ad) (r reading) {
 	r.clauses = slotClauses(slot)
+	if r.partitionable, _ = slot.Bool(policy.AttrPartitionable); r.partitionable {
+		r.names = append(r.names, "requestcpus", "requestmemory", "requestdisk", "requestgpus")
+	}
 	done, read := map[string]bool{}, map[string]bool{}
 	for todo := []string{classad.AttrRequirements, classad.AttrRank}; len(todo) > 0; {
 		name := strings.ToLower(todo[0])

@@ -6,6 +6,8 @@
 // effective priorities, see [Account]; a user's jobs go by priority, then by age; the job's Rank chooses
 // among the slots. Jobs of nice users come when everybody else has been served.
 //
+// A partitionable slot is given to several jobs of one cycle, each of which leaves it less; see package policy.
+//
 // A plan is a proposal. Nothing is taken from the owner of a machine here, a running job is never
 // preempted, and an agent may refuse what it is offered. [Plan.Why] tells what the same pass found of a
 // job that was not matched, and [Explain] all that can be told of any job.
@@ -108,7 +110,7 @@ type Claim struct {
 	Limits string // the concurrency limits that the job counts against, see [LimitsOf]
 }
 
-// Match proposes to offer a job to a slot.
+// Match proposes to offer a job to a slot, or a part of a partitionable one.
 type Match struct {
 	Job  job.ID
 	Slot Slot
@@ -137,7 +139,7 @@ func Cycle(s Snapshot) *Plan {
 			continue
 		}
 		id := next.take()
-		c.taken[i] = id
+		c.give(i, id, next.group)
 		c.limits.take(c.wanted(next.group, i))
 		turn.served()
 		plan.Matches = append(plan.Matches, Match{Job: id, Slot: c.slots[i]})

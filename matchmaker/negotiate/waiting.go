@@ -60,6 +60,10 @@ func (c *cycle) sumUp(g *group) *why.Waiting {
 			if at := c.shutting(i).opensAt; at > 0 && (w.OpensAt == 0 || at < w.OpensAt) {
 				w.OpensAt = at
 			}
+		case v == crowded:
+			if r, _ := c.parting(i).lacks(c.slots[i].Name, g); w.Room == nil || closer(r, *w.Room) {
+				w.Room = &r
+			}
 		case v == unable && w.Reason == "":
 			w.Reason, _ = c.slots[i].Ad.Str(attrCannotRun)
 		case v == matching && w.Limit == nil:
@@ -91,9 +95,12 @@ func (c *cycle) sumUp(g *group) *why.Waiting {
 func (c *cycle) verdict(g *group, slot int) verdict {
 	v := g.verdicts[slot]
 	switch {
-	case v == matching && c.taken[slot] != (job.ID{}):
+	case c.parting(slot) != nil && (v == unsuited || v == claimed || v == matching && !c.open(g, slot)):
+		v = c.beside(g, slot, v)
+	case v == matching && !c.open(g, slot):
 		return claimed
-	case v == owned || v == unwanted:
+	}
+	if v == owned || v == unwanted {
 		switch s := c.shutting(slot); {
 		case s.unable:
 			return unable
@@ -120,6 +127,8 @@ func countOf(w *why.Waiting, v verdict) *int {
 		return &w.Owner
 	case claimed:
 		return &w.Claimed
+	case crowded:
+		return &w.Crowded
 	case resting:
 		return &w.Resting
 	}
@@ -128,7 +137,7 @@ func countOf(w *why.Waiting, v verdict) *int {
 
 // unmet looks for the clause of the Requirements that no machine meets.
 func (c *cycle) unmet(g *group, w *why.Waiting) {
-	a := c.analyse(g.sample)
+	a := c.entire().analyse(g.sample)
 	k, without := a.worst()
 	if k < 0 {
 		return

@@ -33,7 +33,7 @@ func (s *Server) onAgent(ctx context.Context, m bus.Msg) {
 				k.refused(ctx, agent, a.Claim, a.Refused)
 				return
 			}
-			k.renew(ctx, m, agent, a.Claim, nil)
+			k.renew(ctx, m, agent, a.Claim, a.Slot, nil)
 		})
 		if !kept {
 			s.reply(m, wire.Grant{V: wire.Version, Gone: true})
@@ -43,7 +43,7 @@ func (s *Server) onAgent(ctx context.Context, m bus.Msg) {
 		if r, err = wire.Decode[wire.Renew](m.Data); err != nil {
 			break
 		}
-		kept := s.entrust(r.Job, func(ctx context.Context, k *keeper) { k.renew(ctx, m, agent, r.Claim, &r) })
+		kept := s.entrust(r.Job, func(ctx context.Context, k *keeper) { k.renew(ctx, m, agent, r.Claim, r.Slot, &r) })
 		if !kept {
 			s.reply(m, wire.Grant{V: wire.Version, Gone: true})
 		}
@@ -154,7 +154,7 @@ func (s *Server) imageEvent(j *job.Job, agent job.AgentID, c wire.Checkpoint) (j
 	image := *img
 	image.Agent, image.Needs = agent, ""
 	if img.Kind == job.CRIUImage {
-		image.Needs = needs(s.slotAds()[slotKey{agent, j.Claim.Slot}])
+		image.Needs = needs(s.slotAd(agent, j.Claim.Slot))
 	}
 	return &job.Checkpointed{Job: j.ID, Epoch: j.Epoch, Image: image}, nil
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"skua/internal/job"
 	"skua/internal/wire"
 	"skua/matchmaker/queue"
+	"skua/policy"
 )
 
 // refused ends an offer that the agent does not want.
@@ -26,9 +28,9 @@ func (k *keeper) refused(ctx context.Context, agent job.AgentID, claim job.Claim
 	k.grant.Phase = job.Over
 }
 
-// renew answers an agent that takes the claim or holds it. r is what it says of the job, nil when it has
-// only accepted.
-func (k *keeper) renew(ctx context.Context, m bus.Msg, agent job.AgentID, claim job.ClaimID, r *wire.Renew) {
+// renew answers an agent that takes the claim or holds it. slot is what it has carved out for it, "" for
+// nothing. r is what it says of the job, nil when it has only accepted.
+func (k *keeper) renew(ctx context.Context, m bus.Msg, agent job.AgentID, claim job.ClaimID, slot string, r *wire.Renew) {
 	j, stands := k.job()
 	next, record, ruling := k.grant.Renew(agent, claim, k.s.cfg.Clock(), k.terms)
 	if !stands || ruling == job.Gone {
@@ -50,7 +52,11 @@ func (k *keeper) renew(ctx context.Context, m bus.Msg, agent job.AgentID, claim 
 	state := j.State
 	switch record {
 	case job.RecordStart:
-		bodies = append(bodies, &job.Started{Job: j.ID, Epoch: j.Epoch})
+		started := &job.Started{Job: j.ID, Epoch: j.Epoch}
+		if slot != j.Claim.Slot && len(slot) <= 255 && policy.ParentName(slot) == j.Claim.Slot {
+			started.Slot = slot
+		}
+		bodies = append(bodies, started)
 		state = job.Running
 	case job.RecordRevival:
 		bodies = append(bodies, &job.Revived{Job: j.ID, Epoch: j.Epoch})
@@ -84,7 +90,7 @@ func (k *keeper) renew(ctx context.Context, m bus.Msg, agent job.AgentID, claim 
 	switch record {
 	case job.RecordStart:
 		k.started = time.Now()
-		k.log.Info("job runs", diag.KeySlot, j.Claim.Slot)
+		k.log.Info("job runs", diag.KeySlot, cmp.Or(slot, j.Claim.Slot))
 	case job.RecordRevival:
 		k.log.Info("machine is heard of again, its claim revives", diag.KeySlot, j.Claim.Slot)
 	}
@@ -135,9 +141,9 @@ func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done 
 		} else {
 			k.s.again.clear(j.ID)
 		}
-		k.s.rests.clear(slotKey{agent, j.Claim.Slot})
+		k.s.rests.clear(parentKey(agent, j.Claim.Slot))
 	default:
-		k.s.rests.clear(slotKey{agent, j.Claim.Slot})
+		k.s.rests.clear(parentKey(agent, j.Claim.Slot))
 	}
 	if ended, ok := bodies[0].(*job.Ended); ok && len(bodies) == 1 && done.More && k.follow(ctx, m, j, ended) {
 		k.grant = next

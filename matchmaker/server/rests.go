@@ -68,7 +68,7 @@ func (r *rests[K]) prune(now time.Time) {
 
 // rest leaves a slot alone for a while and has the negotiator look again afterwards.
 func (s *Server) rest(agent job.AgentID, slot string) {
-	d := s.rests.add(slotKey{agent, slot}, time.Now())
+	d := s.rests.add(parentKey(agent, slot), time.Now())
 	time.AfterFunc(d, s.matchAgain) // which starts nothing and waits for nothing
 }
 

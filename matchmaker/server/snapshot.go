@@ -7,6 +7,7 @@ import (
 	"skua/internal/job"
 	"skua/matchmaker/collector"
 	"skua/matchmaker/negotiate"
+	"skua/policy"
 	"skua/policy/classad"
 )
 
@@ -33,11 +34,15 @@ func (s *Server) snapshotSlots(now time.Time) (snapshot negotiate.Snapshot, free
 	for _, c := range snapshot.Claims {
 		claimed[slotKey{c.Agent, c.Slot}] = true
 	}
+	pending := s.unadvertised(slots)
 	for _, sl := range slots {
 		key := slotKey{sl.Agent, sl.Name}
 		slot := negotiate.Slot{Name: sl.Name, Agent: sl.Agent, Machine: sl.Machine, Ad: sl.Ad}
+		if p, ok := pending[key]; ok {
+			slot.Ad = policy.Taken(sl.Ad, p.parts, p.jobs)
+		}
 		switch state, _ := sl.Ad.Str("State"); {
-		case claimed[key]:
+		case claimed[key] && !sl.Partitionable:
 			slot.Status = negotiate.Claimed
 		case state == "Owner":
 			slot.Status = negotiate.Owner
@@ -45,6 +50,8 @@ func (s *Server) snapshotSlots(now time.Time) (snapshot negotiate.Snapshot, free
 			slot.Status = negotiate.Claimed
 		case s.rests.resting(key, now):
 			slot.Status = negotiate.Resting
+		case sl.Partitionable && !policy.HasRoom(slot.Ad):
+			slot.Status = negotiate.Claimed
 		default:
 			free++
 		}

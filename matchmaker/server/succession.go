@@ -100,7 +100,7 @@ func (s *Server) fill(all []vacancy) []job.ID {
 	slots := s.slots.Slots()
 	for _, sl := range slots {
 		key := slotKey{sl.Agent, sl.Name}
-		if _, ok := bySlot[key]; ok && !s.rests.resting(key, now) {
+		if _, ok := bySlot[key]; ok && !s.rests.resting(parentKey(key.agent, key.slot), now) {
 			snapshot.Slots = append(snapshot.Slots, negotiate.Slot{Name: sl.Name, Agent: sl.Agent, Machine: sl.Machine, Ad: sl.Ad})
 		}
 	}
@@ -223,7 +223,7 @@ func (k *keeper) follow(ctx context.Context, m bus.Msg, j *job.Job, ended job.Bo
 	if len(k.s.cfg.Limits) > 0 && negotiate.LimitsOf(n.Ad, nil) != "" {
 		room := k.s.limits.enter(k.s)
 		defer room.leave()
-		if !room.replace(j.ID, n, k.s.slotAds()[slotKey{slot.Agent, slot.Slot}]) {
+		if !room.replace(j.ID, n, k.s.slotAd(slot.Agent, slot.Slot)) {
 			return false
 		}
 	}

@@ -1,6 +1,7 @@
 package courier
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -76,6 +77,7 @@ func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *r
 		return nil, &next
 	case *job.Started:
 		next.Started, next.Began, next.Brought, next.Now = true, ev.At, false, job.Usage{}
+		next.Slot = cmp.Or(b.Slot, next.Slot)
 		entry.Host, entry.Slot = address(next.Machine), next.Slot
 		return say(eventlog.Execute), &next
 	case *job.Paused:
