@@ -54,6 +54,7 @@ type Config struct {
 	LookEach  time.Duration      // how often the policy looks at a slot with a job; 0 means one second
 	LookIdle  time.Duration      // the same for one without, which is looked at on every change that is told, too; 0 means 30 seconds
 	Probes    Probes             // nil means none
+	System    SystemFiles        // nil means that nothing is known of the system's files
 
 	Conditions Conditions                // nil means that nothing changes
 	WhenIdle   func(ctx context.Context) // done once, in an idle moment, before the facts are read again; nil means nothing

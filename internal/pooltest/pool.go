@@ -17,6 +17,7 @@ package pooltest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,8 +30,10 @@ import (
 	"time"
 
 	"skua/internal/bus"
+	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/internal/trust"
+	"skua/internal/why"
 	"skua/internal/wire"
 	"skua/policy"
 	"skua/policy/classad"
@@ -58,7 +61,20 @@ type Config struct {
 	// protocol allows for 0.01.
 	Skew float64
 
+	// Likeness says what a machine, counted from 0, has of what images need; nil means that they say nothing
+	// of it.
+	Likeness func(machine int) Likeness
+	// RestartAfter is that of server.Config.
+	RestartAfter time.Duration
+
 	Log *slog.Logger // nil means no logging
+}
+
+// Likeness is what a machine has that images of jobs need: all of it, in this pool.
+type Likeness struct {
+	Features string     // of its processor, separated by commas
+	Usual    []fit.File // files that its ad always tells
+	Other    []fit.File // files that it tells once somebody has asked
 }
 
 // Pool is a simulated pool.
@@ -335,6 +351,33 @@ func (p *Pool) Events(id job.ID) []string {
 		}
 	}
 	return kinds
+}
+
+// Offered names the machines to which the job has been offered, in order.
+func (p *Pool) Offered(id job.ID) []string {
+	p.t.Helper()
+	var machines []string
+	for ev := range p.events() {
+		if o, ok := ev.Body.(*job.Offered); ok && o.Job == id {
+			machines = append(machines, o.Machine)
+		}
+	}
+	return machines
+}
+
+// Why says in one sentence why a job does not run, as skua why does.
+func (p *Pool) Why(t testing.TB, id job.ID) string {
+	t.Helper()
+	q := wire.Query{V: wire.Version, Kind: wire.QueryWhy, Select: wire.Selection{Jobs: []job.ID{id}}}
+	r := ask(t, p, wire.VerbQuery, q, func(a wire.QueryResult) *wire.Failure { return a.Fail })
+	var e why.Explanation
+	if len(r.Rows) != 1 {
+		t.Fatalf("why %v: %d answers", id, len(r.Rows))
+	}
+	if err := json.Unmarshal(r.Rows[0], &e); err != nil {
+		t.Fatal(err)
+	}
+	return e.Sentence(time.UTC)
 }
 
 // events reads the queue log itself.
