@@ -59,11 +59,13 @@ func TestOfferWithUnfitImage(t *testing.T) {
 	}{
 		{"processor", fit.Needs{Features: []string{"avx", "avx2"}}, "its checkpoint was made on a processor with avx2, which this machine's lacks"},
 		{
-			"library", fit.Needs{Features: []string{"avx"}, Files: []fit.File{{Path: testLibc, ID: "fedcba9876543210/1900000"}}},
+			"library",
+			fit.Needs{Features: []string{"avx"}, Files: []fit.File{{Path: testLibc, ID: "fedcba9876543210/1900000"}}},
 			"this machine's " + testLibc + " is not the one that its checkpoint was made with (build ID fedcba9876543210)",
 		},
 		{
-			"no library", fit.Needs{Files: []fit.File{{Path: "/usr/lib/libodd.so.1", ID: "fedcba9876543210/1900000"}}},
+			"no library",
+			fit.Needs{Files: []fit.File{{Path: "/usr/lib/libodd.so.1", ID: "fedcba9876543210/1900000"}}},
 			"this machine has no /usr/lib/libodd.so.1, which its checkpoint needs (build ID fedcba9876543210)",
 		},
 	} {

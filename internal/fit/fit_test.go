@@ -89,7 +89,9 @@ func TestOn(t *testing.T) {
 			"this machine has no " + stdcxx + ", which its checkpoint needs (build ID 99254ca972028402)",
 		},
 		{
-			"many features", Needs{Features: []string{"a", "b", "c", "d", "e", "f", "g"}}, "", machine(),
+			"many features",
+			Needs{Features: []string{"a", "b", "c", "d", "e", "f", "g"}},
+			"", machine(),
 			"its checkpoint was made on a processor with a, b, c, d, e and 2 more features that this machine's lacks",
 		},
 	} {
