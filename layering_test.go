@@ -21,7 +21,7 @@ import (
 //
 // A new package is added to the lowest line that it can stand on.
 var tiers = [][]string{
-	{"policy/classad", "internal/blob", "internal/diag", "internal/peer", "internal/quantity", "internal/why", "packaging", "agent/x11", "agent/wayland", "agent/footprint"},
+	{"policy/classad", "internal/blob", "internal/diag", "internal/peer", "internal/quantity", "internal/why", "internal/fit", "packaging", "agent/x11", "agent/wayland", "agent/footprint"},
 	{"policy/config", "policy", "internal/job", "internal/trust", "agent/control", "agent/session"},
 	{"internal/wire", "internal/central", "internal/eventlog", "agent/slot", "matchmaker/negotiate", "matchmaker/jobpolicy", "internal/submitfile"},
 	{"internal/bus", "internal/transfer", "agent/probe", "agent/checkpoint", "matchmaker/collector", "matchmaker/history"},
@@ -63,7 +63,7 @@ var doors = []struct {
 }
 
 // pure are the packages of which a run can be repeated exactly: what goes in is all that they know.
-var pure = []string{"policy/classad", "policy", "internal/job", "internal/why", "internal/wire", "agent/slot", "matchmaker/negotiate", "matchmaker/jobpolicy"}
+var pure = []string{"policy/classad", "policy", "internal/job", "internal/why", "internal/fit", "internal/wire", "agent/slot", "matchmaker/negotiate", "matchmaker/jobpolicy"}
 
 // impure are the packages of the standard library by which a package would touch the world.
 var impure = []string{"os", "os/exec", "os/signal", "net", "net/http", "io/ioutil", "path/filepath", "log", "log/slog", "syscall", "math/rand"}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"skua/internal/fit"
 )
 
 func TestReason(t *testing.T) {
@@ -95,7 +97,8 @@ func TestFind(t *testing.T) {
 func TestMeta(t *testing.T) {
 	m := Meta{
 		Pid: 1000, LastPid: 1234, FreePid: 20000, Monotonic: time.Hour, Boottime: 2 * time.Hour, Stopped: true,
-		Used: Usage{User: time.Second, System: time.Millisecond, MaxRSS: 1 << 20, Wall: time.Minute},
+		Used:  Usage{User: time.Second, System: time.Millisecond, MaxRSS: 1 << 20, Wall: time.Minute},
+		Needs: fit.Needs{Features: []string{"avx"}, Files: []fit.File{{Path: "/usr/lib/libc.so.6", ID: "0123456789abcdef/1922136"}}, More: 1},
 	}
 	b, err := m.Append(nil)
 	if err != nil {
@@ -141,6 +144,8 @@ func TestParseMetaRefuses(t *testing.T) {
 		{`"free_pid":2000`, `"free_pid":-1`},
 		{`"last_pid":1000`, `"last_pid":99999999`},
 		{`ic_ns":1`, `ic_ns":-1`},
+		{`{`, `{"needs":{"features":["\n"]},`},
+		{`{`, `{"needs":{"files":[{"path":"../x","id":"?/1"}]},`},
 		{`{`, strings.Repeat(" ", maxMeta) + `{`},
 	} {
 		if m, err := ParseMeta([]byte(strings.Replace(good, change[0], change[1], 1))); err == nil {
@@ -151,6 +156,7 @@ func TestParseMetaRefuses(t *testing.T) {
 
 func FuzzParseMeta(f *testing.F) {
 	f.Add([]byte(`{"v":1,"arch":"amd64","pid":1000,"last_pid":1000,"free_pid":2000,"monotonic_ns":1,"boottime_ns":1}`))
+	f.Add([]byte(`{"v":1,"pid":2,"last_pid":2,"free_pid":2,"needs":{"features":["avx"],"files":[{"path":"/usr/x","id":"?/1"}],"more":1}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := ParseMeta(b)
 		if err != nil {
@@ -165,7 +171,7 @@ func FuzzParseMeta(f *testing.F) {
 			t.Fatal(err)
 		}
 		m.V, m.Arch = metaVersion, runtime.GOARCH
-		if got != m {
+		if !reflect.DeepEqual(got, m) {
 			t.Errorf("%+v became %+v", m, got)
 		}
 	})

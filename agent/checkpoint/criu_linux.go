@@ -78,6 +78,20 @@ func Restore(ctx context.Context, o Options) (pid int, err error) {
 	return n.pid, nil
 }
 
+// Files gives the plain files of the tree whose image is in the directory dir, the job's own and the system's.
+func Files(dir int) ([]OpenFile, error) {
+	f, err := openIn(dir, filesName)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFilesImage))
+	if err != nil {
+		return nil, err
+	}
+	return parseFiles(b)
+}
+
 // restored keeps what CRIU reports during a restore.
 type restored struct {
 	criu.NoNotify

@@ -8,13 +8,15 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
+
+	"skua/internal/fit"
 )
 
 // metaVersion is raised when the meaning of a Meta field changes.
 const metaVersion = 1
 
 // maxMeta bounds a meta file.
-const maxMeta = 64 << 10
+const maxMeta = 1 << 20
 
 // Meta is what another machine must know about an image beyond what CRIU stores in it.
 type Meta struct {
@@ -31,6 +33,9 @@ type Meta struct {
 
 	Stopped bool  `json:"stopped,omitempty"` // frozen by SIGSTOP: needs SIGCONT after the restore
 	Used    Usage `json:"used"`              // what the job has used until the dump, here and before
+
+	// Needs are what the image needs of a machine. Builds that did not know of it have none.
+	Needs fit.Needs `json:"needs,omitzero"`
 }
 
 // Usage is what a job has consumed.
@@ -100,6 +105,9 @@ func ParseMeta(b []byte) (Meta, error) {
 	case m.Used.User < 0 || m.Used.System < 0 || m.Used.Wall < 0 || m.Used.MaxRSS < 0,
 		m.Used.Read < 0 || m.Used.Written < 0 || m.Used.NetIn < 0 || m.Used.NetOut < 0:
 		return Meta{}, fmt.Errorf("image description has negative usage")
+	}
+	if err := m.Needs.CheckWhole(); err != nil {
+		return Meta{}, fmt.Errorf("image description: %w", err)
 	}
 	return m, nil
 }

@@ -7,7 +7,7 @@ var FactAttributes = []string{
 	"OpSys", "OpSysName", "OpSysShortName", "OpSysLongName", "OpSysAndVer", "OpSysMajorVer", "OpSysVer", "KernelRelease",
 	"Libc", "LibcVersion",
 	"DetectedCpus", "TotalCpus", "Cpus", "DetectedPhysicalCpus",
-	"CpuModel", "CpuFamily", "CpuModelNumber", "Microarch",
+	"CpuModel", "CpuFamily", "CpuModelNumber", "Microarch", "CpuFeatures",
 	"has_ssse3", "has_sse4_1", "has_sse4_2", "has_avx", "has_avx2", "has_avx512f", "has_avx512dq", "has_avx512_vnni",
 	"DetectedMemory", "TotalMemory", "Memory", "TotalVirtualMemory", "TotalDisk", "Disk",
 	"Mips", "KFlops",

@@ -6,6 +6,7 @@ import (
 
 	"github.com/klauspost/cpuid/v2"
 
+	"skua/internal/fit"
 	"skua/policy/classad"
 )
 
@@ -34,6 +35,9 @@ func featureFacts(_ context.Context, _ FactsConfig, ad *classad.Ad) error {
 func setFeatures(ad *classad.Ad, cpu cpuid.CPUInfo) {
 	if cpu.BrandName != "" {
 		ad.SetString("CpuModel", cpu.BrandName)
+	}
+	if f := featuresOf(cpu); len(f) > 0 {
+		ad.SetString(fit.AttrFeatures, fit.FeatureList(f))
 	}
 	level := cpu.X64Level()
 	if level == 0 {

@@ -56,8 +56,9 @@ func (d *Daemon) tellBusy() {
 	d.cfg.Conditions.Busy(busy)
 }
 
-// setFacts stores the machine's part of the ads: facts, and below them what probes say, so that no probe
-// can say otherwise than the machine itself.
+// setFacts stores the machine's part of the ads: facts, or those of before if it is nil, with the files of the
+// system as they are now, and below them what probes say, so that no probe can say otherwise than the machine
+// itself.
 func (d *Daemon) setFacts(facts *classad.Ad) {
 	d.factsMu.Lock()
 	defer d.factsMu.Unlock()
@@ -65,6 +66,10 @@ func (d *Daemon) setFacts(facts *classad.Ad) {
 		facts = d.ownFacts
 	}
 	d.ownFacts = facts
+	if d.cfg.System != nil {
+		facts = facts.Clone()
+		d.cfg.System.Set(facts)
+	}
 	if d.cfg.Probes != nil {
 		facts = facts.Clone()
 		facts.SetParent(d.cfg.Probes.Ad())

@@ -175,7 +175,7 @@ func TestMachineAttributes(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]bool{
-		"memory": true, "OnBattery": true, "START": true, "GPUs_GPU_12345678": true, "MY": true, "HasMatlab": false, "Licences": false,
+		"memory": true, "OnBattery": true, "START": true, "GPUs_GPU_12345678": true, "File_usr_bin_perl": true, "MY": true, "HasMatlab": false, "Licences": false,
 	} {
 		if got := own(name); got != want {
 			t.Errorf("%s is the machine's own: %v", name, got)

@@ -122,7 +122,7 @@ func (t *tenant) departByImage(ctx context.Context, in Init, why string) (used j
 	t.log.Info("job is checkpointed", diag.KeyBytes, size, "dump", taken.Dump, diag.KeyTook, time.Since(taken.At))
 	return used, t.tell(ctx, wire.Checkpoint{Image: &job.Image{
 		Kind: job.CRIUImage, Digest: digest, Bytes: size, At: taken.At.UTC(), Agent: t.k.d.cfg.Agent,
-		Usage: jobUsage(meta.Used),
+		Usage: jobUsage(meta.Used), Fit: t.k.d.needsOf(meta),
 	}})
 }
 

@@ -46,16 +46,17 @@ type desk struct {
 	daemon  *Daemon
 	stop    func()
 
-	mu     sync.Mutex // guards what follows
-	blobs  map[blob.Digest][]byte
-	images map[blob.Digest]map[string][]byte
-	renews []wire.Renew
-	done   map[job.ClaimID]wire.Done
-	ckpts  []wire.Checkpoint
-	peeked map[string]wire.Peeked
-	wish   wire.ControlVerb // repeated with every grant
-	claims int
-	change func(*Config)
+	mu      sync.Mutex // guards what follows
+	blobs   map[blob.Digest][]byte
+	images  map[blob.Digest]map[string][]byte
+	renews  []wire.Renew
+	done    map[job.ClaimID]wire.Done
+	refused map[job.ClaimID]string
+	ckpts   []wire.Checkpoint
+	peeked  map[string]wire.Peeked
+	wish    wire.ControlVerb // repeated with every grant
+	claims  int
+	change  func(*Config)
 }
 
 const deskAgent = job.AgentID("agent1")
@@ -66,7 +67,7 @@ func newDesk(t *testing.T, change func(*Config)) *desk {
 	d := &desk{
 		t: t, dir: t.TempDir(), hub: bus.NewMemory(),
 		blobs: map[blob.Digest][]byte{}, images: map[blob.Digest]map[string][]byte{},
-		done: map[job.ClaimID]wire.Done{}, peeked: map[string]wire.Peeked{}, change: change,
+		done: map[job.ClaimID]wire.Done{}, refused: map[job.ClaimID]string{}, peeked: map[string]wire.Peeked{}, change: change,
 	}
 	s, err := starter.New(starter.Config{Dir: filepath.Join(d.dir, "claims"), Log: d.log()})
 	if err != nil {
@@ -165,6 +166,13 @@ func (d *desk) onAgent(m bus.Msg) {
 	var answer any
 	switch verb {
 	case wire.VerbAccept:
+		a, err := wire.Decode[wire.Accept](m.Data)
+		if err != nil {
+			d.t.Error(err)
+		}
+		if a.Refused != "" {
+			d.refused[a.Claim] = a.Refused
+		}
 		answer = wire.Grant{V: wire.Version, Do: d.wish}
 	case wire.VerbRenew:
 		r, err := wire.Decode[wire.Renew](m.Data)

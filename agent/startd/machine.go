@@ -161,13 +161,18 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 			own.Work()
 		}
 	}
+	var system SystemFiles
+	if can.Checkpoint || can.TimedOut {
+		const budget = 64 << 10 // bytes, of the ads of all slots: they travel in one message
+		system = &probe.SystemFiles{Budget: budget / max(m.settings.Slots, 1)}
+	}
 	transfers := transfer.NewThrottle()
 	files.Throttle(transfers)
 	d, err := New(Config{
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots, Partitionable: m.settings.Partitionable,
 		Bus: conn, Starter: m.starter, Files: &Storage{Client: files, Cache: cache},
 		Policy: m.Policy(), Transfers: transfers, Facts: m.facts(m.claims()), Watch: m.watch(), Clock: Boottime, Log: m.log,
-		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(), Rest: rest, CopyTree: copyTree, Central: m.Central,
+		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(), Rest: rest, CopyTree: copyTree, Central: m.Central, System: system,
 	})
 	if err != nil {
 		return err

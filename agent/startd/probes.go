@@ -11,6 +11,7 @@ import (
 
 	"skua/agent/probe"
 	"skua/internal/diag"
+	"skua/internal/fit"
 	"skua/internal/quantity"
 	"skua/policy"
 )
@@ -111,6 +112,6 @@ func ownAttribute(p *policy.Policy) func(name string) bool {
 	}
 	return func(name string) bool {
 		name = strings.ToLower(name)
-		return own[name] || strings.HasPrefix(name, "gpus_")
+		return own[name] || strings.HasPrefix(name, "gpus_") || strings.HasPrefix(name, strings.ToLower(fit.AttrFile))
 	}
 }

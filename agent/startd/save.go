@@ -132,6 +132,7 @@ func (t *tenant) send(ctx context.Context, dir string, at time.Time, meta checkp
 	}
 	return size, t.tell(ctx, wire.Checkpoint{Image: &job.Image{
 		Kind: job.CRIUImage, Digest: digest, Bytes: size, At: at.UTC(), Agent: t.k.d.cfg.Agent, Usage: jobUsage(meta.Used),
+		Fit: t.k.d.needsOf(meta),
 	}})
 }
 

@@ -49,8 +49,8 @@ func (t *tenant) prepare(ctx context.Context) (Init, error) {
 		if in != nil {
 			t.end(in)
 		}
-		if ctx.Err() != nil || errors.Is(err, errStaging) {
-			return nil, err
+		if ctx.Err() != nil || errors.Is(err, errStaging) || errors.Is(err, errUnfit) {
+			return nil, err // the image is as good as before
 		}
 		t.log.Warn("job cannot go on from a checkpoint", diag.KeyError, err)
 		if err := t.dropImage(ctx, img, err); err != nil {
@@ -101,6 +101,11 @@ func (t *tenant) run(ctx context.Context, in Init) error {
 
 func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
 	t.leaveHome() // an image brings more with it than a used init takes
+	if img.Kind == job.CRIUImage {
+		if why := t.k.d.misfit(img.Fit, false); why != "" {
+			return nil, unfitError(why)
+		}
+	}
 	in, err := t.open(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errStaging, err)
@@ -123,6 +128,9 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
 		t.expect(in)
 		t.bring(job.Usage{})
 		return in, t.run(ctx, in)
+	}
+	if err := t.checkFit(in, img); err != nil {
+		return in, err
 	}
 	if err := in.Resume(ctx, t.jobSpec()); err != nil {
 		return in, err
@@ -291,9 +299,10 @@ func (t *tenant) insist(ctx context.Context, try func() error) error {
 
 // leaseLeft is how long the lease still is, as far as is known.
 func (t *tenant) leaseLeft() time.Duration {
+	now := t.k.d.cfg.Clock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.lease.Sub(t.k.d.cfg.Clock())
+	return t.lease.Sub(now)
 }
 
 // tell sends a message about a checkpoint until it is acknowledged.

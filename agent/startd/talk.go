@@ -137,6 +137,11 @@ func (k *keeper) offered(offer wire.Offer, at time.Time, now job.Instant) slot.E
 		k.refuse(offer, "the slot has a claim")
 		return slot.Tick{At: at, Now: now}
 	}
+	if why := k.d.misfitOf(offer); why != "" {
+		k.log.Info("job is not taken", diag.KeyJob, offer.Job, "why", why)
+		k.refuse(offer, why)
+		return slot.Tick{At: at, Now: now}
+	}
 	k.offer = offer
 	k.cfg.Terms = terms(offer.Terms)
 	k.d.cfg.Conditions.LookAtPower(at, offerPower)

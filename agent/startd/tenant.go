@@ -346,8 +346,9 @@ func (t *tenant) executing() time.Time {
 
 // grant tells the init how long the lease still is.
 func (t *tenant) grant(remaining time.Duration) {
+	ends := t.k.d.cfg.Clock().Add(remaining)
 	t.mu.Lock()
-	t.lease = t.k.d.cfg.Clock().Add(remaining)
+	t.lease = ends
 	t.mu.Unlock()
 	if in := t.running.Load(); in != nil {
 		if err := (*in).Grant(remaining); err != nil {

@@ -107,6 +107,7 @@ type running struct {
 	used    Usage         // in earlier lives, and by what has been waited for
 	io      traffic       // what was counted of disk and network when it began
 	lost    string        // why its end, when it comes, is not its own doing
+	ran     []string      // what the processors can do on which it ran in earlier lives
 }
 
 func initMain() int {

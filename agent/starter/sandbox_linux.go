@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +31,10 @@ const (
 
 // hostTrees are shown to the job read-only, where the machine has them. What is a symbolic link here
 // (/bin on a merged /usr) becomes the same link.
-var hostTrees = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/sys/devices/system"}
+var hostTrees = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", systemDevices}
+
+// systemDevices is what programs ask about processors. It is no file system on a disk.
+const systemDevices = "/sys/devices/system"
 
 // hostEtc are the parts of /etc that programs need to start and to know the place. None is private;
 // in particular no account, key, host name or credential of the machine is among them. Patterns are
@@ -110,6 +114,19 @@ func enterSandbox(cfg *initConfig) (cgroup int, err error) {
 	}
 	return cgroup, nil
 }
+
+// ofSystem reports whether a path in the sandbox is that of a file of the machine, which jobs do not bring
+// with them.
+func ofSystem(path string) bool {
+	if name, ok := strings.CutPrefix(path, "/etc/"); ok {
+		_, ours := etcFiles[name]
+		return !ours && !slices.Contains(hostEtcNet, name)
+	}
+	return !within(path, systemDevices) && slices.ContainsFunc(hostTrees, func(tree string) bool { return within(path, tree) })
+}
+
+// within reports whether a path is below a directory.
+func within(path, dir string) bool { return strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/") }
 
 // criuTree returns the prefix of a criu program that the other trees do not show.
 func criuTree(path string) []string {

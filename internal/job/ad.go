@@ -126,9 +126,7 @@ func (j *Job) current(ad attributes) {
 	if len(j.Images) > 0 {
 		ad.SetString("CheckpointMethod", string(j.Images[0].Kind))
 		ad.SetInt("LastCkptTime", j.Images[0].At.Unix())
-		if e, err := classad.ParseExpr(j.Images[0].Needs); err == nil {
-			ad.Set("CheckpointRequirements", e)
-		}
+		j.Images[0].tell(ad)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"skua/internal/blob"
+	"skua/internal/fit"
 )
 
 // File is one file of a job as the file service knows it. A file of up to [MaxInline] bytes may
@@ -44,9 +45,11 @@ type Image struct {
 	Agent  AgentID     `json:"agent"`  // where it was made
 	Usage  Usage       `json:"usage"`  // of the job up to then, since its beginning
 
-	// Needs is an expression that a machine's ad must meet to go on from it; empty for nothing. The
-	// matchmaker writes it.
+	// Needs is an expression that a machine's ad must meet to go on from it, empty for nothing: what the ad of
+	// the machine where it was made tells. The matchmaker writes it.
 	Needs string `json:"needs,omitempty"`
+	// Fit is what else it needs of a machine, as the agent found that made it; nil if nobody knows.
+	Fit *fit.Needs `json:"fit,omitempty"`
 }
 
 // Usage is what a job consumed.

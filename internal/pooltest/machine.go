@@ -11,6 +11,7 @@ import (
 	"skua/agent/startd"
 	"skua/internal/bus"
 	"skua/internal/diag"
+	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/policy"
 	"skua/policy/classad"
@@ -24,6 +25,7 @@ type Machine struct {
 	id    job.AgentID
 	dir   string // its disk
 	owner owner
+	like  *likeness
 
 	// What follows is guarded by the book's mu.
 	off       bool          // without power
@@ -52,6 +54,7 @@ func newMachine(p *Pool, n int) *Machine {
 		dir:   filepath.Join(p.dir, fmt.Sprintf("desk%d", n+1)),
 		awake: make(chan struct{}), clock: p.clock(), inits: map[job.ClaimID]*process{},
 	}
+	m.like = newLikeness(p.cfg, n)
 	close(m.awake)
 	m.owner = owner{m: m, last: time.Now().Add(-time.Hour)}
 	return m
@@ -76,8 +79,8 @@ func (m *Machine) StartAgent() {
 	d, err := startd.New(startd.Config{
 		Agent: m.id, Machine: m.Name, Dir: records, Slots: m.p.cfg.Slots, Partitionable: m.p.cfg.Parts,
 		Bus: a.conn, Starter: starterOf{m, a}, Files: disk{m, m.p.store}, Policy: m.p.policy,
-		Facts: m.facts, Clock: m.clockOf(a), LookEach: m.p.cfg.LookEach, Log: m.p.cfg.Log.With(diag.KeyMachine, m.Name),
-		CopyTree: func(_ context.Context, from, to string) error { return os.CopyFS(to, os.DirFS(from)) },
+		Facts: m.facts, System: m.like, Clock: m.clockOf(a), LookEach: m.p.cfg.LookEach, Log: m.p.cfg.Log.With(diag.KeyMachine, m.Name),
+		CopyTree: m.copyTree(),
 		Watch: func(on startd.Signs) (startd.Owner, error) {
 			m.p.book.mu.Lock()
 			defer m.p.book.mu.Unlock()
@@ -96,6 +99,14 @@ func (m *Machine) StartAgent() {
 			m.p.t.Errorf("agent of %s: %v", m.Name, err)
 		}
 	}()
+}
+
+// copyTree is what the agent makes images of running jobs with, if the pool's jobs are saved.
+func (m *Machine) copyTree() func(_ context.Context, from, to string) error {
+	if !m.p.cfg.Saves {
+		return nil
+	}
+	return func(_ context.Context, from, to string) error { return os.CopyFS(to, os.DirFS(from)) }
 }
 
 // Daemon is the machine's agent, nil while none runs.
@@ -287,6 +298,9 @@ func (m *Machine) facts(context.Context) (*classad.Ad, error) {
 	ad.SetInt("TotalMemory", 16<<10)
 	ad.SetInt("TotalDisk", 100<<20)
 	ad.SetBool("HasCheckpointing", true)
+	if m.like.Features != "" {
+		ad.SetString(fit.AttrFeatures, m.like.Features)
+	}
 	return ad, nil
 }
 

@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"skua/internal/bus"
+	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/internal/trust"
 	"skua/internal/why"
@@ -51,6 +52,8 @@ type Config struct {
 	Policy policy.File
 	// NoThrottle is set for machines that cannot slow jobs down.
 	NoThrottle bool
+	// Saves has images made of jobs while they run.
+	Saves bool
 	// NoImages is why no job can be checkpointed; empty if all can.
 	NoImages string
 	// LookEach is how often policies look at a slot; 0 means the agent's default.
@@ -61,7 +64,20 @@ type Config struct {
 	// protocol allows for 0.01.
 	Skew float64
 
+	// Likeness says what a machine, counted from 0, has of what images need; nil means that they say nothing
+	// of it.
+	Likeness func(machine int) Likeness
+	// RestartAfter is that of server.Config.
+	RestartAfter time.Duration
+
 	Log *slog.Logger // nil means no logging
+}
+
+// Likeness is what a machine has that images of jobs need: all of it, in this pool.
+type Likeness struct {
+	Features string     // of its processor, separated by commas
+	Usual    []fit.File // files that its ad always tells
+	Other    []fit.File // files that it tells once somebody has asked
 }
 
 // Pool is a simulated pool.
@@ -353,6 +369,18 @@ func (p *Pool) Events(id job.ID) []string {
 		}
 	}
 	return kinds
+}
+
+// Offered names the machines to which the job has been offered, in order.
+func (p *Pool) Offered(id job.ID) []string {
+	p.t.Helper()
+	var machines []string
+	for ev := range p.events() {
+		if o, ok := ev.Body.(*job.Offered); ok && o.Job == id {
+			machines = append(machines, o.Machine)
+		}
+	}
+	return machines
 }
 
 // events reads the queue log itself.

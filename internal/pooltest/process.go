@@ -55,6 +55,7 @@ type program struct {
 	code         int // that it exits with
 	length, done time.Duration
 	since        time.Time // when it began to run; zero while it stands still
+	ran          []string  // what the processors can do on which it has been
 }
 
 // stretch is the run of x's job until now.
@@ -334,11 +335,19 @@ func (h *handle) Resume(ctx context.Context, spec starter.JobSpec) error {
 	if s.Job != spec.Job {
 		return fmt.Errorf("image of job %v for job %v", s.Job, spec.Job)
 	}
+	meta, err := checkpoint.ReadMeta(h.ImageDir())
+	if err != nil {
+		return err
+	}
 	if err := spend(ctx, restoreTakes); err != nil {
 		return err
 	}
 	defer h.lock()()
-	return h.begin(&program{id: s.Job, nonce: s.Nonce, code: s.Code, length: s.Length, done: s.Done})
+	if why := h.x.machine.like.misfit(meta.Needs); why != "" {
+		b := &h.x.machine.p.book
+		b.violations = append(b.violations, fmt.Sprintf("%v: job %v goes on on %s, but %s", time.Now(), s.Job, h.x.machine.Name, why))
+	}
+	return h.begin(&program{id: s.Job, nonce: s.Nonce, code: s.Code, length: s.Length, done: s.Done, ran: meta.Needs.Features})
 }
 
 // begin is called with the book's mu held.
@@ -450,7 +459,9 @@ func (h *handle) Checkpoint(ctx context.Context, keep bool) (checkpoint.Stats, e
 	if err != nil {
 		return checkpoint.Stats{}, err
 	}
-	meta, err := checkpoint.Meta{Pid: 2, LastPid: 2, FreePid: 2, Used: checkpoint.Usage{User: j.done, Wall: j.done}}.Append(nil)
+	meta, err := checkpoint.Meta{
+		Pid: 2, LastPid: 2, FreePid: 2, Used: checkpoint.Usage{User: j.done, Wall: j.done}, Needs: x.machine.like.needs(j.ran),
+	}.Append(nil)
 	if err == nil {
 		err = errors.Join(
 			os.WriteFile(filepath.Join(h.ImageDir(), stateName), state, 0o600),

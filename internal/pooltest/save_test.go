@@ -14,7 +14,7 @@ import (
 // A machine that is lost without a word costs its job no more than the work since its newest image.
 func TestMachineLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := pooltest.Start(t, pooltest.Config{Machines: 2, Policy: policy.File{Preset: policy.Dedicated}})
+		p := pooltest.Start(t, pooltest.Config{Machines: 2, Saves: true, Policy: policy.File{Preset: policy.Dedicated}})
 		id := p.Submit(t, "sleep 3h")
 		p.AwaitState(t, id, job.Running, time.Minute)
 		time.Sleep(100 * time.Minute)
@@ -33,7 +33,7 @@ func TestMachineLost(t *testing.T) {
 // The owner who comes while an image is being sent gets the machine at once, and the job loses nothing.
 func TestOwnerComesWhileAnImageIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := pooltest.Start(t, pooltest.Config{Machines: 2})
+		p := pooltest.Start(t, pooltest.Config{Machines: 2, Saves: true})
 		id := p.Submit(t, "sleep 1h")
 		p.AwaitState(t, id, job.Running, time.Hour)
 		desk := p.Machine(id)

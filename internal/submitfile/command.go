@@ -39,7 +39,8 @@ var simple = []struct {
 	{"email_attributes", "EmailAttributes", asList},
 	{"submit_event_notes", "SubmitEventNotes", asString},
 	{"submit_event_user_notes", "SubmitEventUserNotes", asString},
-	{"log_json", "UserLogUseJSON", asBool}, // not HTCondor's
+	{"log_json", "UserLogUseJSON", asBool},       // not HTCondor's
+	{"restart_after", "RestartAfter", asSeconds}, // not HTCondor's
 	{"leave_in_queue", "LeaveJobInQueue", asExpr},
 	{"periodic_hold", "PeriodicHold", asExpr},
 	{"periodic_hold_reason", "PeriodicHoldReason", asExpr},

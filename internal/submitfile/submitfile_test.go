@@ -270,6 +270,8 @@ func TestAttributes(t *testing.T) {
 		{"nice_user = true", "AccountingGroup", `"nice-user.anna"`},
 		{"job_lease_duration = 5", "JobLeaseDuration", "20"},
 		{"job_lease_duration = 0", "JobLeaseDuration", "0"},
+		{"restart_after = 3600", "RestartAfter", "3600"},
+		{"restart_after = -1", "RestartAfter", "-1"},
 		{"+RequestMemory = 9", "RequestMemory", "9"},
 		{"+Empty =", "Empty", "undefined"},
 		{"p = a/b.c\n+Name = $Fnxq(p)", "Name", `"b.c"`},

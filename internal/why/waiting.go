@@ -36,6 +36,11 @@ type Waiting struct {
 	Without int       `json:"without,omitempty"`
 	Short   *Shortage `json:"short,omitempty"` // what the clause asks too much of, if it is about a size
 
+	// Misfits are what the checkpoint needs that machines which meet the Requirements lack, the most frequent
+	// first. StartsOver is when the job begins again without that checkpoint if it stays so; 0 for never.
+	Misfits    []Misfit `json:"misfits,omitempty"`
+	StartsOver int64    `json:"starts_over,omitempty"`
+
 	OpensAt  int64  `json:"opens_at,omitempty"` // when the first of the closed machines opens; 0 if nobody knows
 	Reason   string `json:"reason,omitempty"`   // why one of those that cannot run jobs cannot
 	Deferred int64  `json:"deferred,omitempty"` // the job is not to start before
@@ -83,7 +88,7 @@ func (w *Waiting) Sentence(loc *time.Location) string {
 	case w.Free == w.Machines && w.Free == 1:
 		return "the pool's one machine is free for it"
 	case suited == 0:
-		return w.nowhere()
+		return w.nowhere(loc)
 	}
 	text := w.uses(suited, loc)
 	if w.Room != nil {
@@ -95,23 +100,18 @@ func (w *Waiting) Sentence(loc *time.Location) string {
 	return text
 }
 
+// Stuck reports whether nothing but its checkpoint keeps the job from every machine.
+func (w *Waiting) Stuck() bool { return w.Unfit > 0 && w.Unsuited+w.Unfit == w.Machines }
+
 func (w *Waiting) suited() int {
 	return w.Closed + w.Owner + w.Claimed + w.Crowded + w.Resting + w.Free
 }
 
 // nowhere is the sentence for a job that no machine could run, whatever its owner or other jobs did.
-func (w *Waiting) nowhere() string {
+func (w *Waiting) nowhere(loc *time.Location) string {
 	switch {
 	case w.Unfit > 0 && w.Unwanted == 0 && w.Unable == 0:
-		text := "its checkpoint fits no machine that is now in the pool"
-		switch {
-		case w.Clause == "":
-		case w.Unfit == 1:
-			text += ": " + shorten(w.Clause) + " is not true on the one that meets the job's requirements"
-		default:
-			text += fmt.Sprintf(": %s is true on none of the %d that meet the job's requirements", shorten(w.Clause), w.Unfit)
-		}
-		return text
+		return w.unfit() + w.startsOver(loc)
 	case w.Unwanted > 0:
 		return fmt.Sprintf("no machine accepts the job now: %s, but START refuses it there",
 			machines(w.Unwanted, "meets the job's requirements", "meet the job's requirements"))

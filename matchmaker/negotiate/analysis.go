@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"skua/internal/fit"
 	"skua/internal/why"
 	"skua/policy/classad"
 )
@@ -161,10 +162,14 @@ func (a *analysis) report() []why.Clause {
 		return all
 	}
 	for _, e := range a.checkpoint.Conjuncts() {
-		all = append(all, why.Clause{
+		r := why.Clause{
 			Text: e.String(), Checkpoint: true,
 			Meet: a.c.countMachines(func(i int) bool { return e.Eval(a.ad, a.c.slots[i].Ad).IsTrue() }),
-		})
+		}
+		if r.Meet == a.c.machines && strings.Contains(r.Text, "TARGET."+fit.AttrFile) {
+			continue // there are dozens of files, and this is the same one everywhere
+		}
+		all = append(all, r)
 	}
 	return all
 }

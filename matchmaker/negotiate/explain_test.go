@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/internal/why"
 	"skua/policy"
@@ -94,6 +95,16 @@ Requirements = (TARGET.Arch == "X86_64") && (TARGET.OpSys == "LINUX") && (TARGET
 	return &job.Job{
 		ID: job.ID{Cluster: 12}, User: "u1", Owner: "ann", Ad: ad, State: job.Idle,
 		Entered: noon.Add(-time.Hour), Submitted: noon.Add(-time.Hour),
+	}
+}
+
+// imageNeeds gives a job an image with such needs.
+func imageNeeds(features, files string) func(*job.Job) {
+	return func(j *job.Job) {
+		j.Images = []job.Image{{
+			Kind: job.CRIUImage, At: noon.Add(-time.Hour), Needs: "TARGET.Arch == \"X86_64\"",
+			Fit: &fit.Needs{Features: fit.ParseFeatures(features), Files: fit.ParseFiles(files)},
+		}}
 	}
 }
 
@@ -238,6 +249,20 @@ RequestMemory = 3000`),
 				j.Evictions, j.LastReason, j.LastHost = 2, "the owner came back", "slot1@lab3"
 			}),
 			slots: append(desks(t, 2, "desk", Free, "", "CriuVersion = \"3.17\"\nCpuFamily = 6"), desk(t, "win", Free, "", `OpSys = "WINDOWS"`)),
+		},
+		{
+			name: "processors lack what its checkpoint needs",
+			job:  changed(submitted(t, ""), imageNeeds("aes,avx,avx2,avx512dq,avx512f", "")),
+			slots: append(desks(t, 3, "desk", Free, "", `CpuFeatures = "aes,avx,avx2"`),
+				desk(t, "new", Free, "", `CpuFeatures = "aes,avx,avx2,avx512f"`), desk(t, "win", Free, "", `OpSys = "WINDOWS"`)),
+		},
+		{
+			name: "systems lack what its checkpoint needs",
+			job: changed(submitted(t, ""), imageNeeds("aes",
+				"/usr/lib/libc.so.6=0123456789abcdef/1900000,/usr/lib/libm.so.6=0123456789abcdef/900000,/usr/lib/libz.so.1=0123456789abcdef/100000")),
+			slots: append(desks(t, 2, "desk", Free, "", "CpuFeatures = \"aes\"\nFile_usr_lib_libc_so_6 = \"fedcba9876543210/1900000\"\n"+
+				"File_usr_lib_libm_so_6 = \"absent\"\nFile_usr_lib_libz_so_1 = \"0123456789abcdef/100000\""),
+				desk(t, "old", Free, "", "CpuFeatures = \"sse2\"\nFile_usr_lib_libz_so_1 = \"0123456789abcdef/100000\"")),
 		},
 		{
 			name:  "input missing",

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"skua/internal/fit"
 	"skua/internal/why"
 	"skua/policy"
 	"skua/policy/classad"
@@ -13,7 +14,7 @@ import (
 
 // AttrCheckpointRequirements is what a job's newest checkpoint needs of a machine, as an expression like
 // Requirements. It holds while the job has a checkpoint.
-const AttrCheckpointRequirements = "CheckpointRequirements"
+const AttrCheckpointRequirements = fit.AttrRequirements
 
 const attrNumCkpts = "NumCkpts"
 
@@ -124,7 +125,11 @@ func newKeys(batches []Batch, slots []Slot, memo *Memo) *keys {
 				}
 				if _, literal := e.Literal(); !literal && !seen[e] {
 					seen[e] = true
-					k.add(memo.exprs.of(e, readExpr))
+					r := memo.exprs.of(e, readExpr)
+					if name == checkpointKey {
+						r.names = withoutFiles(r.names)
+					}
+					k.add(r)
 				}
 			}
 			for _, c := range k.columns(b, varying) {
@@ -141,6 +146,16 @@ func newKeys(batches []Batch, slots []Slot, memo *Memo) *keys {
 	slices.Sort(k.names)
 	return k
 }
+
+// checkpointKey is AttrCheckpointRequirements as keys have it.
+var checkpointKey = strings.ToLower(AttrCheckpointRequirements)
+
+// withoutFiles leaves out the attributes of machines of which what checkpoints need reads dozens.
+func withoutFiles(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return strings.HasPrefix(name, fileKey) })
+}
+
+var fileKey = strings.ToLower(fit.AttrFile)
 
 // varying gives those of the names in which jobs of the batch can differ.
 func (k *keys) varying(b *Batch, names []string) []string {

@@ -83,9 +83,10 @@ func (c *cycle) sumUp(g *group) *why.Waiting {
 	case w.Machines == 0:
 	case w.Unsuited == w.Machines:
 		c.unmet(g, w)
-	case w.Unfit > 0 && w.Unsuited+w.Unfit == w.Machines:
+	case w.Stuck():
 		_, checkpoint := needs(g.sample)
 		w.Clause = c.unmetClause(checkpoint, g.sample)
+		w.Misfits = c.misfits(g, best)
 	}
 	return w
 }

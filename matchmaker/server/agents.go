@@ -153,14 +153,21 @@ func (s *Server) imageEvent(j *job.Job, agent job.AgentID, c wire.Checkpoint) (j
 	}
 	image := *img
 	image.Agent, image.Needs = agent, ""
-	if img.Kind == job.CRIUImage {
+	if img.Kind != job.CRIUImage {
+		image.Fit = nil
+	} else {
+		if img.Fit != nil {
+			if err := img.Fit.Check(); err != nil {
+				return nil, err
+			}
+		}
 		image.Needs = needs(s.slotAd(agent, j.Claim.Slot))
 	}
 	return &job.Checkpointed{Job: j.ID, Epoch: j.Epoch, Image: image}, nil
 }
 
-// needs says on which machines a process image that was made on a slot can go on, as far as ads tell.
-// The agent finds out about the rest, and drops an image that its machine cannot restore.
+// needs says on which machines a process image that was made on a slot can go on, as far as the slot's ad
+// tells. What else it needs the agent says, as [job.Image].Fit.
 func needs(slot *classad.Ad) string {
 	text := "TARGET.HasCheckpointing"
 	if slot == nil {

@@ -410,15 +410,19 @@ func TestSecondMatchmakerIsRefused(t *testing.T) {
 func TestSettingsAreChecked(t *testing.T) {
 	good := server.Settings{Data: "/tmp/x"}
 	for name, spoil := range map[string]func(*server.Settings){
-		"no data":         func(s *server.Settings) { s.Data = "" },
-		"listen":          func(s *server.Settings) { s.Listen = "9618" },
-		"plain url":       func(s *server.Settings) { s.URL = "http://head:9618" },
-		"no url":          func(s *server.Settings) { s.URL = "head" },
-		"negative limit":  func(s *server.Settings) { s.Limits.Jobs = -1 },
-		"renew too late":  func(s *server.Settings) { s.Leases = server.LeaseSettings{Lease: 10e9, Renew: 9e9} },
-		"no such limit":   func(s *server.Settings) { s.Concurrency = map[string]float64{"a.b.c": 1} },
-		"below nothing":   func(s *server.Settings) { s.Concurrency = map[string]float64{"a": -1} },
-		"a tiny factor":   func(s *server.Settings) { s.FairShare.DefaultFactor = 0.5 },
+		"no data":        func(s *server.Settings) { s.Data = "" },
+		"listen":         func(s *server.Settings) { s.Listen = "9618" },
+		"plain url":      func(s *server.Settings) { s.URL = "http://head:9618" },
+		"no url":         func(s *server.Settings) { s.URL = "head" },
+		"negative limit": func(s *server.Settings) { s.Limits.Jobs = -1 },
+		"renew too late": func(s *server.Settings) { s.Leases = server.LeaseSettings{Lease: 10e9, Renew: 9e9} },
+		"no such limit":  func(s *server.Settings) { s.Concurrency = map[string]float64{"a.b.c": 1} },
+		"below nothing":  func(s *server.Settings) { s.Concurrency = map[string]float64{"a": -1} },
+		"a tiny factor":  func(s *server.Settings) { s.FairShare.DefaultFactor = 0.5 },
+		"no patience": func(s *server.Settings) {
+			d := quantity.Duration(time.Second)
+			s.Checkpoints.RestartAfter = &d
+		},
 		"renew too late2": func(s *server.Settings) { s.Leases.Renew = quantity.Duration(time.Hour) },
 	} {
 		s := good

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"skua/internal/diag"
+	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/internal/wire"
 	"skua/matchmaker/negotiate"
@@ -135,9 +136,13 @@ func (s *Server) offerOf(j *job.Job, terms job.Terms) (wire.Offer, error) {
 		return wire.Offer{}, err
 	}
 	key := s.cfg.ImageKey(j.ID)
+	ad := j.CurrentAd().Flat()
+	for _, name := range []string{fit.AttrRequirements, fit.AttrJobFiles} {
+		ad.Delete(name) // the images say so, and an offer has a limit
+	}
 	return wire.Offer{
 		V: wire.Version, Slot: j.Claim.Slot, Job: j.ID, Claim: j.Claim.ID, Epoch: j.Epoch, User: j.User,
-		Ad: j.CurrentAd().Flat(), Inputs: j.Inputs, Images: j.Images, Key: key[:], Read: read, Write: write,
+		Ad: ad, Inputs: j.Inputs, Images: j.Images, Key: key[:], Read: read, Write: write,
 		Terms: wire.Terms{Lease: terms.Lease, Renew: terms.Renew, Offer: terms.Offer},
 	}, nil
 }

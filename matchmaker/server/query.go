@@ -175,6 +175,10 @@ func (s *Server) reasons() func(*job.Job) string {
 	plan := negotiate.Cycle(snapshot)
 	return func(j *job.Job) string {
 		switch why := plan.Why(j.ID); {
+		case why != nil && why.Stuck():
+			w := *why // which other jobs may share
+			w.StartsOver = s.startsOverAt(j, &w, snapshot.Now)
+			return w.Sentence(time.Local)
 		case why != nil:
 			return why.Sentence(time.Local)
 		case j.Claim != nil && !j.Claim.Lapsed:

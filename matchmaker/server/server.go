@@ -44,6 +44,10 @@ type Config struct {
 	// [DefaultWorklife], and negative that each job has a claim of its own.
 	Worklife time.Duration
 
+	// RestartAfter is how long a job waits for a machine that its checkpoint fits before it starts over; 0
+	// means [DefaultRestartAfter], and negative for ever.
+	RestartAfter time.Duration
+
 	// DefaultFactor is the priority factor of users who have been given none; 0 means
 	// [negotiate.DefaultFactor].
 	DefaultFactor float64
@@ -87,6 +91,7 @@ type Server struct {
 	names names
 	rests rests[slotKey] // of slots
 	again rests[job.ID]  // of jobs that are to run again
+	stuck stuck
 
 	memo        negotiate.Memo // of all cycles, see [Server.snapshot]
 	vacancyMemo negotiate.Memo // of those over vacant slots alone
@@ -129,6 +134,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Worklife == 0 {
 		cfg.Worklife = DefaultWorklife
+	}
+	if cfg.RestartAfter == 0 {
+		cfg.RestartAfter = DefaultRestartAfter
 	}
 	if err := checkTerms(cfg.Terms); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
@@ -192,6 +200,7 @@ func (s *Server) Run(ctx context.Context) error {
 	loop(s.materialize)
 	loop(s.enforce)
 	loop(s.expire)
+	loop(s.startOver)
 	<-ctx.Done()
 	unsubscribe()
 	s.mu.Lock()

@@ -26,6 +26,7 @@ type Settings struct {
 	Leases LeaseSettings `toml:"leases"`
 	Limits LimitSettings `toml:"limits"`
 
+	Checkpoints CheckpointSettings `toml:"checkpoints"`
 	FairShare   FairShareSettings  `toml:"fair_share"`
 	Concurrency map[string]float64 `toml:"concurrency_limits"` // by name; "licence.*" for the rest of a group, "*" for all others
 }
@@ -137,6 +138,13 @@ type LimitSettings struct {
 
 const defaultDiskFree = 1 << 30 // as that of [files.Config].DiskFloor
 
+// CheckpointSettings are about jobs' checkpoints.
+type CheckpointSettings struct {
+	// RestartAfter is how long a job waits for a machine on which it can go on from its checkpoint, before it
+	// starts over; nil means [DefaultRestartAfter], and 0 that it waits for ever. A job may say otherwise.
+	RestartAfter *quantity.Duration `toml:"restart_after"`
+}
+
 // FairShareSettings are about the shares that users have of the pool; 0 means the default.
 type FairShareSettings struct {
 	HalfLife      quantity.Duration `toml:"half_life"`      // after which past use counts half
@@ -168,6 +176,12 @@ func (s *Settings) complete() error {
 	l := &s.Limits
 	if l.Jobs < 0 || l.JobsPerUser < 0 || l.File < 0 || l.DiskFree < 0 || l.History < 0 || l.HistoryAge < 0 || l.Archive < 0 || l.SnapshotEvery < 0 {
 		return &diag.Problem{What: "a limit in matchmaker.toml is negative"}
+	}
+	if r := s.Checkpoints.RestartAfter; r != nil && (*r < 0 || *r > 0 && r.Std() < minRestartAfter) {
+		return &diag.Problem{
+			What: fmt.Sprintf("[checkpoints]: restart_after = %v is less than %v", *r, minRestartAfter),
+			Hint: `machines come and go: give them time, or write "0s" and jobs wait for ever`,
+		}
 	}
 	if f := s.FairShare.DefaultFactor; f != 0 && (f < minFactor || f > maxFactor) {
 		return &diag.Problem{What: fmt.Sprintf("[fair_share]: default_factor = %v is out of bounds", f), Hint: "1000 is the usual one"}
@@ -209,6 +223,18 @@ func (s *Settings) worklife() time.Duration {
 		return -1
 	default:
 		return w.Std()
+	}
+}
+
+// restartAfter gives [Config].RestartAfter.
+func (s *Settings) restartAfter() time.Duration {
+	switch r := s.Checkpoints.RestartAfter; {
+	case r == nil:
+		return DefaultRestartAfter
+	case *r == 0:
+		return -1
+	default:
+		return r.Std()
 	}
 }
 

@@ -14,7 +14,11 @@ func (s *Server) whyRow(p *page, user job.UserID, sel wire.Selection) error {
 		return err
 	}
 	snapshot := s.snapshot()
-	p.add("", negotiate.Explain(snapshot, j))
+	e := negotiate.Explain(snapshot, j)
+	if e.Waiting != nil {
+		e.Waiting.StartsOver = s.startsOverAt(j, e.Waiting, snapshot.Now)
+	}
+	p.add("", e)
 	return nil
 }
 

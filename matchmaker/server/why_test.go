@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"skua/internal/blob"
+	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/internal/why"
 	"skua/internal/wire"
@@ -68,6 +69,32 @@ func (u *user) explain(id job.ID) why.Explanation {
 		u.t.Fatal(err)
 	}
 	return e
+}
+
+// checkpointedElsewhere is a job with an image of a machine that has left. Two others stay.
+func (p *pool) checkpointedElsewhere(
+	ann *user, attrs, made string, pcs func(t *testing.T, p *pool, n int, state, hours, facts string) []*agent, stay string,
+) job.ID {
+	p.t.Helper()
+	image := job.Image{
+		Kind: job.CRIUImage, Digest: blob.Sum([]byte("image")), Bytes: 5, At: time.Now().UTC(),
+		Fit: &fit.Needs{Features: fit.ParseFeatures("aes,avx,avx2,avx512f,sse2")},
+	}
+	if strings.HasPrefix(made, fit.AttrFile) {
+		image.Fit = &fit.Needs{Files: fit.ParseFiles("/usr/lib/x86_64-linux-gnu/libc.so.6=58254ca972028402/1922136")}
+	}
+	p.held["u1/"+string(image.Digest)] = true
+	pc := pcs(p.t, p, 1, "Unclaimed", "", made)[0]
+	id := ann.submit(1, attrs)
+	o := pc.offered()
+	pc.accept(o)
+	if ack := pc.checkpoint(o, wire.Checkpoint{Image: &image}); ack.Fail != nil {
+		p.t.Fatal(ack.Fail.What)
+	}
+	pc.done(o, wire.Done{Outcome: wire.Evicted, Reason: "the owner is back"})
+	pc.send(wire.AdSubject(pc.id), wire.Ad{V: wire.Version, Machine: string(pc.id), Bye: true})
+	pcs(p.t, p, 2, "Unclaimed", "", stay)
+	return id
 }
 
 // TestWhy stages what keeps jobs from running in a pool at work, and asks as skua why does.
@@ -179,6 +206,13 @@ func TestWhy(t *testing.T) {
 			pc.send(wire.AdSubject(pc.id), wire.Ad{V: wire.Version, Machine: string(pc.id), Bye: true})
 			pcs(t, p, 2, "Unclaimed", "", `Arch = "AARCH64"`)
 			return id
+		}},
+		{"no processor is like that", func(t *testing.T, p *pool, ann *user) job.ID {
+			return p.checkpointedElsewhere(ann, usual, `CpuFeatures = "aes,avx,avx2,avx512f,sse2"`, pcs, `CpuFeatures = "aes,avx,avx2,sse2"`)
+		}},
+		{"no system is like that, and it waits for ever", func(t *testing.T, p *pool, ann *user) job.ID {
+			const file = `File_usr_lib_x86_64_linux_gnu_libc_so_6 = `
+			return p.checkpointedElsewhere(ann, usual+"RestartAfter = -1; ", file+`"58254ca972028402/1922136"`, pcs, file+`"9b8f4ca972028402/1922136"`)
 		}},
 		{"input missing", func(t *testing.T, p *pool, ann *user) job.ID {
 			pc := pcs(t, p, 1, "Unclaimed", "", "")[0]

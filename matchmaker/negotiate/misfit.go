@@ -1,0 +1,76 @@
+package negotiate
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"skua/internal/fit"
+	"skua/internal/why"
+)
+
+// misfits says what machines lack that the checkpoint of a group's jobs needs, of those machines of which the
+// best verdict is that it does not fit. It looks at what the expression does, attribute by attribute.
+func (c *cycle) misfits(g *group, best []verdict) []why.Misfit {
+	features, _ := g.sample.Str(fit.AttrJobFeatures)
+	files, _ := g.sample.Str(fit.AttrJobFiles)
+	needs := fit.Needs{Features: fit.ParseFeatures(features), Files: fit.ParseFiles(files)}
+	lacking, other := map[string][]int{}, map[string][]int{} // machines by feature and by file
+	last := -1
+	for i := range c.slots {
+		m := c.machine[i]
+		if m == last || best[m] != unfit || g.verdicts[i] != unfit {
+			continue
+		}
+		last = m
+		has, _ := c.slots[i].Ad.Str(fit.AttrFeatures)
+		misfit := needs.On(fit.ParseFeatures(has), func(path string) fit.ID {
+			id, _ := c.slots[i].Ad.Str(fit.Attr(path))
+			return fit.ID(id)
+		})
+		for _, f := range misfit.Features {
+			lacking[f] = append(lacking[f], m)
+		}
+		for _, f := range misfit.Files {
+			other[f.Path] = append(other[f.Path], m)
+		}
+	}
+	var all []why.Misfit
+	if names, machines := together(lacking); machines > 0 {
+		all = append(all, why.Misfit{Machines: machines, Features: names})
+	}
+	if paths, machines := together(other); machines > 0 {
+		all = append(all, why.Misfit{Machines: machines, File: paths[0], More: len(paths) - 1})
+	}
+	slices.SortStableFunc(all, func(a, b why.Misfit) int { return cmp.Compare(b.Machines, a.Machines) })
+	if len(all) > 1 && all[0].Machines == c.countBest(best, unfit) {
+		all = all[:1] // which is the whole answer
+	}
+	return all
+}
+
+// together gives the names that most machines share, all of those that belong to the same machines, in order.
+func together(by map[string][]int) (names []string, machines int) {
+	alike := map[string][]string{}
+	for name, ms := range by {
+		key := fmt.Sprint(ms)
+		alike[key] = append(alike[key], name)
+	}
+	for _, key := range slices.Sorted(maps.Keys(alike)) {
+		if n := len(by[alike[key][0]]); n > machines || n == machines && len(alike[key]) > len(names) {
+			names, machines = alike[key], n
+		}
+	}
+	slices.Sort(names)
+	return names, machines
+}
+
+func (c *cycle) countBest(best []verdict, v verdict) (n int) {
+	for _, b := range best {
+		if b == v {
+			n++
+		}
+	}
+	return n
+}

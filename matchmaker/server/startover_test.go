@@ -1,0 +1,113 @@
+package server
+
+import (
+	"testing"
+	"time"
+
+	"skua/internal/blob"
+	"skua/internal/fit"
+	"skua/internal/job"
+	"skua/internal/quantity"
+	"skua/internal/why"
+	"skua/internal/wire"
+	"skua/policy/classad"
+)
+
+func TestRestartAfter(t *testing.T) {
+	duration := func(d time.Duration) *quantity.Duration {
+		q := quantity.Duration(d)
+		return &q
+	}
+	stuck := &why.Waiting{Machines: 2, Unfit: 2}
+	for _, tt := range []struct {
+		name string
+		pool *quantity.Duration
+		job  string
+		w    *why.Waiting
+		want time.Duration // until it starts over; 0 for never
+	}{
+		{"by default", nil, "", stuck, 24 * time.Hour},
+		{"as the pool says", duration(time.Hour), "", stuck, time.Hour},
+		{"the pool waits for ever", duration(0), "", stuck, 0},
+		{"as the job says", duration(time.Hour), "RestartAfter = 60", stuck, time.Minute},
+		{"the job says it to a pool that waits for ever", duration(0), "RestartAfter = 60", stuck, time.Minute},
+		{"the job waits for ever", nil, "RestartAfter = -1", stuck, 0},
+		{"the job says nonsense", nil, `RestartAfter = "soon"`, stuck, 24 * time.Hour},
+		{"one machine fits", nil, "", &why.Waiting{Machines: 2, Unfit: 1, Owner: 1}, 0},
+		{"no machine meets its requirements", nil, "", &why.Waiting{Machines: 2, Unsuited: 2}, 0},
+		{"no machine is there", nil, "", &why.Waiting{}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ad, err := classad.ParseOldAd(tt.job)
+			if err != nil {
+				t.Fatal(err)
+			}
+			settings := Settings{Checkpoints: CheckpointSettings{RestartAfter: tt.pool}}
+			s := &Server{cfg: Config{RestartAfter: settings.restartAfter()}}
+			now := time.Unix(1000, 0)
+			got := s.startsOverAt(&job.Job{Ad: ad}, tt.w, now)
+			if tt.want == 0 && got != 0 || tt.want != 0 && got != now.Add(tt.want).Unix() {
+				t.Errorf("it starts over at %d, %d s from now", got, got-now.Unix())
+			}
+		})
+	}
+}
+
+// The time for which a job is stuck goes on while nobody can tell, and begins anew after a machine was there.
+func TestStuckSince(t *testing.T) {
+	var s stuck
+	at := func(min int) time.Time { return time.Unix(int64(60*min), 0) }
+	a, b := job.ID{Cluster: 1}, job.ID{Cluster: 2}
+	s.keep(at(0), []job.ID{a}, []job.ID{b})
+	s.keep(at(1), nil, []job.ID{a})
+	s.keep(at(2), []job.ID{a, b}, nil)
+	if since, _ := s.of(a); since != at(0) {
+		t.Errorf("it is stuck since %v", since)
+	}
+	if since, _ := s.of(b); since != at(2) {
+		t.Errorf("the other is stuck since %v", since)
+	}
+	s.keep(at(3), []job.ID{b}, nil)
+	s.keep(at(4), []job.ID{a, b}, nil)
+	if since, _ := s.of(a); since != at(4) {
+		t.Errorf("after a machine was there it is stuck since %v", since)
+	}
+}
+
+// What an agent says of an image's needs is bounded, and of other checkpoints it is of no concern. An offer of the
+// job repeats it once.
+func TestImageNeedsAreChecked(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, desk := p.user("u1"), p.agent("desk")
+		ad := desktop(t, "", `CpuFeatures = "avx"`)
+		desk.advertiseAs("Unclaimed", ad)
+		id := ann.submit(1, `Requirements = true; `)
+		o := desk.offered()
+		desk.accept(o)
+		send := func(kind job.ImageKind, name string, n fit.Needs) wire.Ack {
+			image := job.Image{Kind: kind, Digest: blob.Sum([]byte(name)), At: time.Now().UTC(), Fit: &n}
+			p.held["u1/"+string(image.Digest)] = true
+			return desk.checkpoint(o, wire.Checkpoint{Image: &image})
+		}
+		if ack := send(job.CRIUImage, "bad", fit.Needs{Features: []string{`x") || true`}}); ack.Fail == nil {
+			t.Error("needs that are no needs were taken")
+		}
+		if ack := send(job.FileImage, "files", fit.Needs{Features: []string{"avx"}}); ack.Fail != nil || p.job(id).Images[0].Fit != nil {
+			t.Errorf("a job's own files: %+v, %+v", ack, p.job(id).Images)
+		}
+		needs := fit.Needs{Features: []string{"avx"}, Files: []fit.File{{Path: "/usr/lib/libc.so.6", ID: "0123456789abcdef/1"}}}
+		if ack := send(job.CRIUImage, "good", needs); ack.Fail != nil || !needs.Equal(p.job(id).Images[0].Fit) {
+			t.Errorf("good needs: %+v, %+v", ack, p.job(id).Images[0].Fit)
+		}
+		desk.done(o, wire.Done{Outcome: wire.Evicted, Reason: "the owner is back"})
+		lab := p.agent("lab")
+		lab.advertiseAs("Unclaimed", desktop(t, "", `CpuFeatures = "avx"`))
+		o = lab.offered()
+		if len(o.Images) != 2 || !needs.Equal(o.Images[0].Fit) {
+			t.Errorf("images offered: %+v", o.Images)
+		}
+		if _, ok := o.Ad.Lookup(fit.AttrJobFiles); ok {
+			t.Error("the offered ad lists the files again")
+		}
+	})
+}
