@@ -30,6 +30,7 @@ const preferring = `Rank = TARGET.Machine == "desk1" ? 1 : 0`
 // movedFrom starts a job on desk1 and has its owner come back for good, so that it is left with an image.
 func movedFrom(t *testing.T, p *pooltest.Pool, attrs string) job.ID {
 	t.Helper()
+	time.Sleep(2 * time.Minute) // all machines are offered
 	id := p.SubmitAs(t, "sleep 2h", 1, preferring+"\n"+attrs)[0]
 	p.Await(t, "the job runs on desk1", time.Second, time.Minute, func() bool { return p.Running(id) == "desk1" })
 	time.Sleep(time.Hour)
@@ -87,6 +88,7 @@ func TestUnfitMachineRefusesOnce(t *testing.T) {
 			pooltest.Likeness{Features: "sse2", Other: files(blas + "=0123456789abcdef/500000")},
 			pooltest.Likeness{Features: "sse2", Other: files(blas + "=fedcba9876543210/500000")},
 		)})
+		time.Sleep(2 * time.Minute) // all machines are offered
 		id := p.SubmitAs(t, "sleep 2h", 1, preferring)[0]
 		p.Await(t, "the job runs on desk1", time.Second, time.Minute, func() bool { return p.Running(id) == "desk1" })
 		time.Sleep(time.Hour)

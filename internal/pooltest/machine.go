@@ -80,7 +80,7 @@ func (m *Machine) StartAgent() {
 		Agent: m.id, Machine: m.Name, Dir: records, Slots: m.p.cfg.Slots, Partitionable: m.p.cfg.Parts,
 		Bus: a.conn, Starter: starterOf{m, a}, Files: disk{m, m.p.store}, Policy: m.p.policy,
 		Facts: m.facts, System: m.like, Clock: m.clockOf(a), LookEach: m.p.cfg.LookEach, Log: m.p.cfg.Log.With(diag.KeyMachine, m.Name),
-		CopyTree: m.copyTree(),
+		CopyTree: m.copyTree(), TrialAfter: m.trialAfter(),
 		Watch: func(on startd.Signs) (startd.Owner, error) {
 			m.p.book.mu.Lock()
 			defer m.p.book.mu.Unlock()
@@ -107,6 +107,15 @@ func (m *Machine) copyTree() func(_ context.Context, from, to string) error {
 		return nil
 	}
 	return func(_ context.Context, from, to string) error { return os.CopyFS(to, os.DirFS(from)) }
+}
+
+// trialAfter is when it is tried whether a job can be checkpointed, for which it stands still: at the usual time if the
+// pool's jobs are tried, and else when no test runs any more.
+func (m *Machine) trialAfter() time.Duration {
+	if m.p.cfg.Trials {
+		return 0
+	}
+	return 10_000 * time.Hour
 }
 
 // Daemon is the machine's agent, nil while none runs.

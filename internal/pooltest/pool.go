@@ -54,6 +54,8 @@ type Config struct {
 	NoThrottle bool
 	// Saves has images made of jobs while they run.
 	Saves bool
+	// Trials has jobs tried early whether they can be checkpointed.
+	Trials bool
 	// NoImages is why no job can be checkpointed; empty if all can.
 	NoImages string
 	// LookEach is how often policies look at a slot; 0 means the agent's default.

@@ -14,7 +14,7 @@ import (
 func TestNotCheckpointable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const why = "it holds a System V shared memory segment"
-		p := pooltest.Start(t, pooltest.Config{Machines: 1, NoImages: why, Policy: policy.File{Preset: policy.Dedicated}})
+		p := pooltest.Start(t, pooltest.Config{Machines: 1, Trials: true, NoImages: why, Policy: policy.File{Preset: policy.Dedicated}})
 		id := p.Submit(t, "sleep 1h")
 		p.AwaitState(t, id, job.Running, time.Minute)
 		p.Await(t, "it is known that it cannot be checkpointed", time.Second, 5*time.Minute, func() bool { return p.Job(id).NoImage != "" })
@@ -30,7 +30,7 @@ func TestNotCheckpointable(t *testing.T) {
 func TestOwnerComesDuringTrial(t *testing.T) {
 	for after := 9 * time.Second; after < 18*time.Second; after += 300 * time.Millisecond {
 		synctest.Test(t, func(t *testing.T) {
-			p := pooltest.Start(t, pooltest.Config{Machines: 1})
+			p := pooltest.Start(t, pooltest.Config{Machines: 1, Trials: true})
 			id := p.Submit(t, "sleep 1h")
 			p.AwaitState(t, id, job.Running, time.Hour)
 			time.Sleep(after)
