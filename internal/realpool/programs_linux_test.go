@@ -60,11 +60,15 @@ print join(" ", map { "$_=$seen{$_}" } sort { $a <=> $b } keys %seen), "\n";'`},
 
 	{name: "awk", work: `exec awk 'BEGIN { for (i = 1; i <= 25000000; i++) s = (s + i * i) % 1000003; print s }'`},
 
-	{name: "threads-in-c", needs: "gcc", files: map[string]string{"threads.c": threadsInC},
-		build: []string{"gcc", "-O1", "-pthread", "-o", "threads", "threads.c"}, work: `exec ./threads`},
+	{
+		name: "threads-in-c", needs: "gcc", files: map[string]string{"threads.c": threadsInC},
+		build: []string{"gcc", "-O1", "-pthread", "-o", "threads", "threads.c"}, work: `exec ./threads`,
+	},
 
-	{name: "go", needs: "go", files: map[string]string{"main.go": goroutines, "go.mod": "module goroutines\n\ngo 1.21\n"},
-		build: []string{"go", "build", "-o", "goroutines", "."}, work: `exec ./goroutines`},
+	{
+		name: "go", needs: "go", files: map[string]string{"main.go": goroutines, "go.mod": "module goroutines\n\ngo 1.21\n"},
+		build: []string{"go", "build", "-o", "goroutines", "."}, work: `exec ./goroutines`,
+	},
 
 	{name: "loopback", needs: "python3", work: `exec python3 -c '
 import hashlib, socket, threading
@@ -93,7 +97,8 @@ with recursive n(i) as (select 1 union all select i+1 from n where i < 1500000) 
 create index b on t(b);
 select count(distinct b), sum(length(b)), max(b) from t;"`},
 
-	{name: "povray", needs: "povray", files: map[string]string{"scene.pov": scene},
+	{
+		name: "povray", needs: "povray", files: map[string]string{"scene.pov": scene},
 		work: `povray +Iscene.pov +Oscene.png +W400 +H300 +A0.1 +WT2 -D -GA >povray.log 2>&1 || { tail povray.log; exit 1; }
 python3 -c 'import sys, zlib, struct
 d, pixels, at = open("scene.png", "rb").read(), b"", 8
@@ -101,17 +106,22 @@ while at < len(d):
     n, = struct.unpack(">I", d[at:at+4])
     if d[at+4:at+8] == b"IDAT": pixels += d[at+8:at+8+n]
     at += n + 12
-print(zlib.crc32(zlib.decompress(pixels)))'`},
+print(zlib.crc32(zlib.decompress(pixels)))'`,
+	},
 
 	{name: "primesieve", needs: "primesieve", work: `exec primesieve 60000000000 --quiet --no-status --threads=2`},
 
 	{name: "ecm", needs: "ecm", work: `echo '(2^521-1)*(2^607-1)' | ecm -sigma 1:42 1000000 20000000 | grep -v -i 'took\|gmp-ecm'; true`},
 
-	{name: "cadical", needs: "cadical", files: map[string]string{"pigeons.cnf": pigeons(9)},
-		work: `cadical -q pigeons.cnf; [ $? -eq 20 ] && echo unsatisfiable`},
+	{
+		name: "cadical", needs: "cadical", files: map[string]string{"pigeons.cnf": pigeons(9)},
+		work: `cadical -q pigeons.cnf; [ $? -eq 20 ] && echo unsatisfiable`,
+	},
 
-	{name: "minisat", needs: "minisat", files: map[string]string{"pigeons.cnf": pigeons(9)},
-		work: `minisat -verb=0 pigeons.cnf | grep -v -i 'time\|memory'`},
+	{
+		name: "minisat", needs: "minisat", files: map[string]string{"pigeons.cnf": pigeons(9)},
+		work: `minisat -verb=0 pigeons.cnf | grep -v -i 'time\|memory'`,
+	},
 
 	{name: "sox", needs: "sox", work: `sox -R -n -r 48000 sound.wav synth 120 sine 300-3300 vol 0.5 reverb 80 chorus 0.7 0.9 55 0.4 0.25 2 -t phaser 0.8 0.74 3 0.4 0.5 -t && md5sum <sound.wav`},
 
@@ -132,8 +142,10 @@ while (time < $until) { shmwrite($id, pack("N", $_), 0, 4) for 1 .. 1000; }
 shmread($id, my $last, 0, 4); shmctl($id, 0, 0);
 print unpack("N", $last), "\n";'`},
 
-	{name: "java", needs: "java", files: map[string]string{"Sums.java": sumsInJava},
-		work: `exec java -Xmx256m -Xshare:auto Sums.java`},
+	{
+		name: "java", needs: "java", files: map[string]string{"Sums.java": sumsInJava},
+		work: `exec java -Xmx256m -Xshare:auto Sums.java`,
+	},
 }
 
 const threadsInC = `#include <pthread.h>
