@@ -37,6 +37,7 @@ type keeper struct {
 
 	offer    wire.Offer // of the present claim
 	next     wire.Offer // that came with the answer to its report
+	looked   time.Time  // when the policy last looked
 	farewell int        // the signal with which its job is dismissed
 	told     int        // how many controls have come
 	tenant   *tenant    // nil while no claim
@@ -148,6 +149,7 @@ func (k *keeper) look(ctx context.Context) {
 	}
 	k.step(ctx, slot.Looked{At: at, Verdicts: k.verdicts(at)})
 	k.step(ctx, slot.Tick{At: at, Now: now})
+	k.looked = at
 	k.d.restOn()
 }
 
@@ -161,16 +163,8 @@ func judged(at time.Time, stayed bool) slot.Event {
 // wait is how long the keeper may sleep: until the claim, the slot or the owner has something due,
 // or until the policy must look again.
 func (k *keeper) wait() time.Duration {
-	wait, now := k.d.cfg.LookIdle, time.Now()
-	s := k.slot
-	if s.State == slot.Claimed || s.State == slot.Preempting {
-		wait = k.d.cfg.LookEach
-	} else if idle, ok := k.d.owner.idle(now); ok && idle <= k.d.policy().IdleAfter {
-		wait = min(wait, k.d.policy().IdleAfter-idle+time.Second) // KeyboardIdle counts whole seconds
-	}
-	if k.d.parts != nil && s.Tenancy.Phase == job.Free && k.d.parts.rests(k) {
-		wait = max(wait, restLook)
-	}
+	now, s := time.Now(), k.slot
+	wait := k.untilLook(now)
 	if at, ok := s.Due(k.cfg); ok {
 		wait = min(wait, at.Sub(now))
 	}
@@ -184,6 +178,25 @@ func (k *keeper) wait() time.Duration {
 		return overdue
 	}
 	return max(wait, time.Millisecond)
+}
+
+// untilLook is how long the policy need not look: a while, but not beyond the moment at which the owner counts as away.
+func (k *keeper) untilLook(now time.Time) time.Duration {
+	s := k.slot
+	switch {
+	case s.State == slot.Claimed || s.State == slot.Preempting:
+		return k.d.cfg.LookEach
+	case k.d.parts != nil && s.Tenancy.Phase == job.Free && k.d.parts.rests(k):
+		return restLook
+	}
+	wait := k.d.cfg.LookIdle - now.Sub(k.looked)
+	if idle, ok := k.d.owner.idle(now); ok {
+		away := now.Add(k.d.policy().IdleAfter - idle + time.Second) // KeyboardIdle counts whole seconds
+		if away.After(k.looked) {
+			wait = min(wait, away.Sub(now))
+		}
+	}
+	return wait
 }
 
 // overdue is how long the keeper waits for something that was due and has not come to pass.
