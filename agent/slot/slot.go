@@ -180,7 +180,7 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 		if s.Touched {
 			s.Touched = false
 			if s.Activity == Suspended {
-				effects = append(effects, Report)
+				effects = append(effects, Report, Advertise) // the freeze itself tells nobody
 			}
 		}
 	case OwnerLeft:

@@ -134,7 +134,7 @@ func TestStep(t *testing.T) {
 			"an owner who stays is reported", touched,
 			slot.OwnerStayed{At: noon.Add(time.Second)},
 			slot.Claimed, slot.Suspended,
-			[]slot.Effect{slot.Report},
+			[]slot.Effect{slot.Report, slot.Advertise},
 		},
 		{
 			"the owner has left again", suspended,

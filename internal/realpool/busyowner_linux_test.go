@@ -43,11 +43,11 @@ continue_after = "5m"
 background_load = 1000.0
 [vacate]
 suspend_for = "10m"
-`, busyJob, func(m *machine) { m.press(); m.await("Suspended") }},
+`, busyJob, func(m *machine) { m.type_(); m.await("Suspended") }},
 		{"throttled", `preset = "office"
 [owner]
 continue_after = "5m"
-`, busyJob, func(m *machine) { m.press(); m.awaitThrottled() }},
+`, busyJob, func(m *machine) { m.type_(); m.awaitThrottled() }},
 		{"imaged", `preset = "desktop"
 [owner]
 idle_after = "2s"
@@ -56,7 +56,7 @@ background_load = 1000.0
 [vacate]
 suspend_for = "1s"
 max_vacate_time = "5m"
-`, hugeJob, func(m *machine) { m.press() }},
+`, hugeJob, func(m *machine) { m.type_() }},
 	} {
 		t.Run(with.name, func(t *testing.T) {
 			m := newMachine(t, with.policy)
@@ -134,10 +134,13 @@ func newMachine(t *testing.T, policy string) *machine {
 	return &machine{t: t, p: p, desk: desk}
 }
 
-func (m *machine) press() {
+// type_ presses keys for two seconds, by which the owner is known to be back.
+func (m *machine) type_() {
 	m.t.Helper()
-	if err := m.desk.Press(); err != nil {
-		m.t.Fatal(err)
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if err := m.desk.Press(); err != nil {
+			m.t.Fatal(err)
+		}
 	}
 }
 
@@ -168,14 +171,14 @@ func (m *machine) awaitNothing() {
 
 func (m *machine) await(activity string) {
 	m.t.Helper()
-	m.p.Await("the slot is "+activity, func() bool {
+	m.p.AwaitFor(time.Minute, "the slot is "+activity, func() bool {
 		return strings.TrimSpace(m.p.Must("skua", "status", "-af", "Activity")) == activity
 	})
 }
 
 func (m *machine) awaitThrottled() {
 	m.t.Helper()
-	m.p.Await("the job is throttled", func() bool {
+	m.p.AwaitFor(time.Minute, "the job is throttled", func() bool {
 		return strings.TrimSpace(m.p.Must("skua", "status", "-af", "Throttled")) == "true"
 	})
 }
