@@ -36,7 +36,7 @@ mounts = [%q]
 			return m.as(user, "skua status -af Activity") == activity
 		})
 	}
-	m.must("useradd --create-home bea")
+	m.must("touch /etc/default/locale && useradd --create-home bea") // the login looks for that file
 	// As a display manager does: a session of the class user, in which a compositor would run.
 	m.must("systemd-run --quiet --unit=desk --uid=bea -p PAMName=su-l -p Environment='XDG_SESSION_TYPE=wayland XDG_SESSION_CLASS=user' sleep infinity")
 	becomes("Suspended", "after somebody has logged in")
