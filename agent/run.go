@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/agent/footprint"
 	"skua/agent/startd"
 	"skua/internal/diag"
 	"skua/internal/membership"
@@ -64,12 +65,24 @@ func serve(ctx context.Context, configFile string, occasion func() startd.Occasi
 	if err != nil {
 		return err
 	}
-	m.Version = version
+	m.Version, m.Rest = version, resting()
 	r.of(m)
 	log.Info("agent starts", "version", version, diag.KeyMachine, cfg.Name, diag.KeyAgent, member.ID)
 	stop := onReload(r.reload)
 	defer stop()
 	return m.Run(ctx, occasion)
+}
+
+// resting has this process take little while the agent has no job.
+func resting() func(rests bool) {
+	var own footprint.Footprint
+	return func(rests bool) {
+		if rests {
+			own.Rest()
+		} else {
+			own.Work()
+		}
+	}
 }
 
 // member gives this machine's place in its pool. With a token in the configuration, the first start

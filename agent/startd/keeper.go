@@ -25,6 +25,7 @@ type keeper struct {
 	cfg  slot.Config
 
 	events chan func(at time.Time, now job.Instant) slot.Event
+	again  chan struct{} // has a value when the policy is to look again
 	closed chan struct{} // closed when run has ended: nobody reads events any more
 
 	// armed holds the init that the owner's first touch must freeze; nil while none.
@@ -56,6 +57,7 @@ func newKeeper(d *Daemon, num int) *keeper {
 		d: d, num: num, name: name,
 		log:    d.log.With(diag.KeySlot, name),
 		events: make(chan func(time.Time, job.Instant) slot.Event, eventBuffer),
+		again:  make(chan struct{}, 1),
 		closed: make(chan struct{}),
 		free:   make(chan struct{}),
 		cfg: slot.Config{
@@ -115,6 +117,8 @@ func (k *keeper) run(ctx context.Context) error {
 			return nil
 		case ev := <-k.events:
 			k.step(ctx, ev(time.Now(), k.d.cfg.Clock()))
+		case <-k.again:
+			k.look(ctx)
 		case <-timer.C:
 			k.look(ctx)
 		}

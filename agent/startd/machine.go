@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"skua/agent/footprint"
 	"skua/agent/probe"
 	"skua/agent/starter"
 	"skua/internal/blob"
@@ -31,6 +30,9 @@ import (
 type Machine struct {
 	Version string  // of the program, for who asks; may be set before Run
 	Central Central // may be set before Run; nil means that no central policy is asked for
+
+	// Rest is [Config.Rest], of a program that is the agent and nothing else. It may be set before Run.
+	Rest func(rests bool)
 
 	settings Settings
 	member   *membership.Membership
@@ -153,18 +155,10 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	if f, err := probe.LoadFigures(m.figuresFile()); err == nil {
 		m.figures.Store(&f)
 	}
-	var own footprint.Footprint
-	rest := func(rests bool) {
-		if rests {
-			own.Rest()
-		} else {
-			own.Work()
-		}
-	}
 	var system SystemFiles
 	if can.Checkpoint || can.TimedOut {
 		const budget = 64 << 10 // bytes, of the ads of all slots: they travel in one message
-		system = &probe.SystemFiles{Budget: budget / max(m.settings.Slots, 1)}
+		system = &probe.SystemFiles{Budget: budget / m.settings.atATime()}
 	}
 	transfers := transfer.NewThrottle()
 	files.Throttle(transfers)
@@ -172,7 +166,7 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots, Partitionable: m.settings.Partitionable,
 		Bus: conn, Starter: m.starter, Files: &Storage{Client: files, Cache: cache},
 		Policy: m.Policy(), Transfers: transfers, Facts: m.facts(m.claims()), Watch: m.watch(), Clock: Boottime, Log: m.log,
-		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(), Rest: rest, CopyTree: copyTree, Central: m.Central, System: system,
+		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(), Rest: m.Rest, CopyTree: copyTree, Central: m.Central, System: system,
 	})
 	if err != nil {
 		return err

@@ -29,10 +29,14 @@ func (d *Daemon) SetPolicy(p *policy.Policy) {
 	d.lookAgain()
 }
 
-// lookAgain has the policy look at every slot, and the ads sent: something that it may go by has changed.
+// lookAgain has the policy look at every slot, and the ads sent: something that it may go by has changed. It
+// waits for nobody, since a keeper may find that out itself.
 func (d *Daemon) lookAgain() {
 	for _, k := range d.keepers {
-		k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.Looked{At: at, Verdicts: k.verdicts(at)} })
+		select {
+		case k.again <- struct{}{}:
+		default: // it has not looked yet since the last time
+		}
 	}
 	d.advertiseNow()
 }
