@@ -25,7 +25,6 @@ var consequences = []string{
 
 // plainly says in plain words what CRIU says of what it cannot checkpoint.
 var plainly = []struct{ says, means string }{
-	{"live in IPC ns", "it holds a System V shared memory segment"},
 	{"Connected TCP socket", "it is connected to another machine"},
 	{"Can't dump that handle", "it watches files with inotify or fanotify"},
 }

@@ -1,6 +1,7 @@
 package starter
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 	if err := p.freezeForDump(); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(outsideTree(j.pid), ownFilters(), p.checkConnections()); err != nil {
+	if err := errors.Join(outsideTree(j.pid), ownFilters(), p.checkConnections(), systemV("/proc/sysvipc")); err != nil {
 		return nil, err
 	}
 	if err := emptyDir(fdImage); err != nil {
@@ -294,6 +295,22 @@ func (p *pid1) checkConnections() error {
 		return nil // there are none, or CRIU says so itself
 	}
 	return farConnections()
+}
+
+// systemV says what the job has of System V's interprocess communication, by the kernel's lists in dir. CRIU
+// complains of memory that a process is attached to, and does not see anything else: it would be gone.
+func systemV(dir string) error {
+	for _, kind := range []struct{ list, what string }{
+		{"shm", "a System V shared memory segment"},
+		{"sem", "a set of System V semaphores"},
+		{"msg", "a System V message queue"},
+	} {
+		text, err := os.ReadFile(filepath.Join(dir, kind.list))
+		if err == nil && bytes.Count(text, []byte("\n")) > 1 { // below the heads of the columns
+			return errors.New("it holds " + kind.what)
+		}
+	}
+	return nil
 }
 
 // elsewhere does something on a thread that the filter does not bind: any but the first, to which this

@@ -138,6 +138,23 @@ func TestCheckpointDeadline(t *testing.T) {
 	}
 }
 
+// What System V keeps for a job is in no image, whether a process is attached to it or not.
+func TestCheckpointSystemV(t *testing.T) {
+	capableOfCheckpoints(t)
+	const holds = `$| = 1; defined shmget(0, 4096, 0600 | 01000) or die $!; while (1) { print "on\n"; select undef, undef, undef, 0.01 }`
+	i := open(t, newStarter(t, nil), "sysv")
+	run(t, i, JobSpec{Argv: []string{"/usr/bin/perl", "-e", holds}, Stdout: "out", Stderr: "out"})
+	grows(t, i, "out")
+	_, err := i.Checkpoint(t.Context(), true)
+	if err == nil || !strings.HasSuffix(err.Error(), "it holds a System V shared memory segment") {
+		t.Errorf("the error is %v", err)
+	}
+	if err := i.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	grows(t, i, "out")
+}
+
 // Without a cgroup and with one, a job can be dumped while it goes on where it is.
 func TestCheckpointAndStay(t *testing.T) {
 	capableOfCheckpoints(t)

@@ -37,6 +37,8 @@ func TestDamagedImages(t *testing.T) {
 	started := 1
 	vacate := func() (image map[string][]string) {
 		t.Helper()
+		stood := len(p.Lines("steps"))
+		p.Await("the job makes steps", func() bool { return len(p.Lines("steps")) > stood+2 })
 		before := blobs(t, p)
 		p.Must("skua", "vacate", id)
 		started++

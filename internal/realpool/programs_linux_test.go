@@ -18,7 +18,7 @@ type program struct {
 
 var programs = []program{
 	{name: "shell", work: `i=0; s=1
-while [ $i -lt 1500000 ]; do i=$((i+1)); s=$(((s*75+74)%65537)); done
+while [ $i -lt 6000000 ]; do i=$((i+1)); s=$(((s*75+74)%65537)); done
 echo $s`},
 
 	{name: "children", work: `i=0
@@ -29,7 +29,7 @@ while [ $i -lt 60 ]; do
 done | md5sum
 wait`},
 
-	{name: "pipeline", work: `seq 1 4000000 | awk '{print ($1*7919)%1000003}' | sort -n -S 64M | uniq -c | md5sum`},
+	{name: "pipeline", work: `seq 1 15000000 | awk '{print ($1*7919)%1000003}' | sort -n -S 64M | uniq -c | md5sum`},
 
 	{name: "python", needs: "python3", work: `exec python3 -c '
 import hashlib, os, tempfile, threading, time
@@ -38,7 +38,7 @@ held = bytearray(64 << 20)                 # some memory
 lock, sums = threading.Lock(), {}
 def work(n):
     h = hashlib.sha256()
-    for i in range(250000):
+    for i in range(2000000):
         h.update(b"%d %d" % (n, i))
         if i % 1000 == 0:
             with lock:
@@ -55,10 +55,10 @@ print([sums[n] for n in range(4)], gone.tell())
 
 	{name: "perl", needs: "perl", work: `exec perl -e '
 my %seen; my $x = 12345;
-for my $i (1 .. 12_000_000) { $x = ($x * 1103515245 + 12345) & 0x7fffffff; $seen{$x % 1000}++ if $x % 3 == 0; }
+for my $i (1 .. 60_000_000) { $x = ($x * 1103515245 + 12345) & 0x7fffffff; $seen{$x % 1000}++ if $x % 3 == 0; }
 print join(" ", map { "$_=$seen{$_}" } sort { $a <=> $b } keys %seen), "\n";'`},
 
-	{name: "awk", work: `exec awk 'BEGIN { for (i = 1; i <= 25000000; i++) s = (s + i * i) % 1000003; print s }'`},
+	{name: "awk", work: `exec awk 'BEGIN { for (i = 1; i <= 90000000; i++) s = (s + i * i) % 1000003; print s }'`},
 
 	{
 		name: "threads-in-c", needs: "gcc", files: map[string]string{"threads.c": threadsInC},
@@ -81,7 +81,7 @@ def serve():
         c.sendall(hashlib.sha256(b).digest())
 threading.Thread(target=serve, daemon=True).start()
 c, b = socket.create_connection(server.getsockname()), b"." * 32
-for i in range(60000):
+for i in range(300000):
     c.sendall(b)
     b = b""
     while len(b) < 32: b += c.recv(32 - len(b))
@@ -157,7 +157,7 @@ const threadsInC = `#include <pthread.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { THREADS = 8, ROUNDS = 40000000 };
+enum { THREADS = 8, ROUNDS = 1000000000 };
 static pthread_barrier_t all;
 static volatile int ticks;
 static uint64_t *shared;
@@ -210,7 +210,7 @@ func main() {
 		wg.Add(1)
 		go func(n int) {
 			defer wg.Done()
-			for i := 0; i < 60000; i++ {
+			for i := 0; i < 400000; i++ {
 				sums[n] = sha256.Sum256(append(sums[n][:], byte(i), byte(n)))
 			}
 		}(n)
@@ -242,7 +242,7 @@ public class Sums {
 			all.add(pool.submit(() -> {
 				MessageDigest d = MessageDigest.getInstance("SHA-256");
 				byte[] b = {(byte) seed};
-				for (int i = 0; i < 700000; i++) b = d.digest(b);
+				for (int i = 0; i < 4000000; i++) b = d.digest(b);
 				return b;
 			}));
 		}
