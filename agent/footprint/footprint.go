@@ -11,7 +11,7 @@ import (
 const (
 	garbage = 4 << 20   // bytes of it that a resting process may make before it collects it by itself
 	little  = 512 << 10 // bytes made by a moment's work, after which there is nothing to give back
-	enough  = 3 << 20   // bytes of the program that may stay in memory: more than waiting takes
+	enough  = 4 << 20   // bytes of the program that may stay in memory: more than waiting takes
 )
 
 // Footprint is that of this process, which works at first. One goroutine uses it.
