@@ -27,7 +27,9 @@ queue
 // runsOn gives the number of the agent whose machine has the job, 0 for none.
 func runsOn(p *realpool.Pool, id string) int {
 	for i := range p.Agents {
-		if len(p.JobProcesses(id)) > 0 && strings.Contains(lastLine(p.Agents[i].Log(), "job="+id), `msg="job runs"`) {
+		line := lastLine(p.Agents[i].Log(), "job="+id)
+		runs := strings.Contains(line, `msg="job runs"`) || strings.Contains(line, `msg="job goes on from its checkpoint"`)
+		if runs && len(p.JobProcesses(id)) > 0 {
 			return i + 1
 		}
 	}

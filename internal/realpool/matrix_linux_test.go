@@ -55,16 +55,6 @@ func TestMatrix(t *testing.T) {
 		count.programs.Load(), count.moves.Load(), count.identical.Load(), count.refused.Load(), count.failed.Load())
 }
 
-// working reports whether a job works: not when it is just being restored, and a vacate would find no program.
-func working(p *realpool.Pool, id string) bool {
-	for _, g := range p.Agents {
-		if line := lastLine(g.Log(), "job="+id); strings.Contains(line, `msg="job runs"`) || strings.Contains(line, `msg="job goes on from its checkpoint"`) {
-			return true
-		}
-	}
-	return false
-}
-
 type tally struct{ programs, moves, identical, refused, failed atomic.Int64 }
 
 // move has the program run once alone, and then once in each way.
@@ -164,7 +154,7 @@ func (g program) run(p *realpool.Pool, way string, moves int, suspended bool) (o
 	events := func(kind string) int { return strings.Count("\n"+p.Read(name+".log"), "\n"+kind+" (") }
 	ended := func() bool { return events("005")+events("012") > 0 }
 	for n := range moves {
-		p.Await(name+" runs", func() bool { return ended() || events("001") == n+1 && working(p, id) })
+		p.Await(name+" runs", func() bool { return ended() || events("001") == n+1 && runsOn(p, id) > 0 })
 		if ended() {
 			return "", fmt.Errorf("it ended after %d of %d moves", n, moves)
 		}

@@ -1,0 +1,114 @@
+package realpool_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"skua/internal/realpool"
+)
+
+// TestFiftyMoves has a job driven from desk to desk by the owners of three machines, who come back at random, until
+// it has moved fifty times. It runs where $SKUA_MATRIX names "all" or "owners". See scripts/matrix.
+func TestFiftyMoves(t *testing.T) {
+	if which := strings.Fields(os.Getenv("SKUA_MATRIX")); len(which) == 0 || which[0] != "all" && which[0] != "owners" {
+		t.Skip("SKUA_MATRIX does not ask for owners")
+	}
+	if can := needSandbox(t); !can.Checkpoint {
+		t.Fatal("jobs cannot be checkpointed here: ", can.CheckpointWhy)
+	}
+	const (
+		machines, moves = 3, 50
+		steps           = 1500 // more than can be done during so many moves
+	)
+	displays := make([]string, machines)
+	for i := range displays {
+		displays[i] = realpool.Display(t)
+	}
+	p := realpool.Start(t, bin, realpool.Config{
+		Agents: machines, Lease: 60,
+		Policy: func(int) string {
+			return `preset = "desktop"
+[owner]
+idle_after = "2s"
+continue_after = "2s"
+background_load = 1000.0
+[vacate]
+suspend_for = "1s"
+max_vacate_time = "1m"
+`
+		},
+		Agent: func(n int) string { return fmt.Sprintf("displays = [%q]\nttys = false\n", displays[n-1]) },
+	})
+	// Each step takes a tenth of a second, in a child. The nonce and the steps are also written outside of Skua.
+	p.Script("wanderer.sh", fmt.Sprintf(`nonce=$(od -An -N8 -tx1 /dev/urandom | tr -d ' ')
+n=0; x=1
+while [ $n -lt %d ]; do
+	n=$((n+1))
+	x=$(awk -v x=$x 'BEGIN { for (i = 0; i < %d; i++) x = (x*75+74)%%65537; print x }')
+	echo "$n $x"
+	echo "$nonce $n $(date +%%s.%%N)" >>%s/steps
+done
+`, steps, stepTurns, p.Journal))
+	id := p.Submit("wanderer.sub", "executable = wanderer.sh\noutput = wanderer.out\nlog = steps.log\nqueue\n") + ".0"
+	events := func(kind string) int { return strings.Count("\n"+p.Read("steps.log"), "\n"+kind+" (") }
+	random := rand.New(rand.NewPCG(50, 3))
+	for events("003") < moves {
+		owner := random.IntN(machines)
+		moved := events("004")
+		done := len(p.Lines("steps"))
+		p.Await("the job works", func() bool { return len(p.Lines("steps")) > done+random.IntN(10) })
+		there := runsOn(p, id) == owner+1
+		stop := realpool.Type(t, displays[owner])
+		if there {
+			p.Await("the job leaves", func() bool { return events("004") > moved })
+		}
+		stop()
+	}
+	p.Must("skua", "wait", id, "--timeout", "10m")
+
+	var want strings.Builder
+	for n, x := 1, 1; n <= steps; n++ {
+		for range stepTurns {
+			x = (x*75 + 74) % 65537
+		}
+		fmt.Fprintln(&want, n, x)
+	}
+	identical := p.Read("wanderer.out") == want.String()
+	lost, used := reading(t, p, id, "LostCpu"), reading(t, p, id, "RemoteUserCpu")
+	fmt.Printf("matrix: owners: machines=%d moves=%d identical=%t used_cpu_s=%.1f lost_cpu_pct=%.2f\n",
+		machines, events("004"), identical, used, 100*lost/used)
+	if !identical {
+		t.Errorf("the output is another than that of one who stays:\n%.2000s", p.Read("wanderer.out"))
+	}
+	if n := events("004"); events("003") != n || n < moves {
+		t.Errorf("it left %d times, and of that %d times with an image", n, events("003"))
+	}
+	if lost > used/100 {
+		t.Errorf("%.2f of %.1f s of processor time were lost", lost, used)
+	}
+	if nonces, last, repeated, skipped := p.Steps("steps"); len(nonces) != 1 || last != steps || repeated+skipped != 0 {
+		t.Errorf("%d beginnings, %d steps, %d repeated, %d left out", len(nonces), last, repeated, skipped)
+	}
+	checkCompletions(t, p, id)
+}
+
+// stepTurns is how often the wanderer computes in a step.
+const stepTurns = 500_000
+
+// reading is a number in the ad of a job that has ended, 0 if it has none.
+func reading(t *testing.T, p *realpool.Pool, id, attribute string) float64 {
+	t.Helper()
+	text := strings.TrimSpace(p.Must("skua", "history", id, "-af", attribute))
+	if text == "undefined" {
+		return 0
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		t.Fatalf("%s of job %s: %v", attribute, id, err)
+	}
+	return v
+}
