@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"skua/agent/checkpoint"
+	"skua/agent/slot"
 	"skua/agent/starter"
 	"skua/internal/blob"
 	"skua/internal/diag"
@@ -70,6 +71,7 @@ func (t *tenant) departAsItIs(ctx context.Context, in Init, why error) error {
 		return fmt.Errorf("%w; nor can it be ended: %w", why, err)
 	}
 	<-in.Done()
+	t.imaged()
 	return t.storeSoFar(ctx, in)
 }
 
@@ -115,6 +117,7 @@ func (t *tenant) departByImage(ctx context.Context, in Init, why string) (used j
 		return used, err
 	}
 	used = t.sinceStart(meta.Used)
+	t.imaged()
 	digest, size, err := t.storeImage(ctx, in, []string{scratchName, imageName})
 	if err != nil {
 		return used, fmt.Errorf("store the image: %w", err)
@@ -165,7 +168,15 @@ func (t *tenant) departByItself(ctx context.Context, in Init) (used job.Usage, e
 		return used, fmt.Errorf("asked to save its state it left with exit code %d and signal %d, not with its checkpoint code %d",
 			exit.Code, exit.Signal, t.cmd.CheckpointExit)
 	}
+	t.imaged()
 	return used, t.storeOwnFiles(ctx, in)
+}
+
+// imaged tells the slot that all that is left of the job is on this machine's disk and has only to be sent. The owner
+// has the machine by then. When five hundred owners come at a time, it takes a while until the network has carried
+// all of it; the job's work is safe meanwhile as long as this machine is.
+func (t *tenant) imaged() {
+	t.k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.Imaged{At: at, Claim: t.offer.Claim} })
 }
 
 // savedItself reports whether the job left to be started again.

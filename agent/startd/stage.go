@@ -24,8 +24,9 @@ type Files interface {
 	Store(ctx context.Context, capability string, f *os.File) (blob.Digest, int64, error)
 	// FetchImage unpacks an image into the directories of dir, beside what they hold. [ErrBadImage] means that the image is damaged for good.
 	FetchImage(ctx context.Context, capability string, key []byte, d blob.Digest, dir string) error
-	// StoreImage packs the named files and directories of dir and uploads what is new of them.
-	StoreImage(ctx context.Context, capability string, key []byte, dir string, names []string) (blob.Digest, int64, error)
+	// StoreImage packs the named files and directories of dir and uploads what is new of them. That may outlast a
+	// capability, so the newest is asked for.
+	StoreImage(ctx context.Context, capability func() string, key []byte, dir string, names []string) (blob.Digest, int64, error)
 }
 
 // ErrBadImage says that an image cannot be used, however often it is fetched.
@@ -266,8 +267,8 @@ func (t *tenant) storeImage(ctx context.Context, in Init, names []string) (diges
 // storeTree does so with names of the directory dir.
 func (t *tenant) storeTree(ctx context.Context, dir string, names []string) (digest blob.Digest, size int64, err error) {
 	err = t.insist(ctx, func() (err error) {
-		_, write := t.capabilities()
-		digest, size, err = t.k.d.cfg.Files.StoreImage(ctx, write, t.offer.Key, dir, names)
+		newest := func() string { _, write := t.capabilities(); return write }
+		digest, size, err = t.k.d.cfg.Files.StoreImage(ctx, newest, t.offer.Key, dir, names)
 		return err
 	})
 	if err == nil {

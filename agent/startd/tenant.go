@@ -110,6 +110,7 @@ func (t *tenant) begin(ctx context.Context, in Init) {
 	t.mu.Unlock()
 	if in != nil {
 		_ = os.RemoveAll(filepath.Join(tree(in), savingName)) // what an earlier agent was sending
+		t.saves.last = time.Now()                             // nobody knows when that was made
 		t.running.Store(&in)
 		t.init.Store(&in)
 	}
