@@ -88,11 +88,7 @@ func (t *tenant) fromBeginning(ctx context.Context) (Init, error) {
 
 // run starts the job from its beginning, or from what it has saved itself.
 func (t *tenant) run(ctx context.Context, in Init) error {
-	spec := t.jobSpec()
-	t.mu.Lock()
-	lease := t.lease
-	t.mu.Unlock()
-	spec.Lease = lease.Sub(t.k.d.cfg.Clock())
+	spec, lease := t.leasedSpec()
 	if err := in.Run(ctx, spec); err != nil {
 		return startError(ctx, err)
 	}
@@ -133,12 +129,23 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
 	if err := t.checkFit(in, img); err != nil {
 		return in, err
 	}
-	if err := in.Resume(ctx, t.jobSpec()); err != nil {
+	spec, lease := t.leasedSpec() // what the init knows of it may have passed while the image came
+	if err := in.Resume(ctx, spec); err != nil {
 		return in, err
 	}
 	t.bring(img.Usage)
-	t.runs(in, 0)
+	t.runs(in, lease)
 	return in, nil
+}
+
+// leasedSpec describes the job to an init, with what is left of the lease.
+func (t *tenant) leasedSpec() (spec starter.JobSpec, lease job.Instant) {
+	spec = t.jobSpec()
+	t.mu.Lock()
+	lease = t.lease
+	t.mu.Unlock()
+	spec.Lease = lease.Sub(t.k.d.cfg.Clock())
+	return spec, lease
 }
 
 // tree is the directory that holds an init's scratch and image directories; the two are what an image
