@@ -50,7 +50,7 @@ func (t *tenant) prepare(ctx context.Context) (Init, error) {
 		if in != nil {
 			t.end(in)
 		}
-		if ctx.Err() != nil || errors.Is(err, errStaging) || errors.Is(err, errUnfit) {
+		if ctx.Err() != nil || !imageAtFault(err) {
 			return nil, err // the image is as good as before
 		}
 		t.log.Warn("job cannot go on from a checkpoint", diag.KeyError, err)
@@ -60,6 +60,22 @@ func (t *tenant) prepare(ctx context.Context) (Init, error) {
 	}
 	return t.fromBeginning(ctx)
 }
+
+// imageAtFault reports whether an error of fromImage may be the image's fault.
+func imageAtFault(err error) bool {
+	if errors.Is(err, ErrBadImage) || errors.Is(err, errBadSet) {
+		return true
+	}
+	for _, other := range []error{errStaging, errUnfit, starter.ErrGone, starter.ErrLeaseOver, starter.ErrBusy} {
+		if errors.Is(err, other) {
+			return false
+		}
+	}
+	return !errors.As(err, new(*holdError)) && !starter.MachineFault(err)
+}
+
+// errBadSet marks that a job could not be started from the files that it has saved itself.
+var errBadSet = errors.New("start from the files that the job has saved")
 
 // errStaging marks what is nobody's fault but the network's or this machine's.
 var errStaging = errors.New("bring in files")
@@ -124,7 +140,14 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
 		}
 		t.expect(in)
 		t.bring(job.Usage{})
-		return in, t.run(ctx, in)
+		err := t.run(ctx, in)
+		if errors.As(err, new(*holdError)) {
+			return in, fmt.Errorf("%w: %w", errBadSet, err) // its program may be one of those files
+		}
+		if err == nil {
+			t.set = &img
+		}
+		return in, err
 	}
 	if err := t.checkFit(in, img); err != nil {
 		return in, err
@@ -206,6 +229,7 @@ func startError(ctx context.Context, err error) error {
 
 // again starts a job that saved its state and left with the agreed exit code.
 func (t *tenant) again(ctx context.Context, in Init) error {
+	t.set = nil
 	return t.run(ctx, in)
 }
 
@@ -315,6 +339,12 @@ func (t *tenant) leaseLeft() time.Duration {
 
 // tell sends a message about a checkpoint until it is acknowledged.
 func (t *tenant) tell(ctx context.Context, message wire.Checkpoint) error {
+	_, err := t.ask(ctx, message)
+	return err
+}
+
+// ask is tell that gives the answer.
+func (t *tenant) ask(ctx context.Context, message wire.Checkpoint) (wire.Ack, error) {
 	message.V = wire.Version
 	message.ClaimRef = wire.ClaimRef{Job: t.offer.Job, Claim: t.offer.Claim, Epoch: t.offer.Epoch}
 	for {
@@ -322,14 +352,14 @@ func (t *tenant) tell(ctx context.Context, message wire.Checkpoint) error {
 		if err == nil {
 			if err = ack.Fail.Err(); err == nil {
 				if ack.Stale {
-					return errDiscarded
+					return ack, errDiscarded
 				}
-				return nil
+				return ack, nil
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the matchmaker did not acknowledge the checkpoint: %w", err)
+			return ack, fmt.Errorf("the matchmaker did not acknowledge the checkpoint: %w", err)
 		case <-time.After(t.patience):
 		}
 	}

@@ -45,6 +45,11 @@ type Image struct {
 	Agent  AgentID     `json:"agent"`  // where it was made
 	Usage  Usage       `json:"usage"`  // of the job up to then, since its beginning
 
+	// Failures is how often the job could not go on from it, and FailedIn the epoch of the last such run. The
+	// matchmaker writes them.
+	Failures int   `json:"failures,omitempty"`
+	FailedIn Epoch `json:"failed_in,omitempty"`
+
 	// Needs is an expression that a machine's ad must meet to go on from it, empty for nothing: what the ad of
 	// the machine where it was made tells. The matchmaker writes it.
 	Needs string `json:"needs,omitempty"`

@@ -72,6 +72,9 @@ type Config struct {
 	// Likeness says what a machine, counted from 0, has of what images need; nil means that they say nothing
 	// of it.
 	Likeness func(machine int) Likeness
+	// Restores says why an image cannot be restored that was made after so much of the job's work; nil when it can. Nil
+	// means that all can.
+	Restores func(done time.Duration) error
 	// RestartAfter is that of server.Config.
 	RestartAfter time.Duration
 

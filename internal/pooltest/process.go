@@ -342,6 +342,11 @@ func (h *handle) Resume(ctx context.Context, spec starter.JobSpec) error {
 	if err := spend(ctx, restoreTakes); err != nil {
 		return err
 	}
+	if fails := h.x.machine.p.cfg.Restores; fails != nil {
+		if err := fails(s.Done); err != nil {
+			return err
+		}
+	}
 	defer h.lock()()
 	if spec.Lease > 0 {
 		h.x.lease = h.x.machine.clock().Add(spec.Lease)
