@@ -50,7 +50,8 @@ func (t *tenant) depart(ctx context.Context, in Init, why string) (wire.Done, bo
 	if used.Wall == 0 {
 		used = last
 	}
-	used.Sent = t.traffic().Sent
+	now := t.traffic()
+	used.Sent, used.Transfers = now.Sent, now.Transfers
 	return wire.Done{Outcome: wire.Evicted, Reason: why, Usage: used}, true
 }
 
@@ -117,6 +118,7 @@ func (t *tenant) departByImage(ctx context.Context, in Init, why string) (used j
 		return used, err
 	}
 	used = t.sinceStart(meta.Used)
+	used.Checkpoints += taken.CPU
 	t.imaged()
 	digest, size, err := t.storeImage(ctx, in, []string{scratchName, imageName})
 	if err != nil {
@@ -140,7 +142,7 @@ func (t *tenant) takeImage(ctx context.Context, in Init, why string) (takenRecor
 	if err != nil {
 		return taken, err
 	}
-	taken.Dump = stats.Took
+	taken.Dump, taken.CPU = stats.Took, stats.CPU
 	if err := writeJSON(t.dir, takenFile, taken, true); err != nil {
 		t.log.Warn("an agent that is started again will not know of the job's image", diag.KeyError, err)
 	}
@@ -176,6 +178,7 @@ func (t *tenant) departByItself(ctx context.Context, in Init) (used job.Usage, e
 // has the machine by then. When five hundred owners come at a time, it takes a while until the network has carried
 // all of it; the job's work is safe meanwhile as long as this machine is.
 func (t *tenant) imaged() {
+	t.gone()
 	t.k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.Imaged{At: at, Claim: t.offer.Claim} })
 }
 

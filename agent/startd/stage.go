@@ -124,7 +124,10 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
 		return nil, fmt.Errorf("%w: %w", errStaging, err)
 	}
 	read, _ := t.capabilities()
-	if err := t.k.d.cfg.Files.FetchImage(ctx, read, t.offer.Key, img.Digest, tree(in)); err != nil {
+	moved := t.moving()
+	err = t.k.d.cfg.Files.FetchImage(ctx, read, t.offer.Key, img.Digest, tree(in))
+	moved()
+	if err != nil {
 		if errors.Is(err, ErrBadImage) {
 			return in, err
 		}
@@ -255,6 +258,7 @@ func (t *tenant) stageInMissing(ctx context.Context, scratch string) error {
 }
 
 func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*os.Root, string) bool) error {
+	defer t.moving()()
 	root, err := os.OpenRoot(scratch)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errStaging, err)
@@ -297,6 +301,7 @@ func (t *tenant) storeImage(ctx context.Context, in Init, names []string) (diges
 
 // storeTree does so with names of the directory dir.
 func (t *tenant) storeTree(ctx context.Context, dir string, names []string) (digest blob.Digest, size int64, err error) {
+	defer t.moving()()
 	err = t.insist(ctx, func() (err error) {
 		newest := func() string { _, write := t.capabilities(); return write }
 		digest, size, err = t.k.d.cfg.Files.StoreImage(ctx, newest, t.offer.Key, dir, names)

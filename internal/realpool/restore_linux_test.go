@@ -1,6 +1,7 @@
 package realpool_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,6 +71,16 @@ func TestRestartFailsTwice(t *testing.T) {
 		t.Errorf("the log tells of %d restores that failed, want 2:\n%s", n, p.Read("steps.log"))
 	}
 	checkCompletions(t, p, id)
+
+	// What came of its time.
+	var counted, lost, checkpoints, transfers float64
+	out := p.Must("skua", "history", id, "-af", "CountedCpu", "LostCpu", "CheckpointCpu", "TransferCpu")
+	if _, err := fmt.Sscan(out, &counted, &lost, &checkpoints, &transfers); err != nil || min(counted, lost, checkpoints, transfers) <= 0 {
+		t.Errorf("of the job's time %q counted, was lost, went for checkpoints and for transfers; all should be more than 0 (%v)", out, err)
+	}
+	if totals := p.Must("skua", "status", "--totals"); !strings.Contains(totals, "Processor time of all jobs since") {
+		t.Errorf("the pool's totals do not tell what came of jobs' time:\n%s", totals)
+	}
 }
 
 // saver is a job that saves its own state: the second time so that it makes no sense of it and dies of that.
