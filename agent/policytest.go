@@ -200,7 +200,7 @@ func (s situation) judge(p *policy.Policy) verdict {
 	ad, now := s.ad(p), cmp.Or(s.At.Time, aMonday)
 	began := now.Add(-s.lasted())
 	v := startd.Verdicts(p, ad, jobAd, true)
-	cfg := slot.Config{Bump: time.Second, SuspendFor: p.SuspendFor, MaxVacate: p.MaxVacateTime, Terms: job.DefaultTerms}
+	cfg := slot.Config{Bump: time.Second, SuspendFor: p.SuspendFor, MaxVacate: p.MaxVacateTime, MaxSend: p.MaxSendTime, Terms: job.DefaultTerms}
 	sl := slot.Slot{Since: began, Entered: began, Began: began, SuspendedAt: began}
 	sl.Throttled, _ = ad.Bool("Throttled")
 	switch s.state() {

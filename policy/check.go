@@ -87,6 +87,10 @@ func (f *File) checkVacate(defaults) error {
 			What: "vacate.max_vacate_time cannot be 0",
 			Hint: `to kill jobs without a checkpoint, write WANT_VACATE = "false" in [expressions]`,
 		}
+	case f.Checkpoints.MinInterval != nil && f.Checkpoints.MinInterval.Std() < time.Second:
+		return &diag.Problem{What: "checkpoints.min_interval cannot be less than a second", Hint: "to have no images made of jobs that run, write periodic = false"}
+	case f.Checkpoints.MaxInterval != nil && f.Checkpoints.MaxInterval.Std() < time.Second:
+		return &diag.Problem{What: "checkpoints.max_interval cannot be less than a second", Hint: "to have no images made of jobs that run, write periodic = false"}
 	case d.Before != nil && d.Reboot == nil:
 		return &diag.Problem{What: "drain.before would do nothing without drain.reboot", Hint: `say when, as in reboot = "Mon-Fri 04:00"`}
 	case d.Before != nil && (d.Before.Std() < time.Minute || d.Before.Std() > longest):

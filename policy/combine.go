@@ -98,6 +98,10 @@ func (f File) spelledOut() (File, error) {
 	f.Limits.Network = cmp.Or(f.Limits.Network, d.network)
 	fill(&f.Vacate.SuspendFor, quantity.Duration(d.suspendFor))
 	fill(&f.Vacate.MaxVacateTime, quantity.Duration(d.maxVacateTime))
+	fill(&f.Vacate.MaxSendTime, quantity.Duration(d.maxSendTime))
+	fill(&f.Checkpoints.Periodic, true)
+	fill(&f.Checkpoints.MinInterval, quantity.Duration(d.minInterval))
+	fill(&f.Checkpoints.MaxInterval, quantity.Duration(d.maxInterval))
 	return f, nil
 }
 
@@ -161,7 +165,13 @@ var combiners = []combiner{
 	// The sooner a job has gone, the sooner its owner has the memory back.
 	optional("vacate.suspend_for", func(f *File) **quantity.Duration { return &f.Vacate.SuspendFor }, smaller),
 	optional("vacate.max_vacate_time", func(f *File) **quantity.Duration { return &f.Vacate.MaxVacateTime }, smaller),
+	optional("vacate.max_send_time", func(f *File) **quantity.Duration { return &f.Vacate.MaxSendTime }, smaller),
 	plain("vacate.retirement", func(f *File) *quantity.Duration { return &f.Vacate.Retirement }, smaller),
+
+	// Each image has the job stand still and writes to the owner's disk.
+	optional("checkpoints.periodic", func(f *File) **bool { return &f.Checkpoints.Periodic }, both),
+	optional("checkpoints.min_interval", func(f *File) **quantity.Duration { return &f.Checkpoints.MinInterval }, larger),
+	optional("checkpoints.max_interval", func(f *File) **quantity.Duration { return &f.Checkpoints.MaxInterval }, larger),
 
 	optional("drain.reboot", func(f *File) **Moment { return &f.Drain.Reboot }, second),
 	{"drain.before", combineBefore},
@@ -237,6 +247,7 @@ func larger[T cmp.Ordered](a, b T) T  { return max(a, b) }
 func smaller[T cmp.Ordered](a, b T) T { return min(a, b) }
 func second[T any](_, b T) T          { return b }
 func either(a, b bool) bool           { return a || b }
+func both(a, b bool) bool             { return a && b }
 
 // stricterOf chooses between values that are listed from the strictest on.
 func stricterOf[T comparable](order ...T) func(a, b T) T {

@@ -31,6 +31,10 @@ func Derive(f File) (*Policy, error) {
 		ContinueAfter:  s.continueAfter,
 		SuspendFor:     s.suspendFor,
 		MaxVacateTime:  s.maxVacateTime,
+		MaxSendTime:    s.maxSendTime,
+		Periodic:       given(f.Checkpoints.Periodic, true),
+		MinInterval:    s.minInterval,
+		MaxInterval:    max(s.maxInterval, s.minInterval),
 		MayPause:       s.mayPause,
 		CPUs:           given(f.Limits.CPUs, s.cpus),
 		Memory:         given(f.Limits.Memory, s.memory),
@@ -71,6 +75,9 @@ func (f *File) settings(d defaults) settings {
 	override(&s.mayPause, f.Owner.MayPause)
 	override(&s.suspendFor, f.Vacate.SuspendFor)
 	override(&s.maxVacateTime, f.Vacate.MaxVacateTime)
+	override(&s.maxSendTime, f.Vacate.MaxSendTime)
+	override(&s.minInterval, f.Checkpoints.MinInterval)
+	override(&s.maxInterval, f.Checkpoints.MaxInterval)
 	override(&s.before, f.Drain.Before)
 	s.backgroundLoad = given(f.Owner.BackgroundLoad, s.backgroundLoad)
 	s.onBattery = given(f.Owner.OnBattery, s.onBattery)

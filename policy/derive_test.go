@@ -283,6 +283,8 @@ func TestDeriveRefuses(t *testing.T) {
 		{"no idle time", policy.File{Owner: policy.Owner{IdleAfter: new(quantity.Duration(0))}}, "owner.idle_after cannot be less than a second"},
 		{"no time to continue", policy.File{Owner: policy.Owner{ContinueAfter: new(quantity.Duration(1))}}, "owner.continue_after"},
 		{"negative load", policy.File{Owner: policy.Owner{BackgroundLoad: new(-0.1)}}, "owner.background_load cannot be -0.1"},
+		{"no time between images", policy.File{Checkpoints: policy.Checkpoints{MinInterval: new(quantity.Duration(0))}}, "checkpoints.min_interval"},
+		{"no time at most", policy.File{Checkpoints: policy.Checkpoints{MaxInterval: new(quantity.Duration(1))}}, "checkpoints.max_interval"},
 		{"no time to vacate", policy.File{Vacate: policy.Vacate{MaxVacateTime: new(quantity.Duration(0))}}, "vacate.max_vacate_time"},
 		{
 			"owner of a dedicated machine",

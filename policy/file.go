@@ -19,6 +19,7 @@ type File struct {
 	Hours       Hours       `toml:"hours"`
 	Limits      Limits      `toml:"limits"`
 	Vacate      Vacate      `toml:"vacate"`
+	Checkpoints Checkpoints `toml:"checkpoints"`
 	Drain       Drain       `toml:"drain"`
 	Allow       Allow       `toml:"allow"`
 	SharedFS    SharedFS    `toml:"shared_fs"`
@@ -68,7 +69,15 @@ type InUse struct {
 type Vacate struct {
 	SuspendFor    *quantity.Duration `toml:"suspend_for"`     // stay frozen this long, hoping that the owner goes again
 	MaxVacateTime *quantity.Duration `toml:"max_vacate_time"` // then leave within this
+	MaxSendTime   *quantity.Duration `toml:"max_send_time"`   // the job is gone by then: so long may its image still take to leave
 	Retirement    quantity.Duration  `toml:"retirement"`      // that a job may have run before it must leave for others than the owner
+}
+
+// Checkpoints says how often an image is made of a job that runs.
+type Checkpoints struct {
+	Periodic    *bool              `toml:"periodic"`     // whether any is
+	MinInterval *quantity.Duration `toml:"min_interval"` // between two, at least
+	MaxInterval *quantity.Duration `toml:"max_interval"` // and at most, unless images are dear
 }
 
 // Drain empties the machine in time for a reboot that somebody else makes.

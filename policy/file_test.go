@@ -39,6 +39,12 @@ cpus = 0
 [vacate]
 suspend_for = "5m"
 max_vacate_time = "3m"
+max_send_time = "30m"
+
+[checkpoints]
+periodic = false
+min_interval = "20m"
+max_interval = "15m"
 
 [shared_fs]
 domain = "phys.example.edu"
@@ -64,7 +70,8 @@ func TestWritten(t *testing.T) {
 	want := policy.Policy{
 		Preset:    policy.Desktop,
 		IdleAfter: 20 * time.Minute, ContinueAfter: 2 * time.Minute,
-		SuspendFor: 5 * time.Minute, MaxVacateTime: 3 * time.Minute,
+		SuspendFor: 5 * time.Minute, MaxVacateTime: 3 * time.Minute, MaxSendTime: 30 * time.Minute,
+		MinInterval: 20 * time.Minute, MaxInterval: 20 * time.Minute,
 		CPUs: quantity.Share{Percent: 75}, Memory: quantity.ByteShare{Bytes: 4 << 30}, Disk: quantity.ByteShare{Bytes: 20e9},
 		Network: policy.NetworkNone, Shared: []string{"/srv/data"},
 		Start: p.Start, Suspend: p.Suspend, Continue: p.Continue, Preempt: p.Preempt, Kill: p.Kill,
@@ -93,9 +100,9 @@ func TestWrittenProblems(t *testing.T) {
 		{`"20m"`, `20`, `policy.toml:5: owner.idle_after: duration "20" has no unit`},
 		{`"Sat-Sun"`, `"Sat-Son"`, `policy.toml:11: hours.run: "Sat-Son": "Son" is not a day`},
 		{`"none"`, `"wifi"`, `policy.toml:17: limits.network: "wifi" is not a network`},
-		{`Floor = 2`, `Floor = []`, `policy.toml:29: machine: attribute "Floor" must be`},
-		{`TARGET.Owner ==`, `TARGET.Owner = =`, `policy.toml:36: expressions.RANK: column 14`},
-		{`RANK =`, `RANKK =`, `policy.toml:36: unknown key "expressions.RANKK"`},
+		{`Floor = 2`, `Floor = []`, `policy.toml:35: machine: attribute "Floor" must be`},
+		{`TARGET.Owner ==`, `TARGET.Owner = =`, `policy.toml:42: expressions.RANK: column 14`},
+		{`RANK =`, `RANKK =`, `policy.toml:42: unknown key "expressions.RANKK"`},
 	} {
 		var file policy.File
 		err := config.Decode("policy.toml", []byte(strings.Replace(written, tt.old, tt.broken, 1)), &file)

@@ -39,6 +39,9 @@ type Policy struct {
 	ContinueAfter time.Duration // the same for a job that is suspended here
 	SuspendFor    time.Duration // the longest that a job stays suspended before it moves on
 	MaxVacateTime time.Duration // the longest that a leaving job may take
+	MaxSendTime   time.Duration // the longest that its image may take after that, while nothing of the job runs
+	MinInterval   time.Duration // the shortest time between two images of a job that runs
+	MaxInterval   time.Duration // the longest, unless images are dear; not less than MinInterval
 	MayPause      time.Duration // the longest pause that the owner may order; 0 for none
 
 	CPUs         quantity.Share     // of the machine's, for jobs
@@ -46,6 +49,7 @@ type Policy struct {
 	Memory       quantity.ByteShare // of the machine's, for jobs
 	Disk         quantity.ByteShare // of what is free where jobs run
 	DiskFloor    quantity.Bytes     // of the disk where jobs run, left free
+	Periodic     bool               // images are made of jobs that run
 	Network      Network            // what jobs may reach
 	TransferRate quantity.Rate      // of what the agent transfers, in each direction; 0 means no limit
 	Shared       []string           // directories that jobs find at the same path, writable

@@ -35,6 +35,9 @@ type defaults struct {
 	run            []Span
 	suspendFor     time.Duration
 	maxVacateTime  time.Duration
+	maxSendTime    time.Duration
+	minInterval    time.Duration
+	maxInterval    time.Duration
 	cpus           quantity.Share
 	inUse          quantity.Share // of the machine's cpus, for jobs while the owner is there
 	memory, disk   quantity.ByteShare
@@ -58,6 +61,9 @@ func (p Preset) defaults() (defaults, error) {
 		inhibited:      true,
 		suspendFor:     10 * time.Minute,
 		maxVacateTime:  10 * time.Minute,
+		maxSendTime:    time.Hour,
+		minInterval:    10 * time.Minute,
+		maxInterval:    2 * time.Hour,
 		cpus:           quantity.Share{Percent: 100},
 		memory:         quantity.ByteShare{Percent: 50},
 		disk:           quantity.ByteShare{Percent: 50},

@@ -171,6 +171,8 @@ func (s *story) sentence(id job.ID, body job.Body) string {
 		return "went on"
 	case *job.Checkpointed:
 		return "checkpoint saved, " + amount(b.Image.Bytes)
+	case *job.RestoreFailed:
+		return because("could not go on from a checkpoint", b.Reason)
 	case *job.ImageDropped:
 		return because("a checkpoint cannot be used", b.Reason)
 	case *job.Lapsed:

@@ -75,7 +75,7 @@ mistake on the command line; 3 when the pool cannot be reached.`,
 	f.BoolVar(&s.state, "state", false, "since when slots are in their states")
 	f.BoolVar(&s.server, "server", false, "what the machines can do")
 	f.BoolVar(&s.compact, "compact", false, "a line for each machine")
-	f.BoolVar(&s.total, "total", false, "only the numbers of slots")
+	f.BoolVar(&s.total, "total", false, "only the numbers of slots, and what came of the time of all jobs")
 	f.StringArrayVar(&s.sort, "sort", nil, "sort by `EXPR`; may be given again for what is equal")
 	f.IntVar(&s.limit, "limit", 0, "at most `N`; 0 means all")
 	f.Bool("startd", false, "")
@@ -307,7 +307,13 @@ func (a *app) showSlots(ctx context.Context, pool *client.Client, s *statusView)
 		_, err := fmt.Fprintln(a.out, s.none())
 		return err
 	}
-	return a.printSlots(s, v, rows)
+	if err := a.printSlots(s, v, rows); err != nil || !s.total || s.condor {
+		return err
+	}
+	if g, err := pool.Goodput(ctx); err == nil { // an older matchmaker does not know
+		printGoodput(a.out, g)
+	}
+	return nil
 }
 
 // printSlots prints rows of a view's values, each followed by platform and state of the slot.

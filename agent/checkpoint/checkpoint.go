@@ -62,6 +62,7 @@ const ConfigText = "unprivileged\n"
 type Stats struct {
 	Bytes int64         `json:"bytes"` // size of the image directory
 	Took  time.Duration `json:"took_ns"`
+	CPU   time.Duration `json:"cpu_ns,omitempty"` // of CRIU
 }
 
 // An Error is a dump or restore that CRIU refused. Its text is one clause.

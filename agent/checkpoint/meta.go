@@ -49,6 +49,8 @@ type Usage struct {
 	Written int64 `json:"written_b,omitempty"` // and wrote to them
 	NetIn   int64 `json:"net_in_b,omitempty"`  // bytes that came to it by the network, where that is its own
 	NetOut  int64 `json:"net_out_b,omitempty"` // and that it sent
+
+	Checkpoints time.Duration `json:"checkpoints_ns,omitempty"` // processor time of CRIU, beside its own
 }
 
 // Plus adds the parts of a life.
@@ -63,6 +65,8 @@ func (u Usage) Plus(v Usage) Usage {
 		Written: u.Written + v.Written,
 		NetIn:   u.NetIn + v.NetIn,
 		NetOut:  u.NetOut + v.NetOut,
+
+		Checkpoints: u.Checkpoints + v.Checkpoints,
 	}
 }
 

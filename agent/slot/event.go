@@ -67,6 +67,12 @@ type (
 		Why   string
 		Grace time.Duration
 	}
+	// Imaged says that the image of the job that leaves is whole, on this machine, and that nothing of the job runs
+	// any more. It is yet to be sent.
+	Imaged struct {
+		At    time.Time
+		Claim job.ClaimID
+	}
 	// Ended says that nothing of the job runs any more and that the report is on disk.
 	Ended struct {
 		At  time.Time
@@ -124,6 +130,7 @@ func (e VacateAsked) when() time.Time    { return e.At }
 func (e SuspendAsked) when() time.Time   { return e.At }
 func (e ContinueAsked) when() time.Time  { return e.At }
 func (e Withdrawn) when() time.Time      { return e.At }
+func (e Imaged) when() time.Time         { return e.At }
 func (e Ended) when() time.Time          { return e.At }
 func (e Acknowledged) when() time.Time   { return e.At }
 func (e Succeeded) when() time.Time      { return e.At }

@@ -51,6 +51,7 @@ type Config struct {
 	Bump       time.Duration // a first touch that is not followed up within this was a bumped desk
 	SuspendFor time.Duration // how long a job may stay frozen before it moves on
 	MaxVacate  time.Duration // how long a checkpoint for leaving may take
+	MaxSend    time.Duration // how long it may still be sent after that, once nothing of the job runs
 	Terms      job.Terms
 }
 
@@ -110,6 +111,9 @@ type Slot struct {
 	// Asleep is set from just before the machine goes to sleep until it is awake again. A job that runs stands
 	// still meanwhile, so that it does not run on before its lease has been looked at.
 	Asleep bool
+	// Imaged is set once the image of a job that leaves is whole, on the machine's own disk, and nothing of the
+	// job is left but that: its owner has the machine, and the image may take some time to be sent.
+	Imaged bool
 	// Until is when a job that was withdrawn is ended at the latest; zero for all others.
 	Until time.Time
 }
@@ -151,9 +155,18 @@ func (s Slot) Due(c Config) (time.Time, bool) {
 	case s.Activity == Vacating && !s.Until.IsZero():
 		return s.Until, true
 	case s.Activity == Vacating:
-		return s.Entered.Add(c.MaxVacate), true
+		return s.vacatedBy(c), true
 	}
 	return time.Time{}, false
+}
+
+// vacatedBy is when a job that is leaving has had its time, and its image too.
+func (s Slot) vacatedBy(c Config) time.Time {
+	end := s.Entered.Add(c.MaxVacate)
+	if s.Imaged {
+		end = end.Add(c.MaxSend)
+	}
+	return end
 }
 
 // Step advances the slot by one event and says what must happen next, in order. An event that means
@@ -246,10 +259,12 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 		s.Why, s.Touched, s.ByUser, s.Until = ev.Why, false, false, ev.At.Add(ev.Grace)
 		s.enter(Preempting, Vacating, ev.At)
 		effects = []Effect{Dismiss}
+	case Imaged:
+		s.Imaged = s.Activity == Vacating && s.Tenancy.Claim == ev.Claim
 	case Ended:
 		t, acts := s.Tenancy.End(ev.Now, c.Terms)
 		s.Tenancy = t
-		s.Touched, s.SuspendedAt, s.ByUser, s.Until = false, time.Time{}, false, time.Time{}
+		s.Touched, s.SuspendedAt, s.ByUser, s.Until, s.Imaged = false, time.Time{}, false, time.Time{}, false
 		s.enter(Claimed, Idle, ev.At)
 		effects = fromActs(acts)
 	case Acknowledged:
@@ -330,11 +345,12 @@ func (s *Slot) judge(at time.Time, c Config) []Effect {
 			return s.leave(at, v.why(s.overstayed()), v.WantVacate)
 		}
 	case Vacating:
-		over := s.Entered.Add(c.MaxVacate)
+		over := s.vacatedBy(c)
 		if !s.Until.IsZero() {
 			over = s.Until
 		}
-		if v.Kill || !at.Before(over) {
+		// KILL is about what runs. Of a job whose image is whole nothing does.
+		if v.Kill && !(s.Imaged && c.MaxSend > 0) || !at.Before(over) {
 			s.enter(Preempting, Killing, at)
 			return []Effect{Kill}
 		}
@@ -476,7 +492,7 @@ func (s *Slot) overstayed() string {
 // vacant gives the slot back after its claim is over.
 func (s *Slot) vacant(at time.Time) {
 	s.Touched, s.SuspendedAt, s.Why = false, time.Time{}, ""
-	s.ByUser, s.Until, s.Began = false, time.Time{}, time.Time{}
+	s.ByUser, s.Until, s.Began, s.Imaged = false, time.Time{}, time.Time{}, false
 	s.open(at)
 }
 

@@ -12,7 +12,7 @@ import (
 
 var (
 	noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
-	cfg  = slot.Config{Bump: time.Second, SuspendFor: time.Minute, MaxVacate: 2 * time.Minute, Terms: job.DefaultTerms}
+	cfg  = slot.Config{Bump: time.Second, SuspendFor: time.Minute, MaxVacate: 2 * time.Minute, MaxSend: time.Hour, Terms: job.DefaultTerms}
 
 	quiet = slot.Verdicts{Start: true, Open: true, Continue: true, WantSuspend: true, WantVacate: true, Armed: true}
 	inUse = slot.Verdicts{Suspend: true, WantSuspend: true, WantVacate: true}
@@ -47,6 +47,9 @@ func TestStep(t *testing.T) {
 	killAtOnce.WantVacate = false
 	retiring := run(busy, slot.Looked{At: noon, Verdicts: draining})
 	vacating := run(suspended, slot.Looked{At: noon.Add(time.Hour), Verdicts: inUse})
+	imaged := run(vacating, slot.Imaged{At: noon.Add(time.Hour), Claim: "c"})
+	hasty := inUse
+	hasty.Kill = true
 
 	for _, tt := range []struct {
 		name     string
@@ -151,6 +154,37 @@ func TestStep(t *testing.T) {
 		{
 			"a checkpoint that takes too long is cut short", vacating,
 			slot.Tick{At: noon.Add(2 * time.Hour)},
+			slot.Preempting, slot.Killing,
+			[]slot.Effect{slot.Kill, slot.Advertise},
+		},
+		{
+			"nor does KILL wait for it", run(vacating, slot.Imaged{At: noon.Add(time.Hour), Claim: "another"}),
+			slot.Looked{At: noon.Add(time.Hour + time.Second), Verdicts: hasty},
+			slot.Preempting, slot.Killing,
+			[]slot.Effect{slot.Kill, slot.Advertise},
+		},
+		{
+			"one that is whole, and all that is left of the job, may still be sent", imaged,
+			slot.Looked{At: noon.Add(2 * time.Hour), Verdicts: hasty},
+			slot.Preempting, slot.Vacating, nil,
+		},
+		{
+			"but not for ever", imaged,
+			slot.Tick{At: noon.Add(2*time.Hour + 2*time.Minute)},
+			slot.Preempting, slot.Killing,
+			[]slot.Effect{slot.Kill, slot.Advertise},
+		},
+		{
+			"and not if its user wants the job gone at once", imaged,
+			slot.VacateAsked{At: noon.Add(time.Hour), Why: "skua vacate --fast", Now: true},
+			slot.Preempting, slot.Killing,
+			[]slot.Effect{slot.Kill, slot.Advertise},
+		},
+		{
+			"the image of a job does not count for the next", run(imaged, slot.Ended{At: noon.Add(time.Hour)}, slot.Acknowledged{At: noon.Add(time.Hour), Claim: "c"},
+				slot.Looked{At: noon.Add(time.Hour), Verdicts: quiet}, slot.Offered{At: noon.Add(time.Hour), Job: id, Claim: "d", Epoch: 2},
+				slot.Granted{At: noon.Add(time.Hour), Claim: "d"}, slot.VacateAsked{At: noon.Add(time.Hour)}),
+			slot.Tick{At: noon.Add(time.Hour + 2*time.Minute)},
 			slot.Preempting, slot.Killing,
 			[]slot.Effect{slot.Kill, slot.Advertise},
 		},
@@ -573,7 +607,7 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 			Throttle: yes(), Draining: yes(), Retirement: time.Duration(rng.IntN(3)) * time.Minute, Armed: yes(), Slows: yes(),
 		}
 	}
-	switch rng.IntN(23) {
+	switch rng.IntN(24) {
 	case 0, 1:
 		return slot.Looked{At: at, Verdicts: quiet}
 	case 2:
@@ -612,6 +646,8 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 		return slot.SleepBegins{At: at}
 	case 21:
 		return slot.SleepEnds{At: at, Now: now}
+	case 22:
+		return slot.Imaged{At: at, Claim: claim}
 	default:
 		return slot.Tick{At: at, Now: now}
 	}

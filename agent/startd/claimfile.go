@@ -43,7 +43,8 @@ type takenRecord struct {
 	Claim job.ClaimID   `json:"claim"`
 	At    time.Time     `json:"at"` // when it was frozen for that
 	Dump  time.Duration `json:"dump_ns"`
-	Why   string        `json:"why"` // it leaves
+	CPU   time.Duration `json:"cpu_ns,omitempty"` // of that
+	Why   string        `json:"why"`              // it leaves
 }
 
 // taken tells of the image that an agent, this one or an earlier one, has taken of the job for it to leave.

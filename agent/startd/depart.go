@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"skua/agent/checkpoint"
+	"skua/agent/slot"
 	"skua/agent/starter"
 	"skua/internal/blob"
 	"skua/internal/diag"
@@ -49,7 +50,8 @@ func (t *tenant) depart(ctx context.Context, in Init, why string) (wire.Done, bo
 	if used.Wall == 0 {
 		used = last
 	}
-	used.Sent = t.traffic().Sent
+	now := t.traffic()
+	used.Sent, used.Transfers = now.Sent, now.Transfers
 	return wire.Done{Outcome: wire.Evicted, Reason: why, Usage: used}, true
 }
 
@@ -70,6 +72,7 @@ func (t *tenant) departAsItIs(ctx context.Context, in Init, why error) error {
 		return fmt.Errorf("%w; nor can it be ended: %w", why, err)
 	}
 	<-in.Done()
+	t.imaged()
 	return t.storeSoFar(ctx, in)
 }
 
@@ -115,6 +118,8 @@ func (t *tenant) departByImage(ctx context.Context, in Init, why string) (used j
 		return used, err
 	}
 	used = t.sinceStart(meta.Used)
+	used.Checkpoints += taken.CPU
+	t.imaged()
 	digest, size, err := t.storeImage(ctx, in, []string{scratchName, imageName})
 	if err != nil {
 		return used, fmt.Errorf("store the image: %w", err)
@@ -137,7 +142,7 @@ func (t *tenant) takeImage(ctx context.Context, in Init, why string) (takenRecor
 	if err != nil {
 		return taken, err
 	}
-	taken.Dump = stats.Took
+	taken.Dump, taken.CPU = stats.Took, stats.CPU
 	if err := writeJSON(t.dir, takenFile, taken, true); err != nil {
 		t.log.Warn("an agent that is started again will not know of the job's image", diag.KeyError, err)
 	}
@@ -165,7 +170,16 @@ func (t *tenant) departByItself(ctx context.Context, in Init) (used job.Usage, e
 		return used, fmt.Errorf("asked to save its state it left with exit code %d and signal %d, not with its checkpoint code %d",
 			exit.Code, exit.Signal, t.cmd.CheckpointExit)
 	}
+	t.imaged()
 	return used, t.storeOwnFiles(ctx, in)
+}
+
+// imaged tells the slot that all that is left of the job is on this machine's disk and has only to be sent. The owner
+// has the machine by then. When five hundred owners come at a time, it takes a while until the network has carried
+// all of it; the job's work is safe meanwhile as long as this machine is.
+func (t *tenant) imaged() {
+	t.gone()
+	t.k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.Imaged{At: at, Claim: t.offer.Claim} })
 }
 
 // savedItself reports whether the job left to be started again.
@@ -238,7 +252,12 @@ func (t *tenant) tellFiles(ctx context.Context, digest blob.Digest, size int64, 
 	}})
 }
 
-// dropImage tells the matchmaker that an image is of no use.
+// dropImage tells the matchmaker that the job cannot go on from an image, and gives an error if the claim is to be given
+// back. A damaged image is of no use. Any other is tried once more, preferably elsewhere.
 func (t *tenant) dropImage(ctx context.Context, img job.Image, why error) error {
-	return t.tell(ctx, wire.Checkpoint{Dropped: img.Digest, Reason: why.Error()})
+	ack, err := t.ask(ctx, wire.Checkpoint{Dropped: img.Digest, Again: !errors.Is(why, ErrBadImage), Reason: why.Error()})
+	if err == nil && ack.Kept {
+		return fmt.Errorf("from its checkpoint, which is tried once more: %w", why)
+	}
+	return err
 }

@@ -346,7 +346,7 @@ func (d deskFiles) Store(_ context.Context, _ string, f *os.File) (blob.Digest, 
 }
 
 // StoreImage implements [Files].
-func (d deskFiles) StoreImage(_ context.Context, _ string, _ []byte, dir string, names []string) (blob.Digest, int64, error) {
+func (d deskFiles) StoreImage(_ context.Context, _ func() string, _ []byte, dir string, names []string) (blob.Digest, int64, error) {
 	image, size := map[string][]byte{}, int64(0)
 	var all bytes.Buffer
 	for _, name := range names {

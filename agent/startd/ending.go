@@ -3,6 +3,8 @@ package startd
 import (
 	"context"
 	"errors"
+	"fmt"
+	"syscall"
 	"time"
 
 	"skua/agent/starter"
@@ -56,6 +58,14 @@ func (t *tenant) finish(ctx context.Context, in Init, exit starter.Exit) (wire.D
 	if exit.OverPids {
 		return t.failed(ctx, in, t.overProcesses(in.Processes().Peak))
 	}
+	if t.crashedAtOnce(exit) {
+		why := fmt.Errorf("started from the files that it has saved, the job died of signal %d at once", exit.Signal)
+		t.log.Warn("job cannot go on from a checkpoint", diag.KeyError, why)
+		if err := t.dropImage(ctx, *t.set, why); err != nil {
+			return t.failed(ctx, in, err)
+		}
+		return t.failed(ctx, in, fmt.Errorf("from its checkpoint, which is not used again: %w", why))
+	}
 	exited := time.Now().UTC().Round(0)
 	var outputs []job.File
 	err := t.insist(ctx, func() (err error) {
@@ -75,6 +85,20 @@ func (t *tenant) finish(ctx context.Context, in Init, exit starter.Exit) (wire.D
 			Executing: t.executing(), Exited: exited,
 		},
 	}, true
+}
+
+// crashedAtOnce reports whether a job that was started from what it has saved itself died as one does that cannot make
+// sense of its files. A job that can, and ends as it wants to, says so with an exit code, whichever.
+func (t *tenant) crashedAtOnce(exit starter.Exit) bool {
+	const atOnce = 10 * time.Second
+	if t.set == nil || exit.Usage.Wall > atOnce {
+		return false
+	}
+	switch syscall.Signal(exit.Signal) {
+	case syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGILL, syscall.SIGFPE, syscall.SIGABRT, syscall.SIGTRAP:
+		return true
+	}
+	return false
 }
 
 // end kills whatever of the claim still lives and gives its usage.

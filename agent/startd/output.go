@@ -281,6 +281,7 @@ func (t *tenant) storeOutput(ctx context.Context, root *os.Root, name string, ro
 		return job.File{Name: name, Inline: text, Size: int64(len(text)), Mode: mode}, nil
 	}
 	_, write := t.capabilities()
+	defer t.moving()()
 	digest, size, err := t.k.d.cfg.Files.Store(ctx, write, f)
 	if err != nil {
 		return job.File{}, err

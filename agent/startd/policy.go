@@ -64,7 +64,7 @@ func (d *Daemon) PolicyProblem() string {
 
 // follow has the keeper go by p. It runs on the keeper's goroutine, or before that.
 func (k *keeper) follow(p *policy.Policy) {
-	k.cfg.SuspendFor, k.cfg.MaxVacate = p.SuspendFor, p.MaxVacateTime
+	k.cfg.SuspendFor, k.cfg.MaxVacate, k.cfg.MaxSend = p.SuspendFor, p.MaxVacateTime, p.MaxSendTime
 	if k.slot.Throttled {
 		k.tenant.throttle(k.inUse()) // it may be another number of cpus
 	}

@@ -13,6 +13,7 @@ import (
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
+	"skua/policy"
 )
 
 // A job that goes on running has an image made of it from time to time. It stands still while its memory is written to
@@ -23,22 +24,24 @@ const savingName = "saving"
 
 // saves is what a tenant knows of the images that it makes while the job runs. Its work's goroutine owns it.
 type saves struct {
-	each time.Duration      // between two; 0 until that is known
-	last time.Time          // when the newest was made or tried
+	last time.Time          // when the newest was made or tried; zero before the first
+	cost time.Duration      // how long the job stood still for it
+	ran  time.Duration      // the mean time between two cuts on this machine, as it was then
 	stop context.CancelFunc // of the one that is being sent; nil while none is
 	sent chan struct{}      // closed when it has been, or never will be
 }
 
 // saveDue reports whether it is time for an image.
 func (t *tenant) saveDue(now time.Time) bool {
-	if t.k.d.cfg.CopyTree == nil || t.cmd.SelfCheckpoint || !t.k.d.cfg.Starter.CanCheckpoint() {
+	p := t.k.d.policy()
+	if t.k.d.cfg.CopyTree == nil || !p.Periodic || t.cmd.SelfCheckpoint || !t.k.d.cfg.Starter.CanCheckpoint() {
 		return false
 	}
 	s := &t.saves
 	t.mu.Lock()
 	still, since, failed := t.frozen, t.since, t.trial != nil && t.trial.Failed != ""
 	t.mu.Unlock()
-	if still || since.IsZero() || failed {
+	if still || since.IsZero() && s.last.IsZero() || failed {
 		return false
 	}
 	if s.stop != nil {
@@ -50,10 +53,15 @@ func (t *tenant) saveDue(now time.Time) bool {
 			return false
 		}
 	}
-	if s.each == 0 {
-		s.each, s.last = saveLeast, since // what an image costs is seen by the first
+	if s.last.IsZero() {
+		return now.Sub(since) >= p.MinInterval // what an image costs is seen by the first
 	}
-	return now.Sub(s.last) >= s.each
+	return now.Sub(s.last) >= s.each(p)
+}
+
+// each is the time between two images.
+func (s *saves) each(p *policy.Policy) time.Duration {
+	return saveEach(s.cost, s.ran, p.MinInterval, p.MaxInterval)
 }
 
 // save makes an image of the job and has it sent. The job stands still until it is on the local disk.
@@ -61,7 +69,7 @@ func (t *tenant) save(ctx context.Context, in Init) {
 	s := &t.saves
 	if !t.roomToSave(in) {
 		s.last = time.Now()
-		t.log.Info("no image is made while the job runs: the disk has no room for it", "next", s.each)
+		t.log.Info("no image is made while the job runs: the disk has no room for it", "next", s.each(t.k.d.policy()))
 		return
 	}
 	begun := time.Now()
@@ -69,20 +77,21 @@ func (t *tenant) save(ctx context.Context, in Init) {
 	meta, err := t.snapshot(ctx, in, dir)
 	t.standAsWanted(in)
 	stood := time.Since(begun)
-	s.last = time.Now()
+	s.last, s.cost = time.Now(), stood
 	if ran, ranErr := t.k.d.Ran(); ranErr == nil {
-		s.each = saveEach(stood, betweenCuts(ran))
+		s.ran = betweenCuts(ran)
 	}
+	next := s.each(t.k.d.policy())
 	if err != nil {
 		_ = os.RemoveAll(dir)
 		if ctx.Err() == nil {
-			t.log.Info("no image could be made while the job runs", diag.KeyError, err, "next", s.each)
+			t.log.Info("no image could be made while the job runs", diag.KeyError, err, "next", next)
 		}
 		return
 	}
 	var sending context.Context
 	sending, s.stop = context.WithCancel(ctx)
-	sent, next := make(chan struct{}), s.each
+	sent := make(chan struct{})
 	s.sent = sent
 	t.k.wg.Go(func() {
 		defer close(sent)

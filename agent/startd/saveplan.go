@@ -11,13 +11,8 @@ import (
 // How often an image is made of a job that runs, so that a machine that fails, or whose owner pulls the plug,
 // costs it little.
 
-// The bounds of the time between two images.
-const (
-	saveLeast = 10 * time.Minute
-	saveMost  = 2 * time.Hour
-
-	saveShare = 100 // an image costs no more than one part in so many of the time between two
-)
+// saveShare bounds what images cost: no more than one part in so many of the time between two.
+const saveShare = 100
 
 // saveEach is how long a job runs between two images: the interval that loses least, of the time for the images
 // and of the work since the newest one when a run is cut short, which is sqrt(2 * cost * between) to first order,
@@ -25,10 +20,10 @@ const (
 // optimum checkpoint interval, Communications of the ACM 17 (1974), and J. T. Daly, Future Generation Computer
 // Systems 22 (2006).
 //
-// cost is how long the job stood still for an image.
-func saveEach(cost, between time.Duration) time.Duration {
+// cost is how long the job stood still for an image. The policy bounds the interval by least and most.
+func saveEach(cost, between, least, most time.Duration) time.Duration {
 	each := time.Duration(math.Sqrt(2*cost.Seconds()*between.Seconds()) * float64(time.Second))
-	return min(max(each, saveLeast, saveShare*cost), max(saveMost, saveShare*cost))
+	return min(max(each, least, saveShare*cost), max(most, saveShare*cost))
 }
 
 // betweenCuts is the mean time that jobs run on this machine until they are cut short. Nothing is known of a machine

@@ -8,6 +8,7 @@ import (
 )
 
 func TestSaveEach(t *testing.T) {
+	const saveLeast, saveMost = 10 * time.Minute, 2 * time.Hour
 	for _, tt := range []struct {
 		name                string
 		cost, between, want time.Duration
@@ -19,7 +20,7 @@ func TestSaveEach(t *testing.T) {
 		{"no more than a hundredth of the time", 50 * time.Second, time.Hour, 5000 * time.Second},
 		{"however large", 2 * time.Minute, 1000 * time.Hour, 200 * time.Minute},
 	} {
-		if got := saveEach(tt.cost, tt.between).Round(time.Second); got != tt.want {
+		if got := saveEach(tt.cost, tt.between, saveLeast, saveMost).Round(time.Second); got != tt.want {
 			t.Errorf("%s: %v for an image and %v between cuts: every %v, want %v", tt.name, tt.cost, tt.between, got, tt.want)
 		}
 	}

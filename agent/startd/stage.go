@@ -24,8 +24,9 @@ type Files interface {
 	Store(ctx context.Context, capability string, f *os.File) (blob.Digest, int64, error)
 	// FetchImage unpacks an image into the directories of dir, beside what they hold. [ErrBadImage] means that the image is damaged for good.
 	FetchImage(ctx context.Context, capability string, key []byte, d blob.Digest, dir string) error
-	// StoreImage packs the named files and directories of dir and uploads what is new of them.
-	StoreImage(ctx context.Context, capability string, key []byte, dir string, names []string) (blob.Digest, int64, error)
+	// StoreImage packs the named files and directories of dir and uploads what is new of them. That may outlast a
+	// capability, so the newest is asked for.
+	StoreImage(ctx context.Context, capability func() string, key []byte, dir string, names []string) (blob.Digest, int64, error)
 }
 
 // ErrBadImage says that an image cannot be used, however often it is fetched.
@@ -49,7 +50,7 @@ func (t *tenant) prepare(ctx context.Context) (Init, error) {
 		if in != nil {
 			t.end(in)
 		}
-		if ctx.Err() != nil || errors.Is(err, errStaging) || errors.Is(err, errUnfit) {
+		if ctx.Err() != nil || !imageAtFault(err) {
 			return nil, err // the image is as good as before
 		}
 		t.log.Warn("job cannot go on from a checkpoint", diag.KeyError, err)
@@ -59,6 +60,22 @@ func (t *tenant) prepare(ctx context.Context) (Init, error) {
 	}
 	return t.fromBeginning(ctx)
 }
+
+// imageAtFault reports whether an error of fromImage may be the image's fault.
+func imageAtFault(err error) bool {
+	if errors.Is(err, ErrBadImage) || errors.Is(err, errBadSet) {
+		return true
+	}
+	for _, other := range []error{errStaging, errUnfit, starter.ErrGone, starter.ErrLeaseOver, starter.ErrBusy} {
+		if errors.Is(err, other) {
+			return false
+		}
+	}
+	return !errors.As(err, new(*holdError)) && !starter.MachineFault(err)
+}
+
+// errBadSet marks that a job could not be started from the files that it has saved itself.
+var errBadSet = errors.New("start from the files that the job has saved")
 
 // errStaging marks what is nobody's fault but the network's or this machine's.
 var errStaging = errors.New("bring in files")
@@ -87,11 +104,7 @@ func (t *tenant) fromBeginning(ctx context.Context) (Init, error) {
 
 // run starts the job from its beginning, or from what it has saved itself.
 func (t *tenant) run(ctx context.Context, in Init) error {
-	spec := t.jobSpec()
-	t.mu.Lock()
-	lease := t.lease
-	t.mu.Unlock()
-	spec.Lease = lease.Sub(t.k.d.cfg.Clock())
+	spec, lease := t.leasedSpec()
 	if err := in.Run(ctx, spec); err != nil {
 		return startError(ctx, err)
 	}
@@ -111,7 +124,10 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
 		return nil, fmt.Errorf("%w: %w", errStaging, err)
 	}
 	read, _ := t.capabilities()
-	if err := t.k.d.cfg.Files.FetchImage(ctx, read, t.offer.Key, img.Digest, tree(in)); err != nil {
+	moved := t.moving()
+	err = t.k.d.cfg.Files.FetchImage(ctx, read, t.offer.Key, img.Digest, tree(in))
+	moved()
+	if err != nil {
 		if errors.Is(err, ErrBadImage) {
 			return in, err
 		}
@@ -127,17 +143,35 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
 		}
 		t.expect(in)
 		t.bring(job.Usage{})
-		return in, t.run(ctx, in)
+		err := t.run(ctx, in)
+		if errors.As(err, new(*holdError)) {
+			return in, fmt.Errorf("%w: %w", errBadSet, err) // its program may be one of those files
+		}
+		if err == nil {
+			t.set = &img
+		}
+		return in, err
 	}
 	if err := t.checkFit(in, img); err != nil {
 		return in, err
 	}
-	if err := in.Resume(ctx, t.jobSpec()); err != nil {
+	spec, lease := t.leasedSpec() // what the init knows of it may have passed while the image came
+	if err := in.Resume(ctx, spec); err != nil {
 		return in, err
 	}
 	t.bring(img.Usage)
-	t.runs(in, 0)
+	t.runs(in, lease)
 	return in, nil
+}
+
+// leasedSpec describes the job to an init, with what is left of the lease.
+func (t *tenant) leasedSpec() (spec starter.JobSpec, lease job.Instant) {
+	spec = t.jobSpec()
+	t.mu.Lock()
+	lease = t.lease
+	t.mu.Unlock()
+	spec.Lease = lease.Sub(t.k.d.cfg.Clock())
+	return spec, lease
 }
 
 // tree is the directory that holds an init's scratch and image directories; the two are what an image
@@ -198,6 +232,7 @@ func startError(ctx context.Context, err error) error {
 
 // again starts a job that saved its state and left with the agreed exit code.
 func (t *tenant) again(ctx context.Context, in Init) error {
+	t.set = nil
 	return t.run(ctx, in)
 }
 
@@ -223,6 +258,7 @@ func (t *tenant) stageInMissing(ctx context.Context, scratch string) error {
 }
 
 func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*os.Root, string) bool) error {
+	defer t.moving()()
 	root, err := os.OpenRoot(scratch)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errStaging, err)
@@ -265,9 +301,10 @@ func (t *tenant) storeImage(ctx context.Context, in Init, names []string) (diges
 
 // storeTree does so with names of the directory dir.
 func (t *tenant) storeTree(ctx context.Context, dir string, names []string) (digest blob.Digest, size int64, err error) {
+	defer t.moving()()
 	err = t.insist(ctx, func() (err error) {
-		_, write := t.capabilities()
-		digest, size, err = t.k.d.cfg.Files.StoreImage(ctx, write, t.offer.Key, dir, names)
+		newest := func() string { _, write := t.capabilities(); return write }
+		digest, size, err = t.k.d.cfg.Files.StoreImage(ctx, newest, t.offer.Key, dir, names)
 		return err
 	})
 	if err == nil {
@@ -307,6 +344,12 @@ func (t *tenant) leaseLeft() time.Duration {
 
 // tell sends a message about a checkpoint until it is acknowledged.
 func (t *tenant) tell(ctx context.Context, message wire.Checkpoint) error {
+	_, err := t.ask(ctx, message)
+	return err
+}
+
+// ask is tell that gives the answer.
+func (t *tenant) ask(ctx context.Context, message wire.Checkpoint) (wire.Ack, error) {
 	message.V = wire.Version
 	message.ClaimRef = wire.ClaimRef{Job: t.offer.Job, Claim: t.offer.Claim, Epoch: t.offer.Epoch}
 	for {
@@ -314,14 +357,14 @@ func (t *tenant) tell(ctx context.Context, message wire.Checkpoint) error {
 		if err == nil {
 			if err = ack.Fail.Err(); err == nil {
 				if ack.Stale {
-					return errDiscarded
+					return ack, errDiscarded
 				}
-				return nil
+				return ack, nil
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the matchmaker did not acknowledge the checkpoint: %w", err)
+			return ack, fmt.Errorf("the matchmaker did not acknowledge the checkpoint: %w", err)
 		case <-time.After(t.patience):
 		}
 	}

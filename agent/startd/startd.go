@@ -78,6 +78,9 @@ type Config struct {
 	// one goroutine at a time. nil means that nobody wants to know.
 	Rest func(rests bool)
 
+	// ProcessorTime is what the agent's process has used so far; nil means that nobody knows.
+	ProcessorTime func() time.Duration
+
 	MeasureEach time.Duration // how often a job's scratch directory is measured at most; 0 means a minute
 }
 
@@ -155,6 +158,7 @@ type Daemon struct {
 	leaving   atomic.Bool                  // Vacate has begun: no offer is taken any more
 	wish      atomic.Pointer[control.Wish] // of the person at the machine, the latest
 	ran       ranLog
+	meter     meter
 	restMu    sync.Mutex  // held while Rest is called
 	rests     bool        // what it was told last
 	factsMu   sync.Mutex  // guards what follows, and is held while facts is replaced
@@ -197,7 +201,10 @@ func New(cfg Config) (*Daemon, error) {
 	if cfg.Conditions == nil {
 		cfg.Conditions = noConditions{}
 	}
-	d := &Daemon{cfg: cfg, log: cfg.Log, began: time.Now(), adNow: make(chan struct{}, 1), policyNow: make(chan struct{}, 1)}
+	d := &Daemon{
+		cfg: cfg, log: cfg.Log, began: time.Now(), adNow: make(chan struct{}, 1), policyNow: make(chan struct{}, 1),
+		meter: meter{cpu: cfg.ProcessorTime},
+	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}

@@ -141,12 +141,13 @@ func badImage(err error) error {
 }
 
 // StoreImage implements [Files].
-func (s *Storage) StoreImage(ctx context.Context, capability string, key []byte, dir string, names []string) (blob.Digest, int64, error) {
+func (s *Storage) StoreImage(ctx context.Context, capability func() string, key []byte, dir string, names []string) (blob.Digest, int64, error) {
 	k, err := imageKey(key)
 	if err != nil {
 		return "", 0, err
 	}
-	sink := &transfer.Sink{Client: s.Client, Capability: transfer.Always(capability), Cache: s.Cache}
+	newest := func(context.Context, blob.Digest) (string, error) { return capability(), nil }
+	sink := &transfer.Sink{Client: s.Client, Capability: newest, Cache: s.Cache}
 	m, err := blob.Pack(ctx, blob.PackConfig{Dir: dir, Include: names, Key: k, Sink: sink, OutsideLinks: true})
 	if err != nil {
 		return "", 0, err

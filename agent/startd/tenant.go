@@ -58,6 +58,8 @@ type tenant struct {
 	tried   bool      // whether it can be checkpointed has been tried, or is about to be
 	trial   *job.Trial
 
+	set *job.Image // that the job has saved itself and was started from; nil once it has saved another. Of its work's goroutine
+
 	saves saves // images that are made while the job runs
 
 	disk diskWatch // when to measure the scratch directory
@@ -110,6 +112,7 @@ func (t *tenant) begin(ctx context.Context, in Init) {
 	t.mu.Unlock()
 	if in != nil {
 		_ = os.RemoveAll(filepath.Join(tree(in), savingName)) // what an earlier agent was sending
+		t.saves.last = time.Now()                             // nobody knows when that was made
 		t.running.Store(&in)
 		t.init.Store(&in)
 	}

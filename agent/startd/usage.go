@@ -113,6 +113,7 @@ func (t *tenant) sinceStart(u starter.Usage) job.Usage {
 	t.used.Written = max(t.used.Written, t.earlier.Written+u.Written-t.brought.Written)
 	t.used.NetIn = max(t.used.NetIn, t.earlier.NetIn+u.NetIn-t.brought.NetIn)
 	t.used.NetOut = max(t.used.NetOut, t.earlier.NetOut+u.NetOut-t.brought.NetOut)
+	t.used.Checkpoints = max(t.used.Checkpoints, t.earlier.Checkpoints+u.Checkpoints-t.brought.Checkpoints)
 	return t.used
 }
 
@@ -127,7 +128,7 @@ func (t *tenant) ranOnce(u starter.Usage) {
 func jobUsage(u starter.Usage) job.Usage {
 	return job.Usage{
 		UserCPU: u.User, SysCPU: u.System, Wall: u.Wall, MaxRSS: u.MaxRSS,
-		Read: u.Read, Written: u.Written, NetIn: u.NetIn, NetOut: u.NetOut,
+		Read: u.Read, Written: u.Written, NetIn: u.NetIn, NetOut: u.NetOut, Checkpoints: u.Checkpoints,
 	}
 }
 

@@ -124,7 +124,7 @@ func (i *Init) Frozen() bool {
 func (i *Init) Run(ctx context.Context, spec JobSpec) error { return i.begin(ctx, opRun, spec) }
 
 // Resume starts a job from the checkpoint that the caller has put into ImageDir and Scratch, made
-// here or on another machine. Of spec only Job is used. It returns when the job runs. After an error
+// here or on another machine. Of spec only Job and Lease are used. It returns when the job runs. After an error
 // nothing of it is left, and the claim can be used again.
 func (i *Init) Resume(ctx context.Context, spec JobSpec) error {
 	if len(spec.Argv) == 0 {

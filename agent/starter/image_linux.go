@@ -62,10 +62,12 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 		defer detach()
 		o.FreezeCgroup = cgroupMount
 	}
-	before := ownIO()
+	before, spent := ownIO(), childrensTime()
 	s, err := checkpoint.Dump(ctx, o)
+	s.CPU = childrensTime() - spent // nobody else waits for anything now
 	p.mu.Lock()
 	j.io.add(ownIO().minus(before)) // CRIU's
+	j.used.Checkpoints += s.CPU
 	p.mu.Unlock()
 	if err != nil {
 		if ctx.Err() != nil {
@@ -169,7 +171,9 @@ func (p *pid1) resume(ctx context.Context, spec JobSpec, frozen bool) error {
 		setIOClass(ioIdle)
 		defer setIOClass(ioNone)
 	}
+	spent := childrensTime()
 	pid, err := checkpoint.Restore(ctx, p.criuOptions())
+	m.Used.Checkpoints += childrensTime() - spent
 	if err != nil {
 		killAll()
 		return err
@@ -186,6 +190,15 @@ func (p *pid1) resume(ctx context.Context, spec JobSpec, frozen bool) error {
 	p.job = &running{spec: spec, pid: pid, started: started, used: m.Used, io: p.traffic(), ran: m.Needs.Features}
 	p.keepPace()
 	return nil
+}
+
+// childrensTime is the processor time of all children that this process has waited for.
+func childrensTime() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_CHILDREN, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // welcome makes a restored tree an ordinary job: in its cgroup, continued, with pids that follow.

@@ -399,3 +399,29 @@ func BenchmarkCheckpoint(b *testing.B) {
 		}
 	}
 }
+
+// An image may take longer to come than the lease lasts of which the init was told. What is left of it by then comes with
+// the order to resume.
+func TestResumeAfterLease(t *testing.T) {
+	capableOfCheckpoints(t)
+	s := newStarter(t, nil)
+	from := open(t, s, "from")
+	runShell(t, from, "while :; do echo tick; sleep 0.01; done")
+	grows(t, from, "out")
+	if _, err := from.Checkpoint(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	to := open(t, s, "to")
+	carry(t, from, to)
+	if err := to.Grant(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := to.Resume(t.Context(), JobSpec{Job: testJob}); !errors.Is(err, ErrLeaseOver) {
+		t.Errorf("to resume past the lease gives %v, want ErrLeaseOver", err)
+	}
+	carry(t, from, to)
+	if err := to.Resume(t.Context(), JobSpec{Job: testJob, Lease: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	grows(t, to, "out")
+}

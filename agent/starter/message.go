@@ -30,7 +30,7 @@ const (
 	opGrant      = "grant"      // LeaseMS is left of the lease
 	opRun        = "run"        // start Job, frozen if Frozen; LeaseMS, if there, is left of the lease
 	opFresh      = "fresh"      // make the claim as new for another job
-	opResume     = "resume"     // start Job from the image
+	opResume     = "resume"     // start Job from the image, as for run
 	opFreeze     = "freeze"     // answered when the last thread has stopped
 	opThaw       = "thaw"       //
 	opCheckpoint = "checkpoint" // answered with Stats

@@ -401,11 +401,12 @@ func (p *pid1) long(m, answer *message) error {
 		return err
 	case m.Job == nil:
 		return errors.New("no job was described")
-	case m.Op == opResume:
-		return p.resume(ctx, *m.Job, m.Frozen)
 	}
 	if m.LeaseMS > 0 {
 		p.grant(time.Duration(m.LeaseMS) * time.Millisecond)
+	}
+	if m.Op == opResume {
+		return p.resume(ctx, *m.Job, m.Frozen)
 	}
 	return p.start(*m.Job, m.Frozen)
 }

@@ -133,7 +133,7 @@ type JobSpec struct {
 	Stdout string `json:"stdout,omitempty"`
 	Stderr string `json:"stderr,omitempty"`
 
-	Lease time.Duration `json:"-"` // what is left of the lease, for [Init.Run]; 0 if the init knows
+	Lease time.Duration `json:"-"` // what is left of the lease, for [Init.Run] and [Init.Resume]; 0 if the init knows
 
 	Core  int64 `json:"core,omitempty"`  // bytes that a core file may have; 0 for none, negative for any number
 	Stack int64 `json:"stack,omitempty"` // bytes of stack; 0 for what the machine gives

@@ -1,6 +1,10 @@
 package job
 
-import "skua/policy/classad"
+import (
+	"time"
+
+	"skua/policy/classad"
+)
 
 // CurrentAd gives the job's ad with the attributes that change while it lives, under HTCondor's names
 // (JobStatus, NumJobStarts, RemoteHost, ...). This is what policies, constraints and users see.
@@ -43,8 +47,18 @@ func (j *Job) current(ad attributes) {
 	ad.SetReal("RemoteUserCpu", used.UserCPU.Seconds())
 	ad.SetReal("RemoteSysCpu", used.SysCPU.Seconds())
 	ad.SetReal("RemoteWallClockTime", j.Usage.Wall.Seconds()) // of runs that are over, as in HTCondor
-	if j.Lost > 0 {
-		ad.SetReal("LostCpu", j.Lost.Seconds())
+	for _, v := range []struct {
+		name string
+		time time.Duration
+	}{
+		{"CountedCpu", j.Goodput().Counted},
+		{"LostCpu", j.Lost},
+		{"CheckpointCpu", used.Checkpoints},
+		{"TransferCpu", used.Transfers},
+	} {
+		if v.time > 0 {
+			ad.SetReal(v.name, v.time.Seconds())
+		}
 	}
 	if used.MaxRSS > 0 {
 		ad.SetInt("ResidentSetSize", kilobytes(used.MaxRSS))

@@ -95,6 +95,14 @@ type (
 		Epoch Epoch `json:"epoch"`
 		Image Image `json:"image"`
 	}
+	// RestoreFailed says that the job could not go on from an image for a reason that another try may not meet. The
+	// image is kept for that; after the second time it is not used again.
+	RestoreFailed struct {
+		Job    ID          `json:"job"`
+		Epoch  Epoch       `json:"epoch"`
+		Digest blob.Digest `json:"digest"`
+		Reason string      `json:"reason"`
+	}
 	// ImageDropped says that the job could not be restored from an image, which is not used again.
 	ImageDropped struct {
 		Job    ID          `json:"job"`
@@ -231,58 +239,60 @@ const (
 )
 
 // Kind implements [Body].
-func (*Submitted) Kind() string    { return "submitted" }
-func (*Opened) Kind() string       { return "opened" }
-func (*Closed) Kind() string       { return "closed" }
-func (*Offered) Kind() string      { return "offered" }
-func (*Declined) Kind() string     { return "declined" }
-func (*Started) Kind() string      { return "started" }
-func (*Paused) Kind() string       { return "paused" }
-func (*Continued) Kind() string    { return "continued" }
-func (*Checkpointed) Kind() string { return "checkpointed" }
-func (*ImageDropped) Kind() string { return "image-dropped" }
-func (*Lapsed) Kind() string       { return "lapsed" }
-func (*Revived) Kind() string      { return "revived" }
-func (*Evicted) Kind() string      { return "evicted" }
-func (*Measured) Kind() string     { return "measured" }
-func (*Requeued) Kind() string     { return "requeued" }
-func (*Ended) Kind() string        { return "ended" }
-func (*HeldBack) Kind() string     { return "held" }
-func (*Departed) Kind() string     { return "departed" }
-func (*Released) Kind() string     { return "released" }
-func (*Withdrawn) Kind() string    { return "withdrawn" }
-func (*Edited) Kind() string       { return "edited" }
-func (*Delivered) Kind() string    { return "delivered" }
-func (*Factored) Kind() string     { return "factored" }
-func (*LeaderEpoch) Kind() string  { return "leader" }
+func (*Submitted) Kind() string     { return "submitted" }
+func (*Opened) Kind() string        { return "opened" }
+func (*Closed) Kind() string        { return "closed" }
+func (*Offered) Kind() string       { return "offered" }
+func (*Declined) Kind() string      { return "declined" }
+func (*Started) Kind() string       { return "started" }
+func (*Paused) Kind() string        { return "paused" }
+func (*Continued) Kind() string     { return "continued" }
+func (*Checkpointed) Kind() string  { return "checkpointed" }
+func (*RestoreFailed) Kind() string { return "restore-failed" }
+func (*ImageDropped) Kind() string  { return "image-dropped" }
+func (*Lapsed) Kind() string        { return "lapsed" }
+func (*Revived) Kind() string       { return "revived" }
+func (*Evicted) Kind() string       { return "evicted" }
+func (*Measured) Kind() string      { return "measured" }
+func (*Requeued) Kind() string      { return "requeued" }
+func (*Ended) Kind() string         { return "ended" }
+func (*HeldBack) Kind() string      { return "held" }
+func (*Departed) Kind() string      { return "departed" }
+func (*Released) Kind() string      { return "released" }
+func (*Withdrawn) Kind() string     { return "withdrawn" }
+func (*Edited) Kind() string        { return "edited" }
+func (*Delivered) Kind() string     { return "delivered" }
+func (*Factored) Kind() string      { return "factored" }
+func (*LeaderEpoch) Kind() string   { return "leader" }
 
 // Jobs implements [Body].
 func (b *Submitted) Jobs() []ID {
 	return idsOf(b.Cluster, 0, b.Count())
 }
-func (b *Opened) Jobs() []ID       { return idsOf(b.Cluster, b.From, b.Upto) }
-func (*Closed) Jobs() []ID         { return nil }
-func (b *Offered) Jobs() []ID      { return []ID{b.Job} }
-func (b *Declined) Jobs() []ID     { return []ID{b.Job} }
-func (b *Started) Jobs() []ID      { return []ID{b.Job} }
-func (b *Paused) Jobs() []ID       { return []ID{b.Job} }
-func (b *Continued) Jobs() []ID    { return []ID{b.Job} }
-func (b *Checkpointed) Jobs() []ID { return []ID{b.Job} }
-func (b *ImageDropped) Jobs() []ID { return []ID{b.Job} }
-func (b *Lapsed) Jobs() []ID       { return []ID{b.Job} }
-func (b *Revived) Jobs() []ID      { return []ID{b.Job} }
-func (b *Evicted) Jobs() []ID      { return []ID{b.Job} }
-func (b *Measured) Jobs() []ID     { return []ID{b.Job} }
-func (b *Requeued) Jobs() []ID     { return []ID{b.Job} }
-func (b *Ended) Jobs() []ID        { return []ID{b.Job} }
-func (b *HeldBack) Jobs() []ID     { return []ID{b.Job} }
-func (b *Departed) Jobs() []ID     { return []ID{b.Job} }
-func (b *Released) Jobs() []ID     { return []ID{b.Job} }
-func (b *Withdrawn) Jobs() []ID    { return []ID{b.Job} }
-func (b *Edited) Jobs() []ID       { return []ID{b.Job} }
-func (b *Delivered) Jobs() []ID    { return []ID{b.Job} }
-func (*Factored) Jobs() []ID       { return nil }
-func (*LeaderEpoch) Jobs() []ID    { return nil }
+func (b *Opened) Jobs() []ID        { return idsOf(b.Cluster, b.From, b.Upto) }
+func (*Closed) Jobs() []ID          { return nil }
+func (b *Offered) Jobs() []ID       { return []ID{b.Job} }
+func (b *Declined) Jobs() []ID      { return []ID{b.Job} }
+func (b *Started) Jobs() []ID       { return []ID{b.Job} }
+func (b *Paused) Jobs() []ID        { return []ID{b.Job} }
+func (b *Continued) Jobs() []ID     { return []ID{b.Job} }
+func (b *Checkpointed) Jobs() []ID  { return []ID{b.Job} }
+func (b *RestoreFailed) Jobs() []ID { return []ID{b.Job} }
+func (b *ImageDropped) Jobs() []ID  { return []ID{b.Job} }
+func (b *Lapsed) Jobs() []ID        { return []ID{b.Job} }
+func (b *Revived) Jobs() []ID       { return []ID{b.Job} }
+func (b *Evicted) Jobs() []ID       { return []ID{b.Job} }
+func (b *Measured) Jobs() []ID      { return []ID{b.Job} }
+func (b *Requeued) Jobs() []ID      { return []ID{b.Job} }
+func (b *Ended) Jobs() []ID         { return []ID{b.Job} }
+func (b *HeldBack) Jobs() []ID      { return []ID{b.Job} }
+func (b *Departed) Jobs() []ID      { return []ID{b.Job} }
+func (b *Released) Jobs() []ID      { return []ID{b.Job} }
+func (b *Withdrawn) Jobs() []ID     { return []ID{b.Job} }
+func (b *Edited) Jobs() []ID        { return []ID{b.Job} }
+func (b *Delivered) Jobs() []ID     { return []ID{b.Job} }
+func (*Factored) Jobs() []ID        { return nil }
+func (*LeaderEpoch) Jobs() []ID     { return nil }
 
 // Count is how many procs the cluster has.
 func (b *Submitted) Count() int {
@@ -333,30 +343,31 @@ func idsOf(cluster, from, upto int) []ID {
 
 // newBody makes an empty body of each kind for decoding.
 var newBody = map[string]func() Body{
-	"submitted":     func() Body { return new(Submitted) },
-	"opened":        func() Body { return new(Opened) },
-	"closed":        func() Body { return new(Closed) },
-	"offered":       func() Body { return new(Offered) },
-	"declined":      func() Body { return new(Declined) },
-	"started":       func() Body { return new(Started) },
-	"paused":        func() Body { return new(Paused) },
-	"continued":     func() Body { return new(Continued) },
-	"checkpointed":  func() Body { return new(Checkpointed) },
-	"image-dropped": func() Body { return new(ImageDropped) },
-	"lapsed":        func() Body { return new(Lapsed) },
-	"revived":       func() Body { return new(Revived) },
-	"evicted":       func() Body { return new(Evicted) },
-	"measured":      func() Body { return new(Measured) },
-	"requeued":      func() Body { return new(Requeued) },
-	"ended":         func() Body { return new(Ended) },
-	"held":          func() Body { return new(HeldBack) },
-	"departed":      func() Body { return new(Departed) },
-	"released":      func() Body { return new(Released) },
-	"withdrawn":     func() Body { return new(Withdrawn) },
-	"edited":        func() Body { return new(Edited) },
-	"delivered":     func() Body { return new(Delivered) },
-	"factored":      func() Body { return new(Factored) },
-	"leader":        func() Body { return new(LeaderEpoch) },
+	"submitted":      func() Body { return new(Submitted) },
+	"opened":         func() Body { return new(Opened) },
+	"closed":         func() Body { return new(Closed) },
+	"offered":        func() Body { return new(Offered) },
+	"declined":       func() Body { return new(Declined) },
+	"started":        func() Body { return new(Started) },
+	"paused":         func() Body { return new(Paused) },
+	"continued":      func() Body { return new(Continued) },
+	"checkpointed":   func() Body { return new(Checkpointed) },
+	"restore-failed": func() Body { return new(RestoreFailed) },
+	"image-dropped":  func() Body { return new(ImageDropped) },
+	"lapsed":         func() Body { return new(Lapsed) },
+	"revived":        func() Body { return new(Revived) },
+	"evicted":        func() Body { return new(Evicted) },
+	"measured":       func() Body { return new(Measured) },
+	"requeued":       func() Body { return new(Requeued) },
+	"ended":          func() Body { return new(Ended) },
+	"held":           func() Body { return new(HeldBack) },
+	"departed":       func() Body { return new(Departed) },
+	"released":       func() Body { return new(Released) },
+	"withdrawn":      func() Body { return new(Withdrawn) },
+	"edited":         func() Body { return new(Edited) },
+	"delivered":      func() Body { return new(Delivered) },
+	"factored":       func() Body { return new(Factored) },
+	"leader":         func() Body { return new(LeaderEpoch) },
 }
 
 // record is the form of an event in the log and on the wire.

@@ -85,6 +85,8 @@ type Claim struct {
 const (
 	keepImages = 2 // the newest may turn out damaged
 	keepAvoid  = 3
+
+	maxFailures = 2 // the first may have been the machine's fault
 )
 
 // Apply gives the job after ev. It returns an error for an event that cannot follow on the job's
@@ -155,9 +157,19 @@ func (j Job) Apply(ev Event) (Job, error) {
 		if len(j.Images) > keepImages {
 			j.Images = j.Images[:keepImages]
 		}
+	case *RestoreFailed:
+		n := slices.IndexFunc(j.Images, func(i Image) bool { return i.Digest == b.Digest })
+		if !j.claimed(b.Epoch) || n < 0 || j.Images[n].FailedIn == b.Epoch {
+			return j, j.misfit(ev)
+		}
+		j.Images = slices.Clone(j.Images)
+		j.Images[n].Failures++
+		j.Images[n].FailedIn = b.Epoch
+		if j.Images[n].Failures == maxFailures {
+			j.dropImage(b.Digest)
+		}
 	case *ImageDropped:
-		j.Images = slices.DeleteFunc(slices.Clone(j.Images), func(i Image) bool { return i.Digest == b.Digest })
-		j.keep(min(j.Kept, j.imaged()))
+		j.dropImage(b.Digest)
 	case *Lapsed:
 		if !j.runs(b.Epoch) {
 			return j, j.misfit(ev)
@@ -311,6 +323,12 @@ func (j *Job) leave(u Usage) {
 		kept = max(kept, min(j.Kept, j.imaged()))
 	}
 	j.keep(kept)
+}
+
+// dropImage gives an image up, and the work that is in no other.
+func (j *Job) dropImage(d blob.Digest) {
+	j.Images = slices.DeleteFunc(slices.Clone(j.Images), func(i Image) bool { return i.Digest == d })
+	j.keep(min(j.Kept, j.imaged()))
 }
 
 // keep notes that of the work that was kept only so much is still there.

@@ -19,6 +19,8 @@ func TestApply(t *testing.T) {
 	offered := &job.Offered{Job: id, Claim: "c1", Epoch: 1, Agent: "a", Slot: "slot1@desk", Machine: "desk"}
 	image := job.Image{Kind: job.CRIUImage, Digest: blob.Sum([]byte("one"))}
 	again := &job.Offered{Job: id, Claim: "c2", Epoch: 2, Agent: "b", Slot: "slot1@desk8", Machine: "desk8"}
+	third := &job.Offered{Job: id, Claim: "c3", Epoch: 3, Agent: "b", Slot: "slot1@desk8", Machine: "desk8"}
+	later := job.Image{Kind: job.CRIUImage, Digest: blob.Sum([]byte("later")), Usage: job.Usage{UserCPU: 100 * time.Second}}
 	used := func(seconds int) job.Usage { return job.Usage{UserCPU: time.Duration(seconds) * time.Second} }
 	worth := func(seconds int) job.Image {
 		return job.Image{Kind: job.CRIUImage, Digest: blob.Sum([]byte("worth")), Usage: used(seconds)}
@@ -105,6 +107,29 @@ func TestApply(t *testing.T) {
 			job.Completed, lost(100, 220),
 		},
 		{
+			"an image from which the job cannot go on is kept for another try",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: worth(60)},
+				&job.Checkpointed{Job: id, Epoch: 1, Image: image}, evicted(1, 100),
+				again, &job.Started{Job: id, Epoch: 2}, &job.RestoreFailed{Job: id, Epoch: 2, Digest: image.Digest}, evicted(2, 0),
+			},
+			job.Idle, func(j job.Job) bool {
+				return len(j.Images) == 2 && j.Images[0].Digest == image.Digest && j.Images[0].Failures == 1 && j.Images[1].Failures == 0
+			},
+		},
+		{
+			"after the second failure the job goes on from the one before",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: worth(60)},
+				&job.Checkpointed{Job: id, Epoch: 1, Image: later}, evicted(1, 100),
+				again, &job.Started{Job: id, Epoch: 2}, &job.RestoreFailed{Job: id, Epoch: 2, Digest: later.Digest}, evicted(2, 0),
+				third, &job.Started{Job: id, Epoch: 3}, &job.RestoreFailed{Job: id, Epoch: 3, Digest: later.Digest}, ended(3, 40),
+			},
+			job.Completed, func(j job.Job) bool {
+				return len(j.Images) == 1 && j.Images[0].Digest == worth(60).Digest && j.Images[0].Failures == 0 && lost(40, 140)(j)
+			},
+		},
+		{
 			"what a machine that is lost had measured is lost",
 			[]job.Body{
 				offered, &job.Started{Job: id, Epoch: 1}, &job.Measured{Job: id, Epoch: 1, Usage: job.Usage{UserCPU: 70 * time.Second}},
@@ -185,6 +210,12 @@ func TestApplyRefusesWhatCannotFollow(t *testing.T) {
 		{"a second result", []job.Body{offered, started, &job.Ended{Job: id, Epoch: 1}}, &job.Ended{Job: id, Epoch: 1}},
 		{"a result of a removed job", []job.Body{offered, started, &job.Withdrawn{Job: id}}, &job.Ended{Job: id, Epoch: 1}},
 		{"a checkpoint before the start", []job.Body{offered}, &job.Checkpointed{Job: id, Epoch: 1}},
+		{"a failed restore of an image that it does not have", []job.Body{offered, started}, &job.RestoreFailed{Job: id, Epoch: 1, Digest: "d"}},
+		{
+			"a failed restore that was told before",
+			[]job.Body{offered, started, &job.Checkpointed{Job: id, Epoch: 1, Image: job.Image{Digest: "d"}}, &job.RestoreFailed{Job: id, Epoch: 1, Digest: "d"}},
+			&job.RestoreFailed{Job: id, Epoch: 1, Digest: "d"},
+		},
 		{"a release of a job that is not held", nil, &job.Released{Job: id}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -247,6 +278,7 @@ func TestEventsRoundTrip(t *testing.T) {
 		&job.Continued{Job: id, Epoch: 1},
 		&job.Checkpointed{Job: id, Epoch: 1, Image: job.Image{Kind: job.CRIUImage, Digest: blob.Sum(nil), At: noon}},
 		&job.ImageDropped{Job: id, Epoch: 1, Digest: blob.Sum(nil), Reason: "r"},
+		&job.RestoreFailed{Job: id, Epoch: 1, Digest: blob.Sum(nil), Reason: "r"},
 		&job.Lapsed{Job: id, Epoch: 1},
 		&job.Revived{Job: id, Epoch: 1},
 		&job.Evicted{Job: id, Epoch: 1, Reason: "r", Usage: job.Usage{Wall: time.Second}},

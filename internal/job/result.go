@@ -45,6 +45,11 @@ type Image struct {
 	Agent  AgentID     `json:"agent"`  // where it was made
 	Usage  Usage       `json:"usage"`  // of the job up to then, since its beginning
 
+	// Failures is how often the job could not go on from it, and FailedIn the epoch of the last such run. The
+	// matchmaker writes them.
+	Failures int   `json:"failures,omitempty"`
+	FailedIn Epoch `json:"failed_in,omitempty"`
+
 	// Needs is an expression that a machine's ad must meet to go on from it, empty for nothing: what the ad of
 	// the machine where it was made tells. The matchmaker writes it.
 	Needs string `json:"needs,omitempty"`
@@ -66,6 +71,9 @@ type Usage struct {
 	Written int64 `json:"written,omitempty"` // and wrote to them
 	NetIn   int64 `json:"net_in,omitempty"`  // bytes that came to it by the network, where it has one to itself
 	NetOut  int64 `json:"net_out,omitempty"` // and that it sent
+
+	Checkpoints time.Duration `json:"checkpoints,omitempty"` // processor time of CRIU, for its images and restores
+	Transfers   time.Duration `json:"transfers,omitempty"`   // and of the agent, for its files and images on their way
 }
 
 // Add sums times and traffic and keeps the larger peaks.
@@ -82,6 +90,9 @@ func (u Usage) Add(v Usage) Usage {
 		Written: u.Written + v.Written,
 		NetIn:   u.NetIn + v.NetIn,
 		NetOut:  u.NetOut + v.NetOut,
+
+		Checkpoints: u.Checkpoints + v.Checkpoints,
+		Transfers:   u.Transfers + v.Transfers,
 	}
 }
 

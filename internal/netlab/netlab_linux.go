@@ -244,7 +244,7 @@ func Possible() error {
 	if os.Geteuid() != 0 {
 		return errors.New("network namespaces need root")
 	}
-	for _, tool := range []string{"ip", "nft", "nsenter"} {
+	for _, tool := range []string{"ip", "tc", "nft", "nsenter"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%s is missing; scripts/setup installs it as root", tool)
 		}

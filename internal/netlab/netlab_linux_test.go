@@ -88,6 +88,72 @@ func TestCables(t *testing.T) {
 	}
 }
 
+// A cable with a rate carries no more than that, and all of it.
+func TestRate(t *testing.T) {
+	if err := netlab.Possible(); err != nil {
+		t.Skip(err)
+	}
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip(err)
+	}
+	lab, err := netlab.New(t.Context(), fmt.Sprintf("skr%d-", os.Getpid()))
+	t.Cleanup(func() {
+		if err := lab.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err == nil {
+		_, err = lab.Add(t.Context(), "desk1")
+	}
+	const rate, size = 40_000_000, 2_000_000
+	if err == nil {
+		err = lab.Rate(t.Context(), "desk1", rate)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := lab.Command(t.Context(), "head", "python3", "-c", `
+import socket
+s = socket.socket()
+s.bind(("0.0.0.0", 9))
+s.listen()
+print("ready", flush=True)
+c, _ = s.accept()
+n = 0
+while data := c.recv(65536): n += len(data)
+c.sendall(str(n).encode())`)
+	out, err := server.StdoutPipe()
+	if err == nil {
+		err = server.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Wait()
+	defer server.Process.Kill()
+	if _, err := out.Read(make([]byte, 16)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := lab.Command(t.Context(), "desk1", "python3", "-c", fmt.Sprintf(`
+import socket, time
+s = socket.create_connection((%q, 9))
+began = time.monotonic()
+s.sendall(bytes(%d))
+s.shutdown(socket.SHUT_WR)
+print(s.recv(100).decode(), time.monotonic() - began)`, netlab.Head, size)).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var arrived int
+	var took float64
+	if _, err := fmt.Sscan(string(got), &arrived, &took); err != nil {
+		t.Fatal(err)
+	}
+	if least := 0.8 * size * 8 / rate; arrived != size || took < least {
+		t.Errorf("%d of %d bytes arrived in %v s, want all in %v s at least", arrived, size, took, least)
+	}
+}
+
 // What passes a slow cable arrives whole, after the delay of both directions, and at once when it is slow no more.
 func TestDelay(t *testing.T) {
 	if err := netlab.Possible(); err != nil {

@@ -56,6 +56,9 @@ type Config struct {
 	Saves bool
 	// Trials has jobs tried early whether they can be checkpointed.
 	Trials bool
+	// Link is how long an image takes to be sent on a link that all machines share, which carries one after another; 0
+	// means that each machine has one of its own, as fast as any.
+	Link time.Duration
 	// NoImages is why no job can be checkpointed; empty if all can.
 	NoImages string
 	// LookEach is how often policies look at a slot; 0 means the agent's default.
@@ -69,6 +72,9 @@ type Config struct {
 	// Likeness says what a machine, counted from 0, has of what images need; nil means that they say nothing
 	// of it.
 	Likeness func(machine int) Likeness
+	// Restores says why an image cannot be restored that was made after so much of the job's work; nil when it can. Nil
+	// means that all can.
+	Restores func(done time.Duration) error
 	// RestartAfter is that of server.Config.
 	RestartAfter time.Duration
 
@@ -131,7 +137,7 @@ func Start(t testing.TB, cfg Config) *Pool {
 		dir:      t.TempDir(),
 		hub:      bus.NewMemory(),
 		queueLog: &queueLog{MemoryLog: bus.NewMemoryLog()},
-		store:    newStore(),
+		store:    newStore(cfg.Link),
 		accepted: map[job.ID]time.Duration{},
 		book:     book{running: map[job.ID]*process{}, runs: map[job.ID][]Run{}},
 	}

@@ -342,7 +342,15 @@ func (h *handle) Resume(ctx context.Context, spec starter.JobSpec) error {
 	if err := spend(ctx, restoreTakes); err != nil {
 		return err
 	}
+	if fails := h.x.machine.p.cfg.Restores; fails != nil {
+		if err := fails(s.Done); err != nil {
+			return err
+		}
+	}
 	defer h.lock()()
+	if spec.Lease > 0 {
+		h.x.lease = h.x.machine.clock().Add(spec.Lease)
+	}
 	if why := h.x.machine.like.misfit(meta.Needs); why != "" {
 		b := &h.x.machine.p.book
 		b.violations = append(b.violations, fmt.Sprintf("%v: job %v goes on on %s, but %s", time.Now(), s.Job, h.x.machine.Name, why))

@@ -29,13 +29,33 @@ const (
 
 // store is the file service of a simulated pool.
 type store struct {
+	link  chan struct{} // holds who is sending an image; nil when machines have links of their own
+	takes time.Duration // that this takes
+
 	mu    sync.Mutex
 	blobs map[blob.Digest][]byte // guarded by mu
 	owned map[job.UserID]map[blob.Digest]bool
 }
 
-func newStore() *store {
-	return &store{blobs: map[blob.Digest][]byte{}, owned: map[job.UserID]map[blob.Digest]bool{}}
+func newStore(link time.Duration) *store {
+	s := &store{takes: imageTakes, blobs: map[blob.Digest][]byte{}, owned: map[job.UserID]map[blob.Digest]bool{}}
+	if link > 0 {
+		s.link, s.takes = make(chan struct{}, 1), link
+	}
+	return s
+}
+
+// enterLink waits until the shared link is free, if there is one.
+func (s *store) enterLink(ctx context.Context) (leave func(), err error) {
+	if s.link == nil {
+		return func() {}, nil
+	}
+	select {
+	case s.link <- struct{}{}:
+		return func() { <-s.link }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 func (s *store) held(user job.UserID, d blob.Digest) bool {
@@ -74,7 +94,7 @@ type disk struct {
 }
 
 // transfer spends the time that a transfer takes and checks the capability.
-func (d disk) transfer(ctx context.Context, takes time.Duration, capability string, mode trust.Mode) (job.UserID, error) {
+func (d disk) transfer(ctx context.Context, takes time.Duration, capability func() string, mode trust.Mode) (job.UserID, error) {
 	if d.m.isCut() {
 		if err := spend(ctx, patience); err != nil {
 			return "", err
@@ -86,7 +106,7 @@ func (d disk) transfer(ctx context.Context, takes time.Duration, capability stri
 	if d.m.isCut() {
 		return "", errors.New("the file service cannot be reached")
 	}
-	c, err := d.m.p.key.Verify(capability, time.Now())
+	c, err := d.m.p.key.Verify(capability(), time.Now())
 	if err == nil && c.Mode != mode {
 		err = fmt.Errorf("a capability to %s for a %s", c.Mode, mode)
 	}
@@ -98,7 +118,7 @@ func (disk) Fetch(context.Context, string, job.File, *os.Root) error { return er
 
 // Store implements [startd.Files].
 func (d disk) Store(ctx context.Context, capability string, f *os.File) (blob.Digest, int64, error) {
-	user, err := d.transfer(ctx, fileTakes, capability, trust.Write)
+	user, err := d.transfer(ctx, fileTakes, func() string { return capability }, trust.Write)
 	if err != nil {
 		return "", 0, err
 	}
@@ -110,8 +130,13 @@ func (d disk) Store(ctx context.Context, capability string, f *os.File) (blob.Di
 }
 
 // StoreImage implements [startd.Files].
-func (d disk) StoreImage(ctx context.Context, capability string, _ []byte, dir string, names []string) (blob.Digest, int64, error) {
-	user, err := d.transfer(ctx, imageTakes, capability, trust.Write)
+func (d disk) StoreImage(ctx context.Context, capability func() string, _ []byte, dir string, names []string) (blob.Digest, int64, error) {
+	leave, err := d.enterLink(ctx)
+	if err != nil {
+		return "", 0, err
+	}
+	user, err := d.transfer(ctx, d.takes, capability, trust.Write)
+	leave()
 	if err != nil {
 		return "", 0, err
 	}
@@ -141,7 +166,7 @@ func (d disk) StoreImage(ctx context.Context, capability string, _ []byte, dir s
 
 // FetchImage implements [startd.Files].
 func (d disk) FetchImage(ctx context.Context, capability string, _ []byte, digest blob.Digest, dir string) error {
-	if _, err := d.transfer(ctx, imageTakes, capability, trust.Read); err != nil {
+	if _, err := d.transfer(ctx, imageTakes, func() string { return capability }, trust.Read); err != nil {
 		return err
 	}
 	content, err := d.content(digest)

@@ -86,7 +86,7 @@ func (p *Pool) importKeys(n int) {
 	if code != 0 {
 		p.t.Fatalf("keys export: exit %d\n%s", code, errs)
 	}
-	cmd := p.command(p.t.Context(), "", "skua-matchmaker", "--config", p.headConfig(n), "keys", "import")
+	cmd := p.command(p.t.Context(), mainframe, "", "skua-matchmaker", "--config", p.headConfig(n), "keys", "import")
 	cmd.Stdin = bytes.NewReader([]byte(keys))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		p.t.Fatalf("keys import: %v\n%s", err, out)

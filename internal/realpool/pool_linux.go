@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"skua/internal/natslab"
+	"skua/internal/netlab"
 )
 
 // Patience is how long a test waits for anything that should happen soon.
@@ -29,6 +30,11 @@ type Config struct {
 	Lease  int // in seconds; 0 means 6
 
 	Parts bool // the machines are partitionable, for Slots jobs at a time
+
+	// Link is how many bits a second there are between the matchmaker and all the machines together, in each
+	// direction; each machine is then in a network namespace of its own. 0 means that all is on this machine's
+	// loopback.
+	Link int64
 
 	// Policy is what policy.toml of the machine with that number says, from 1 on; nil means machines
 	// that are nobody's. The shared journal is added.
@@ -50,7 +56,11 @@ type Pool struct {
 	t   testing.TB
 	bin string
 	url string
+	lab *netlab.Lab // of a pool with a link
 }
+
+// mainframe is the machine of the matchmaker in a lab.
+const mainframe = "pool"
 
 // Build builds the programs into dir.
 func Build(dir string) error {
@@ -69,16 +79,48 @@ func Build(dir string) error {
 func Start(t testing.TB, bin string, cfg Config) *Pool {
 	t.Helper()
 	p := New(t, bin)
+	if cfg.Link > 0 {
+		p.cable(cfg)
+	}
 	p.Write("matchmaker.toml", p.settings("matchmaker", p.url, cfg))
 	p.StartMatchmaker()
 	p.populate(cfg)
 	return p
 }
 
+// cable makes a network of the pool's machines, with a link to the matchmaker that they share.
+func (p *Pool) cable(cfg Config) {
+	p.t.Helper()
+	ctx := context.Background()
+	lab, err := netlab.New(ctx, fmt.Sprintf("skp%d-", os.Getpid()))
+	p.lab = lab
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	address, err := lab.Add(ctx, mainframe)
+	for i := 0; i < cfg.Agents && err == nil; i++ {
+		_, err = lab.Add(ctx, deskName(i+1))
+	}
+	if err == nil {
+		err = lab.Rate(ctx, mainframe, cfg.Link)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.url = "https://" + address + ":9618"
+}
+
+// deskName is the name of the machine with that number.
+func deskName(n int) string { return fmt.Sprint("desk", n) }
+
 // settings gives the text of a matchmaker's configuration file.
 func (p *Pool) settings(name, url string, cfg Config) string {
 	if cfg.Lease == 0 {
 		cfg.Lease = 6
+	}
+	renew, offer, guard := 1, 2, 1 // seconds
+	if cfg.Link > 0 {
+		renew, offer, guard = 10, 10, 5 // the link is to be congested, and the processors are, too
 	}
 	return fmt.Sprintf(`data = %q
 listen = %q
@@ -86,10 +128,10 @@ url = %q
 log = "debug"
 [leases]
 lease = "%ds"
-renew = "1s"
-offer = "2s"
-guard = "1s"
-`, filepath.Join(p.Dir, name), strings.TrimPrefix(url, "https://"), url, cfg.Lease)
+renew = "%ds"
+offer = "%ds"
+guard = "%ds"
+`, filepath.Join(p.Dir, name), strings.TrimPrefix(url, "https://"), url, cfg.Lease, renew, offer, guard)
 }
 
 // populate makes a user and starts the machines, and waits until every slot is offered.
@@ -101,7 +143,7 @@ func (p *Pool) populate(cfg Config) {
 	}
 	token := p.Admin("token", "agent", "--uses", strconv.Itoa(cfg.Agents))
 	for i := range cfg.Agents {
-		name := fmt.Sprint("desk", i+1)
+		name := deskName(i + 1)
 		policy := "preset = \"dedicated\"\n"
 		if cfg.Policy != nil {
 			policy = cfg.Policy(i + 1)
@@ -118,7 +160,7 @@ func (p *Pool) populate(cfg Config) {
 			agent += "owner = false\n"
 		}
 		config := p.Write(name+".toml", agent)
-		p.Must("skua-agent", "--config", config, "join", token)
+		p.mustOn(name, "skua-agent", "--config", config, "join", token)
 		p.Agents = append(p.Agents, p.Launch(name, "skua-agent", "--config", config, "run"))
 	}
 	slots := cfg.Agents * max(cfg.Slots, 1)
@@ -210,13 +252,16 @@ func (p *Pool) Read(name string) string {
 	return string(data)
 }
 
-// command makes a command of the user: of a program that was built, or of the system.
-func (p *Pool) command(ctx context.Context, dir string, args ...string) *exec.Cmd {
+// command makes a command on a machine: of a program that was built, or of the system.
+func (p *Pool) command(ctx context.Context, machine, dir string, args ...string) *exec.Cmd {
 	name := args[0]
 	if path := filepath.Join(p.bin, name); fileExists(path) {
 		name = path
 	}
 	cmd := exec.CommandContext(ctx, name, args[1:]...)
+	if p.lab != nil {
+		cmd = p.lab.Command(ctx, machine, name, args[1:]...)
+	}
 	cmd.Dir = filepath.Join(p.Dir, dir)
 	cmd.Env = append(os.Environ(), "SKUA_HOME="+filepath.Join(p.Dir, "home"), "PATH="+p.bin+":"+os.Getenv("PATH"))
 	cmd.WaitDelay = time.Second // a courier may have kept the output open
@@ -228,12 +273,17 @@ func fileExists(path string) bool {
 	return err == nil
 }
 
-// Run runs a command in a directory of the pool's to its end.
+// Run runs a command of the user, in a directory of the pool's, to its end. In a lab the user is at the matchmaker.
 func (p *Pool) Run(dir string, args ...string) (stdout, stderr string, code int) {
+	p.t.Helper()
+	return p.runOn(mainframe, dir, args...)
+}
+
+func (p *Pool) runOn(machine, dir string, args ...string) (stdout, stderr string, code int) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
-	cmd := p.command(ctx, dir, args...)
+	cmd := p.command(ctx, machine, dir, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -246,7 +296,12 @@ func (p *Pool) Run(dir string, args ...string) (stdout, stderr string, code int)
 // Must runs a command that must succeed and gives its output.
 func (p *Pool) Must(args ...string) string {
 	p.t.Helper()
-	stdout, stderr, code := p.Run("", args...)
+	return p.mustOn(mainframe, args...)
+}
+
+func (p *Pool) mustOn(machine string, args ...string) string {
+	p.t.Helper()
+	stdout, stderr, code := p.runOn(machine, "", args...)
 	if code != 0 {
 		p.t.Fatalf("%s: exit %d\n%s%s", strings.Join(args, " "), code, stdout, stderr)
 	}
@@ -316,7 +371,11 @@ func (p *Pool) Launch(name string, args ...string) *Program {
 		p.t.Fatal(err)
 	}
 	defer log.Close()
-	g.cmd = p.command(context.Background(), "", args...)
+	machine := name
+	if !strings.HasPrefix(name, "desk") {
+		machine = mainframe
+	}
+	g.cmd = p.command(context.Background(), machine, "", args...)
 	g.cmd.Stdout, g.cmd.Stderr = log, log
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := g.cmd.Start(); err != nil {
@@ -429,6 +488,11 @@ func (p *Pool) clean() {
 	}
 	p.AwaitFor(Patience, "nothing of the pool runs", func() bool { return len(p.Leftovers()) == 0 })
 	removeCgroups(p.Dir)
+	if p.lab != nil {
+		if err := p.lab.Close(context.Background()); err != nil {
+			p.t.Errorf("clean up: %v", err)
+		}
+	}
 	for _, dir := range []string{p.Dir, p.Journal} {
 		if err := os.RemoveAll(dir); err != nil {
 			p.t.Errorf("clean up: %v", err)

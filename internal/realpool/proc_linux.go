@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -46,6 +47,31 @@ func (p *Pool) Leftovers() []Process {
 		ns, _ := os.Readlink(filepath.Join(proc, "ns", "mnt"))
 		return ns != own && contains(filepath.Join(proc, "mountinfo"), filepath.Base(p.Dir))
 	})
+}
+
+// PowerOff ends all that runs on the machine with that number, at once: the agent, jobs and their inits. Its disk stays as
+// it is.
+func (p *Pool) PowerOff(n int) {
+	p.t.Helper()
+	name := p.Agents[n-1].Name
+	own, _ := os.Readlink("/proc/self/ns/mnt")
+	there := func() []Process {
+		return processes(func(proc string) bool {
+			if contains(filepath.Join(proc, "cmdline"), filepath.Join(p.Dir, name)+".toml") {
+				return true
+			}
+			ns, _ := os.Readlink(filepath.Join(proc, "ns", "mnt"))
+			return ns != own && contains(filepath.Join(proc, "mountinfo"), filepath.Base(p.Dir)+"/"+name+"/")
+		})
+	}
+	p.Await(name+" is off", func() bool {
+		all := there()
+		for _, proc := range all {
+			_ = syscall.Kill(proc.Pid, syscall.SIGKILL) // it may have ended
+		}
+		return len(all) == 0
+	})
+	<-p.Agents[n-1].ended
 }
 
 // JobProcesses are the processes of a job of this pool: those whose environment has the job's id and

@@ -45,6 +45,7 @@ type Config struct {
 	HTTP *http.Client
 
 	Attempts int           // that achieve nothing, in a row, before a transfer fails; 0 means 6
+	Patience time.Duration // how long the service may say that it is busy before that counts as such; 0 means 5 min
 	Stall    time.Duration // how long the server may do nothing before an attempt is cut; 0 means 60 s
 	MaxDelay time.Duration // the longest wait before another attempt; 0 means 30 s
 }
@@ -68,6 +69,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, errors.New("file service: no HTTP client given")
 	}
 	setDefault(&cfg.Attempts, 6)
+	setDefault(&cfg.Patience, 5*time.Minute)
 	setDefault(&cfg.Stall, 60*time.Second)
 	setDefault(&cfg.MaxDelay, 30*time.Second)
 	return &Client{cfg: cfg}, nil
@@ -163,6 +165,7 @@ func (f fatal) Unwrap() error { return f.error }
 type later struct {
 	error
 	after time.Duration
+	busy  bool // nothing is wrong: there are too many at a time
 }
 
 func (l later) Unwrap() error { return l.error }
@@ -188,7 +191,9 @@ func statusError(resp *http.Response) error {
 		}}
 	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		after, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-		return later{err, time.Duration(min(max(after, 0), 60)) * time.Second}
+		// One that does not say when to come back may be a server in between, which does not know.
+		busy := resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != ""
+		return later{err, time.Duration(min(max(after, 0), 60)) * time.Second, busy}
 	}
 	if resp.StatusCode >= 500 {
 		return err
@@ -197,8 +202,9 @@ func statusError(resp *http.Response) error {
 }
 
 // retry calls attempt until it succeeds, fails for good, or has failed too often in a row without
-// moving any bytes. attempt says how many it moved.
+// moving any bytes. attempt says how many it moved. A service that is busy is asked for longer.
 func (c *Client) retry(ctx context.Context, attempt func(context.Context) (moved int64, err error)) error {
+	var busy time.Time // since when it is; zero while it is not
 	for failed := 0; ; {
 		moved, err := attempt(ctx)
 		if err == nil || errors.As(err, new(fatal)) || errors.Is(err, blob.ErrNotFound) {
@@ -206,6 +212,20 @@ func (c *Client) retry(ctx context.Context, attempt func(context.Context) (moved
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		var l later
+		errors.As(err, &l)
+		switch {
+		case !l.busy:
+			busy = time.Time{}
+		case moved > 0 || busy.IsZero():
+			busy = time.Now()
+		}
+		if l.busy && time.Since(busy) < c.cfg.Patience {
+			if err := sleep(ctx, c.delay(2, err)); err != nil {
+				return err
+			}
+			continue
 		}
 		failed++
 		if moved > 0 {

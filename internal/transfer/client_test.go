@@ -162,6 +162,33 @@ func TestServersThatComeBack(t *testing.T) {
 	}
 }
 
+// A service with too many transfers is not a broken one.
+func TestBusyServerIsWaitedFor(t *testing.T) {
+	var asked atomic.Int32
+	for _, tt := range []struct {
+		name     string
+		patience time.Duration
+		busy     int32 // times
+		served   bool
+	}{
+		{"more often than broken ones are asked", time.Minute, 50, true},
+		{"not for ever", time.Nanosecond, 1 << 30, false},
+	} {
+		asked.Store(0)
+		c := newClient(t, func(w http.ResponseWriter, _ *http.Request) {
+			if asked.Add(1) <= tt.busy {
+				w.Header().Set("Retry-After", "0")
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			w.Write(content)
+		}, transfer.Config{Attempts: 4, Patience: tt.patience})
+		if _, err := c.Bytes(t.Context(), "x", digest, 100); (err == nil) != tt.served {
+			t.Errorf("%s: Bytes = %v after %d attempts", tt.name, err, asked.Load())
+		}
+	}
+}
+
 func TestSilentServerIsLeft(t *testing.T) {
 	release := make(chan struct{})
 	c := newClient(t, func(http.ResponseWriter, *http.Request) { <-release },

@@ -133,6 +133,7 @@ type Checkpoint struct {
 	ClaimRef
 	Image   *job.Image  `json:"image,omitempty"`
 	Dropped blob.Digest `json:"dropped,omitempty"` // an image that could not be restored
+	Again   bool        `json:"again,omitempty"`   // and may be at another try: the answer says whether it is kept for that
 	Reason  string      `json:"reason,omitempty"`  // why
 }
 
@@ -141,6 +142,9 @@ type Ack struct {
 	V     int      `json:"v"`
 	Stale bool     `json:"stale,omitempty"`
 	Fail  *Failure `json:"fail,omitempty"` // not now: ask again
+
+	// Kept says that the image that could not be restored is tried once more. The claim is to be given back.
+	Kept bool `json:"kept,omitempty"`
 
 	// Next is the slot's next job, if the report asked for [Done].More. It is granted as well as offered: its
 	// claim stands from when the report was sent, for Terms.Offer, until it is renewed. An agent that does not

@@ -92,6 +92,7 @@ const (
 	QueryWhy      QueryKind = "why"      // why the one selected job does not run, as negotiate.Explanation
 	QueryUsers    QueryKind = "users"    // everybody's share, as [UserRow]
 	QueryLimits   QueryKind = "limits"   // concurrency limits, as [LimitRow]
+	QueryGoodput  QueryKind = "goodput"  // what came of the processor time of all jobs, as [Goodput]
 	QueryPeek     QueryKind = "peek"     // a piece of a file of the one selected running job, as [Peeked]
 )
 
@@ -174,6 +175,12 @@ type LimitRow struct {
 	Name string  `json:"name"`
 	Cap  float64 `json:"cap"` // negative for none
 	Used float64 `json:"used"`
+}
+
+// Goodput is what came of the processor time of all the pool's jobs.
+type Goodput struct {
+	job.Goodput
+	Since time.Time `json:"since,omitzero"` // nothing before that is in it; zero if there was nothing yet
 }
 
 // QueryResult answers Query.

@@ -11,7 +11,7 @@
 //
 // The service believes no peer: sizes are bounded, the disk keeps a floor, content that does not hash to
 // its name is dropped, whoever is slower than [Config.MinRate] is cut off, and transfers beyond what the
-// machine carries wait in a short queue, fairly between users, or are told when to come back.
+// machine carries wait in a queue, fairly between users and one job's after another's, or are told when to come back.
 package files
 
 import (
@@ -79,7 +79,7 @@ type Config struct {
 	MinRate   int64        // bytes per second below which a transfer is cut off; 0 means 16 kB
 	Log       *slog.Logger // nil means no logging
 
-	// Transfers at a time in each direction, and how many more may wait. 0 means 16 and 256.
+	// Transfers at a time in each direction, and how many more may wait. 0 means 16 and 1024.
 	MaxActive, MaxWaiting int
 	// MaxWait is how long a transfer waits for its turn before it is sent away; 0 means 20 s, less
 	// than the time after which clients take a silent server for a dead one.
@@ -106,7 +106,7 @@ func New(cfg Config) (*Service, error) {
 	setDefault(&cfg.DiskFloor, 1<<30)
 	setDefault(&cfg.MinRate, 16<<10)
 	setDefault(&cfg.MaxActive, 16)
-	setDefault(&cfg.MaxWaiting, 256)
+	setDefault(&cfg.MaxWaiting, 1024)
 	setDefault(&cfg.MaxWait, 20*time.Second)
 	if cfg.MaxBlob < 0 || cfg.MinRate < 0 || cfg.MaxActive < 0 || cfg.MaxWaiting < 0 || cfg.MaxWait < 0 {
 		return nil, errors.New("file service: a bound is negative")
@@ -213,7 +213,11 @@ func (s *Service) head(w http.ResponseWriter, d blob.Digest, g Grant) {
 }
 
 func (s *Service) get(w http.ResponseWriter, r *http.Request, d blob.Digest, g Grant) {
-	leave, ok := s.enter(w, r, s.down, g)
+	size, err := s.cfg.Store.Size(d)
+	if err != nil {
+		size = 0 // it is looked for below, and perhaps fetched
+	}
+	leave, ok := s.enter(w, r, s.down, g, size)
 	if !ok {
 		return
 	}
@@ -278,7 +282,7 @@ func (s *Service) put(w http.ResponseWriter, r *http.Request, d blob.Digest, g G
 			http.StatusRequestEntityTooLarge)
 		return
 	}
-	leave, ok := s.enter(w, r, s.up, g)
+	leave, ok := s.enter(w, r, s.up, g, rng.length)
 	if !ok {
 		return
 	}
@@ -373,9 +377,9 @@ func (s *Service) haveRoom(w http.ResponseWriter, d blob.Digest, n int64) bool {
 	return true
 }
 
-// enter takes the user's turn, or answers the request with 503.
-func (s *Service) enter(w http.ResponseWriter, r *http.Request, t *turnstile, g Grant) (leave func(), ok bool) {
-	leave, err := t.enter(r.Context(), g.User, s.cfg.MaxWait)
+// enter takes the turn of a transfer, or answers the request with 503.
+func (s *Service) enter(w http.ResponseWriter, r *http.Request, t *turnstile, g Grant, bytes int64) (leave func(), ok bool) {
+	leave, err := t.enter(r.Context(), transfer{g.User, g.Job, bytes}, s.cfg.MaxWait)
 	if err != nil {
 		sendAway(w, "the file service is busy")
 		return nil, false

@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,7 +17,7 @@ func TestTurnstileIsFairBetweenUsers(t *testing.T) {
 		ts := newTurnstile(2, 100)
 		order := make(chan string, 5)
 		enter := func(user job.UserID) {
-			leave, err := ts.enter(t.Context(), user, time.Hour)
+			leave, err := ts.enter(t.Context(), transfer{user: user}, time.Hour)
 			if err != nil {
 				t.Error(err)
 				return
@@ -47,24 +48,111 @@ func TestTurnstileIsFairBetweenUsers(t *testing.T) {
 	})
 }
 
-func TestTurnstileIsBounded(t *testing.T) {
+// Images that are sent piece by piece come to their end one after another, in the order in which they began. What is
+// small does not wait for them.
+func TestTurnstileEndsWhatBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts := newTurnstile(2, 100)
+		ends := make(chan string, 5)
+		send := func(cluster, pieces int, bytes int64) {
+			for range pieces {
+				leave, err := ts.enter(t.Context(), transfer{"user", job.ID{Cluster: cluster}, bytes}, time.Hour)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				time.Sleep(time.Minute)
+				leave()
+			}
+			ends <- strconv.Itoa(cluster)
+		}
+		for cluster := 1; cluster <= 4; cluster++ {
+			go send(cluster, 5, 1<<20)
+			time.Sleep(time.Second)
+		}
+		go send(5, 1, 1000)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		close(ends)
+		var order []string
+		for end := range ends {
+			order = append(order, end)
+		}
+		if got, want := strings.Join(order, " "), "5 1 2 3 4"; got != want {
+			t.Errorf("they end in the order %q, want %q", got, want)
+		}
+	})
+}
+
+// Whoever began before keeps its place when too many wait, also against one that waits already; and a user who has
+// sent little comes before one who sends much, however many requests that takes.
+func TestTurnstileSendsTheLastAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ts := newTurnstile(1, 1)
-		leave, err := ts.enter(t.Context(), "a", time.Second)
+		enter := func(user job.UserID, cluster int, bytes int64) chan error {
+			turn := make(chan error, 1)
+			go func() {
+				_, err := ts.enter(t.Context(), transfer{user, job.ID{Cluster: cluster}, bytes}, time.Hour)
+				turn <- err
+			}()
+			time.Sleep(time.Second)
+			return turn
+		}
+		leave, err := ts.enter(t.Context(), transfer{"many", job.ID{Cluster: 1}, 1 << 20}, time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ts.enter(t.Context(), "b", time.Second); !errors.Is(err, errBusy) {
+		second := enter("many", 2, 1<<20)
+		first := enter("many", 1, 1<<20)
+		if err := <-second; !errors.Is(err, errBusy) {
+			t.Errorf("the job that began later = %v, want errBusy", err)
+		}
+		other := enter("other", 3, 1<<30)
+		if err := <-first; !errors.Is(err, errBusy) {
+			t.Errorf("a user with much under way = %v, want errBusy", err)
+		}
+		leave()
+		if err := <-other; err != nil {
+			t.Errorf("a user with nothing under way = %v", err)
+		}
+	})
+}
+
+func TestTurnstileForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts := newTurnstile(2, 2)
+		for n := range 3 * manyWorks {
+			leave, err := ts.enter(t.Context(), transfer{"user", job.ID{Cluster: n + 1}, 1}, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			leave()
+			time.Sleep(time.Second)
+		}
+		if len(ts.begun) > manyWorks {
+			t.Errorf("%d jobs are remembered", len(ts.begun))
+		}
+	})
+}
+
+func TestTurnstileIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts := newTurnstile(1, 1)
+		leave, err := ts.enter(t.Context(), transfer{user: "a"}, time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ts.enter(t.Context(), transfer{user: "b"}, time.Second); !errors.Is(err, errBusy) {
 			t.Errorf("a wait that is too long = %v, want errBusy", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		left := make(chan error, 1)
 		go func() {
-			_, err := ts.enter(ctx, "c", time.Hour)
+			_, err := ts.enter(ctx, transfer{user: "c"}, time.Hour)
 			left <- err
 		}()
 		synctest.Wait()
-		if _, err := ts.enter(t.Context(), "d", time.Hour); !errors.Is(err, errBusy) {
+		if _, err := ts.enter(t.Context(), transfer{user: "d"}, time.Hour); !errors.Is(err, errBusy) {
 			t.Errorf("one too many waiting = %v, want errBusy", err)
 		}
 		cancel()
@@ -73,7 +161,7 @@ func TestTurnstileIsBounded(t *testing.T) {
 		}
 		leave()
 		leave() // twice counts once
-		if leave, err = ts.enter(t.Context(), "e", 0); err != nil {
+		if leave, err = ts.enter(t.Context(), transfer{user: "e"}, 0); err != nil {
 			t.Errorf("a free turnstile = %v", err)
 		}
 		leave()

@@ -40,6 +40,7 @@ type (
 		Requests []snapshotRequest                `json:"requests"`
 		Accounts map[job.UserID]negotiate.Account `json:"accounts"`
 		Runs     map[job.ID]snapshotRun           `json:"runs"`
+		Goodput  Goodput                          `json:"goodput,omitzero"` // builds that did not know of it began to count later
 	}
 	snapshotRequest struct {
 		User    job.UserID `json:"user"`
@@ -87,6 +88,7 @@ func (s *state) capture() *capture {
 	c := &capture{head: snapshotHead{
 		V: snapshotVersion, Seq: s.seq, Cluster: s.cluster, Users: maps.Clone(s.users), Tables: maps.Clone(s.named),
 		History: slices.Clone(s.history), Accounts: maps.Clone(s.accounts.users), Runs: map[job.ID]snapshotRun{},
+		Goodput: s.goodput,
 	}}
 	if s.chain.sealed {
 		c.head.Sum = bytes.Clone(s.chain.sum[:])
@@ -201,6 +203,7 @@ func (s *state) restoreHead(h *snapshotHead) {
 	maps.Copy(s.users, h.Users)
 	maps.Copy(s.named, h.Tables)
 	maps.Copy(s.accounts.users, h.Accounts)
+	s.goodput = h.Goodput
 	s.history = h.History
 	for _, r := range h.Requests {
 		s.remember(requestKey{r.User, r.Request}, Receipt{r.Cluster, r.Seq})

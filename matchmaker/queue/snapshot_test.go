@@ -18,7 +18,7 @@ import (
 // account writes down what a snapshot must keep beyond [dump].
 func account(t testing.TB, s *state) string {
 	t.Helper()
-	accounts, err := json.Marshal(s.accounts.users)
+	accounts, err := json.Marshal([]any{s.accounts.users, s.goodput})
 	if err != nil {
 		t.Fatal(err)
 	}

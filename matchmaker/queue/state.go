@@ -43,6 +43,7 @@ type state struct {
 	requestOrder []requestKey
 
 	accounts accounts
+	goodput  Goodput
 }
 
 // requestKey is what makes a submit the same as an earlier one.
@@ -113,6 +114,7 @@ func (s *state) apply(ev job.Event) error {
 				return err
 			}
 			s.put(old, &next)
+			s.count(old, &next, ev.At)
 			s.accounts.moved(&next, ev.At)
 		}
 	}

@@ -134,8 +134,12 @@ func safeName(name string) bool {
 // imageEvent turns an agent's report about an image into an event; nil when there is nothing to log.
 func (s *Server) imageEvent(j *job.Job, agent job.AgentID, c wire.Checkpoint) (job.Body, error) {
 	if c.Dropped != "" {
-		if _, ok := j.Image(c.Dropped); !ok {
+		img, ok := j.Image(c.Dropped)
+		switch {
+		case !ok || c.Again && img.FailedIn == j.Epoch:
 			return nil, nil // reported before
+		case c.Again:
+			return &job.RestoreFailed{Job: j.ID, Epoch: j.Epoch, Digest: c.Dropped, Reason: shorten(c.Reason)}, nil
 		}
 		return &job.ImageDropped{Job: j.ID, Epoch: j.Epoch, Digest: c.Dropped, Reason: shorten(c.Reason)}, nil
 	}

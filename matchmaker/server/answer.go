@@ -186,5 +186,9 @@ func (k *keeper) checkpoint(ctx context.Context, m bus.Msg, agent job.AgentID, c
 		}
 		k.log.Info("image reported", "event", body.Kind())
 	}
-	k.s.reply(m, wire.Ack{V: wire.Version})
+	ack := wire.Ack{V: wire.Version}
+	if now, ok := k.s.cfg.Queue.Job(j.ID); ok && c.Again {
+		_, ack.Kept = now.Image(c.Dropped)
+	}
+	k.s.reply(m, ack)
 }

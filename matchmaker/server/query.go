@@ -76,6 +76,9 @@ func (s *Server) query(ctx context.Context, user job.UserID, data []byte) (wire.
 		s.userRows(p)
 	case wire.QueryLimits:
 		s.limitRows(p)
+	case wire.QueryGoodput:
+		g := s.cfg.Queue.Goodput()
+		p.add("", wire.Goodput{Goodput: g.Goodput, Since: g.Since})
 	case wire.QueryPeek:
 		err = s.peekRow(ctx, p, user, q)
 	default:

@@ -35,6 +35,11 @@ func (c *Client) Limits(ctx context.Context) ([]wire.LimitRow, error) {
 	return all, err
 }
 
+// Goodput tells what came of the processor time of all the pool's jobs.
+func (c *Client) Goodput(ctx context.Context) (wire.Goodput, error) {
+	return one[wire.Goodput](ctx, c, wire.Query{Kind: wire.QueryGoodput})
+}
+
 // Peek reads a piece of a file in the scratch directory of a job that runs.
 func (c *Client) Peek(ctx context.Context, id job.ID, p wire.Peek) (wire.Peeked, error) {
 	got, err := one[wire.Peeked](ctx, c, wire.Query{

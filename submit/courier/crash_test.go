@@ -140,6 +140,7 @@ func lifeOf(dir string, from int) *script {
 		&job.Checkpointed{Job: a, Epoch: 2, Image: job.Image{Digest: "0123456789abcdef", Bytes: 12345}},
 		&job.Evicted{Job: a, Epoch: 2, Reason: "the owner of desk2 needs the machine", Usage: used},
 		offered(a, 3, "desk4"), &job.Started{Job: a, Epoch: 3},
+		&job.RestoreFailed{Job: a, Epoch: 3, Digest: "0123456789abcdef", Reason: "CRIU"},
 		&job.ImageDropped{Job: a, Epoch: 3, Digest: "0123456789abcdef", Reason: "other CPU"},
 		&job.Lapsed{Job: a, Epoch: 3}, &job.Revived{Job: a, Epoch: 3}, &job.Lapsed{Job: a, Epoch: 3},
 		offered(a, 4, "desk5"), &job.Started{Job: a, Epoch: 4},

@@ -103,6 +103,9 @@ func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *r
 			Sent:   b.Image.Bytes,
 		}
 		return say(eventlog.Checkpointed), &next
+	case *job.RestoreFailed:
+		entry.Reason = "Checkpoint " + b.Digest.Short() + " could not be restored: " + b.Reason
+		return say(eventlog.Generic), r
 	case *job.ImageDropped:
 		entry.Reason = "Checkpoint " + b.Digest.Short() + " cannot be used: " + b.Reason
 		return say(eventlog.Generic), r
