@@ -167,6 +167,9 @@ func freeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
+// Address is where the matchmaker listens, on this machine alone: an address and a port.
+func (p *Pool) Address() string { return strings.TrimPrefix(p.url, "https://") }
+
 // StartMatchmaker starts the matchmaker, or starts it again, and waits until it serves.
 func (p *Pool) StartMatchmaker() {
 	p.t.Helper()
