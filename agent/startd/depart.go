@@ -238,7 +238,9 @@ func (t *tenant) tellFiles(ctx context.Context, digest blob.Digest, size int64, 
 	}})
 }
 
-// dropImage tells the matchmaker that an image is of no use.
-func (t *tenant) dropImage(ctx context.Context, img job.Image, why error) error {
-	return t.tell(ctx, wire.Checkpoint{Dropped: img.Digest, Reason: why.Error()})
+// dropImage tells the matchmaker that an image is of no use here, and whether it is of none anywhere. If the image is
+// kept for other machines the job is theirs.
+func (t *tenant) dropImage(ctx context.Context, img job.Image, why error) (kept bool, err error) {
+	ack, err := t.tellAck(ctx, wire.Checkpoint{Dropped: img.Digest, Whole: errors.Is(why, errNotRestored), Reason: why.Error()})
+	return ack.Kept, err
 }

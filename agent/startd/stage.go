@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"skua/agent/starter"
@@ -49,16 +50,32 @@ func (t *tenant) prepare(ctx context.Context) (Init, error) {
 		if in != nil {
 			t.end(in)
 		}
-		if ctx.Err() != nil || errors.Is(err, errStaging) || errors.Is(err, errUnfit) {
+		if ctx.Err() != nil || errors.Is(err, errStaging) || errors.Is(err, errUnfit) || oursToMend(err) {
 			return nil, err // the image is as good as before
 		}
 		t.log.Warn("job cannot go on from a checkpoint", diag.KeyError, err)
-		if err := t.dropImage(ctx, img, err); err != nil {
-			return nil, err
+		switch kept, derr := t.dropImage(ctx, img, err); {
+		case derr != nil:
+			return nil, derr
+		case kept:
+			return nil, fmt.Errorf("%w; its checkpoint is kept for other machines", err)
 		}
 	}
 	return t.fromBeginning(ctx)
 }
+
+// errNotRestored says that a job could not be restored from an image with which nothing is wrong as far as is
+// known.
+var errNotRestored = errors.New("not restored")
+
+// notRestored is an errNotRestored with its cause.
+type notRestored struct{ error }
+
+// Is implements what errors.Is asks.
+func (notRestored) Is(target error) bool { return target == errNotRestored }
+
+// Unwrap gives the cause.
+func (e notRestored) Unwrap() error { return e.error }
 
 // errStaging marks what is nobody's fault but the network's or this machine's.
 var errStaging = errors.New("bring in files")
@@ -133,7 +150,7 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
 		return in, err
 	}
 	if err := in.Resume(ctx, t.jobSpec()); err != nil {
-		return in, err
+		return in, notRestored{err}
 	}
 	t.bring(img.Usage)
 	t.runs(in, 0)
@@ -185,15 +202,18 @@ func (t *tenant) open(ctx context.Context) (Init, error) {
 // startError tells a job that cannot be started anywhere from one that this machine did not manage to
 // start.
 func startError(ctx context.Context, err error) error {
-	if starter.MachineFault(err) {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) || oursToMend(err) {
 		return err
 	}
-	for _, ours := range []error{starter.ErrGone, starter.ErrLeaseOver, starter.ErrBusy, ctx.Err()} {
-		if ours != nil && errors.Is(err, ours) {
-			return err
-		}
-	}
 	return &holdError{code: job.HoldStartFailed, reason: "the job cannot be started: " + err.Error()}
+}
+
+// oursToMend reports whether a job could not be started or restored for a reason that lies in this machine or in the
+// claim, and neither in the job nor in its image.
+func oursToMend(err error) bool {
+	return starter.MachineFault(err) || slices.ContainsFunc([]error{starter.ErrGone, starter.ErrLeaseOver, starter.ErrBusy}, func(ours error) bool {
+		return errors.Is(err, ours)
+	})
 }
 
 // again starts a job that saved its state and left with the agreed exit code.
@@ -305,8 +325,14 @@ func (t *tenant) leaseLeft() time.Duration {
 	return t.lease.Sub(now)
 }
 
-// tell sends a message about a checkpoint until it is acknowledged.
+// tell reports a checkpoint.
 func (t *tenant) tell(ctx context.Context, message wire.Checkpoint) error {
+	_, err := t.tellAck(ctx, message)
+	return err
+}
+
+// tellAck sends a message about a checkpoint until it is acknowledged.
+func (t *tenant) tellAck(ctx context.Context, message wire.Checkpoint) (wire.Ack, error) {
 	message.V = wire.Version
 	message.ClaimRef = wire.ClaimRef{Job: t.offer.Job, Claim: t.offer.Claim, Epoch: t.offer.Epoch}
 	for {
@@ -314,14 +340,14 @@ func (t *tenant) tell(ctx context.Context, message wire.Checkpoint) error {
 		if err == nil {
 			if err = ack.Fail.Err(); err == nil {
 				if ack.Stale {
-					return errDiscarded
+					return ack, errDiscarded
 				}
-				return nil
+				return ack, nil
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the matchmaker did not acknowledge the checkpoint: %w", err)
+			return wire.Ack{}, fmt.Errorf("the matchmaker did not acknowledge the checkpoint: %w", err)
 		case <-time.After(t.patience):
 		}
 	}

@@ -95,6 +95,13 @@ type (
 		Epoch Epoch `json:"epoch"`
 		Image Image `json:"image"`
 	}
+	// ImageFailed says that the job could not be restored from an image on the machine of its claim. Others may try.
+	ImageFailed struct {
+		Job    ID          `json:"job"`
+		Epoch  Epoch       `json:"epoch"`
+		Digest blob.Digest `json:"digest"`
+		Reason string      `json:"reason"`
+	}
 	// ImageDropped says that the job could not be restored from an image, which is not used again.
 	ImageDropped struct {
 		Job    ID          `json:"job"`
@@ -240,6 +247,7 @@ func (*Started) Kind() string      { return "started" }
 func (*Paused) Kind() string       { return "paused" }
 func (*Continued) Kind() string    { return "continued" }
 func (*Checkpointed) Kind() string { return "checkpointed" }
+func (*ImageFailed) Kind() string  { return "image-failed" }
 func (*ImageDropped) Kind() string { return "image-dropped" }
 func (*Lapsed) Kind() string       { return "lapsed" }
 func (*Revived) Kind() string      { return "revived" }
@@ -268,6 +276,7 @@ func (b *Started) Jobs() []ID      { return []ID{b.Job} }
 func (b *Paused) Jobs() []ID       { return []ID{b.Job} }
 func (b *Continued) Jobs() []ID    { return []ID{b.Job} }
 func (b *Checkpointed) Jobs() []ID { return []ID{b.Job} }
+func (b *ImageFailed) Jobs() []ID  { return []ID{b.Job} }
 func (b *ImageDropped) Jobs() []ID { return []ID{b.Job} }
 func (b *Lapsed) Jobs() []ID       { return []ID{b.Job} }
 func (b *Revived) Jobs() []ID      { return []ID{b.Job} }
@@ -342,6 +351,7 @@ var newBody = map[string]func() Body{
 	"paused":        func() Body { return new(Paused) },
 	"continued":     func() Body { return new(Continued) },
 	"checkpointed":  func() Body { return new(Checkpointed) },
+	"image-failed":  func() Body { return new(ImageFailed) },
 	"image-dropped": func() Body { return new(ImageDropped) },
 	"lapsed":        func() Body { return new(Lapsed) },
 	"revived":       func() Body { return new(Revived) },

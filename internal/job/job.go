@@ -85,6 +85,7 @@ type Claim struct {
 const (
 	keepImages = 2 // the newest may turn out damaged
 	keepAvoid  = 3
+	keepFailed = 16
 )
 
 // Apply gives the job after ev. It returns an error for an event that cannot follow on the job's
@@ -151,9 +152,24 @@ func (j Job) Apply(ev Event) (Job, error) {
 		}
 		j.NoImage = ""
 		j.claim(func(c *Claim) { c.Saved = true })
-		j.Images = slices.Insert(slices.Clone(j.Images), 0, b.Image)
+		image := b.Image
+		if len(j.Images) > 0 { // what could not restore that one would most likely fail again
+			image.Failed = without(j.Images[0].Failed, j.Claim.Machine)
+		}
+		j.Images = slices.Insert(slices.Clone(j.Images), 0, image)
 		if len(j.Images) > keepImages {
 			j.Images = j.Images[:keepImages]
+		}
+	case *ImageFailed:
+		if !j.claimed(b.Epoch) {
+			return j, j.misfit(ev)
+		}
+		j.Images = slices.Clone(j.Images)
+		for n, i := range j.Images {
+			if i.Digest == b.Digest {
+				j.Images[n].Failed = failed(i.Failed, j.Claim.Machine)
+				j.Images[n].Tries++
+			}
 		}
 	case *ImageDropped:
 		j.Images = slices.DeleteFunc(slices.Clone(j.Images), func(i Image) bool { return i.Digest == b.Digest })
@@ -357,13 +373,19 @@ func (j *Job) edit(set []Assigned) error {
 }
 
 func (j *Job) avoid(machine string) {
-	list := slices.DeleteFunc(slices.Clone(j.Avoid), func(m string) bool { return m == machine })
-	list = append(list, machine)
-	if len(list) > keepAvoid {
-		list = list[1:]
-	}
-	j.Avoid = list
+	j.Avoid = newest(append(without(j.Avoid, machine), machine), keepAvoid)
 }
+
+// failed gives the machines on which an image has failed, with one more.
+func failed(list []string, machine string) []string {
+	return newest(append(without(list, machine), machine), keepFailed)
+}
+
+func without(list []string, machine string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(m string) bool { return m == machine })
+}
+
+func newest(list []string, n int) []string { return list[max(0, len(list)-n):] }
 
 func (j *Job) misfit(ev Event) error {
 	return fmt.Errorf("job %v, %v in epoch %d: event %s does not fit", j.ID, j.State, j.Epoch, ev.Body.Kind())

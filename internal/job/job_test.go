@@ -3,11 +3,13 @@ package job_test
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"skua/internal/blob"
+	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/policy/classad"
 )
@@ -119,6 +121,30 @@ func TestApply(t *testing.T) {
 				evicted(1, 100),
 			},
 			job.Idle, lost(0, 100),
+		},
+		{
+			"an image that one machine cannot restore is kept for others, and what follows from it is not for that machine either",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: image}, evicted(1, 1),
+				again, &job.Started{Job: id, Epoch: 2}, &job.ImageFailed{Job: id, Epoch: 2, Digest: image.Digest, Reason: "r"}, evicted(2, 0),
+				&job.Offered{Job: id, Claim: "c3", Epoch: 3, Agent: "a", Slot: "slot1@desk", Machine: "desk"}, &job.Started{Job: id, Epoch: 3},
+				&job.Checkpointed{Job: id, Epoch: 3, Image: worth(100)},
+			},
+			job.Running, func(j job.Job) bool {
+				only := []string{"desk8"}
+				list, _ := j.CurrentAd().Str(fit.AttrJobFailed)
+				return slices.Equal(j.Images[0].Failed, only) && j.Images[0].Tries == 0 &&
+					slices.Equal(j.Images[1].Failed, only) && j.Images[1].Tries == 1 && list == "desk8"
+			},
+		},
+		{
+			"a machine that has made an image can restore it",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: image}, evicted(1, 1),
+				again, &job.Started{Job: id, Epoch: 2}, &job.ImageFailed{Job: id, Epoch: 2, Digest: image.Digest},
+				&job.Checkpointed{Job: id, Epoch: 2, Image: worth(100)},
+			},
+			job.Running, func(j job.Job) bool { return len(j.Images[0].Failed) == 0 && len(j.Images[1].Failed) == 1 },
 		},
 		{
 			"a dropped image is gone",
@@ -246,6 +272,7 @@ func TestEventsRoundTrip(t *testing.T) {
 		&job.Paused{Job: id, Epoch: 1, Reason: "r"},
 		&job.Continued{Job: id, Epoch: 1},
 		&job.Checkpointed{Job: id, Epoch: 1, Image: job.Image{Kind: job.CRIUImage, Digest: blob.Sum(nil), At: noon}},
+		&job.ImageFailed{Job: id, Epoch: 1, Digest: blob.Sum(nil), Reason: "r"},
 		&job.ImageDropped{Job: id, Epoch: 1, Digest: blob.Sum(nil), Reason: "r"},
 		&job.Lapsed{Job: id, Epoch: 1},
 		&job.Revived{Job: id, Epoch: 1},

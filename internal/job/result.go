@@ -50,6 +50,10 @@ type Image struct {
 	Needs string `json:"needs,omitempty"`
 	// Fit is what else it needs of a machine, as the agent found that made it; nil if nobody knows.
 	Fit *fit.Needs `json:"fit,omitempty"`
+	// Failed are the machines that could not go on from it, or from the one before it, though nothing was wrong
+	// with that. The job is not offered to them. Tries is on how many of them it was this image.
+	Failed []string `json:"failed,omitempty"`
+	Tries  int      `json:"tries,omitempty"`
 }
 
 // Usage is what a job consumed.

@@ -133,6 +133,7 @@ type Checkpoint struct {
 	ClaimRef
 	Image   *job.Image  `json:"image,omitempty"`
 	Dropped blob.Digest `json:"dropped,omitempty"` // an image that could not be restored
+	Whole   bool        `json:"whole,omitempty"`   // nothing is wrong with it: another machine may manage, see [Ack].Kept
 	Reason  string      `json:"reason,omitempty"`  // why
 }
 
@@ -141,6 +142,10 @@ type Ack struct {
 	V     int      `json:"v"`
 	Stale bool     `json:"stale,omitempty"`
 	Fail  *Failure `json:"fail,omitempty"` // not now: ask again
+
+	// Kept answers a [Checkpoint] that tells of a Whole image: it is kept for other machines. The agent gives the job
+	// back. Otherwise the job goes on where it is, from an image before that one or from the beginning.
+	Kept bool `json:"kept,omitempty"`
 
 	// Next is the slot's next job, if the report asked for [Done].More. It is granted as well as offered: its
 	// claim stands from when the report was sent, for Terms.Offer, until it is renewed. An agent that does not

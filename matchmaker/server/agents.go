@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"skua/internal/bus"
@@ -131,11 +132,19 @@ func safeName(name string) bool {
 		name != ".." && !strings.HasPrefix(name, "../") && !strings.ContainsAny(name, "\\\x00:")
 }
 
+// mostTries is on how many machines an image may fail that is whole. After that, or when it fails on the machine
+// that made it, it is given up.
+const mostTries = 3
+
 // imageEvent turns an agent's report about an image into an event; nil when there is nothing to log.
 func (s *Server) imageEvent(j *job.Job, agent job.AgentID, c wire.Checkpoint) (job.Body, error) {
 	if c.Dropped != "" {
-		if _, ok := j.Image(c.Dropped); !ok {
+		img, ok := j.Image(c.Dropped)
+		switch {
+		case !ok, c.Whole && j.Claim != nil && slices.Contains(img.Failed, j.Claim.Machine):
 			return nil, nil // reported before
+		case c.Whole && img.Agent != agent && img.Tries+1 < mostTries:
+			return &job.ImageFailed{Job: j.ID, Epoch: j.Epoch, Digest: c.Dropped, Reason: shorten(c.Reason)}, nil
 		}
 		return &job.ImageDropped{Job: j.ID, Epoch: j.Epoch, Digest: c.Dropped, Reason: shorten(c.Reason)}, nil
 	}
@@ -152,7 +161,7 @@ func (s *Server) imageEvent(j *job.Job, agent job.AgentID, c wire.Checkpoint) (j
 		return nil, nil // reported before, or nothing has changed since
 	}
 	image := *img
-	image.Agent, image.Needs = agent, ""
+	image.Agent, image.Needs, image.Failed, image.Tries = agent, "", nil, 0
 	if img.Kind != job.CRIUImage {
 		image.Fit = nil
 	} else {

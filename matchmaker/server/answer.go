@@ -186,5 +186,11 @@ func (k *keeper) checkpoint(ctx context.Context, m bus.Msg, agent job.AgentID, c
 		}
 		k.log.Info("image reported", "event", body.Kind())
 	}
-	k.s.reply(m, wire.Ack{V: wire.Version})
+	ack := wire.Ack{V: wire.Version}
+	if c.Whole {
+		if j, ok := k.s.cfg.Queue.Job(j.ID); ok {
+			_, ack.Kept = j.Image(c.Dropped)
+		}
+	}
+	k.s.reply(m, ack)
 }
