@@ -171,6 +171,8 @@ func (s *story) sentence(id job.ID, body job.Body) string {
 		return "went on"
 	case *job.Checkpointed:
 		return "checkpoint saved, " + amount(b.Image.Bytes)
+	case *job.ImageFailed:
+		return because("a checkpoint cannot be restored there and is kept for other machines", b.Reason)
 	case *job.ImageDropped:
 		return because("a checkpoint cannot be used", b.Reason)
 	case *job.Lapsed:

@@ -342,6 +342,9 @@ func (h *handle) Resume(ctx context.Context, spec starter.JobSpec) error {
 	if err := spend(ctx, restoreTakes); err != nil {
 		return err
 	}
+	if h.x.machine.like.CannotRestore {
+		return errors.New("criu restore: there is no such kind of memory")
+	}
 	defer h.lock()()
 	if why := h.x.machine.like.misfit(meta.Needs); why != "" {
 		b := &h.x.machine.p.book

@@ -59,7 +59,7 @@ func newLab(t *testing.T, kinds ...kind) *lab {
 	p.Write("brought/skua-agent", string(agent))
 	for _, k := range kinds {
 		p.Write("brought/"+k.name+".toml", fmt.Sprintf("name = %q\ntoken = %q\npolicy = %q\nowner = false\nlog = \"debug\"\n", k.name, token, k.name+"-policy.toml"))
-		p.Write("brought/"+k.name+"-policy.toml", fmt.Sprintf("preset = \"dedicated\"\n[shared_fs]\nmounts = [%q]\n[expressions]\nSTART = %q\n", p.Journal, k.start))
+		p.Write("brought/"+k.name+"-policy.toml", policy(p.Journal, k.start))
 	}
 	for _, name := range []string{"init", "skua-agent"} {
 		if err := os.Chmod(filepath.Join(p.Dir, "brought", name), 0o755); err != nil {

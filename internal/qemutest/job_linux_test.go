@@ -41,19 +41,24 @@ type job struct {
 	open  int // gates
 }
 
-// submit submits a job that runs on the machines of the plan, one after another, and on any that has no START
-// expression about it.
-func (l *lab) submit(name string, gates int, plan ...string) *job {
+// submit submits a job with a plan of the machines on which it is to run, one after another, see startAsPlanned. A
+// program beside the steps runs as long as they do.
+func (l *lab) submit(name string, gates int, beside string, plan ...string) *job {
 	l.t.Helper()
-	l.Script("steps", steps)
-	cluster := l.Submit(name+".sub", fmt.Sprintf(`executable = steps
-arguments = %s %d
-output = %[3]s.out
-log = %[3]s.log
+	script, inputs := steps, ""
+	if beside != "" {
+		script = "./" + beside + " &\nbeside=$!\n" + steps + "kill $beside\nwait $beside\n"
+		inputs = "transfer_input_files = " + beside + "\n"
+	}
+	l.Script(name+".sh", script)
+	cluster := l.Submit(name+".sub", fmt.Sprintf(`executable = %[1]s.sh
+arguments = %[2]s %[3]d
+output = %[1]s.out
+log = %[1]s.log
 request_memory = 50MB
-+Plan = "%[4]s"
+%[4]s+Plan = "%[5]s"
 queue
-`, filepath.Join(l.Journal, name), gates, name, strings.Join(plan, ",")))
+`, name, filepath.Join(l.Journal, name), gates, inputs, strings.Join(plan, ",")))
 	return &job{l: l, name: name, gates: gates, id: cluster + ".0"}
 }
 
@@ -85,22 +90,32 @@ func (j *job) count(kind string) int {
 	return strings.Count("\n"+j.l.Read(j.name+".log"), "\n"+kind+" (")
 }
 
-// machines are those to which the job has been offered, in order, and those that have run it.
-func (j *job) machines() (offered []string) {
+// offered are the machines to which the job has been offered, in order.
+func (j *job) offered() (machines []string) {
 	for line := range strings.Lines(j.l.Matchmaker.Log()) {
 		if strings.Contains(line, `msg="job offered"`) && strings.Contains(line, "job="+j.id+" ") {
 			_, slot, _ := strings.Cut(line, "slot=slot1@")
 			machine, _, _ := strings.Cut(slot, " ")
-			offered = append(offered, machine)
+			machines = append(machines, machine)
 		}
 	}
-	return offered
+	return machines
 }
 
 // why is what skua why says of the job.
 func (j *job) why() string {
 	j.l.t.Helper()
 	return j.l.Must("skua", "why", j.id)
+}
+
+// awaitWhy waits until skua why says all of some things.
+func (j *job) awaitWhy(things ...string) {
+	j.l.t.Helper()
+	j.l.AwaitFor(patience, fmt.Sprintf("skua why says of job %s %q", j.name, things), func() bool {
+		said := j.why()
+		return !slices.ContainsFunc(things, func(thing string) bool { return !strings.Contains(said, thing) })
+	})
+	j.l.t.Logf("skua why:\n%s", j.why())
 }
 
 // finish opens the gates that are left, waits for the job's end and checks that it was one run, which made each

@@ -3,9 +3,11 @@ package qemutest_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,52 +41,78 @@ func processor(without ...string) string {
 	return cpu
 }
 
-func TestMove(t *testing.T) {
+func TestMachinesThatDiffer(t *testing.T) {
 	if os.Getenv("SKUA_QEMU") == "" {
 		t.Skip("SKUA_QEMU names nothing that virtual machines can boot; make test-qemu makes it")
 	}
+	const moved = "TARGET.NumJobStarts > 0" // jobs that begin elsewhere
 	var (
 		source   = kind{"source", processor(), "own", "own", startAsPlanned}
-		noAVX2   = kind{"noavx2", processor("avx2"), "own", "own", "TARGET.NumJobStarts > 0"}
-		otherLib = kind{"otherlibc", processor(), "own", "other", "TARGET.NumJobStarts > 0"}
-		alike    = kind{"alike", processor(), "own", "own", startAsPlanned}
+		noAVX2   = kind{"noavx2", processor("avx2"), "own", "own", moved}
+		otherLib = kind{"otherlibc", processor(), "own", "other", moved}
+		alike    = kind{"alike", processor(), "own", "own", startAsPlanned + " || TARGET.NumJobStarts == 5"}
 		newer    = kind{"newer", processor(), "other", "own", startAsPlanned}
 	)
 	l := newLab(t, source, noAVX2, otherLib, alike, newer)
 	l.awaitJoined(l.boot(source), l.boot(noAVX2), l.boot(otherLib))
 
-	j := l.submit("moved", 5, "source", "alike", "newer", "source", "host")
+	// With what it has begun on it waits for a machine that suits.
+	plan := []string{"source", "alike", "newer", "source", "host"}
+	j := l.submit("moved", 6, "", plan...)
 	j.pass()
 	j.vacate()
-	libc := l.libc("source")
-	l.AwaitFor(time.Minute, "the reason is told why the job waits", func() bool { return strings.Contains(j.why(), "does not fit") })
-	why := j.why()
-	t.Logf("skua why:\n%s", why)
-	for _, name := range []string{"avx2", libc} {
-		if !strings.Contains(why, name) {
-			t.Errorf("skua why does not name %s", name)
-		}
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("skua why:\n%s", j.why())
-		}
-	})
+	j.awaitWhy("made on a processor with avx2, which", "made with another "+l.libc("source"))
+	t.Log("figure: why=true")
 
+	// One that suits takes it, one with a newer kernel, and one that has an older one again.
 	for _, k := range []kind{alike, newer} {
 		l.awaitJoined(l.boot(k))
 		j.pass()
 		j.vacate()
 	}
-	j.pass() // on a kernel that is older than the one before
+	j.pass()
 	j.vacate()
+	t.Log("figure: guests=3")
 
-	l.host()
-	j.finish()
-	t.Logf("offered to %v", j.machines())
-	if want := []string{"source", "alike", "newer", "source", "host"}; !slices.Equal(j.machines(), want) {
-		t.Errorf("the job was offered to %v, want %v", j.machines(), want)
+	// This machine can do all that theirs can. What has been here needs a processor like this one.
+	host := l.host()
+	j.pass()
+	j.vacate()
+	if more := without(l.features("host"), l.features("alike")); len(more) > 0 {
+		j.awaitWhy("made on a processor with "+more[0], "START refuses it")
+		l.hostPolicy("true")
+		if err := host.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		plan = append(plan, "host")
+	} else {
+		plan = append(plan, "alike")
 	}
+	j.finish()
+	if got := j.offered(); !slices.Equal(got, plan) {
+		t.Errorf("the job was offered to %v, want %v", got, plan)
+	}
+	t.Logf("figure: refused=%v", !t.Failed())
+	t.Logf("figure: host=%v", !t.Failed())
+
+	l.notRestored()
+}
+
+// notRestored has a job make use of what an older kernel does not have. A machine with such a kernel cannot restore
+// it, and gives it back with its image.
+func (l *lab) notRestored() {
+	t := l.t
+	t.Helper()
+	program := filepath.Join(l.Dir, "droppable")
+	build := exec.Command("go", "build", "-o", program, "./testdata/droppable")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	j := l.submit("droppable", 3, "droppable", "newer", "source", "nowhere", "newer")
+	j.pass()
+	j.vacate()
+	j.awaitWhy("could not be restored on")
 }
 
 // libc is the path of the machine's C library.
@@ -97,12 +125,39 @@ func (l *lab) libc(machine string) string {
 	return path
 }
 
-// host has this machine join the pool.
-func (l *lab) host() {
+// features are what a machine's processor can do.
+func (l *lab) features(machine string) []string {
 	l.t.Helper()
-	l.Write("host-policy.toml", fmt.Sprintf("preset = \"dedicated\"\n[shared_fs]\nmounts = [%q]\n[expressions]\nSTART = %q\n", l.Journal, startAsPlanned))
+	return fit.ParseFeatures(l.attribute(machine, fit.AttrFeatures))
+}
+
+func without(all, some []string) (rest []string) {
+	for _, s := range all {
+		if !slices.Contains(some, s) {
+			rest = append(rest, s)
+		}
+	}
+	return rest
+}
+
+// host has this machine join the pool.
+func (l *lab) host() *realpool.Program {
+	l.t.Helper()
+	l.hostPolicy(startAsPlanned)
 	config := l.Write("host.toml", fmt.Sprintf("name = \"host\"\ndir = %q\npolicy = \"host-policy.toml\"\nowner = false\nlog = \"debug\"\n", filepath.Join(l.Dir, "host")))
 	l.Must("skua-agent", "--config", config, "join", l.Admin("token", "agent"))
-	l.Launch("host", "skua-agent", "--config", config, "run")
+	host := l.Launch("host", "skua-agent", "--config", config, "run")
 	l.AwaitFor(patience, "this machine is in the pool", func() bool { return l.attribute("host", "CanRunJobs") == "true" })
+	return host
+}
+
+// hostPolicy writes this machine's policy.
+func (l *lab) hostPolicy(start string) {
+	l.t.Helper()
+	l.Write("host-policy.toml", policy(l.Journal, start))
+}
+
+// policy is the text of a machine's policy.
+func policy(journal, start string) string {
+	return fmt.Sprintf("preset = \"dedicated\"\n[shared_fs]\nmounts = [%q]\n[expressions]\nSTART = %q\n", journal, start)
 }

@@ -336,6 +336,9 @@ func (p *Pool) Launch(name string, args ...string) *Program {
 // Pid is its process id.
 func (g *Program) Pid() int { return g.cmd.Process.Pid }
 
+// Signal sends it a signal.
+func (g *Program) Signal(sig syscall.Signal) error { return g.cmd.Process.Signal(sig) }
+
 // Log is what it has said so far, in all its runs.
 func (g *Program) Log() string {
 	data, _ := os.ReadFile(g.log)
