@@ -33,10 +33,9 @@ type kind struct {
 // lab is a pool of virtual machines.
 type lab struct {
 	*realpool.Pool
-	t      *testing.T
-	files  string // what scripts/setup-qemu has made
-	disk   string // what is brought to the machines: the agent, and the configuration of each
-	guests map[string]*guest
+	t     *testing.T
+	files string // what scripts/setup-qemu has made
+	disk  string // what is brought to the machines: the agent, and the configuration of each
 }
 
 // newLab starts a matchmaker for machines of these kinds, none of which is there yet.
@@ -44,7 +43,7 @@ func newLab(t *testing.T, kinds ...kind) *lab {
 	t.Helper()
 	files := os.Getenv("SKUA_QEMU")
 	p := realpool.Start(t, bin, realpool.Config{Lease: 60})
-	l := &lab{Pool: p, t: t, files: files, guests: map[string]*guest{}}
+	l := &lab{Pool: p, t: t, files: files}
 	_, port, _ := strings.Cut(p.Address(), ":")
 	token := p.Admin("token", "agent", "--uses", fmt.Sprint(len(kinds)), "--url", "https://"+gateway+":"+port)
 	init, err := os.ReadFile("testdata/init")
@@ -73,15 +72,9 @@ func newLab(t *testing.T, kinds ...kind) *lab {
 	return l
 }
 
-// guest is a virtual machine.
-type guest struct {
-	kind
-	l     *lab
-	ended <-chan struct{}
-}
-
-// boot starts a machine and waits for nothing.
-func (l *lab) boot(k kind) *guest {
+// boot starts a machine and waits until it is in the pool. By then it has tried what it can do, for which it has a
+// minute: so they are not started all at a time.
+func (l *lab) boot(k kind) {
 	l.t.Helper()
 	const memory = "512M"
 	socket := filepath.Join(l.Dir, k.name+".fs")
@@ -107,15 +100,24 @@ func (l *lab) boot(k kind) *guest {
 		"-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=",
 		"-chardev", "socket,id=fs,path="+socket, "-device", "vhost-user-fs-pci,chardev=fs,tag=journal",
 	)
-	g := &guest{kind: k, l: l, ended: ended}
-	l.guests[k.name] = g
 	l.t.Cleanup(func() {
 		if l.t.Failed() {
 			l.t.Logf("console of %s:\n%s", k.name, tail(l.Read(k.name+".console"), 30))
-			l.t.Logf("log of %s:\n%s", k.name, tail(g.log(), 60))
+			l.t.Logf("log of %s:\n%s", k.name, tail(l.log(k.name), 60))
 		}
 	})
-	return g
+	l.AwaitFor(patience, k.name+" is in the pool", func() bool {
+		select {
+		case <-ended:
+			l.t.Fatalf("%s has ended", k.name)
+		default:
+		}
+		can := l.attribute(k.name, "HasCheckpointing")
+		if can == "false" {
+			l.t.Fatalf("jobs cannot be checkpointed on %s, as its log says", k.name)
+		}
+		return can == "true"
+	})
 }
 
 // virtiofsd is the program that shows a directory to a virtual machine.
@@ -162,28 +164,13 @@ func (l *lab) background(name, program string, args ...string) (ended <-chan str
 	return over
 }
 
-// log is what the machine's agent has said.
-func (g *guest) log() string {
-	data, err := os.ReadFile(filepath.Join(g.l.Journal, g.name+".log"))
+// log is what a machine's agent has said.
+func (l *lab) log(machine string) string {
+	data, err := os.ReadFile(filepath.Join(l.Journal, machine+".log"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		g.l.t.Fatal(err)
+		l.t.Fatal(err)
 	}
 	return string(data)
-}
-
-// awaitJoined waits until the machines are in the pool and have told what they can do.
-func (l *lab) awaitJoined(guests ...*guest) {
-	l.t.Helper()
-	for _, g := range guests {
-		l.AwaitFor(patience, g.name+" is in the pool", func() bool {
-			select {
-			case <-g.ended:
-				l.t.Fatalf("%s has ended", g.name)
-			default:
-			}
-			return l.attribute(g.name, "HasCheckpointing") != "undefined" && l.attribute(g.name, "HasCheckpointing") != ""
-		})
-	}
 }
 
 // attribute gives what a machine says of itself, "" if it is not in the pool.

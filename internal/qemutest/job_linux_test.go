@@ -5,11 +5,18 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+
+	"skua/internal/realpool"
 )
 
-// perGate is how many steps a job makes before it waits at its next gate.
+// perGate is how many steps a job makes behind each gate.
 const perGate = 10
+
+// skew is how far apart the clocks of two machines may be.
+const skew = 5 * time.Second
 
 // steps is a job. Its arguments begin the names of its files outside of Skua, and say how many gates it comes to,
 // at each of which it waits until a file with its number is there. It writes down its steps, with a nonce drawn
@@ -60,6 +67,12 @@ request_memory = 50MB
 queue
 `, name, filepath.Join(l.Journal, name), gates, inputs, strings.Join(plan, ",")))
 	return &job{l: l, name: name, gates: gates, id: cluster + ".0"}
+}
+
+// plan gives the job another plan.
+func (j *job) plan(machines ...string) {
+	j.l.t.Helper()
+	j.l.Must("skua", "edit", j.id, "Plan="+strconv.Quote(strings.Join(machines, ",")))
 }
 
 // startAsPlanned is the START expression of a machine that takes jobs whose plan says so.
@@ -141,7 +154,7 @@ func (j *job) finish() {
 		t.Errorf("job %s: its output is\n%s\nand of one that was left alone\n%s", j.name, got, want.String())
 	}
 	clock := j.l.Lines(j.name + ".clock")
-	if !slices.IsSortedFunc(clock, func(a, b realLine) int { return a.At.Compare(b.At) }) {
+	if !slices.IsSortedFunc(clock, func(a, b realpool.Line) int { return a.At.Compare(b.At) }) {
 		t.Errorf("job %s: its clock went back: %v", j.name, clock)
 	}
 	wall := j.l.Lines(j.name)

@@ -9,17 +9,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"skua/agent/probe"
 	"skua/internal/fit"
 	"skua/internal/realpool"
 )
-
-type realLine = realpool.Line
-
-// skew is how far apart the clocks of two machines may be.
-const skew = 5 * time.Second
 
 // spare are features of QEMU's own processor that this machine's may lack and that the test can do without, by the
 // names of both Linux and QEMU.
@@ -54,7 +48,9 @@ func TestMachinesThatDiffer(t *testing.T) {
 		newer    = kind{"newer", processor(), "other", "own", startAsPlanned}
 	)
 	l := newLab(t, source, noAVX2, otherLib, alike, newer)
-	l.awaitJoined(l.boot(source), l.boot(noAVX2), l.boot(otherLib))
+	for _, k := range []kind{source, noAVX2, otherLib} {
+		l.boot(k)
+	}
 
 	// With what it has begun on it waits for a machine that suits.
 	plan := []string{"source", "alike", "newer", "source", "host"}
@@ -66,7 +62,7 @@ func TestMachinesThatDiffer(t *testing.T) {
 
 	// One that suits takes it, one with a newer kernel, and one that has an older one again.
 	for _, k := range []kind{alike, newer} {
-		l.awaitJoined(l.boot(k))
+		l.boot(k)
 		j.pass()
 		j.vacate()
 	}
@@ -76,6 +72,9 @@ func TestMachinesThatDiffer(t *testing.T) {
 
 	// This machine can do all that theirs can. What has been here needs a processor like this one.
 	host := l.host()
+	if lacks := without(l.features("alike"), l.features("host")); len(lacks) > 0 {
+		t.Fatalf("this machine's processor lacks %v, which QEMU's own has: they belong into spare", lacks)
+	}
 	j.pass()
 	j.vacate()
 	if more := without(l.features("host"), l.features("alike")); len(more) > 0 {
@@ -95,6 +94,7 @@ func TestMachinesThatDiffer(t *testing.T) {
 	t.Logf("figure: refused=%v", !t.Failed())
 	t.Logf("figure: host=%v", !t.Failed())
 
+	host.Stop()
 	l.notRestored()
 }
 
@@ -109,10 +109,27 @@ func (l *lab) notRestored() {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	j := l.submit("droppable", 3, "droppable", "newer", "source", "nowhere", "newer")
+	j := l.submit("droppable", 3, "droppable", "newer", "source", "nowhere")
 	j.pass()
 	j.vacate()
 	j.awaitWhy("could not be restored on")
+	j.plan("newer", "source", "newer", "nowhere")
+	j.pass()
+	j.vacate()
+	j.awaitWhy("could not be restored on") // nor is what was made after it
+	j.plan("newer", "source", "newer", "newer")
+	j.finish()
+	if got, want := j.offered(), []string{"newer", "source", "newer", "newer"}; !slices.Equal(got, want) {
+		t.Errorf("the job was offered to %v, want %v", got, want)
+	}
+	if log := l.Read("droppable.log"); !strings.Contains(log, "source could not run it: criu restore: ") || !strings.Contains(log, "its checkpoint is kept for other machines") {
+		t.Errorf("the user's log does not tell why source gave the job back:\n%s", log)
+	} else {
+		_, reason, _ := strings.Cut(log, "source could not run it: ")
+		reason, _, _ = strings.Cut(reason, "\n")
+		t.Logf("source could not run it: %s", reason)
+	}
+	t.Logf("figure: not_restored=%v", !t.Failed())
 }
 
 // libc is the path of the machine's C library.
