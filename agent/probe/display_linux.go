@@ -219,7 +219,10 @@ func (d *display) tell(in x11.Input) {
 // dial connects with whatever opens the display. Some servers let the users of their machine in
 // without a cookie, which is tried last.
 func (d *display) dial(ctx context.Context) (*x11.Conn, error) {
-	var err error
+	err := x11.Listening(ctx, d.w.cfg.X11, d.n)
+	if err != nil {
+		return nil, fmt.Errorf("connect to display %s: %w", d.src.name, err) // no need to look for its cookies
+	}
 	for _, c := range append(d.w.cookies(d.n), cookie{anyone: true}) {
 		var x *x11.Conn
 		if x, err = x11.Dial(ctx, d.w.cfg.X11, d.n, c.value, c.allowed); err == nil {

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"slices"
 )
 
 // screens asks the machine's X displays whether a window fills the screen. It keeps its connections, and
@@ -28,7 +29,10 @@ func (s *screens) fullScreen(ctx context.Context) maybe[bool] {
 	case s.w.cfg.SkipDisplays:
 		displays = nil
 	case displays == nil:
-		displays = findDisplays(s.w.cfg.X11)
+		s.w.mu.Lock()
+		s.w.noteCompositors(waylandSockets(s.w.cfg.RunUser))
+		s.w.mu.Unlock()
+		displays = slices.DeleteFunc(findDisplays(s.w.cfg.X11), s.w.isXwayland)
 	}
 	var result maybe[bool]
 	for _, n := range displays[:min(len(displays), displaysMost)] {

@@ -49,20 +49,14 @@ type setupReply struct {
 // Dial connects to display n by its socket in dir, as systems keep it, or by the abstract socket
 // of the same name. check may refuse the server before anything is sent to it.
 func Dial(ctx context.Context, dir string, n int, cookie []byte, check func(*net.UnixConn) error) (*Conn, error) {
-	path := filepath.Join(dir, "X"+strconv.Itoa(n))
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", path)
+	conn, err := connect(ctx, dir, n)
 	if err != nil {
-		abstract, abstractErr := d.DialContext(ctx, "unix", "@"+path)
-		if abstractErr != nil {
-			return nil, err // the file is what people look at
-		}
-		conn = abstract
+		return nil, err
 	}
 	if check != nil {
-		err = check(conn.(*net.UnixConn))
+		err = check(conn)
 	}
 	x := &Conn{Conn: conn, counted: time.Now()}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
@@ -74,6 +68,29 @@ func Dial(ctx context.Context, dir string, n int, cookie []byte, check func(*net
 		return nil, err
 	}
 	return x, nil
+}
+
+// Listening is nil if something takes connections to display n. Servers that were killed leave a socket behind.
+func Listening(ctx context.Context, dir string, n int) error {
+	conn, err := connect(ctx, dir, n)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+func connect(ctx context.Context, dir string, n int) (*net.UnixConn, error) {
+	path := filepath.Join(dir, "X"+strconv.Itoa(n))
+	var d net.Dialer
+	conn, err := d.DialUnix(ctx, "unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		abstract, abstractErr := d.DialUnix(ctx, "unix", nil, &net.UnixAddr{Name: "@" + path, Net: "unix"})
+		if abstractErr != nil {
+			return nil, err // the file is what people look at
+		}
+		conn = abstract
+	}
+	return conn, nil
 }
 
 // handshake sets the connection up, showing cookie if there is one.

@@ -43,12 +43,15 @@ func (x *Conn) Poll(ctx context.Context, quiet time.Duration, tell func(Input)) 
 	tick := time.NewTicker(PollEvery)
 	defer tick.Stop()
 	first, busy := true, false
+	asked := time.Now()
 	for {
+		before := asked
+		asked = time.Now()
 		idle, err := saver.idle()
 		if err != nil {
 			return err
 		}
-		recent := idle < max(quiet, PollEvery)
+		recent := idle < max(quiet, time.Since(before)) // no press is missed because this process had to wait
 		if first || recent != busy {
 			tell(Input{Busy: recent, Idle: idle})
 		}
