@@ -75,11 +75,11 @@ func glibcVersion(loader string) (string, error) {
 	}
 	defer f.Close()
 	section := f.Section(".rodata")
-	if section == nil {
-		return "", errors.New("libc.so.6 has no data")
-	}
 	const most = 8 << 20
-	data, err := io.ReadAll(io.LimitReader(section.Open(), most))
+	if section == nil || section.Size > most {
+		return "", errors.New("libc.so.6 has no data, or too much")
+	}
+	data, err := section.Data()
 	return parseGlibc(data), err
 }
 

@@ -312,9 +312,9 @@ func groupOf(runUser string, uid uint32) (uint32, error) {
 	return st.Gid, nil
 }
 
-// followLogind keeps w.logins, for as long as there is a logind.
+// followLogind keeps w.logins, for as long as there is a logind. A machine without one is tried again now and then.
 func (w *Watcher) followLogind(ctx context.Context) {
-	for ctx.Err() == nil {
+	for again := busAgainFirst; ctx.Err() == nil; again = min(2*again, busAgainLast) {
 		began := time.Now()
 		err := session.FollowLogind(ctx, session.LogindConfig{
 			Address: w.cfg.SystemBus, Sleep: w.cfg.OnSleep, Log: w.log,
@@ -323,20 +323,24 @@ func (w *Watcher) followLogind(ctx context.Context) {
 		w.setLogins(nil, false)
 		w.log.Debug("logind is not followed", "error", err)
 		if time.Since(began) > peopleAgain {
+			again = busAgainFirst / 2
 			continue // it was restarted
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(peopleAgain):
+		case <-time.After(again):
 		}
 	}
 }
 
 func (w *Watcher) setLogins(all []session.Session, known bool) {
 	w.mu.Lock()
+	news := !w.logindAsked || w.logind != known || !slices.Equal(w.logins, all)
 	w.logins, w.logind, w.logindAsked = all, known, true
 	w.mu.Unlock()
-	nudge(w.peopleChanged)
+	if news {
+		nudge(w.peopleChanged)
+	}
 }
 
 // watchSessionSockets tells when compositors' sockets come or go.

@@ -55,12 +55,15 @@ const (
 var (
 	usualFiles = []string{
 		"ld-linux*.so.*", "ld-musl-*.so.*", "libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "libstdc++.so.6", "libgcc_s.so.1",
-		"libgomp.so.1", "libgfortran.so.5", "libz.so.1", "libtinfo.so.6", "libcrypto.so.3", "libpython3.*.so.1.0", "libperl.so.5.*", "R/lib/libR.so",
+		"libgomp.so.1", "libgfortran.so.5", "libz.so.1", "libtinfo.so.6", "libcrypto.so.3", "libpython3.*.so.1.0", "libperl.so.5.*",
 	}
 	usualDirs = []string{
 		"/lib/*-linux-*", "/usr/lib/*-linux-*", "/lib64", "/usr/lib64", "/lib", "/usr/lib",
 	}
-	usualPrograms = []string{"/bin/sh", "/bin/bash", "/usr/bin/python3", "/usr/bin/perl", "/usr/lib/R/bin/exec/R", "/usr/lib64/R/bin/exec/R"}
+	usualPrograms = []string{
+		"/bin/sh", "/bin/bash", "/usr/bin/python3", "/usr/bin/perl",
+		"/usr/lib/R/bin/exec/R", "/usr/lib/R/lib/libR.so", "/usr/lib64/R/bin/exec/R", "/usr/lib64/R/lib/libR.so",
+	}
 )
 
 // ID tells what a file is; [fit.Absent] if there is none. Only if whole is true a file without a build ID is
@@ -146,7 +149,11 @@ func (s *SystemFiles) findUsual() []string {
 	var dirs []string
 	for _, pattern := range usualDirs {
 		found, _ := filepath.Glob(pattern) // the patterns are well formed
-		dirs = append(dirs, found...)
+		for _, dir := range found {
+			if real, err := filepath.EvalSymlinks(dir); err == nil && !slices.Contains(dirs, real) {
+				dirs = append(dirs, real)
+			}
+		}
 	}
 	all := []string{}
 	add := func(path string) {
@@ -156,10 +163,9 @@ func (s *SystemFiles) findUsual() []string {
 		}
 	}
 	for _, dir := range dirs {
-		for _, pattern := range usualFiles {
-			found, _ := filepath.Glob(filepath.Join(dir, pattern))
-			for _, path := range found {
-				add(path)
+		for _, name := range filesOf(dir) {
+			if slices.ContainsFunc(usualFiles, func(pattern string) bool { ok, _ := filepath.Match(pattern, name); return ok }) {
+				add(filepath.Join(dir, name))
 			}
 		}
 	}
@@ -168,6 +174,18 @@ func (s *SystemFiles) findUsual() []string {
 	}
 	s.usual = all
 	return all
+}
+
+// filesOf lists a directory in order; one that cannot be read has no files.
+func filesOf(dir string) []string {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(-1)
+	slices.Sort(names)
+	return names
 }
 
 // identify reads what tells a file from others.
