@@ -1,7 +1,7 @@
 # Everything is done by scripts/; this file only gives it short names.
-.PHONY: build demo test bench check lint clean faults test-peer test-systemd test-desktop test-wine failover bench-desk bench-return matrix
+.PHONY: build demo test bench check lint clean faults test-peer test-systemd test-desktop test-wine test-qemu failover bench-desk bench-return matrix
 
-build test bench check clean test-peer test-systemd test-desktop test-wine:
+build test bench check clean test-peer test-systemd test-desktop test-wine test-qemu:
 	@scripts/$@
 
 demo:

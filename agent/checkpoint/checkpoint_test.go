@@ -31,6 +31,16 @@ func TestReason(t *testing.T) {
 				"(00.021) Error (criu/cr-restore.c:1480): 1000 exited, status=1\n",
 			"File scratch/in has bad size 51 (expect 21)",
 		},
+		{
+			"in a task whose memory is put together",
+			"(00.211056) Error (criu/util.c:1534): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n" +
+				"(00.664254) pie: 1001: \tmmap(0x7f809586d000 -> 0x7f809587d000, 0x3 0x4038 -1)\n" +
+				"(00.664317) pie: 1001: Error (criu/pie/restorer.c:1883): Can't restore 0x7f809586d000 mapping with 0xffffffffffffffea\n" +
+				"(00.665466) Error (criu/cr-restore.c:2331): Restoring FAILED.\n" +
+				"(00.672700) Error (criu/cr-restore.c:1269): 1000 killed by signal 9: Killed\n",
+			"this machine's kernel does not map its memory as it was (Can't restore 0x7f809586d000 mapping with 0xffffffffffffffea)",
+		},
+		{"nothing but what is harmless", "(00.010) Error (criu/util.c:1534): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n", ""},
 		{"only consequences", "(00.051645) Error (criu/cr-dump.c:1975): Dumping FAILED.\n", "Dumping FAILED"},
 		{"made fit for a terminal", "(00.1) Error (a.c:1): bad \x1b[31mfile\xff\n", "bad  [31mfile"},
 		{"cut", "(00.1) Error (a.c:1): " + strings.Repeat("x", 1000) + "\n", strings.Repeat("x", 200) + "…"},

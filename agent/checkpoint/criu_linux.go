@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"time"
 
-	criu "github.com/checkpoint-restore/go-criu/v6"
 	"github.com/checkpoint-restore/go-criu/v6/rpc"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
@@ -44,7 +43,7 @@ func Dump(ctx context.Context, o Options) (Stats, error) {
 	if o.FreezeCgroup != "" {
 		opts.FreezeCgroup = proto.String(o.FreezeCgroup)
 	}
-	err := o.run(ctx, "dump", dumpLog, func(c *criu.Criu) error { return c.Dump(opts, criu.NoNotify{}) })
+	err := o.run(ctx, "dump", dumpLog, rpc.CriuReqType_DUMP, opts, nil)
 	if err != nil {
 		return Stats{}, err
 	}
@@ -66,16 +65,19 @@ func Dump(ctx context.Context, o Options) (Stats, error) {
 func Restore(ctx context.Context, o Options) (pid int, err error) {
 	opts := o.rpc(restoreLog)
 	opts.RstSibling = proto.Bool(true)
-	n := &restored{}
-	err = o.run(ctx, "restore", restoreLog, func(c *criu.Criu) error { return c.Restore(opts, n) })
-	if err == nil && n.pid == 0 {
+	err = o.run(ctx, "restore", restoreLog, rpc.CriuReqType_RESTORE, opts, func(n *rpc.CriuNotify) {
+		if n.GetScript() == "post-restore" {
+			pid = int(n.GetPid())
+		}
+	})
+	if err == nil && pid == 0 {
 		err = &Error{Op: "restore", Reason: "criu did not say which process it restored"}
 	}
 	if err != nil {
 		_ = unix.Kill(-1, unix.SIGKILL) // the remains of a half-restored tree
 		return 0, err
 	}
-	return n.pid, nil
+	return pid, nil
 }
 
 // Files gives the plain files of the tree whose image is in the directory dir, the job's own and the system's.
@@ -90,17 +92,6 @@ func Files(dir int) ([]OpenFile, error) {
 		return nil, err
 	}
 	return parseFiles(b)
-}
-
-// restored keeps what CRIU reports during a restore.
-type restored struct {
-	criu.NoNotify
-	pid int
-}
-
-func (n *restored) PostRestore(pid int32) error {
-	n.pid = int(pid)
-	return nil
 }
 
 // rpc returns the options that dump and restore share.
@@ -122,8 +113,8 @@ func (o Options) rpc(log string) *rpc.CriuOpts {
 	}
 }
 
-// run calls do and turns what CRIU says into an Error.
-func (o Options) run(ctx context.Context, op, log string, do func(*criu.Criu) error) error {
+// run has CRIU carry out a request and turns what it says into an Error.
+func (o Options) run(ctx context.Context, op, log string, kind rpc.CriuReqType, opts *rpc.CriuOpts, notify func(*rpc.CriuNotify)) error {
 	if os.Getpid() != 1 {
 		return fmt.Errorf("criu %s: must be called by a claim's init", op)
 	}
@@ -137,12 +128,9 @@ func (o Options) run(ctx context.Context, op, log string, do func(*criu.Criu) er
 		return &Error{Op: op, Reason: "not started: " + err.Error(), Err: err}
 	}
 
-	c := criu.MakeCriu()
-	c.SetCriuPath(o.Path)
-	// go-criu hides the process it starts. As pid 1 we need not know it: signal -1 reaches everything
-	// in this namespace but ourselves.
+	// Signal -1 of pid 1 reaches everything in this namespace but ourselves.
 	stop := context.AfterFunc(ctx, func() { _ = unix.Kill(-1, unix.SIGKILL) })
-	err := do(c)
+	err := request(o.Path, kind, opts, notify)
 	if !stop() {
 		return &Error{Op: op, Reason: "did not end in time", Err: context.Cause(ctx)}
 	}

@@ -13,20 +13,25 @@ import (
 const maxLog = 1 << 20
 
 // errorLine matches "(00.012345) Error (criu/files-reg.c:2135): File x has bad size 51 (expect 21)",
-// with the pid that lines of a restored task carry before "Error".
-var errorLine = regexp.MustCompile(`^\(\d+\.\d+\)\s+(?:\d+:\s*)?Error \([^)]*\):\s*(.*)$`)
+// with what lines of a restored task carry before "Error": its pid, and "pie:" from when its memory is put
+// together.
+var errorLine = regexp.MustCompile(`^\(\d+\.\d+\)\s+(?:pie:\s*)?(?:\d+:\s*)?Error \([^)]*\):\s*(.*)$`)
 
 // consequences are errors that CRIU reports because of an earlier one, or that do not stop it. They
 // are the reason only when there is no other.
 var consequences = []string{
 	"Restoring FAILED", "Dumping FAILED", "Killing processes because of failure",
-	"exited, status=", "killed by signal", "Can't setup RLIMIT_NOFILE for self",
+	"exited, status=", "killed by signal",
 }
 
-// plainly says in plain words what CRIU says of what it cannot checkpoint.
+// harmless is said each time by a CRIU that is not the machine's root, and is no reason even where there is no other.
+const harmless = "Can't setup RLIMIT_NOFILE for self"
+
+// plainly says in plain words what CRIU says of what it cannot checkpoint or restore.
 var plainly = []struct{ says, means string }{
 	{"Connected TCP socket", "it is connected to another machine"},
 	{"Can't dump that handle", "it watches files with inotify or fanotify"},
+	{" mapping with 0xffff", "this machine's kernel does not map its memory as it was"},
 }
 
 // reason reduces a CRIU log to one clause: its first error that is not the consequence of another.
@@ -41,7 +46,7 @@ func reason(log io.Reader) string {
 			continue
 		}
 		text := clause(m[1])
-		if text == "" {
+		if text == "" || strings.Contains(text, harmless) {
 			continue
 		}
 		for _, p := range plainly {

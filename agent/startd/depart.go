@@ -253,11 +253,11 @@ func (t *tenant) tellFiles(ctx context.Context, digest blob.Digest, size int64, 
 }
 
 // dropImage tells the matchmaker that the job cannot go on from an image, and gives an error if the claim is to be given
-// back. A damaged image is of no use. Any other is tried once more, preferably elsewhere.
+// back. A damaged image is of no use. Any other is tried again elsewhere, until that has failed too often.
 func (t *tenant) dropImage(ctx context.Context, img job.Image, why error) error {
 	ack, err := t.ask(ctx, wire.Checkpoint{Dropped: img.Digest, Again: !errors.Is(why, ErrBadImage), Reason: why.Error()})
 	if err == nil && ack.Kept {
-		return fmt.Errorf("from its checkpoint, which is tried once more: %w", why)
+		return fmt.Errorf("from its checkpoint, which is kept for another try: %w", why)
 	}
 	return err
 }

@@ -53,6 +53,7 @@ type desk struct {
 	done    map[job.ClaimID]wire.Done
 	refused map[job.ClaimID]string
 	ckpts   []wire.Checkpoint
+	keeps   bool // the matchmaker keeps images that cannot be restored here
 	peeked  map[string]wire.Peeked
 	wish    wire.ControlVerb // repeated with every grant
 	claims  int
@@ -194,7 +195,7 @@ func (d *desk) onAgent(m bus.Msg) {
 			d.t.Error(err)
 		}
 		d.ckpts = append(d.ckpts, c)
-		answer = wire.Ack{V: wire.Version}
+		answer = wire.Ack{V: wire.Version, Kept: d.keeps && c.Again}
 	case wire.VerbPeeked:
 		p, err := wire.Decode[wire.Peeked](m.Data)
 		if err != nil {

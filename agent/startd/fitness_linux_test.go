@@ -116,6 +116,35 @@ func TestStagedImageThatDoesNotFit(t *testing.T) {
 	}
 }
 
+// A job that cannot be restored here is given back if its image is kept for others. If it is not, it goes on from the
+// beginning.
+func TestImageThatCannotBeRestored(t *testing.T) {
+	d := newDesk(t, nil)
+	meta, err := checkpoint.Meta{Pid: 1000, LastPid: 1000, FreePid: 2000}.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := blob.Sum([]byte("image"))
+	d.images[digest] = map[string][]byte{"scratch/in": nil, "image/" + checkpoint.MetaName: meta} // and nothing of CRIU's
+	for _, keeps := range []bool{true, false} {
+		d.mu.Lock()
+		d.keeps, d.ckpts = keeps, nil
+		d.mu.Unlock()
+		done := d.end(d.offer("true", "", job.Image{Kind: job.CRIUImage, Digest: digest}))
+		d.mu.Lock()
+		if len(d.ckpts) != 1 || d.ckpts[0].Dropped != digest || !d.ckpts[0].Again || d.ckpts[0].Reason == "" {
+			t.Errorf("the matchmaker is told %+v", d.ckpts)
+		}
+		d.mu.Unlock()
+		switch {
+		case keeps && (done.Outcome != wire.Evicted || !strings.Contains(done.Reason, "from its checkpoint, which is kept for another try: ")):
+			t.Errorf("the report is %+v", done)
+		case !keeps && done.Outcome != wire.Exited:
+			t.Errorf("without its image the report is %+v", done)
+		}
+	}
+}
+
 func TestNeedsOf(t *testing.T) {
 	d := bareDaemon(t)
 	facts := classad.NewAd()

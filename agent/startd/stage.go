@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"skua/agent/starter"
@@ -66,12 +67,7 @@ func imageAtFault(err error) bool {
 	if errors.Is(err, ErrBadImage) || errors.Is(err, errBadSet) {
 		return true
 	}
-	for _, other := range []error{errStaging, errUnfit, starter.ErrGone, starter.ErrLeaseOver, starter.ErrBusy} {
-		if errors.Is(err, other) {
-			return false
-		}
-	}
-	return !errors.As(err, new(*holdError)) && !starter.MachineFault(err)
+	return !errors.Is(err, errStaging) && !errors.Is(err, errUnfit) && !errors.As(err, new(*holdError)) && !oursToMend(err)
 }
 
 // errBadSet marks that a job could not be started from the files that it has saved itself.
@@ -219,15 +215,18 @@ func (t *tenant) open(ctx context.Context) (Init, error) {
 // startError tells a job that cannot be started anywhere from one that this machine did not manage to
 // start.
 func startError(ctx context.Context, err error) error {
-	if starter.MachineFault(err) {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) || oursToMend(err) {
 		return err
 	}
-	for _, ours := range []error{starter.ErrGone, starter.ErrLeaseOver, starter.ErrBusy, ctx.Err()} {
-		if ours != nil && errors.Is(err, ours) {
-			return err
-		}
-	}
 	return &holdError{code: job.HoldStartFailed, reason: "the job cannot be started: " + err.Error()}
+}
+
+// oursToMend reports whether a job could not be started or restored for a reason that lies in this machine or in the
+// claim, and neither in the job nor in its image.
+func oursToMend(err error) bool {
+	return starter.MachineFault(err) || slices.ContainsFunc([]error{starter.ErrGone, starter.ErrLeaseOver, starter.ErrBusy}, func(ours error) bool {
+		return errors.Is(err, ours)
+	})
 }
 
 // again starts a job that saved its state and left with the agreed exit code.
@@ -342,7 +341,7 @@ func (t *tenant) leaseLeft() time.Duration {
 	return t.lease.Sub(now)
 }
 
-// tell sends a message about a checkpoint until it is acknowledged.
+// tell reports a checkpoint.
 func (t *tenant) tell(ctx context.Context, message wire.Checkpoint) error {
 	_, err := t.ask(ctx, message)
 	return err

@@ -16,6 +16,7 @@ type hosts struct {
 	mu   sync.Mutex
 	list []string // host:port; guarded by mu
 	next int      // where the next dial begins; guarded by mu
+	at   string   // which was reached last; guarded by mu
 }
 
 func newHosts(list []*url.URL) *hosts {
@@ -62,8 +63,18 @@ func (h *hosts) Dial(network, _ string) (net.Conn, error) {
 	for _, host := range list {
 		var c net.Conn
 		if c, err = d.Dial(network, host); err == nil {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.at = host
 			return c, nil
 		}
 	}
 	return nil, fmt.Errorf("dial the matchmaker: %w", err)
+}
+
+// reached is the host that answered last.
+func (h *hosts) reached() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.at
 }

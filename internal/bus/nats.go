@@ -335,9 +335,12 @@ func (s *natsSub) Unsubscribe() error {
 }
 
 func (c *Client) connected(nc *nats.Conn) {
-	at := "this process"
-	if !c.inProcess {
-		at = nc.ConnectedUrlRedacted()
+	at := nc.ConnectedUrlRedacted()
+	switch {
+	case c.inProcess:
+		at = "this process"
+	case c.hosts != nil:
+		at = c.hosts.reached()
 	}
 	c.log.Info("connected to the bus", "at", at)
 	signal(c.up)

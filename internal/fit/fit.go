@@ -25,6 +25,7 @@ const (
 	AttrFile         = "File_"                 // of a machine: begins the names of those for files, see [Attr]
 	AttrJobFeatures  = "CheckpointCpuFeatures" // of a job with an image: [Needs.Features], as a list
 	AttrJobFiles     = "CheckpointFiles"       // of a job with an image: [Needs.Files], as a list of path=ID
+	AttrJobFailed    = "CheckpointFailedOn"    // of a job with an image: machines that could not restore it, as a list
 	AttrRequirements = "CheckpointRequirements"
 )
 

@@ -86,7 +86,7 @@ const (
 	keepImages = 2 // the newest may turn out damaged
 	keepAvoid  = 3
 
-	maxFailures = 2 // the first may have been the machine's fault
+	keepFailed = 16
 )
 
 // Apply gives the job after ev. It returns an error for an event that cannot follow on the job's
@@ -153,7 +153,11 @@ func (j Job) Apply(ev Event) (Job, error) {
 		}
 		j.NoImage = ""
 		j.claim(func(c *Claim) { c.Saved = true })
-		j.Images = slices.Insert(slices.Clone(j.Images), 0, b.Image)
+		image := b.Image
+		if len(j.Images) > 0 { // what could not restore that one would most likely fail again
+			image.Failed = without(j.Images[0].Failed, j.Claim.Machine)
+		}
+		j.Images = slices.Insert(slices.Clone(j.Images), 0, image)
 		if len(j.Images) > keepImages {
 			j.Images = j.Images[:keepImages]
 		}
@@ -163,9 +167,7 @@ func (j Job) Apply(ev Event) (Job, error) {
 			return j, j.misfit(ev)
 		}
 		j.Images = slices.Clone(j.Images)
-		j.Images[n].Failures++
-		j.Images[n].FailedIn = b.Epoch
-		if j.Images[n].Failures == maxFailures {
+		if j.Images[n].failed(b.Epoch, j.Claim); j.Images[n].spent() {
 			j.dropImage(b.Digest)
 		}
 	case *ImageDropped:
@@ -375,13 +377,14 @@ func (j *Job) edit(set []Assigned) error {
 }
 
 func (j *Job) avoid(machine string) {
-	list := slices.DeleteFunc(slices.Clone(j.Avoid), func(m string) bool { return m == machine })
-	list = append(list, machine)
-	if len(list) > keepAvoid {
-		list = list[1:]
-	}
-	j.Avoid = list
+	j.Avoid = newest(append(without(j.Avoid, machine), machine), keepAvoid)
 }
+
+func without(list []string, machine string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(m string) bool { return m == machine })
+}
+
+func newest(list []string, n int) []string { return list[max(0, len(list)-n):] }
 
 func (j *Job) misfit(ev Event) error {
 	return fmt.Errorf("job %v, %v in epoch %d: event %s does not fit", j.ID, j.State, j.Epoch, ev.Body.Kind())

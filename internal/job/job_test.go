@@ -3,11 +3,13 @@ package job_test
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"skua/internal/blob"
+	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/policy/classad"
 )
@@ -20,7 +22,7 @@ func TestApply(t *testing.T) {
 	image := job.Image{Kind: job.CRIUImage, Digest: blob.Sum([]byte("one"))}
 	again := &job.Offered{Job: id, Claim: "c2", Epoch: 2, Agent: "b", Slot: "slot1@desk8", Machine: "desk8"}
 	third := &job.Offered{Job: id, Claim: "c3", Epoch: 3, Agent: "b", Slot: "slot1@desk8", Machine: "desk8"}
-	later := job.Image{Kind: job.CRIUImage, Digest: blob.Sum([]byte("later")), Usage: job.Usage{UserCPU: 100 * time.Second}}
+	later := job.Image{Kind: job.FileImage, Digest: blob.Sum([]byte("later")), Usage: job.Usage{UserCPU: 100 * time.Second}}
 	used := func(seconds int) job.Usage { return job.Usage{UserCPU: time.Duration(seconds) * time.Second} }
 	worth := func(seconds int) job.Image {
 		return job.Image{Kind: job.CRIUImage, Digest: blob.Sum([]byte("worth")), Usage: used(seconds)}
@@ -118,7 +120,7 @@ func TestApply(t *testing.T) {
 			},
 		},
 		{
-			"after the second failure the job goes on from the one before",
+			"after the second failure of what it has saved itself the job goes on from the one before",
 			[]job.Body{
 				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: worth(60)},
 				&job.Checkpointed{Job: id, Epoch: 1, Image: later}, evicted(1, 100),
@@ -144,6 +146,30 @@ func TestApply(t *testing.T) {
 				evicted(1, 100),
 			},
 			job.Idle, lost(0, 100),
+		},
+		{
+			"an image that one machine cannot restore is kept for others, and what follows from it is not for that machine either",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: image}, evicted(1, 1),
+				again, &job.Started{Job: id, Epoch: 2}, &job.RestoreFailed{Job: id, Epoch: 2, Digest: image.Digest, Reason: "r"}, evicted(2, 0),
+				&job.Offered{Job: id, Claim: "c3", Epoch: 3, Agent: "a", Slot: "slot1@desk", Machine: "desk"}, &job.Started{Job: id, Epoch: 3},
+				&job.Checkpointed{Job: id, Epoch: 3, Image: worth(100)},
+			},
+			job.Running, func(j job.Job) bool {
+				only := []string{"desk8"}
+				list, _ := j.CurrentAd().Str(fit.AttrJobFailed)
+				return slices.Equal(j.Images[0].Failed, only) && j.Images[0].Failures == 0 &&
+					slices.Equal(j.Images[1].Failed, only) && j.Images[1].Failures == 1 && list == "desk8"
+			},
+		},
+		{
+			"a machine that has made an image can restore it",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: image}, evicted(1, 1),
+				again, &job.Started{Job: id, Epoch: 2}, &job.RestoreFailed{Job: id, Epoch: 2, Digest: image.Digest},
+				&job.Checkpointed{Job: id, Epoch: 2, Image: worth(100)},
+			},
+			job.Running, func(j job.Job) bool { return len(j.Images[0].Failed) == 0 && len(j.Images[1].Failed) == 1 },
 		},
 		{
 			"a dropped image is gone",

@@ -18,6 +18,9 @@ func (i *Image) tell(ad attributes) {
 			ad.SetString(fit.AttrJobFiles, n.FileList())
 		}
 	}
+	if len(i.Failed) > 0 {
+		ad.SetString(fit.AttrJobFailed, strings.Join(i.Failed, ","))
+	}
 	if e := i.Requirements(); e != nil {
 		ad.Set(fit.AttrRequirements, e)
 	}
@@ -34,6 +37,9 @@ func (i *Image) Requirements() *classad.Expr {
 		if text := i.Fit.Expr(); text != "" {
 			parts = append(parts, text)
 		}
+	}
+	if len(i.Failed) > 0 {
+		parts = append(parts, "!stringListIMember(TARGET.Machine, MY."+fit.AttrJobFailed+", \",\")")
 	}
 	if len(parts) == 0 {
 		return nil

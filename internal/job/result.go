@@ -45,16 +45,43 @@ type Image struct {
 	Agent  AgentID     `json:"agent"`  // where it was made
 	Usage  Usage       `json:"usage"`  // of the job up to then, since its beginning
 
-	// Failures is how often the job could not go on from it, and FailedIn the epoch of the last such run. The
-	// matchmaker writes them.
-	Failures int   `json:"failures,omitempty"`
-	FailedIn Epoch `json:"failed_in,omitempty"`
+	// Failures is how often the job could not go on from it though it was whole, and FailedIn the epoch of the last
+	// such run. Failed are the machines that could not, or not from the image before, other than the one that made it;
+	// the job is not offered to them. The matchmaker writes all three.
+	Failures int      `json:"failures,omitempty"`
+	FailedIn Epoch    `json:"failed_in,omitempty"`
+	Failed   []string `json:"failed,omitempty"`
 
 	// Needs is an expression that a machine's ad must meet to go on from it, empty for nothing: what the ad of
 	// the machine where it was made tells. The matchmaker writes it.
 	Needs string `json:"needs,omitempty"`
 	// Fit is what else it needs of a machine, as the agent found that made it; nil if nobody knows.
 	Fit *fit.Needs `json:"fit,omitempty"`
+}
+
+// How often a job may fail to go on from an image that is whole, before the one before it is used. Machines differ in
+// more ways than are known, and what CRIU cannot restore on one it may on another. A job that cannot make sense of what
+// it has saved itself hardly can elsewhere; the first time may have been the machine's fault.
+const (
+	mostFailures    = 3
+	mostSetFailures = 2
+)
+
+// failed notes that the job could not go on from the image in a claim.
+func (i *Image) failed(in Epoch, c *Claim) {
+	i.Failures++
+	i.FailedIn = in
+	if c.Agent != i.Agent {
+		i.Failed = newest(append(without(i.Failed, c.Machine), c.Machine), keepFailed)
+	}
+}
+
+// spent reports whether the image has failed too often to be used again.
+func (i *Image) spent() bool {
+	if i.Kind == CRIUImage {
+		return i.Failures >= mostFailures
+	}
+	return i.Failures >= mostSetFailures
 }
 
 // Usage is what a job consumed.

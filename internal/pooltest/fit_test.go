@@ -109,6 +109,41 @@ func TestUnfitMachineRefusesOnce(t *testing.T) {
 	})
 }
 
+// A machine that fits by all that is known and cannot restore a job gives it back once. The job loses nothing, is not
+// offered to it again with a later image either, and goes on where others can.
+func TestMachineThatCannotRestore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, pooltest.Config{Machines: 3, Likeness: likenesses(
+			pooltest.Likeness{Features: "sse2"}, pooltest.Likeness{Features: "sse2", CannotRestore: true}, pooltest.Likeness{Features: "sse2"},
+		)})
+		desk1, desk3 := p.Machines()[0], p.Machines()[2]
+		desk3.Type(5 * time.Hour)
+		time.Sleep(2 * time.Minute) // all machines are offered
+		id := p.SubmitAs(t, "sleep 2h", 1, preferring)[0]
+		p.Await(t, "the job runs on desk1", time.Second, time.Minute, func() bool { return p.Running(id) == "desk1" })
+		time.Sleep(time.Hour)
+		desk1.Type(time.Hour)
+		p.Await(t, "desk2 has given the job back", time.Second, 30*time.Minute, func() bool { return count(p, id, "image-failed") == 1 && p.Job(id).Evictions == 2 })
+		if j := p.Job(id); len(j.Images) == 0 || !slices.Equal(j.Images[0].Failed, []string{"desk2"}) || !strings.Contains(j.LastReason, "no such kind of memory") {
+			t.Errorf("its images are %+v, it last stopped because %q", j.Images, j.LastReason)
+		}
+		if got := strings.Join(p.Why(t, id).Details(time.UTC), "\n"); !strings.Contains(got, "its checkpoint could not be restored on the one machine that it does not fit") {
+			t.Errorf("it waits because\n%s", got)
+		}
+		p.Await(t, "the job goes on on desk1", time.Second, 2*time.Hour, func() bool { return p.Running(id) == "desk1" })
+		desk1.Type(1000 * time.Hour)
+		p.Await(t, "another image", time.Second, 30*time.Minute, func() bool { return p.Job(id).Evictions == 3 })
+		p.AwaitState(t, id, job.Completed, 24*time.Hour)
+		if got, want := p.Offered(id), []string{"desk1", "desk2", "desk1", "desk3"}; !slices.Equal(got, want) {
+			t.Errorf("the job was offered to %v, want %v", got, want)
+		}
+		if runs := p.Runs(id); runs[0].Nonce != runs[len(runs)-1].Nonce || p.RepeatedWork(id) != 0 || count(p, id, "image-dropped") != 0 {
+			t.Errorf("it did not go on from its images: %+v, %v", runs, p.Events(id))
+		}
+		p.CheckCompleted(t)
+	})
+}
+
 // A job whose checkpoint fits nowhere waits as long as it is to, says why, and starts over.
 func TestStartsOver(t *testing.T) {
 	for _, tt := range []struct {

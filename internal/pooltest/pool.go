@@ -86,6 +86,8 @@ type Likeness struct {
 	Features string     // of its processor, separated by commas
 	Usual    []fit.File // files that its ad always tells
 	Other    []fit.File // files that it tells once somebody has asked
+
+	CannotRestore bool // for a reason that no ad tells
 }
 
 // Pool is a simulated pool.

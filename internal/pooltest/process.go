@@ -347,6 +347,9 @@ func (h *handle) Resume(ctx context.Context, spec starter.JobSpec) error {
 			return err
 		}
 	}
+	if h.x.machine.like.CannotRestore {
+		return errors.New("criu restore: there is no such kind of memory")
+	}
 	defer h.lock()()
 	if spec.Lease > 0 {
 		h.x.lease = h.x.machine.clock().Add(spec.Lease)

@@ -12,7 +12,7 @@ import (
 	"skua/policy"
 )
 
-// A job that cannot go on from an image tries once more, on another machine. Then the image before is used.
+// A job that cannot go on from an image tries again, on other machines. After the third time the image before is used.
 func TestRestoreFails(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -21,7 +21,7 @@ func TestRestoreFails(t *testing.T) {
 		events int // of kind restore-failed
 	}{
 		{"once", 1, false, 1},
-		{"always", 100, true, 2},
+		{"always", 100, true, 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

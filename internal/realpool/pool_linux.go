@@ -209,6 +209,9 @@ func freeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
+// Address is where the matchmaker listens, on this machine alone: an address and a port.
+func (p *Pool) Address() string { return strings.TrimPrefix(p.url, "https://") }
+
 // StartMatchmaker starts the matchmaker, or starts it again, and waits until it serves.
 func (p *Pool) StartMatchmaker() {
 	p.t.Helper()
@@ -391,6 +394,9 @@ func (p *Pool) Launch(name string, args ...string) *Program {
 
 // Pid is its process id.
 func (g *Program) Pid() int { return g.cmd.Process.Pid }
+
+// Signal sends it a signal.
+func (g *Program) Signal(sig syscall.Signal) error { return g.cmd.Process.Signal(sig) }
 
 // Log is what it has said so far, in all its runs.
 func (g *Program) Log() string {

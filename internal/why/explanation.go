@@ -200,6 +200,7 @@ func (e *Explanation) Details(loc *time.Location) []string {
 				d.line("  %4d %s", c.n, c.what)
 			}
 		}
+		w.details(&d)
 	}
 	if e.needsClauses() {
 		d.line("its requirements, and how many machines meet each part:")

@@ -5,13 +5,14 @@ import (
 	"time"
 )
 
-// Misfit is something that a job's checkpoint needs and that machines lack which meet the job's requirements.
+// Misfit is what keeps a job from going on from its checkpoint on machines that meet the job's requirements.
 type Misfit struct {
-	Machines int `json:"machines"` // that lack it
+	Machines int `json:"machines"` // of which it is true
 
-	Features []string `json:"features,omitempty"` // of the processor that it was made on, or
-	File     string   `json:"file,omitempty"`     // a file of the system, which is another one there
+	Features []string `json:"features,omitempty"` // of the processor that it was made on, which they lack, or
+	File     string   `json:"file,omitempty"`     // a file of the system, which is another one there, or
 	More     int      `json:"more,omitempty"`     // how many further files are others
+	Failed   bool     `json:"failed,omitempty"`   // it has been tried there, and that failed
 }
 
 // unfit is the sentence for a job that no machine could go on with from its checkpoint.
@@ -22,7 +23,7 @@ func (w *Waiting) unfit() string {
 			if i > 0 {
 				text += ", and it"
 			}
-			text += " was made " + m.words(w.of(m.Machines, i == 0))
+			text += " " + m.words(w.of(m.Machines, i == 0))
 		}
 		return text
 	}
@@ -37,15 +38,40 @@ func (w *Waiting) unfit() string {
 	return text
 }
 
-// words say what is lacking on the machines named.
+// beside says how many machines the checkpoint keeps the job from, where others are named first.
+func (w *Waiting) beside() string {
+	if w.Unfit == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; its checkpoint does not fit %d more", w.Unfit)
+}
+
+// details are the lines that say what [Waiting.beside] only counts.
+func (w *Waiting) details(d *details) {
+	if w.suited()+w.Unwanted+w.Unable == 0 {
+		return // the sentence says it
+	}
+	for _, m := range w.Misfits {
+		on := fmt.Sprintf("%d of the %d machines that it does not fit", m.Machines, w.Unfit)
+		if w.Unfit == 1 {
+			on = "the one machine that it does not fit"
+		}
+		d.line("its checkpoint %s", m.words(on))
+	}
+}
+
+// words say what is in the way on the machines named, of the checkpoint.
 func (m Misfit) words(on string) string {
 	one := m.Machines == 1
+	if m.Failed {
+		return "could not be restored on " + on
+	}
 	if m.File == "" {
 		verb := "lack"
 		if one {
 			verb = "lacks"
 		}
-		return fmt.Sprintf("on a processor with %s, which %s %s", listed(m.Features, 4), on, verb)
+		return fmt.Sprintf("was made on a processor with %s, which %s %s", listed(m.Features, 4), on, verb)
 	}
 	more := ""
 	switch {
@@ -58,7 +84,7 @@ func (m Misfit) words(on string) string {
 	if one {
 		verb = "has"
 	}
-	return fmt.Sprintf("with another %s%s than %s %s", m.File, more, on, verb)
+	return fmt.Sprintf("was made with another %s%s than %s %s", m.File, more, on, verb)
 }
 
 // of counts machines among those that meet the job's requirements.

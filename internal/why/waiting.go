@@ -36,7 +36,7 @@ type Waiting struct {
 	Without int       `json:"without,omitempty"`
 	Short   *Shortage `json:"short,omitempty"` // what the clause asks too much of, if it is about a size
 
-	// Misfits are what the checkpoint needs that machines which meet the Requirements lack, the most frequent
+	// Misfits are why the unfit machines are, the most frequent reason
 	// first. StartsOver is when the job begins again without that checkpoint if it stays so; 0 for never.
 	Misfits    []Misfit `json:"misfits,omitempty"`
 	StartsOver int64    `json:"starts_over,omitempty"`
@@ -97,7 +97,7 @@ func (w *Waiting) Sentence(loc *time.Location) string {
 	if w.Unwanted > 0 {
 		text += fmt.Sprintf("; START refuses the job on %d more", w.Unwanted)
 	}
-	return text
+	return text + w.beside()
 }
 
 // Stuck reports whether nothing but its checkpoint keeps the job from every machine.
@@ -114,13 +114,13 @@ func (w *Waiting) nowhere(loc *time.Location) string {
 		return w.unfit() + w.startsOver(loc)
 	case w.Unwanted > 0:
 		return fmt.Sprintf("no machine accepts the job now: %s, but START refuses it there",
-			machines(w.Unwanted, "meets the job's requirements", "meet the job's requirements"))
+			machines(w.Unwanted, "meets the job's requirements", "meet the job's requirements")) + w.beside()
 	case w.Unable > 0:
 		text := "no machine can run it: " + machines(w.Unable, "meets the job's requirements, but can run no jobs", "meet the job's requirements, but can run no jobs")
 		if w.Reason != "" {
 			text += " (" + shorten(w.Reason) + ")"
 		}
-		return text
+		return text + w.beside()
 	case w.Short != nil:
 		return w.Short.sentence(w.Machines)
 	case w.Clause != "" && w.Machines == 1:

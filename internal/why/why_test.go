@@ -82,6 +82,12 @@ func TestSentences(t *testing.T) {
 		{Waiting{Machines: 1, Unfit: 1, Clause: "TARGET.X"}, "its checkpoint fits no machine that is now in the pool: TARGET.X is not true on the one that meets the job's requirements"},
 		{Waiting{Machines: 1, Unfit: 1}, "its checkpoint fits no machine that is now in the pool"},
 		{
+			Waiting{Machines: 3, Unfit: 2, Unwanted: 1},
+			"no machine accepts the job now: 1 machine meets the job's requirements, but START refuses it there; its checkpoint does not fit 2 more",
+		},
+		{Waiting{Machines: 3, Unfit: 1, Owner: 1, Unsuited: 1}, "the only machine that matches is in use by its owner; its checkpoint does not fit 1 more"},
+		{Waiting{Machines: 1, Unfit: 1, Misfits: []Misfit{{Machines: 1, Failed: true}}}, "its checkpoint could not be restored on the pool's one machine"},
+		{
 			Waiting{Machines: 2, Unable: 2, Reason: "no user namespaces"},
 			"no machine can run it: 2 machines meet the job's requirements, but can run no jobs (no user namespaces)",
 		},

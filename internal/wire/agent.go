@@ -143,7 +143,7 @@ type Ack struct {
 	Stale bool     `json:"stale,omitempty"`
 	Fail  *Failure `json:"fail,omitempty"` // not now: ask again
 
-	// Kept says that the image that could not be restored is tried once more. The claim is to be given back.
+	// Kept says that the image that could not be restored is tried again. The claim is to be given back.
 	Kept bool `json:"kept,omitempty"`
 
 	// Next is the slot's next job, if the report asked for [Done].More. It is granted as well as offered: its

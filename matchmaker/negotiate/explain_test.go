@@ -265,6 +265,22 @@ RequestMemory = 3000`),
 				desk(t, "old", Free, "", "CpuFeatures = \"sse2\"\nFile_usr_lib_libz_so_1 = \"0123456789abcdef/100000\"")),
 		},
 		{
+			name: "its checkpoint has failed on one machine and fits another not",
+			job: changed(changed(submitted(t, ""), imageNeeds("aes", "")), func(j *job.Job) {
+				j.Images[0].Failed = []string{"DESK2", "gone"}
+			}),
+			slots: append(desks(t, 2, "desk", Free, "", `CpuFeatures = "aes"`), desk(t, "old", Free, "", `CpuFeatures = "sse2"`))[1:],
+		},
+		{
+			name: "owners are in the way and what its checkpoint needs",
+			job:  changed(submitted(t, ""), imageNeeds("aes,avx2", "/usr/lib/ld-linux-x86-64.so.2=0123456789abcdef/200000,/usr/lib/libc.so.6=0123456789abcdef/1900000")),
+			slots: []Slot{
+				desk(t, "alike", Owner, "", `CpuFeatures = "aes,avx2"`),
+				desk(t, "masked", Free, "", `CpuFeatures = "aes"`),
+				desk(t, "newer", Free, "", "CpuFeatures = \"aes,avx2\"\nFile_usr_lib_libc_so_6 = \"fedcba9876543210/1900000\"\nFile_usr_lib_ld_linux_x86_64_so_2 = \"fedcba9876543210/200000\""),
+			},
+		},
+		{
 			name:  "input missing",
 			job:   changed(submitted(t, ""), held(job.HoldTransferInput, 2, "https://data.example.org/set1.csv: not found")),
 			slots: desks(t, 1, "desk", Free, "", ""),

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
+	"strings"
 
 	"skua/internal/fit"
 	"skua/internal/why"
@@ -16,7 +18,10 @@ func (c *cycle) misfits(g *group, best []verdict) []why.Misfit {
 	features, _ := g.sample.Str(fit.AttrJobFeatures)
 	files, _ := g.sample.Str(fit.AttrJobFiles)
 	needs := fit.Needs{Features: fit.ParseFeatures(features), Files: fit.ParseFiles(files)}
+	list, _ := g.sample.Str(fit.AttrJobFailed)
+	failed := strings.Split(list, ",")
 	lacking, other := map[string][]int{}, map[string][]int{} // machines by feature and by file
+	tried := 0                                               // on which it has failed
 	last := -1
 	for i := range c.slots {
 		m := c.machine[i]
@@ -24,6 +29,10 @@ func (c *cycle) misfits(g *group, best []verdict) []why.Misfit {
 			continue
 		}
 		last = m
+		if slices.ContainsFunc(failed, func(name string) bool { return strings.EqualFold(name, c.slots[i].Machine) }) {
+			tried++
+			continue
+		}
 		has, _ := c.slots[i].Ad.Str(fit.AttrFeatures)
 		misfit := needs.On(fit.ParseFeatures(has), func(path string) fit.ID {
 			id, _ := c.slots[i].Ad.Str(fit.Attr(path))
@@ -41,13 +50,25 @@ func (c *cycle) misfits(g *group, best []verdict) []why.Misfit {
 		all = append(all, why.Misfit{Machines: machines, Features: names})
 	}
 	if paths, machines := together(other); machines > 0 {
-		all = append(all, why.Misfit{Machines: machines, File: paths[0], More: len(paths) - 1})
+		all = append(all, why.Misfit{Machines: machines, File: telling(paths), More: len(paths) - 1})
+	}
+	if tried > 0 {
+		all = append(all, why.Misfit{Machines: tried, Failed: true})
 	}
 	slices.SortStableFunc(all, func(a, b why.Misfit) int { return cmp.Compare(b.Machines, a.Machines) })
 	if len(all) > 1 && all[0].Machines == c.countBest(best, unfit) {
 		all = all[:1] // which is the whole answer
 	}
 	return all
+}
+
+// telling gives of several files the one by which people know what differs: systems with other C libraries have other
+// loaders, too, and nobody knows those.
+func telling(paths []string) string {
+	if i := slices.IndexFunc(paths, func(p string) bool { return strings.HasPrefix(path.Base(p), "libc.") }); i >= 0 {
+		return paths[i]
+	}
+	return paths[0]
 }
 
 // together gives the names that most machines share, all of those that belong to the same machines, in order.

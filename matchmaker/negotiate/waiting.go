@@ -86,6 +86,8 @@ func (c *cycle) sumUp(g *group) *why.Waiting {
 	case w.Stuck():
 		_, checkpoint := needs(g.sample)
 		w.Clause = c.unmetClause(checkpoint, g.sample)
+	}
+	if w.Unfit > 0 {
 		w.Misfits = c.misfits(g, best)
 	}
 	return w

@@ -157,6 +157,7 @@ func (s *Server) imageEvent(j *job.Job, agent job.AgentID, c wire.Checkpoint) (j
 	}
 	image := *img
 	image.Agent, image.Needs = agent, ""
+	image.Failures, image.FailedIn, image.Failed = 0, 0, nil
 	if img.Kind != job.CRIUImage {
 		image.Fit = nil
 	} else {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -224,6 +225,77 @@ func TestEvictedJobGoesOnFromItsImage(t *testing.T) {
 		}
 		if j := p.job(id); len(j.Images) != 0 || j.Evictions != 1 || j.Usage.Wall != time.Minute {
 			t.Errorf("images %v, %d evictions, usage %+v", j.Images, j.Evictions, j.Usage)
+		}
+	})
+}
+
+// An image that one machine cannot restore is kept and offered to others only, but not to all of them.
+func TestImageThatCannotBeRestored(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, maker := p.user("u1"), p.agent("maker")
+		maker.advertise("Unclaimed")
+		id := ann.submit(1, "")
+		o := maker.offered()
+		maker.accept(o)
+		checkpoint := func(content string) (failed wire.Checkpoint) {
+			image := job.Image{Kind: job.CRIUImage, Digest: blob.Sum([]byte(content)), Bytes: 5, Failed: []string{"desk4"}}
+			p.held["u1/"+string(image.Digest)] = true
+			if ack := maker.checkpoint(o, wire.Checkpoint{Image: &image}); ack.Fail != nil || ack.Stale {
+				t.Fatalf("the checkpoint got %+v", ack)
+			}
+			return wire.Checkpoint{Dropped: image.Digest, Again: true, Reason: "criu restore: no"}
+		}
+		checkpoint("older")
+		failed := checkpoint("image")
+		maker.advertise("Owner")
+		maker.done(o, wire.Done{Outcome: wire.Evicted, Reason: "the owner is back"})
+		const tries = 3
+		for n := range tries {
+			desk := p.agent(job.AgentID(fmt.Sprint("desk", n+1)))
+			desk.advertise("Unclaimed")
+			o := desk.offered()
+			desk.accept(o)
+			last := n+1 == tries
+			for range 2 { // the answer may be lost
+				if ack := desk.checkpoint(o, failed); ack.Fail != nil || ack.Kept == last {
+					t.Errorf("failure %d got %+v", n+1, ack)
+				}
+			}
+			j := p.job(id)
+			switch {
+			case last && (len(j.Images) != 1 || j.Images[0].Digest == failed.Dropped):
+				t.Errorf("after the last failure its images are %+v", j.Images)
+			case !last && (len(j.Images) != 2 || j.Images[0].Failures != n+1 || len(j.Images[0].Failed) != n+1):
+				t.Errorf("after %d failures its images are %+v", n+1, j.Images)
+			}
+			desk.done(o, wire.Done{Outcome: wire.Evicted, Reason: "could not run it"})
+			time.Sleep(10 * time.Minute) // longer than a machine rests that has given a job back
+			desk.advertise("Unclaimed")
+			if last {
+				desk.offered() // the one before
+				return
+			}
+			desk.noOffer()
+		}
+	})
+}
+
+// A machine that cannot restore an image that it has made itself may try again: it fits.
+func TestImageThatItsMakerCannotRestore(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, desk := p.user("u1"), p.agent("desk")
+		desk.advertise("Unclaimed")
+		id := ann.submit(1, "")
+		o := desk.offered()
+		desk.accept(o)
+		image := job.Image{Kind: job.CRIUImage, Digest: blob.Sum([]byte("image")), Bytes: 5}
+		p.held["u1/"+string(image.Digest)] = true
+		desk.checkpoint(o, wire.Checkpoint{Image: &image})
+		if ack := desk.checkpoint(o, wire.Checkpoint{Dropped: image.Digest, Again: true}); !ack.Kept || ack.Fail != nil {
+			t.Errorf("the failure got %+v", ack)
+		}
+		if j := p.job(id); len(j.Images) != 1 || j.Images[0].Failures != 1 || len(j.Images[0].Failed) != 0 {
+			t.Errorf("its images are %+v", j.Images)
 		}
 	})
 }
