@@ -202,8 +202,9 @@ func (t *tenant) again(ctx context.Context, in Init) error {
 }
 
 func (t *tenant) jobSpec() starter.JobSpec {
+	env, baseline := t.held(t.environment())
 	return starter.JobSpec{
-		Job: t.offer.Job, Argv: t.cmd.Argv, Env: t.environment(),
+		Job: t.offer.Job, Argv: t.cmd.Argv, Env: env, Baseline: baseline,
 		Dir: t.cmd.Dir, Stdin: t.cmd.Stdin, Stdout: t.cmd.Stdout, Stderr: t.cmd.Stderr,
 		Core: t.cmd.Core, Stack: t.cmd.Stack,
 	}

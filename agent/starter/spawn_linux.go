@@ -69,7 +69,7 @@ func (p *pid1) start(spec JobSpec, frozen bool) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.job = &running{spec: spec, pid: pid, started: bootClock(), io: base}
+	p.job = &running{spec: spec, pid: pid, started: bootClock(), io: base, level: spec.Baseline}
 	p.keepPace()
 	return nil
 }

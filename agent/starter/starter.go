@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"skua/agent/checkpoint"
+	"skua/internal/fit"
 	"skua/internal/job"
 )
 
@@ -133,6 +134,10 @@ type JobSpec struct {
 	Stdout string `json:"stdout,omitempty"`
 	Stderr string `json:"stderr,omitempty"`
 
+	// Baseline is what the program keeps to, as its environment tells it; "" for nothing. For [Init.Resume] the image
+	// says it.
+	Baseline fit.Baseline `json:"baseline,omitempty"`
+
 	Lease time.Duration `json:"-"` // what is left of the lease, for [Init.Run]; 0 if the init knows
 
 	Core  int64 `json:"core,omitempty"`  // bytes that a core file may have; 0 for none, negative for any number
@@ -170,6 +175,10 @@ type Exit struct {
 	// OverMemory says that the kernel ended it because it took more than Limits.Memory. Where there
 	// is no memory controller its allocations fail instead, and what it does then is its own doing.
 	OverMemory bool `json:"over_memory,omitempty"`
+
+	// Strayed says that it died of an illegal instruction after it had come from an image which was thought to keep to a
+	// baseline: it does not.
+	Strayed bool `json:"strayed,omitempty"`
 
 	// OverPids says that it was refused more processes than Limits.Pids, and did not end well.
 	OverPids bool `json:"over_pids,omitempty"`

@@ -5,6 +5,7 @@ import (
 	"path"
 	"strings"
 
+	"skua/internal/fit"
 	"skua/policy/classad"
 )
 
@@ -33,6 +34,8 @@ type Command struct {
 	Stop      Stop
 	Transfers Transfers
 
+	Baseline fit.Baseline // CpuBaseline; "" for none
+
 	CPUs  int64 // RequestCpus, at least 1
 	Core  int64 // bytes that a core file may have; 0 for none, negative for any number
 	Stack int64 // bytes of stack; 0 for the machine's usual ones
@@ -41,11 +44,12 @@ type Command struct {
 // CommandFaults are the attributes on whose account [CommandOf] may refuse a job. What the others say is taken as it is.
 var CommandFaults = []string{
 	"Cmd", "ShouldTransferFiles", "Iwd", "Arguments", "Environment", "Env", "KillSig", "RemoveKillSig", "HoldKillSig",
+	"CpuBaseline",
 }
 
 // CommandOf reads the command from a job's ad: Cmd, Args or Arguments, Env or Environment, In, Out,
-// Err, Iwd, ShouldTransferFiles, TransferExecutable, SuccessCheckpointExitCode, RequestCpus, CoreSize, StackSize, and what [Stop]
-// and [Transfers] are made of.
+// Err, Iwd, ShouldTransferFiles, TransferExecutable, SuccessCheckpointExitCode, RequestCpus, CoreSize, StackSize, CpuBaseline, and
+// what [Stop] and [Transfers] are made of.
 func CommandOf(ad *classad.Ad) (Command, error) {
 	c := Command{Stdout: StdoutFile, Stderr: StderrFile, Transfers: transfersOf(ad), CPUs: 1}
 	cmd, ok := ad.Str("Cmd")
@@ -112,6 +116,12 @@ func CommandOf(ad *classad.Ad) (Command, error) {
 	}
 	if n, ok := ad.Int("StackSize"); ok && n > 0 {
 		c.Stack = n
+	}
+	if s, ok := ad.Str(fit.AttrBaseline); ok {
+		var err error
+		if c.Baseline, err = fit.ParseBaseline(s); err != nil {
+			return c, fmt.Errorf("attribute %s: %w: %s", fit.AttrBaseline, err, fit.BaselineHint)
+		}
 	}
 	var err error
 	c.Stop, err = stopOf(ad)

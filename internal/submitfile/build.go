@@ -24,6 +24,7 @@ var builders = []builder{
 	{name: "remaps", build: buildRemaps},
 	{name: "inputs", build: buildInputs},
 	{name: "checkpoint", build: buildCheckpoint},
+	{name: "baseline", build: buildBaseline},
 	{name: "sizes", build: buildSizes},
 	{name: "requests", build: buildRequests},
 	{name: "requirements", build: buildRequirements},
