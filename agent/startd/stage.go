@@ -154,8 +154,13 @@ func (t *tenant) bring(u job.Usage) {
 // open gives the claim's init over an empty scratch directory: that of the job before, if it is one for this
 // job and can be made as new, or another.
 func (t *tenant) open(ctx context.Context) (Init, error) {
+	runtime, err := t.runtime(ctx)
+	if err != nil {
+		return nil, err
+	}
 	spec := starter.ClaimSpec{
-		Claim: t.chain, Network: starter.Network(t.k.d.policy().Network), Shared: t.k.d.mounts(),
+		Runtime: runtime,
+		Claim:   t.chain, Network: starter.Network(t.k.d.policy().Network), Shared: t.k.d.mounts(),
 		Limits: starter.Limits{Memory: t.limits.Memory, Pids: t.k.d.cfg.MaxProcesses}, Slot: t.k.num,
 	}
 	if len(t.k.d.policy().Shared) > 0 {
@@ -235,7 +240,7 @@ func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*o
 	}
 	read, _ := t.capabilities()
 	for _, f := range t.offer.Inputs {
-		if have(root, f.Name) {
+		if have(root, f.Name) || t.isRuntime(f) {
 			continue
 		}
 		if dir := path.Dir(f.Name); dir != "." {

@@ -57,6 +57,7 @@ type tenant struct {
 	since   time.Time // when the program began; zero in an agent that adopted it
 	tried   bool      // whether it can be checkpointed has been tried, or is about to be
 	trial   *job.Trial
+	release func() // lets go of the job's runtime root; nil if it has none
 
 	saves saves // images that are made while the job runs
 
@@ -112,10 +113,12 @@ func (t *tenant) begin(ctx context.Context, in Init) {
 		_ = os.RemoveAll(filepath.Join(tree(in), savingName)) // what an earlier agent was sending
 		t.running.Store(&in)
 		t.init.Store(&in)
+		t.holdRuntime()
 	}
 	t.k.wg.Go(func() {
 		defer t.cancel(nil)
 		done, ok := t.work(ctx, in)
+		t.holds(nil)
 		if ok || errors.Is(context.Cause(ctx), errDiscarded) {
 			t.account(done)
 		}

@@ -183,7 +183,13 @@ func (p *pid1) setup() (*net.UnixListener, error) {
 		return l, err
 	}
 	p.boot, p.keys = bootID(), keysOf(p.jobUID())
-	return l, takeFilter() // last: it forbids some of the above
+	// Last: it forbids some of the above.
+	if p.cfg.hasRuntime() {
+		// We put the job's processes, and CRIU those that it restores, into a root of their own. They have not got the
+		// capability that it takes.
+		return l, takeFilter(unix.SYS_CHROOT)
+	}
+	return l, takeFilter()
 }
 
 // run serves until there is nothing left to do. It runs on the first thread. When setup has failed,

@@ -112,7 +112,12 @@ type ClaimSpec struct {
 	Network Network       // "" means NetNone
 	Limits  Limits
 	Shared  []string // directories of the machine that the job finds at the same path, writable
-	Prompt  bool     // its job gets the processor as others do, rather than what they leave
+
+	// Runtime is a directory with the programs and libraries that the job sees instead of the machine's, in usr, lib, etc and
+	// so on; "" for the machine's.
+	Runtime string
+
+	Prompt bool // its job gets the processor as others do, rather than what they leave
 
 	// Slot is the number of the slot, from 1 on, where an agent has several: the jobs of each have ids of
 	// their own. 0 is as 1.

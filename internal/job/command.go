@@ -16,6 +16,10 @@ const (
 	StderrFile = "_condor_stderr"
 )
 
+// RuntimeFile is the name of the input that is the archive of the job's runtime root, if it has one
+// ([Command].Runtime). It does not go into the scratch directory.
+const RuntimeFile = ".skua-runtime"
+
 // ScratchPath is where every job finds its scratch directory, on every machine.
 const ScratchPath = "/scratch"
 
@@ -35,6 +39,7 @@ type Command struct {
 	Transfers Transfers
 
 	Baseline fit.Baseline // CpuBaseline; "" for none
+	Runtime  string       // RuntimeRoot: the name of an archive, on the user's side; "" for none
 
 	CPUs  int64 // RequestCpus, at least 1
 	Core  int64 // bytes that a core file may have; 0 for none, negative for any number
@@ -123,6 +128,7 @@ func CommandOf(ad *classad.Ad) (Command, error) {
 			return c, fmt.Errorf("attribute %s: %w: %s", fit.AttrBaseline, err, fit.BaselineHint)
 		}
 	}
+	c.Runtime, _ = ad.Str("RuntimeRoot")
 	var err error
 	c.Stop, err = stopOf(ad)
 	return c, err

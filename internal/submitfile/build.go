@@ -25,6 +25,7 @@ var builders = []builder{
 	{name: "inputs", build: buildInputs},
 	{name: "checkpoint", build: buildCheckpoint},
 	{name: "baseline", build: buildBaseline},
+	{name: "runtime", build: buildRuntime},
 	{name: "sizes", build: buildSizes},
 	{name: "requests", build: buildRequests},
 	{name: "requirements", build: buildRequirements},

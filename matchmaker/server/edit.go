@@ -185,7 +185,7 @@ var protected = func() map[string]protection {
 		},
 		{
 			protection{"the files of the job were taken when it was submitted", "submit it again with other files"},
-			"TransferInput TransferExecutable",
+			"TransferInput TransferExecutable RuntimeRoot",
 		},
 	} {
 		for name := range strings.FieldsSeq(p.names) {
