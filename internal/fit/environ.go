@@ -14,7 +14,7 @@ type setting struct {
 }
 
 // settings are the variables, each for a library that asks the processor what it can do and lets itself be told
-// otherwise. What they do was seen with glibc 2.36, Go 1.26, OpenBLAS 0.3.21, NumPy 1.24 and OpenSSL 3.0; the rest
+// otherwise. What they do was seen with glibc 2.36, 2.41 and 2.43, Go 1.26, OpenBLAS 0.3.21, NumPy 1.24 and OpenSSL 3.0; the rest
 // is by the documentation of oneMKL, oneDNN, PyTorch and Arrow.
 var settings = []setting{
 	// Of glibc: strings, mathematics, and which of the directories glibc-hwcaps libraries are taken from. XSAVEC stays,

@@ -129,8 +129,13 @@ func TestExchange(t *testing.T) {
 		got[e.name], _ = exchange(t, e.level, e.itself, e.brings)
 	}
 	for _, more := range [][2]string{
-		{"nothing", "pool_v3"}, {"pool_v3", "pool_v2"}, {"nothing", "own_libraries"}, {"own_libraries", "pool_v3_own_libraries"},
-		{"pool_v3", "pool_v3_own_libraries"}, {"job_v3", "pool_v3"}, {"job_v3_own_libraries", "pool_v3_own_libraries"},
+		{"nothing", "pool_v3"},
+		{"pool_v3", "pool_v2"},
+		{"nothing", "own_libraries"},
+		{"own_libraries", "pool_v3_own_libraries"},
+		{"pool_v3", "pool_v3_own_libraries"},
+		{"job_v3", "pool_v3"},
+		{"job_v3_own_libraries", "pool_v3_own_libraries"},
 	} {
 		if got[more[0]] >= got[more[1]] {
 			t.Errorf("with %s %.1f %% of the pairs exchange jobs, with %s %.1f %%", more[0], got[more[0]], more[1], got[more[1]])
