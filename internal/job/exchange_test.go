@@ -62,7 +62,7 @@ func campus() (all []desk) {
 
 // exchange says in percent on how many of all ordered pairs of different machines a job that begins on the first can
 // go on on the second, from an image that is made on the first; and on how many machines it can begin at all. The
-// job asks to be held to a level itself, or has the pool's; and it brings its libraries, or uses the machine's.
+// job asks to be held to a level itself, or has the pool's; and it has a runtime root, or the machine's libraries.
 func exchange(t testing.TB, level fit.Baseline, itself, brings bool) (pairs, begins float64) {
 	t.Helper()
 	requirements := "true"
@@ -82,7 +82,7 @@ func exchange(t testing.TB, level fit.Baseline, itself, brings bool) (pairs, beg
 		can++
 		files := from.files
 		if brings {
-			files = nil // they are in its scratch directory
+			files = nil // they are in its runtime root
 		}
 		needs := fit.Of(level.Limit(from.features), files).Trim()
 		needs.Baseline = level
@@ -115,10 +115,10 @@ var exchanges = []struct {
 	{"pool_v2", fit.V2, false, false},
 	{"pool_v3", fit.V3, false, false},
 	{"job_v3", fit.V3, true, false},
-	{"own_libraries", "", false, true},
-	{"pool_v2_own_libraries", fit.V2, false, true},
-	{"pool_v3_own_libraries", fit.V3, false, true},
-	{"job_v3_own_libraries", fit.V3, true, true},
+	{"runtime_root", "", false, true},
+	{"pool_v2_runtime_root", fit.V2, false, true},
+	{"pool_v3_runtime_root", fit.V3, false, true},
+	{"job_v3_runtime_root", fit.V3, true, true},
 }
 
 // A baseline never takes a way that there was without, and with the least level and no libraries of the system all ways
@@ -131,18 +131,18 @@ func TestExchange(t *testing.T) {
 	for _, more := range [][2]string{
 		{"nothing", "pool_v3"},
 		{"pool_v3", "pool_v2"},
-		{"nothing", "own_libraries"},
-		{"own_libraries", "pool_v3_own_libraries"},
-		{"pool_v3", "pool_v3_own_libraries"},
+		{"nothing", "runtime_root"},
+		{"runtime_root", "pool_v3_runtime_root"},
+		{"pool_v3", "pool_v3_runtime_root"},
 		{"job_v3", "pool_v3"},
-		{"job_v3_own_libraries", "pool_v3_own_libraries"},
+		{"job_v3_runtime_root", "pool_v3_runtime_root"},
 	} {
 		if got[more[0]] >= got[more[1]] {
 			t.Errorf("with %s %.1f %% of the pairs exchange jobs, with %s %.1f %%", more[0], got[more[0]], more[1], got[more[1]])
 		}
 	}
-	if got["pool_v2_own_libraries"] != 100 {
-		t.Errorf("held to what all have, and with libraries of its own, a job can go %.1f %% of the ways", got["pool_v2_own_libraries"])
+	if got["pool_v2_runtime_root"] != 100 {
+		t.Errorf("held to what all have, and with libraries of its own, a job can go %.1f %% of the ways", got["pool_v2_runtime_root"])
 	}
 }
 
