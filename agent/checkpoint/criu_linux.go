@@ -8,12 +8,15 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/checkpoint-restore/go-criu/v6/rpc"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
+
+	"skua/internal/fit"
 )
 
 const (
@@ -92,6 +95,29 @@ func Files(dir int) ([]OpenFile, error) {
 		return nil, err
 	}
 	return parseFiles(b)
+}
+
+// Registers says which sets of registers the threads of the tree use whose image is in the directory dir, and which of those
+// hold anything but zeros.
+func Registers(dir int) (used, filled fit.Registers, err error) {
+	names, err := threadImages(dir)
+	for _, name := range names {
+		f, err := openIn(dir, name)
+		if err != nil {
+			return 0, 0, err
+		}
+		b, err := io.ReadAll(io.LimitReader(f, maxCore))
+		f.Close()
+		if err != nil {
+			return 0, 0, err
+		}
+		u, v, err := parseRegisters(b)
+		if err != nil {
+			return 0, 0, fmt.Errorf("%s: %w", name, err)
+		}
+		used, filled = used|u, filled|v
+	}
+	return used, filled, err
 }
 
 // rpc returns the options that dump and restore share.
@@ -183,24 +209,33 @@ func size(dir int) (int64, error) {
 
 // forgetFilters does so with every thread's image in the directory.
 func forgetFilters(dir int) error {
-	d, err := openIn(dir, ".")
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
-	if err != nil {
-		return err
-	}
+	names, err := threadImages(dir)
 	for _, name := range names {
-		if ok, _ := path.Match("core-*.img", name); !ok {
-			continue
-		}
 		if err := forgetIn(dir, name); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return nil
+	return err
+}
+
+// maxCore bounds the image of a thread, which has a kilobyte or a few.
+const maxCore = 1 << 20
+
+// threadImages gives the names of the images of threads in a directory.
+func threadImages(dir int) ([]string, error) {
+	d, err := openIn(dir, ".")
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		ok, _ := path.Match("core-*.img", name)
+		return !ok
+	}), nil
 }
 
 func forgetIn(dir int, name string) error {
@@ -210,7 +245,7 @@ func forgetIn(dir int, name string) error {
 	}
 	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 1<<20)) // a kilobyte or two
+	b, err := io.ReadAll(io.LimitReader(f, maxCore))
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,9 @@ type Meta struct {
 
 	// Needs are what the image needs of a machine. Builds that did not know of it have none.
 	Needs fit.Needs `json:"needs,omitzero"`
+	// Ran are all features of the processors that the job has run on, those included that a baseline has kept it from
+	// using; empty if they are those of Needs.
+	Ran []string `json:"ran,omitempty"`
 }
 
 // Usage is what a job has consumed.

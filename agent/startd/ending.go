@@ -48,6 +48,9 @@ func (t *tenant) finish(ctx context.Context, in Init, exit starter.Exit) (wire.D
 	if exit.Err != "" {
 		return t.failed(ctx, in, errors.New(exit.Err))
 	}
+	if exit.Strayed {
+		return t.failed(ctx, in, t.strayed(ctx))
+	}
 	if exit.OverMemory {
 		t.peak(starter.Reading{Memory: t.limits.Memory}, 0)
 		return t.failed(ctx, in, t.overMemory(max(t.limits.Memory, exit.Usage.MaxRSS)))
@@ -99,6 +102,21 @@ func (t *tenant) crashedAtOnce(exit starter.Exit) bool {
 		return true
 	}
 	return false
+}
+
+// strayed gives up the images that the job was thought to keep to its baseline in, and says why: it goes on from what is
+// left, or from the beginning.
+func (t *tenant) strayed(ctx context.Context) error {
+	why := errors.New("it died of an illegal instruction after it came here from another processor, so its programs do not keep to its cpu_baseline")
+	for _, img := range t.offer.Images {
+		if img.Kind != job.CRIUImage || img.Fit == nil || img.Fit.Baseline == "" {
+			continue
+		}
+		if err := t.tell(ctx, wire.Checkpoint{Dropped: img.Digest, Reason: why.Error()}); err != nil {
+			return err
+		}
+	}
+	return why
 }
 
 // end kills whatever of the claim still lives and gives its usage.

@@ -45,7 +45,9 @@ func (t *tenant) inputsLeft() (int64, error) {
 	}
 	var sum int64
 	for _, f := range t.offer.Inputs {
-		sum += f.Size
+		if !t.isRuntime(f) {
+			sum += f.Size
+		}
 	}
 	if sum > most {
 		return 0, t.inputsTooLarge(size(sum))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"skua/agent/probe"
+	"skua/agent/runtimes"
 	"skua/agent/starter"
 	"skua/internal/blob"
 	"skua/internal/bus"
@@ -134,6 +135,12 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	if err != nil {
 		return fmt.Errorf("open the file cache: %w", err)
 	}
+	var roots Runtimes
+	if hasRuntimeRoots {
+		if roots, err = runtimes.Open(runtimes.Config{Dir: filepath.Join(m.settings.Dir, "runtimes"), MaxBytes: int64(m.settings.Runtimes)}); err != nil {
+			return DirProblem(m.settings.Dir, err)
+		}
+	}
 	files, err := m.member.Files()
 	if err != nil {
 		return err
@@ -167,6 +174,7 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 		Bus: conn, Starter: m.starter, Files: &Storage{Client: files, Cache: cache},
 		Policy: m.Policy(), Transfers: transfers, Facts: m.facts(m.claims()), Watch: m.watch(), Clock: Boottime, Log: m.log,
 		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(), Rest: m.Rest, CopyTree: copyTree, ProcessorTime: ProcessorTime, Central: m.Central, System: system,
+		Runtimes: roots,
 	})
 	if err != nil {
 		return err
@@ -302,6 +310,7 @@ func (m *Machine) facts(dir string) Facts {
 		}
 		ad.SetString("Freezer", can.Freezer)
 		ad.SetBool("HasOutboundNetwork", can.Outbound != "")
+		ad.SetBool("HasRuntimeRoots", can.Sandbox && hasRuntimeRoots)
 		if can.Outbound != "" {
 			ad.SetString("OutboundNetworkBy", can.Outbound)
 		}

@@ -90,7 +90,7 @@ var slotAttributes = []string{
 	"CanRunJobs", "CannotRunJobsReason", "KeyboardIdle", "ConsoleIdle", "LoadAvg", "SkuaLoadAvg", "CondorLoadAvg", "ClockMin", "ClockDay",
 	"START", "SUSPEND", "CONTINUE", "PREEMPT", "KILL", "WANT_SUSPEND", "WANT_VACATE", "RANK", "Requirements", "WithinResourceLimits",
 	"HasFileTransfer", "HasSelfCheckpointTransfers", "HasJobDeferral", "StarterAbilityList", "HasFileTransferPluginMethods", "CondorVersion",
-	"HasCheckpointing", "CriuVersion", "Freezer", "FileSystemDomain", "HasOutboundNetwork", "OutboundNetworkBy",
+	"HasCheckpointing", "CriuVersion", "Freezer", "FileSystemDomain", "HasOutboundNetwork", "OutboundNetworkBy", "HasRuntimeRoots",
 	"ClockDate", "MaxJobRetirementTime", "THROTTLE", "Draining", "Throttled", "PausedUntil", "PolicyProblem",
 	"CentralPolicy", "CentralPolicyNumber",
 }

@@ -30,6 +30,7 @@ type Settings struct {
 	Cgroup   string         `toml:"cgroup"`   // directory of a cgroup v2 for the claims; found by default
 	UIDBase  uint32         `toml:"uid_base"` // first of the 65,536 user ids that jobs get
 	Cache    quantity.Bytes `toml:"cache"`    // bound of the file cache; 2GB by default
+	Runtimes quantity.Bytes `toml:"runtimes"` // bound of unpacked runtime roots; 10GB by default
 
 	// Partitionable machines have one slot, of which each job takes what it asks for; up to Slots at a time.
 	Partitionable bool `toml:"partitionable"`
@@ -76,6 +77,11 @@ func (s Settings) check() error {
 		return &diag.Problem{
 			What: fmt.Sprintf("cache = %q is less than %q", s.Cache, leastSize),
 			Hint: "cache is how much disk input files may take to be at hand for later jobs; leave it out for 2GB",
+		}
+	case s.Runtimes < 0 || s.Runtimes > 0 && s.Runtimes < leastSize:
+		return &diag.Problem{
+			What: fmt.Sprintf("runtimes = %q is less than %q", s.Runtimes, leastSize),
+			Hint: "runtimes is how much disk the programs and libraries may take that jobs bring as runtime roots; leave it out for 10GB",
 		}
 	case s.UIDBase != 0 && (s.UIDBase < leastID || int64(s.UIDBase) > mostID-int64(s.atATime())*leastID):
 		return &diag.Problem{

@@ -20,6 +20,7 @@ func TestSettingsRefuses(t *testing.T) {
 		{"slots = 5000", Settings{Slots: 5000}},
 		{"cache = ", Settings{Cache: 5}},
 		{"cache = ", Settings{Cache: -1}},
+		{"runtimes = ", Settings{Runtimes: 5}},
 		{"uid_base = 1000 ", Settings{UIDBase: 1000}},
 		{"uid_base = 4294967295 ", Settings{UIDBase: 1<<32 - 1}},
 		{"name = ", Settings{Name: "desk 7"}},

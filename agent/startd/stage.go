@@ -184,8 +184,13 @@ func (t *tenant) bring(u job.Usage) {
 // open gives the claim's init over an empty scratch directory: that of the job before, if it is one for this
 // job and can be made as new, or another.
 func (t *tenant) open(ctx context.Context) (Init, error) {
+	runtime, err := t.runtime(ctx)
+	if err != nil {
+		return nil, err
+	}
 	spec := starter.ClaimSpec{
-		Claim: t.chain, Network: starter.Network(t.k.d.policy().Network), Shared: t.k.d.mounts(),
+		Runtime: runtime,
+		Claim:   t.chain, Network: starter.Network(t.k.d.policy().Network), Shared: t.k.d.mounts(),
 		Limits: starter.Limits{Memory: t.limits.Memory, Pids: t.k.d.cfg.MaxProcesses}, Slot: t.k.num,
 	}
 	if len(t.k.d.policy().Shared) > 0 {
@@ -236,8 +241,9 @@ func (t *tenant) again(ctx context.Context, in Init) error {
 }
 
 func (t *tenant) jobSpec() starter.JobSpec {
+	env, baseline := t.held(t.environment())
 	return starter.JobSpec{
-		Job: t.offer.Job, Argv: t.cmd.Argv, Env: t.environment(),
+		Job: t.offer.Job, Argv: t.cmd.Argv, Env: env, Baseline: baseline,
 		Dir: t.cmd.Dir, Stdin: t.cmd.Stdin, Stdout: t.cmd.Stdout, Stderr: t.cmd.Stderr,
 		Core: t.cmd.Core, Stack: t.cmd.Stack,
 	}
@@ -269,7 +275,7 @@ func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*o
 	}
 	read, _ := t.capabilities()
 	for _, f := range t.offer.Inputs {
-		if have(root, f.Name) {
+		if have(root, f.Name) || t.isRuntime(f) {
 			continue
 		}
 		if dir := path.Dir(f.Name); dir != "." {

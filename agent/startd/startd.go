@@ -55,6 +55,7 @@ type Config struct {
 	LookEach  time.Duration      // how often the policy looks at a slot with a job; 0 means one second
 	LookIdle  time.Duration      // the same for one without, which is looked at on every change that is told, too; 0 means a minute
 	Probes    Probes             // nil means none
+	Runtimes  Runtimes           // nil means that no job comes with a runtime root
 	System    SystemFiles        // nil means that nothing is known of the system's files
 
 	Central    Central                   // nil means that no central policy is asked for

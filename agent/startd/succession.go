@@ -23,7 +23,9 @@ func (t *tenant) keepHome(in Init) {
 	t.mu.Lock()
 	spec := t.spec
 	t.mu.Unlock()
-	if spec.Claim == "" || len(t.offer.Images) > 0 { // adopted, or restored: not as it was opened
+	// Adopted, or restored: not as it was opened. And what a runtime root is mounted from stays only as long as the
+	// tenant.
+	if spec.Claim == "" || len(t.offer.Images) > 0 || spec.Runtime != "" {
 		t.end(in)
 		return
 	}

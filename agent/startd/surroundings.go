@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/policy/classad"
 )
@@ -45,6 +46,7 @@ func (t *tenant) environment() []string {
 		"SKUA_SCRATCH_DIR=" + job.ScratchPath,
 		"SKUA_JOB_ID=" + t.offer.Job.String(),
 		"SKUA_SLOT=" + t.k.name,
+		fit.LazyBinding,
 	}
 	cpus := strconv.FormatInt(t.cmd.CPUs, 10)
 	for _, name := range threadVariables {
@@ -56,6 +58,22 @@ func (t *tenant) environment() []string {
 		env = append(env, e)
 	}
 	return env
+}
+
+// held adds to the job's variables those that hold its programs to its baseline, and gives that; "" if variables of the job's
+// own say something else. A machine of another kind has none.
+func (t *tenant) held(env []string) ([]string, fit.Baseline) {
+	facts := t.k.d.facts.Load()
+	if level, _ := facts.Str(fit.AttrMicroarch); t.cmd.Baseline == "" || level == "" {
+		return env, ""
+	}
+	features, _ := facts.Str(fit.AttrFeatures)
+	with, conflicts := t.cmd.Baseline.Environ(env, fit.ParseFeatures(features))
+	if len(conflicts) > 0 {
+		t.log.Info("the job is not held to its baseline, since its environment says something else", "baseline", t.cmd.Baseline, "variables", conflicts)
+		return with, ""
+	}
+	return with, t.cmd.Baseline
 }
 
 // writeAds writes the files that tell the job of itself and of its machine. A job that goes on from an

@@ -57,6 +57,7 @@ type tenant struct {
 	since   time.Time // when the program began; zero in an agent that adopted it
 	tried   bool      // whether it can be checkpointed has been tried, or is about to be
 	trial   *job.Trial
+	release func() // lets go of the job's runtime root; nil if it has none
 
 	set *job.Image // that the job has saved itself and was started from; nil once it has saved another. Of its work's goroutine
 
@@ -115,10 +116,12 @@ func (t *tenant) begin(ctx context.Context, in Init) {
 		t.saves.last = time.Now()                             // nobody knows when that was made
 		t.running.Store(&in)
 		t.init.Store(&in)
+		t.holdRuntime()
 	}
 	t.k.wg.Go(func() {
 		defer t.cancel(nil)
 		done, ok := t.work(ctx, in)
+		t.holds(nil)
 		if ok || errors.Is(context.Cause(ctx), errDiscarded) {
 			t.account(done)
 		}

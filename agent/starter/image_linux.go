@@ -17,7 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skua/agent/checkpoint"
-	"skua/agent/probe"
 	"skua/internal/fit"
 )
 
@@ -83,7 +82,7 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 		p.job = nil
 		p.mu.Unlock()
 	}
-	m.Needs = p.needs(j)
+	m.Needs, m.Ran = p.needs(j)
 	b, err := m.Append(nil)
 	if err == nil {
 		err = writeIn(fdImage, checkpoint.MetaName, b)
@@ -187,7 +186,7 @@ func (p *pid1) resume(ctx context.Context, spec JobSpec, frozen bool) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.job = &running{spec: spec, pid: pid, started: started, used: m.Used, io: p.traffic(), ran: m.Needs.Features}
+	p.job = &running{spec: spec, pid: pid, started: started, used: m.Used, io: p.traffic(), ran: fit.Union(m.Ran, m.Needs.Features), level: m.Needs.Baseline, beyond: m.Needs.Beyond, moved: true}
 	p.keepPace()
 	return nil
 }
@@ -257,23 +256,6 @@ func (p *pid1) describe(j *running) (checkpoint.Meta, error) {
 		Stopped: !p.hasCgroup(),
 		Used:    used,
 	}, nil
-}
-
-// needs is what the image that has just been made needs of a machine. What is not known is left out: the
-// image is not worse for that, and a restore that fails says so.
-func (p *pid1) needs(j *running) fit.Needs {
-	open, err := checkpoint.Files(fdImage)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "find the files that the image needs:", err)
-	}
-	var files []fit.File
-	for _, f := range open {
-		shared := slices.ContainsFunc(p.cfg.Shared, func(dir string) bool { return within(f.Path, dir) })
-		if ofSystem(f.Path) && !shared {
-			files = append(files, fit.File{Path: f.Path, ID: fit.Built(f.BuildID, f.Size)})
-		}
-	}
-	return fit.Of(fit.Union(j.ran, probe.Features()), files)
 }
 
 // attachCgroup shows the job's cgroup at cgroupMount, where CRIU can thaw it, until detach is called.

@@ -167,18 +167,20 @@ func readMessage(r io.Reader) (*message, error) {
 
 // initConfig is what an init is told at its birth, through a pipe.
 type initConfig struct {
-	V       int           `json:"v"`
-	Claim   job.ClaimID   `json:"claim"`
-	Lease   time.Duration `json:"lease_ns"`
-	Network Network       `json:"network"`
-	Criu    string        `json:"criu,omitempty"`   // path, "" if there is none
-	Mapped  bool          `json:"mapped"`           // many ids are mapped: the job gets jobID
-	Cgroup  string        `json:"cgroup,omitempty"` // its directory on the host, "" if there is none
-	Joins   int           `json:"joins,omitempty"`  // how many cgroups of v1 its job belongs to, too
-	Memory  int64         `json:"memory,omitempty"` // RLIMIT_DATA of the job, 0 for none
-	Pids    int           `json:"pids,omitempty"`   // RLIMIT_NPROC of the job, 0 for none
-	Shared  []string      `json:"shared,omitempty"` // directories to show as they are
-	Prompt  bool          `json:"prompt,omitempty"` // the job has no lower claim to the processor than others
+	V         int           `json:"v"`
+	Claim     job.ClaimID   `json:"claim"`
+	Lease     time.Duration `json:"lease_ns"`
+	Network   Network       `json:"network"`
+	Criu      string        `json:"criu,omitempty"`       // path, "" if there is none
+	Mapped    bool          `json:"mapped"`               // many ids are mapped: the job gets jobID
+	Cgroup    string        `json:"cgroup,omitempty"`     // its directory on the host, "" if there is none
+	Joins     int           `json:"joins,omitempty"`      // how many cgroups of v1 its job belongs to, too
+	Memory    int64         `json:"memory,omitempty"`     // RLIMIT_DATA of the job, 0 for none
+	Pids      int           `json:"pids,omitempty"`       // RLIMIT_NPROC of the job, 0 for none
+	Shared    []string      `json:"shared,omitempty"`     // directories to show as they are
+	RuntimeFD int           `json:"runtime_fd,omitempty"` // descriptor of a mount of the runtime root, 0 for none
+	Runtime   string        `json:"runtime,omitempty"`    // its directory, if there is no such descriptor; "" for none
+	Prompt    bool          `json:"prompt,omitempty"`     // the job has no lower claim to the processor than others
 }
 
 // localName reports whether name is "" or names something within the scratch directory.

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"skua/internal/fit"
 	"skua/internal/peer"
 )
 
@@ -108,6 +109,9 @@ type running struct {
 	io      traffic       // what was counted of disk and network when it began
 	lost    string        // why its end, when it comes, is not its own doing
 	ran     []string      // what the processors can do on which it ran in earlier lives
+	level   fit.Baseline  // what its programs keep to, as far as has been seen
+	beyond  string        // why they do not keep to what was asked for
+	moved   bool          // it has come from an image
 }
 
 func initMain() int {
@@ -179,7 +183,13 @@ func (p *pid1) setup() (*net.UnixListener, error) {
 		return l, err
 	}
 	p.boot, p.keys = bootID(), keysOf(p.jobUID())
-	return l, takeFilter() // last: it forbids some of the above
+	// Last: it forbids some of the above.
+	if p.cfg.hasRuntime() {
+		// We put the job's processes, and CRIU those that it restores, into a root of their own. They have not got the
+		// capability that it takes.
+		return l, takeFilter(unix.SYS_CHROOT)
+	}
+	return l, takeFilter()
 }
 
 // run serves until there is nothing left to do. It runs on the first thread. When setup has failed,
@@ -506,6 +516,7 @@ func (p *pid1) finish(ws unix.WaitStatus) {
 	} else {
 		e.Code = ws.ExitStatus()
 	}
+	e.Strayed = j.moved && j.level != "" && (e.Signal == int(unix.SIGILL) || e.Code == shellSignal+int(unix.SIGILL))
 	p.mu.Unlock()
 	// In its file before anybody hears of it, and before the job counts as ended.
 	if err := saveExit(fdState, savedExit{*e, p.boot}); err != nil {
@@ -516,6 +527,9 @@ func (p *pid1) finish(ws unix.WaitStatus) {
 	p.mu.Unlock()
 	p.say(&message{Op: opExit, Exit: e})
 }
+
+// shellSignal is what shells add to the number of the signal of which a program has died, for their own exit code.
+const shellSignal = 128
 
 // killAll ends everything else in this namespace and waits until it is gone.
 func killAll() (used Usage) {

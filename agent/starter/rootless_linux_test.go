@@ -32,7 +32,7 @@ func TestWithoutRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), self, "-test.v", "-test.run",
-		"^(TestRun|TestStdio|TestNothingOutlivesTheJob|TestSandbox|TestFreeze|TestAgentDies|TestMigrate)$/^(.*signal.*|exit_code|network)$")
+		"^(TestRun|TestStdio|TestNothingOutlivesTheJob|TestSandbox|TestFreeze|TestAgentDies|TestMigrate|TestRuntimeRoot)$/^(.*signal.*|exit_code|network)$")
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir, "HOME=" + dir}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
@@ -46,7 +46,7 @@ func TestWithoutRoot(t *testing.T) {
 			t.Skip(strings.TrimSpace(line))
 		}
 	}
-	for _, name := range []string{"TestSandbox", "TestFreeze/signal", "TestAgentDies/signal", "TestMigrate/python3_frozen_by_signals"} {
+	for _, name := range []string{"TestSandbox", "TestFreeze/signal", "TestAgentDies/signal", "TestMigrate/python3_frozen_by_signals", "TestRuntimeRoot"} {
 		if !strings.Contains(out, "--- PASS: "+name+" ") {
 			t.Errorf("%s did not pass:\n%s", name, out)
 		}

@@ -86,6 +86,7 @@ func enterSandbox(cfg *initConfig) (cgroup int, err error) {
 		{"mount scratch", r.scratch},
 		{"mount shared file systems", func() error { return r.shared(cfg.Shared) }},
 		{"make init's corner", r.own},
+		{"show the job's runtime", func() error { return r.runtime(cfg) }},
 	}
 	for _, s := range steps {
 		if err := s.do(); err != nil {
@@ -161,8 +162,11 @@ func (r sandboxRoot) trees(paths []string) error {
 
 // show puts the machine's p at the same path, read-only. What the machine lacks or keeps to itself
 // is left out.
-func (r sandboxRoot) show(p string) error {
-	st, err := os.Lstat(p)
+func (r sandboxRoot) show(p string) error { return r.showAs(p, p) }
+
+// showAs puts what is at from at the path p, in the same way.
+func (r sandboxRoot) showAs(from, p string) error {
+	st, err := os.Lstat(from)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil
 	}
@@ -175,7 +179,7 @@ func (r sandboxRoot) show(p string) error {
 	}
 	switch {
 	case st.Mode()&fs.ModeSymlink != 0:
-		target, err := os.Readlink(p)
+		target, err := os.Readlink(from)
 		if err != nil {
 			return err
 		}
@@ -190,31 +194,36 @@ func (r sandboxRoot) show(p string) error {
 	if err != nil {
 		return err
 	}
-	if err := bind(p, to); err != nil {
+	if err := bind(from, to); err != nil {
 		return err
 	}
 	return restrict(to, unix.AT_RECURSIVE, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
 }
 
 func (r sandboxRoot) etc(network Network) error {
-	if err := os.Mkdir(r.path("etc"), 0o755); err != nil {
+	if err := r.ownEtc(); err != nil {
 		return err
-	}
-	for name, text := range etcFiles {
-		if err := os.WriteFile(r.path("etc/"+name), []byte(text), 0o644); err != nil {
-			return err
-		}
 	}
 	names := hostEtc
 	switch network {
 	case NetHost:
 		names = append(names[:len(names):len(names)], hostEtcNet...)
 	case NetOutbound:
-		if err := os.WriteFile(r.path("etc/resolv.conf"), []byte("nameserver "+nameServer+"\n"), 0o644); err != nil {
-			return err
-		}
 		names = append(names[:len(names):len(names)], "gai.conf")
 	}
+	return errors.Join(r.resolver(network), r.showEtc(names))
+}
+
+// resolver names the name server of a network to dial out.
+func (r sandboxRoot) resolver(network Network) error {
+	if network != NetOutbound {
+		return nil
+	}
+	return os.WriteFile(r.path("etc/resolv.conf"), []byte("nameserver "+nameServer+"\n"), 0o644)
+}
+
+// showEtc shows parts of the machine's /etc.
+func (r sandboxRoot) showEtc(names []string) error {
 	var paths []string
 	for _, name := range names {
 		found, _ := filepath.Glob("/etc/" + name) // the patterns above are well formed
@@ -233,6 +242,19 @@ func (r sandboxRoot) etc(network Network) error {
 			continue
 		}
 		if err := r.show(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownEtc makes /etc with what is the same everywhere.
+func (r sandboxRoot) ownEtc() error {
+	if err := os.Mkdir(r.path("etc"), 0o755); err != nil {
+		return err
+	}
+	for name, text := range etcFiles {
+		if err := os.WriteFile(r.path("etc/"+name), []byte(text), 0o644); err != nil {
 			return err
 		}
 	}

@@ -51,7 +51,7 @@ func (p *pid1) start(spec JobSpec, frozen bool) error {
 			return fmt.Errorf("the working directory %s is not shared with jobs", dir)
 		}
 	}
-	path, err := lookPath(spec.Argv[0], dir, env)
+	path, err := p.lookPath(spec.Argv[0], dir, env)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (p *pid1) start(spec JobSpec, frozen bool) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.job = &running{spec: spec, pid: pid, started: bootClock(), io: base}
+	p.job = &running{spec: spec, pid: pid, started: bootClock(), io: base, level: spec.Baseline}
 	p.keepPace()
 	return nil
 }
@@ -120,6 +120,9 @@ func (p *pid1) prepare(frozen bool) error {
 // job. Called on the first thread with reaping held.
 func (p *pid1) spawn(path string, spec JobSpec, attr *syscall.ProcAttr) (pid int, err error) {
 	attr.Sys = &syscall.SysProcAttr{Setsid: true, Ptrace: true}
+	if p.cfg.hasRuntime() {
+		attr.Sys.Chroot = runtimePath
+	}
 	if p.cfg.Mapped {
 		attr.Sys.Credential = &syscall.Credential{Uid: jobID, Gid: jobID}
 	} else {
@@ -407,13 +410,13 @@ func jobEnv(env []string) []string {
 }
 
 // lookPath finds the program name as a job in the directory work with the environment env would.
-func lookPath(name, work string, env []string) (string, error) {
+func (p *pid1) lookPath(name, work string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
 		at := name
 		if !filepath.IsAbs(at) {
 			at = filepath.Join(work, name)
 		}
-		if _, err := os.Stat(at); errors.Is(err, fs.ErrNotExist) {
+		if _, err := p.stat(at); errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("execute %s: %w", name, errNoProgram)
 		}
 		return at, nil
@@ -428,7 +431,7 @@ func lookPath(name, work string, env []string) (string, error) {
 			if !filepath.IsAbs(at) {
 				at = filepath.Join(work, at)
 			}
-			if st, err := os.Stat(at); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+			if mode, err := p.stat(at); err == nil && mode&unix.S_IFMT == unix.S_IFREG && mode&0o111 != 0 {
 				return at, nil
 			}
 		}

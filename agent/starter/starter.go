@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"skua/agent/checkpoint"
+	"skua/internal/fit"
 	"skua/internal/job"
 )
 
@@ -111,7 +112,12 @@ type ClaimSpec struct {
 	Network Network       // "" means NetNone
 	Limits  Limits
 	Shared  []string // directories of the machine that the job finds at the same path, writable
-	Prompt  bool     // its job gets the processor as others do, rather than what they leave
+
+	// Runtime is a directory with the programs and libraries that the job sees instead of the machine's, in usr, lib, etc and
+	// so on; "" for the machine's.
+	Runtime string
+
+	Prompt bool // its job gets the processor as others do, rather than what they leave
 
 	// Slot is the number of the slot, from 1 on, where an agent has several: the jobs of each have ids of
 	// their own. 0 is as 1.
@@ -132,6 +138,10 @@ type JobSpec struct {
 	Stdin  string `json:"stdin,omitempty"`
 	Stdout string `json:"stdout,omitempty"`
 	Stderr string `json:"stderr,omitempty"`
+
+	// Baseline is what the program keeps to, as its environment tells it; "" for nothing. For [Init.Resume] the image
+	// says it.
+	Baseline fit.Baseline `json:"baseline,omitempty"`
 
 	Lease time.Duration `json:"-"` // what is left of the lease, for [Init.Run] and [Init.Resume]; 0 if the init knows
 
@@ -170,6 +180,10 @@ type Exit struct {
 	// OverMemory says that the kernel ended it because it took more than Limits.Memory. Where there
 	// is no memory controller its allocations fail instead, and what it does then is its own doing.
 	OverMemory bool `json:"over_memory,omitempty"`
+
+	// Strayed says that it died of an illegal instruction after it had come from an image which was thought to keep to a
+	// baseline: it does not.
+	Strayed bool `json:"strayed,omitempty"`
 
 	// OverPids says that it was refused more processes than Limits.Pids, and did not end well.
 	OverPids bool `json:"over_pids,omitempty"`

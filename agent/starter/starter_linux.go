@@ -175,7 +175,7 @@ func (s *Starter) Open(ctx context.Context, spec ClaimSpec) (_ *Init, err error)
 		cg.close()
 		return nil, err
 	}
-	b := &birth{s: s, dir: dir, uid: uid, cfg: cfg, cg: cg}
+	b := &birth{s: s, dir: dir, uid: uid, cfg: cfg, cg: cg, runtime: spec.Runtime}
 	pidfd, err := b.start()
 	if err != nil {
 		cg.close()
@@ -399,6 +399,29 @@ type birth struct {
 	uid int // of the init
 	cfg initConfig
 	cg  *jobCgroup
+
+	runtime string // directory of the job's runtime root, "" for none
+}
+
+// root takes hold of the directory of the job's runtime root, and tells the init of it. The way there may be closed to
+// the init's ids, so it is given a mount; an agent that is not root cannot make one, and needs none.
+func (b *birth) root() (*os.File, error) {
+	if b.runtime == "" {
+		return nil, nil
+	}
+	if !b.s.mapped {
+		b.cfg.Runtime = b.runtime
+		return nil, nil
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, b.runtime, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return nil, &os.PathError{Op: "take hold of", Path: b.runtime, Err: err}
+	}
+	b.cfg.RuntimeFD = fdProcs
+	if b.cg != nil {
+		b.cfg.RuntimeFD = fdJoins + len(b.cg.legacy)
+	}
+	return os.NewFile(uintptr(fd), b.runtime), nil
 }
 
 // start executes this program again as the init.
@@ -434,6 +457,14 @@ func (b *birth) start() (pidfd int, err error) {
 		return -1, os.NewSyscallError("bind", err)
 	}
 
+	root, err := b.root()
+	if err != nil {
+		return -1, err
+	}
+	if root != nil {
+		files = append(files, root)
+	}
+
 	r, w, err := os.Pipe()
 	if err != nil {
 		return -1, err
@@ -460,6 +491,9 @@ func (b *birth) start() (pidfd int, err error) {
 			}
 			attr.Files = append(attr.Files, files[len(files)-1].Fd())
 		}
+	}
+	if root != nil {
+		attr.Files = append(attr.Files, root.Fd())
 	}
 	return pidfd, forkIn(b.dir, attr)
 }

@@ -3,6 +3,7 @@ package blob
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -54,4 +55,16 @@ func (d Decompressor) Text(data []byte, size int) ([]byte, error) {
 		return nil, errors.New("compressed text: it is not of the size that it should have")
 	}
 	return text, nil
+}
+
+// maxWindow bounds the memory that a stream of zstd from elsewhere may take.
+const maxWindow = 128 << 20
+
+// NewZstdReader reads a stream of zstd that somebody else has written. It must be closed.
+func NewZstdReader(r io.Reader) (io.ReadCloser, error) {
+	dec, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+	if err != nil {
+		return nil, err
+	}
+	return dec.IOReadCloser(), nil
 }

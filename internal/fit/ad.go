@@ -81,5 +81,6 @@ func (n *Needs) Equal(m *Needs) bool {
 	if n == nil || m == nil {
 		return n == m
 	}
-	return slices.Equal(n.Features, m.Features) && slices.Equal(n.Files, m.Files) && n.More == m.More
+	return slices.Equal(n.Features, m.Features) && slices.Equal(n.Files, m.Files) && n.More == m.More &&
+		n.Baseline == m.Baseline && n.Beyond == m.Beyond
 }

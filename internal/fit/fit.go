@@ -37,18 +37,26 @@ const (
 	MaxBytes    = 8 << 10 // of all names and IDs of files
 	MaxWhole    = 4096    // files that an image's own description names
 	maxPath     = 200
-	maxName     = 32 // of a feature
+	maxName     = 32  // of a feature
+	maxBeyond   = 120 // of what is said of a program
 )
 
 // Needs are what an image needs of a machine, apart from its architecture and system.
 type Needs struct {
 	// Features are what the processors could do that the job has run on, by the names of /proc/cpuinfo. Only
-	// what programs can make use of counts. Sorted; empty if nobody knows.
+	// what programs can make use of counts, and with a baseline only what that lets them. Sorted; empty if
+	// nobody knows.
 	Features []string `json:"features,omitempty"`
 	// Files are those of the system that the job has mapped or open, by path.
 	Files []File `json:"files,omitempty"`
 	// More is how many further files there are. Only the image itself names them.
 	More int `json:"more,omitempty"`
+
+	// Baseline is what the programs have kept to, as far as can be seen; "" if they have used what they found.
+	Baseline Baseline `json:"baseline,omitempty"`
+	// Beyond says in plain words why the programs do not keep to the baseline that was asked for; "" if they do or
+	// there is none.
+	Beyond string `json:"beyond,omitempty"`
 }
 
 // File is a file of the system.
@@ -89,6 +97,9 @@ func (n *Needs) CheckWhole() error {
 	if len(n.Features) > MaxFeatures || len(n.Files) > MaxWhole || n.More < 0 {
 		return fmt.Errorf("needs of an image: %d features of the processor, %d files and %d more", len(n.Features), len(n.Files), n.More)
 	}
+	if _, err := ParseBaseline(string(n.Baseline)); n.Baseline != "" && err != nil || len(n.Beyond) > maxBeyond || plainText(n.Beyond) != n.Beyond {
+		return fmt.Errorf("needs of an image: baseline %.40q, and beyond it %.40q", n.Baseline, n.Beyond)
+	}
 	for _, f := range n.Features {
 		if !isFeature(f) {
 			return fmt.Errorf("needs of an image: %.40q is not a feature of a processor", f)
@@ -112,7 +123,11 @@ func (n *Needs) bytes() (sum int) {
 // Trim gives the needs in an order of their own and cut down to the bounds of [Needs.Check]. Files that can
 // be told by their build IDs stay first.
 func (n Needs) Trim() Needs {
-	out := Needs{Features: Union(n.Features, nil), More: n.More}
+	out := Needs{Features: Union(n.Features, nil), More: n.More, Baseline: n.Baseline, Beyond: plainText(n.Beyond)}
+	out.Beyond = out.Beyond[:min(len(out.Beyond), maxBeyond)]
+	if _, err := ParseBaseline(string(out.Baseline)); err != nil {
+		out.Baseline = ""
+	}
 	files := slices.Clone(n.Files)
 	slices.SortFunc(files, func(a, b File) int { return cmp.Or(cmp.Compare(a.ID.kind(), b.ID.kind()), a.compare(b)) })
 	files = slices.Compact(files)
@@ -134,6 +149,16 @@ func Union(a, b []string) []string {
 	slices.Sort(all)
 	all = slices.Compact(all)
 	return all[:min(len(all), MaxFeatures)]
+}
+
+// plainText drops what has no place in a sentence: whatever is not ASCII, quotes and backslashes.
+func plainText(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= ' ' && r < 0x7f && r != '"' && r != '\\' {
+			return r
+		}
+		return -1
+	}, s)
 }
 
 func isFeature(s string) bool {

@@ -5,6 +5,7 @@ import (
 	"path"
 	"strings"
 
+	"skua/internal/fit"
 	"skua/policy/classad"
 )
 
@@ -14,6 +15,10 @@ const (
 	StdoutFile = "_condor_stdout"
 	StderrFile = "_condor_stderr"
 )
+
+// RuntimeFile is the name of the input that is the archive of the job's runtime root, if it has one
+// ([Command].Runtime). It does not go into the scratch directory.
+const RuntimeFile = ".skua-runtime"
 
 // ScratchPath is where every job finds its scratch directory, on every machine.
 const ScratchPath = "/scratch"
@@ -33,6 +38,9 @@ type Command struct {
 	Stop      Stop
 	Transfers Transfers
 
+	Baseline fit.Baseline // CpuBaseline; "" for none
+	Runtime  string       // RuntimeRoot: the name of an archive, on the user's side; "" for none
+
 	CPUs  int64 // RequestCpus, at least 1
 	Core  int64 // bytes that a core file may have; 0 for none, negative for any number
 	Stack int64 // bytes of stack; 0 for the machine's usual ones
@@ -41,11 +49,12 @@ type Command struct {
 // CommandFaults are the attributes on whose account [CommandOf] may refuse a job. What the others say is taken as it is.
 var CommandFaults = []string{
 	"Cmd", "ShouldTransferFiles", "Iwd", "Arguments", "Environment", "Env", "KillSig", "RemoveKillSig", "HoldKillSig",
+	"CpuBaseline",
 }
 
 // CommandOf reads the command from a job's ad: Cmd, Args or Arguments, Env or Environment, In, Out,
-// Err, Iwd, ShouldTransferFiles, TransferExecutable, SuccessCheckpointExitCode, RequestCpus, CoreSize, StackSize, and what [Stop]
-// and [Transfers] are made of.
+// Err, Iwd, ShouldTransferFiles, TransferExecutable, SuccessCheckpointExitCode, RequestCpus, CoreSize, StackSize, CpuBaseline, and
+// what [Stop] and [Transfers] are made of.
 func CommandOf(ad *classad.Ad) (Command, error) {
 	c := Command{Stdout: StdoutFile, Stderr: StderrFile, Transfers: transfersOf(ad), CPUs: 1}
 	cmd, ok := ad.Str("Cmd")
@@ -113,6 +122,13 @@ func CommandOf(ad *classad.Ad) (Command, error) {
 	if n, ok := ad.Int("StackSize"); ok && n > 0 {
 		c.Stack = n
 	}
+	if s, ok := ad.Str(fit.AttrBaseline); ok {
+		var err error
+		if c.Baseline, err = fit.ParseBaseline(s); err != nil {
+			return c, fmt.Errorf("attribute %s: %w: %s", fit.AttrBaseline, err, fit.BaselineHint)
+		}
+	}
+	c.Runtime, _ = ad.Str("RuntimeRoot")
 	var err error
 	c.Stop, err = stopOf(ad)
 	return c, err

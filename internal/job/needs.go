@@ -17,6 +17,12 @@ func (i *Image) tell(ad attributes) {
 		if len(n.Files) > 0 {
 			ad.SetString(fit.AttrJobFiles, n.FileList())
 		}
+		if n.Baseline != "" {
+			ad.SetString(fit.AttrJobBaseline, string(n.Baseline))
+		}
+		if n.Beyond != "" {
+			ad.SetString(fit.AttrJobBeyond, n.Beyond)
+		}
 	}
 	if len(i.Failed) > 0 {
 		ad.SetString(fit.AttrJobFailed, strings.Join(i.Failed, ","))

@@ -221,3 +221,65 @@ func TestOlderImageIsTried(t *testing.T) {
 		p.CheckCompleted(t)
 	})
 }
+
+// In a pool whose jobs are held to a level, a job goes on from a new processor on an old one, since its image needs no
+// more than the level. One that wants none does not.
+func TestBaselineOfThePool(t *testing.T) {
+	const old = "avx,avx2,bmi1,bmi2,fma,sse2"
+	for _, tt := range []struct {
+		name, attrs string
+		moves       bool
+	}{
+		{"a job that says nothing", "", true},
+		{"a job that says so itself", `CpuBaseline = "x86-64-v2"`, true},
+		{"a job that wants none", `CpuBaseline = "none"`, false},
+		{"a job whose environment says otherwise", `Environment = "OPENBLAS_CORETYPE=SkylakeX"`, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, pooltest.Config{Machines: 2, Baseline: fit.V3, Likeness: likenesses(
+					pooltest.Likeness{Features: old + ",avx512f,avx512vl", Microarch: "x86_64-v4"}, pooltest.Likeness{Features: old, Microarch: "x86_64-v3"},
+				)})
+				id := movedFrom(t, p, tt.attrs)
+				time.Sleep(10 * time.Minute)
+				synctest.Wait()
+				image := p.Job(id).Images[0].Fit
+				if got := p.Running(id) == "desk2"; got != tt.moves || (image.Baseline != "") != tt.moves {
+					t.Errorf("it runs on %q, from an image that needs %+v", p.Running(id), image)
+				}
+				ad := p.Job(id).CurrentAd()
+				if got, _ := ad.Str(fit.AttrJobBaseline); got != string(image.Baseline) {
+					t.Errorf("its ad says %s = %q", fit.AttrJobBaseline, got)
+				}
+				p.Check(t)
+			})
+		})
+	}
+}
+
+// A job that dies of an illegal instruction where it has gone on may do so since it did not keep to its baseline. So that
+// is not its end: the image is given up. Where it began, the same is its own doing.
+func TestIllegalInstructionIsNoEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, pooltest.Config{Machines: 2, Baseline: fit.V3, Likeness: likenesses(
+			pooltest.Likeness{Features: "avx,avx2,avx512f", Microarch: "x86_64-v4"}, pooltest.Likeness{Features: "avx,avx2", Microarch: "x86_64-v3"},
+		)})
+		time.Sleep(2 * time.Minute) // all machines are offered
+		id := p.SubmitAs(t, "sleep 132 2h", 1, preferring)[0]
+		p.Await(t, "the job runs on desk1", time.Second, time.Minute, func() bool { return p.Running(id) == "desk1" })
+		time.Sleep(time.Hour)
+		p.Machines()[0].Type(1000 * time.Hour)
+		p.AwaitState(t, id, job.Completed, 5*time.Hour)
+		runs := p.Runs(id)
+		if first, last := runs[0], runs[len(runs)-1]; last.Nonce == first.Nonce || last.Done != 0 || last.Machine != "desk2" {
+			t.Errorf("it did not start over: %+v", runs)
+		}
+		if r := p.Job(id).Result; r == nil || r.ExitCode != 132 {
+			t.Errorf("its result is %+v", r)
+		}
+		if count(p, id, "image-dropped") == 0 {
+			t.Errorf("no image was given up: %v", p.Events(id))
+		}
+		p.CheckCompleted(t)
+	})
+}

@@ -35,7 +35,7 @@ func (p *Pool) StartMatchmaker() {
 	h := &head{conn: p.hub.Connect("matchmaker"), queue: q, stop: stop, ended: make(chan struct{})}
 	s, err := server.New(server.Config{
 		Bus: h.conn, Queue: q, Roster: roster{}, Clock: p.clock(), Terms: p.terms,
-		Sign: p.key.Encode, Held: p.store.held, ImageKey: imageKey, RestartAfter: p.cfg.RestartAfter, Log: p.cfg.Log,
+		Sign: p.key.Encode, Held: p.store.held, ImageKey: imageKey, RestartAfter: p.cfg.RestartAfter, Baseline: p.cfg.Baseline, Log: p.cfg.Log,
 	})
 	if err != nil {
 		p.t.Fatal(err)

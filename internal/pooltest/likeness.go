@@ -25,9 +25,12 @@ func newLikeness(cfg Config, machine int) *likeness {
 	return &likeness{Likeness: cfg.Likeness(machine)}
 }
 
-// needs are those of an image that is made here of a job that has been on processors with these features.
-func (l *likeness) needs(ran []string) fit.Needs {
-	return fit.Of(fit.Union(ran, fit.ParseFeatures(l.Features)), slices.Concat(l.Usual, l.Other))
+// needs are those of an image that is made here of a job that keeps to a level, and that has been on processors with
+// these features.
+func (l *likeness) needs(ran []string, level fit.Baseline) fit.Needs {
+	n := fit.Of(level.Limit(fit.Union(ran, fit.ParseFeatures(l.Features))), slices.Concat(l.Usual, l.Other))
+	n.Baseline = level
+	return n
 }
 
 // misfit says why an image cannot go on here, whatever anybody has told.

@@ -309,6 +309,9 @@ func (m *Machine) facts(context.Context) (*classad.Ad, error) {
 	ad.SetBool("HasCheckpointing", true)
 	if m.like.Features != "" {
 		ad.SetString(fit.AttrFeatures, m.like.Features)
+		if m.like.Microarch != "" {
+			ad.SetString(fit.AttrMicroarch, m.like.Microarch)
+		}
 	}
 	return ad, nil
 }

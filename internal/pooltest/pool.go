@@ -77,15 +77,18 @@ type Config struct {
 	Restores func(done time.Duration) error
 	// RestartAfter is that of server.Config.
 	RestartAfter time.Duration
+	// Baseline is that of server.Config.
+	Baseline fit.Baseline
 
 	Log *slog.Logger // nil means no logging
 }
 
 // Likeness is what a machine has that images of jobs need: all of it, in this pool.
 type Likeness struct {
-	Features string     // of its processor, separated by commas
-	Usual    []fit.File // files that its ad always tells
-	Other    []fit.File // files that it tells once somebody has asked
+	Features  string     // of its processor, separated by commas
+	Microarch string     // of its processor, as in x86_64-v3; empty for a machine that does not tell
+	Usual     []fit.File // files that its ad always tells
+	Other     []fit.File // files that it tells once somebody has asked
 
 	CannotRestore bool // for a reason that no ad tells
 }

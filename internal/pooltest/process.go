@@ -14,6 +14,7 @@ import (
 	"skua/agent/checkpoint"
 	"skua/agent/startd"
 	"skua/agent/starter"
+	"skua/internal/fit"
 	"skua/internal/job"
 )
 
@@ -48,6 +49,9 @@ type process struct {
 	finish, watch *time.Timer
 }
 
+// diedOfInstruction is the exit code of a shell whose program has died of SIGILL.
+const diedOfInstruction = 132
+
 // program is a job: so much work to do.
 type program struct {
 	id           job.ID
@@ -56,6 +60,8 @@ type program struct {
 	length, done time.Duration
 	since        time.Time // when it began to run; zero while it stands still
 	ran          []string  // what the processors can do on which it has been
+	level        fit.Baseline
+	moved        bool // it has gone on from an image
 }
 
 // stretch is the run of x's job until now.
@@ -98,6 +104,7 @@ func (x *process) complete(j *program) {
 	}
 	x.pause(time.Now())
 	exit := starter.Exit{Job: j.id, Code: j.code, Usage: starter.Usage{User: j.done, Wall: j.done}}
+	exit.Strayed = j.code == diedOfInstruction && j.moved && j.level != ""
 	out := fmt.Sprintf("slept %v\n", j.done)
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(x.dir, "scratch", job.StdoutFile), []byte(out), 0o600),
@@ -319,7 +326,7 @@ func (h *handle) Run(_ context.Context, spec starter.JobSpec) error {
 	if spec.Lease > 0 {
 		h.x.lease = h.x.machine.clock().Add(spec.Lease)
 	}
-	return h.begin(&program{id: spec.Job, nonce: rand.Uint64(), code: code, length: length})
+	return h.begin(&program{id: spec.Job, nonce: rand.Uint64(), code: code, length: length, level: spec.Baseline})
 }
 
 // Resume implements [startd.Init].
@@ -358,7 +365,7 @@ func (h *handle) Resume(ctx context.Context, spec starter.JobSpec) error {
 		b := &h.x.machine.p.book
 		b.violations = append(b.violations, fmt.Sprintf("%v: job %v goes on on %s, but %s", time.Now(), s.Job, h.x.machine.Name, why))
 	}
-	return h.begin(&program{id: s.Job, nonce: s.Nonce, code: s.Code, length: s.Length, done: s.Done, ran: meta.Needs.Features})
+	return h.begin(&program{id: s.Job, nonce: s.Nonce, code: s.Code, length: s.Length, done: s.Done, ran: meta.Needs.Features, level: meta.Needs.Baseline, moved: true})
 }
 
 // begin is called with the book's mu held.
@@ -471,7 +478,7 @@ func (h *handle) Checkpoint(ctx context.Context, keep bool) (checkpoint.Stats, e
 		return checkpoint.Stats{}, err
 	}
 	meta, err := checkpoint.Meta{
-		Pid: 2, LastPid: 2, FreePid: 2, Used: checkpoint.Usage{User: j.done, Wall: j.done}, Needs: x.machine.like.needs(j.ran),
+		Pid: 2, LastPid: 2, FreePid: 2, Used: checkpoint.Usage{User: j.done, Wall: j.done}, Needs: x.machine.like.needs(j.ran, j.level),
 	}.Append(nil)
 	if err == nil {
 		err = errors.Join(

@@ -24,6 +24,8 @@ var builders = []builder{
 	{name: "remaps", build: buildRemaps},
 	{name: "inputs", build: buildInputs},
 	{name: "checkpoint", build: buildCheckpoint},
+	{name: "baseline", build: buildBaseline},
+	{name: "runtime", build: buildRuntime},
 	{name: "sizes", build: buildSizes},
 	{name: "requests", build: buildRequests},
 	{name: "requirements", build: buildRequirements},

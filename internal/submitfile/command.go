@@ -128,6 +128,7 @@ var composed = []string{
 	"transfer_output_files", "transferoutputfiles", "transferoutput", "transfer_output_remaps", "transferoutputremaps",
 	"output_destination", "outputdestination", "transfer_checkpoint_files", "transfercheckpoint",
 	"checkpoint_exit_code", "successcheckpointexitcode", "public_input_files",
+	"cpu_baseline", "cpubaseline", "runtime_root", "runtimeroot", // not HTCondor's
 	"request_cpus", "requestcpus", "request_memory", "requestmemory", "request_disk", "requestdisk", "request_gpus", "requestgpus",
 	"require_gpus", "gpus_minimum_capability", "gpus_maximum_capability", "gpus_minimum_memory", "gpus_minimum_runtime",
 	"image_size", "imagesize", "disk_usage", "diskusage",
@@ -214,7 +215,7 @@ var knownAttr = map[string]bool{
 	"jobprio": true, "jobnotification": true, "niceuser": true, "acctgroup": true, "accountinggroup": true, "acctgroupuser": true,
 	"jobleaseduration": true, "jobmaxretries": true, "jobsuccessexitcode": true, "onexitremove": true, "onexithold": true,
 	"deferraltime": true, "deferralwindow": true, "deferralpreptime": true, "dockerimage": true, "containerimage": true,
-	"cmd": true, "userlog": true, "prio": true, "cudaversion": true,
+	"cmd": true, "userlog": true, "prio": true, "cudaversion": true, "cpubaseline": true, "runtimeroot": true,
 }
 
 // known holds every name that is a command, in lower case.

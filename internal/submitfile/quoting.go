@@ -162,37 +162,12 @@ func writeWord(b *strings.Builder, w string) {
 }
 
 func buildEnvironment(p *proc) error {
-	v, err := p.get("environment", "env")
+	env, old, err := p.variables()
 	if err != nil {
 		return err
 	}
-	v2, err := p.get("environment2")
-	if err != nil {
-		return err
-	}
-	if v2.set() {
-		if allowed, _, err := p.boolOf(false, "allow_environment_v1"); err != nil {
-			return err
-		} else if v.set() && !allowed {
-			return problem(v2.at, "leave one of them out", "environment and environment2 are both set")
-		}
-		if !strings.HasPrefix(v2.text, `"`) {
-			return problem(v2.at, "", "environment2 = %s must stand in double quotes", clip(v2.text))
-		}
-		v = v2
-	}
-	env := map[string]string{}
-	if v.set() {
-		if err := p.readEnvironment(v, env); err != nil {
-			return err
-		}
-	}
-	own := len(env)
-	if err := p.inherit(env); err != nil {
-		return err
-	}
-	if v.name == "env" && own == len(env) && !strings.HasPrefix(v.text, `"`) { // under its old name it stays old
-		p.setString("Env", v.text)
+	if old.set() { // under its old name it stays old
+		p.setString("Env", old.text)
 		p.setString("EnvDelim", ";")
 		return nil
 	}
@@ -203,6 +178,43 @@ func buildEnvironment(p *proc) error {
 	sort.Strings(words)
 	p.setString("Environment", joinWords(words))
 	return nil
+}
+
+// variables are those of the job's environment. Old is their list, if that is one in the old form that says all.
+func (p *proc) variables() (env map[string]string, old value, err error) {
+	v, err := p.get("environment", "env")
+	if err != nil {
+		return nil, old, err
+	}
+	v2, err := p.get("environment2")
+	if err != nil {
+		return nil, old, err
+	}
+	if v2.set() {
+		if allowed, _, err := p.boolOf(false, "allow_environment_v1"); err != nil {
+			return nil, old, err
+		} else if v.set() && !allowed {
+			return nil, old, problem(v2.at, "leave one of them out", "environment and environment2 are both set")
+		}
+		if !strings.HasPrefix(v2.text, `"`) {
+			return nil, old, problem(v2.at, "", "environment2 = %s must stand in double quotes", clip(v2.text))
+		}
+		v = v2
+	}
+	env = map[string]string{}
+	if v.set() {
+		if err := p.readEnvironment(v, env); err != nil {
+			return nil, old, err
+		}
+	}
+	own := len(env)
+	if err := p.inherit(env); err != nil {
+		return nil, old, err
+	}
+	if v.name == "env" && own == len(env) && !strings.HasPrefix(v.text, `"`) {
+		old = v
+	}
+	return env, old, nil
 }
 
 func (p *proc) readEnvironment(v value, env map[string]string) error {

@@ -206,7 +206,7 @@ func buildRequirements(p *proc) error {
 		clauses = append(clauses, "("+r.text+")")
 	}
 	for _, part := range []func(value, map[string]bool) ([]string, error){
-		p.platformClauses, p.requestClauses, p.toolClauses, p.fileClauses, p.deferralClauses, p.checkpointClauses, p.cudaClauses,
+		p.platformClauses, p.requestClauses, p.toolClauses, p.fileClauses, p.deferralClauses, p.checkpointClauses, p.baselineClauses, p.runtimeClauses, p.cudaClauses,
 	} {
 		more, err := part(r, mentioned)
 		if err != nil {

@@ -74,7 +74,7 @@ func buildNothing(p *proc) error {
 			p.note(at, v.name+" asks for what no machine can do yet: the job waits for one that can")
 		}
 	}
-	return nil
+	return checkBaseline(p)
 }
 
 // sameValue compares without regard to the ways in which true, false and words can be written.

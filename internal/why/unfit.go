@@ -13,6 +13,8 @@ type Misfit struct {
 	File     string   `json:"file,omitempty"`     // a file of the system, which is another one there, or
 	More     int      `json:"more,omitempty"`     // how many further files are others
 	Failed   bool     `json:"failed,omitempty"`   // it has been tried there, and that failed
+
+	Beyond string `json:"beyond,omitempty"` // why the job's programs do not keep to its cpu_baseline, which would help
 }
 
 // unfit is the sentence for a job that no machine could go on with from its checkpoint.
@@ -24,6 +26,11 @@ func (w *Waiting) unfit() string {
 				text += ", and it"
 			}
 			text += " " + m.words(w.of(m.Machines, i == 0))
+		}
+		for _, m := range w.Misfits {
+			if m.Beyond != "" {
+				text += "; its cpu_baseline is not kept, since " + m.Beyond
+			}
 		}
 		return text
 	}

@@ -47,7 +47,8 @@ func (c *cycle) misfits(g *group, best []verdict) []why.Misfit {
 	}
 	var all []why.Misfit
 	if names, machines := together(lacking); machines > 0 {
-		all = append(all, why.Misfit{Machines: machines, Features: names})
+		beyond, _ := g.sample.Str(fit.AttrJobBeyond)
+		all = append(all, why.Misfit{Machines: machines, Features: names, Beyond: beyond})
 	}
 	if paths, machines := together(other); machines > 0 {
 		all = append(all, why.Misfit{Machines: machines, File: telling(paths), More: len(paths) - 1})

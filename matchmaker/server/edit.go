@@ -185,7 +185,7 @@ var protected = func() map[string]protection {
 		},
 		{
 			protection{"the files of the job were taken when it was submitted", "submit it again with other files"},
-			"TransferInput TransferExecutable",
+			"TransferInput TransferExecutable RuntimeRoot",
 		},
 	} {
 		for name := range strings.FieldsSeq(p.names) {
@@ -201,7 +201,7 @@ var startsWith = func() map[string]bool {
 	all := map[string]bool{}
 	for name := range strings.FieldsSeq("Cmd Args Arguments Env Environment In Out Err KillSig JobLeaseDuration Requirements Rank " +
 		"RequestMemory RequestDisk RequestCpus TransferOutput SuccessCheckpointExitCode CheckpointExitCode CoreSize StackSize " +
-		"RemoveKillSig HoldKillSig WantGracefulRemoval JobMaxVacateTime KillSigTimeout DeferralTime") {
+		"RemoveKillSig HoldKillSig WantGracefulRemoval JobMaxVacateTime KillSigTimeout DeferralTime CpuBaseline") {
 		all[strings.ToLower(name)] = true
 	}
 	return all

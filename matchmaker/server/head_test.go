@@ -423,6 +423,7 @@ func TestSettingsAreChecked(t *testing.T) {
 			d := quantity.Duration(time.Second)
 			s.Checkpoints.RestartAfter = &d
 		},
+		"no such level":   func(s *server.Settings) { s.Checkpoints.CPUBaseline = "haswell" },
 		"renew too late2": func(s *server.Settings) { s.Leases.Renew = quantity.Duration(time.Hour) },
 	} {
 		s := good

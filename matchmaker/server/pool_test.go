@@ -11,6 +11,7 @@ import (
 
 	"skua/internal/blob"
 	"skua/internal/bus"
+	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/internal/trust"
 	"skua/internal/wire"
@@ -35,6 +36,7 @@ type pool struct {
 	limits   map[string]float64 // concurrency limits
 	halfLife time.Duration
 	worklife time.Duration // of claims; 0 for the default
+	baseline fit.Baseline  // of jobs that say nothing
 
 	past   *history.Store // nil for none
 	memory int            // ended jobs that are kept there; 0 for the default
@@ -80,7 +82,7 @@ func (p *pool) run() {
 	}
 	s, err := New(Config{
 		Past: past,
-		Bus:  conn, Queue: q, Roster: fakeRoster{}, Terms: p.terms, Domain: "pool.example", Limits: p.limits, Worklife: p.worklife,
+		Bus:  conn, Queue: q, Roster: fakeRoster{}, Terms: p.terms, Domain: "pool.example", Limits: p.limits, Worklife: p.worklife, Baseline: p.baseline,
 		Clock: func() job.Instant { return job.Instant(time.Since(p.start)) },
 		Sign: func(c trust.Capability) (string, error) {
 			return fmt.Sprintf("%s %s %s %d", c.Mode, c.User, c.Job, c.Epoch), nil

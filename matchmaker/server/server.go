@@ -22,6 +22,7 @@ import (
 	"skua/internal/blob"
 	"skua/internal/bus"
 	"skua/internal/diag"
+	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/internal/trust"
 	"skua/internal/wire"
@@ -47,6 +48,9 @@ type Config struct {
 	// RestartAfter is how long a job waits for a machine that its checkpoint fits before it starts over; 0
 	// means [DefaultRestartAfter], and negative for ever.
 	RestartAfter time.Duration
+
+	// Baseline is what jobs keep to that say nothing of it; "" for none.
+	Baseline fit.Baseline
 
 	// DefaultFactor is the priority factor of users who have been given none; 0 means
 	// [negotiate.DefaultFactor].

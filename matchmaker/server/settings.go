@@ -11,6 +11,7 @@ import (
 
 	"skua/internal/bus"
 	"skua/internal/diag"
+	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/internal/quantity"
 )
@@ -143,6 +144,8 @@ type CheckpointSettings struct {
 	// RestartAfter is how long a job waits for a machine on which it can go on from its checkpoint, before it
 	// starts over; nil means [DefaultRestartAfter], and 0 that it waits for ever. A job may say otherwise.
 	RestartAfter *quantity.Duration `toml:"restart_after"`
+	// CPUBaseline is the level of x86-64 that jobs keep to which do not say another; "" or "none" for none.
+	CPUBaseline string `toml:"cpu_baseline"`
 }
 
 // FairShareSettings are about the shares that users have of the pool; 0 means the default.
@@ -181,6 +184,11 @@ func (s *Settings) complete() error {
 		return &diag.Problem{
 			What: fmt.Sprintf("[checkpoints]: restart_after = %v is less than %v", *r, minRestartAfter),
 			Hint: `machines come and go: give them time, or write "0s" and jobs wait for ever`,
+		}
+	}
+	if b := s.Checkpoints.CPUBaseline; b != "" {
+		if _, err := fit.ParseBaseline(b); err != nil {
+			return &diag.Problem{What: "[checkpoints]: cpu_baseline: " + err.Error(), Hint: fit.BaselineHint, Err: err}
 		}
 	}
 	if f := s.FairShare.DefaultFactor; f != 0 && (f < minFactor || f > maxFactor) {
@@ -236,6 +244,12 @@ func (s *Settings) restartAfter() time.Duration {
 	default:
 		return r.Std()
 	}
+}
+
+// baseline gives [Config].Baseline.
+func (s *Settings) baseline() fit.Baseline {
+	b, _ := fit.ParseBaseline(s.Checkpoints.CPUBaseline) // complete has looked
+	return b
 }
 
 // terms gives the claim protocol's durations. With a short lease, as in tests, the others shrink with it

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"skua/internal/diag"
+	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/internal/wire"
 	"skua/matchmaker/queue"
@@ -49,6 +50,9 @@ func (s *Server) enqueue(ctx context.Context, user job.UserID, m wire.Submit) (q
 		User: user, Owner: s.names.of(user), Request: m.Request, Ad: m.Ad, Procs: m.Procs, Inputs: m.Inputs, Table: m.Table,
 	}
 	cluster.Ad.SetInt("TotalSubmitProcs", int64(cluster.Count()))
+	if _, says := cluster.Ad.Lookup(fit.AttrBaseline); !says && s.cfg.Baseline != "" {
+		cluster.Ad.SetString(fit.AttrBaseline, string(s.cfg.Baseline))
+	}
 	r, err := s.cfg.Queue.Submit(ctx, cluster)
 	if err != nil {
 		return queue.Receipt{}, err

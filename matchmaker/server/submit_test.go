@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"skua/internal/blob"
+	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/internal/wire"
 	"skua/policy/classad"
@@ -53,6 +54,41 @@ func TestSubmitIsChecked(t *testing.T) {
 			t.Errorf("%d jobs in the queue, want 4", n)
 		}
 	})
+}
+
+// A job that says nothing of a baseline has the pool's, and a level that there is not is refused.
+func TestBaselineOfThePool(t *testing.T) {
+	for _, pools := range []fit.Baseline{"", fit.V3} {
+		inPoolWith(t, func(p *pool) { p.baseline = pools }, func(t *testing.T, p *pool) {
+			ann := p.user("u1")
+			for _, tt := range []struct{ says, want, refused string }{
+				{"", string(pools), ""},
+				{"x86-64-v2", "x86-64-v2", ""},
+				{"none", "none", ""},
+				{"x86-64-v9", "", "no level of x86-64"},
+			} {
+				s := clusterOf(t, 1, "")
+				s.Request = "says " + tt.says
+				if tt.says != "" {
+					s.Ad.SetString(fit.AttrBaseline, tt.says)
+				}
+				r := ask[wire.Submitted](p, ann.conn, wire.UserSubject("u1", wire.VerbSubmit), s)
+				if tt.refused != "" {
+					if r.Fail == nil || !strings.Contains(r.Fail.What, tt.refused) {
+						t.Errorf("a job that says %q: %+v", tt.says, r)
+					}
+					continue
+				}
+				if r.Fail != nil {
+					t.Fatalf("a job that says %q: %+v", tt.says, r.Fail)
+				}
+				j, _ := p.queue.Job(job.ID{Cluster: r.Cluster})
+				if got, _ := j.CurrentAd().Str(fit.AttrBaseline); got != tt.want {
+					t.Errorf("in a pool with %q a job that says %q has %q, want %q", pools, tt.says, got, tt.want)
+				}
+			}
+		})
+	}
 }
 
 // A disk that is nearly full takes no new jobs; those that are there can be held and removed, and a client that asks

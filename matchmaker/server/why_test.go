@@ -83,6 +83,9 @@ func (p *pool) checkpointedElsewhere(
 	if strings.HasPrefix(made, fit.AttrFile) {
 		image.Fit = &fit.Needs{Files: fit.ParseFiles("/usr/lib/x86_64-linux-gnu/libc.so.6=58254ca972028402/1922136")}
 	}
+	if strings.Contains(attrs, fit.AttrBaseline) {
+		image.Fit.Beyond = "it has used AVX-512"
+	}
 	p.held["u1/"+string(image.Digest)] = true
 	pc := pcs(p.t, p, 1, "Unclaimed", "", made)[0]
 	id := ann.submit(1, attrs)
@@ -209,6 +212,9 @@ func TestWhy(t *testing.T) {
 		}},
 		{"no processor is like that", func(t *testing.T, p *pool, ann *user) job.ID {
 			return p.checkpointedElsewhere(ann, usual, `CpuFeatures = "aes,avx,avx2,avx512f,sse2"`, pcs, `CpuFeatures = "aes,avx,avx2,sse2"`)
+		}},
+		{"no processor is like that, in spite of a baseline", func(t *testing.T, p *pool, ann *user) job.ID {
+			return p.checkpointedElsewhere(ann, usual+`CpuBaseline = "x86-64-v3"; `, `CpuFeatures = "aes,avx,avx2,avx512f,sse2"`, pcs, `CpuFeatures = "aes,avx,avx2,sse2"`)
 		}},
 		{"no system is like that, and it waits for ever", func(t *testing.T, p *pool, ann *user) job.ID {
 			const file = `File_usr_lib_x86_64_linux_gnu_libc_so_6 = `

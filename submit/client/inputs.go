@@ -68,6 +68,7 @@ type wanted struct {
 	iwd, cmd           string
 	sendProgram, paths bool
 	names              []string
+	runtime            string // archive of the job's runtime root; "" for none
 }
 
 func wantedBy(p submitfile.Proc) wanted {
@@ -77,16 +78,24 @@ func wantedBy(p submitfile.Proc) wanted {
 	send, set := p.Ad.Bool("TransferExecutable")
 	w.sendProgram = send || !set
 	w.paths, _ = p.Ad.Bool("PreserveRelativePaths")
+	w.runtime, _ = p.Ad.Str("RuntimeRoot")
 	return w
 }
 
 func (w wanted) is(o wanted) bool {
-	return w.iwd == o.iwd && w.cmd == o.cmd && w.sendProgram == o.sendProgram && w.paths == o.paths && slices.Equal(w.names, o.names)
+	return w.iwd == o.iwd && w.cmd == o.cmd && w.sendProgram == o.sendProgram && w.paths == o.paths && w.runtime == o.runtime && slices.Equal(w.names, o.names)
 }
 
 func (in *inputs) ofProc(ctx context.Context, p submitfile.Proc, want wanted) ([]input, error) {
 	iwd, cmd, names := want.iwd, want.cmd, want.names
 	var list []input
+	if want.runtime != "" {
+		from, err := in.read(ctx, want.runtime)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, input{job.RuntimeFile, from, false})
+	}
 	if len(names) > 0 && want.sendProgram {
 		// The program stands first. Its name is relative to where the user is, those of the others to
 		// the job's directory.

@@ -102,6 +102,45 @@ func TestSubmitCarriesFiles(t *testing.T) {
 	}
 }
 
+// The archive of a runtime root goes along under a name of its own, once for all jobs, and is no input.
+func TestSubmitCarriesRuntimeRoot(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	large := strings.Repeat("archive ", 10_000)
+	write(t, dir, "sim.sh", "#!/bin/sh\n")
+	write(t, dir, "debian.tar.zst", large)
+	var told atomic.Int64
+	res, err := c.Submit(t.Context(), describe(t, dir, `
+		executable = sim.sh
+		arguments = $(Process)
+		runtime_root = debian.tar.zst
+		queue 2`), func(done, total int64) { told.Store(done) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for proc := range 2 {
+		j, ok := pool.Queue.Job(job.ID{Cluster: res.Cluster, Proc: proc})
+		if !ok || len(j.Inputs) != 2 {
+			t.Fatalf("job %d has the inputs %+v", proc, j)
+		}
+		i := slices.IndexFunc(j.Inputs, func(f job.File) bool { return f.Name == job.RuntimeFile })
+		if i < 0 {
+			t.Fatalf("job %d has the inputs %+v", proc, j.Inputs)
+		}
+		if data, err := pool.Stored(j.Inputs[i].Digest); err != nil || string(data) != large {
+			t.Errorf("the archive is not stored: %d bytes, %v", len(data), err)
+		}
+		if cmd, err := job.CommandOf(j.CurrentAd()); err != nil || cmd.Runtime != filepath.Join(dir, "debian.tar.zst") {
+			t.Errorf("job %d has the runtime root %q (%v)", proc, cmd.Runtime, err)
+		}
+	}
+	if told.Load() != int64(len(large)) {
+		t.Errorf("%d bytes were sent, want the archive once", told.Load())
+	}
+}
+
 // TestManySmallFilesGoToTheService: a thousand times a small program is more than a message carries.
 func TestManySmallFilesGoToTheService(t *testing.T) {
 	pool := submittest.Start(t)
