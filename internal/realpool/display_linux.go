@@ -52,9 +52,10 @@ func Type(t testing.TB, display string) (stop func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for ctx.Err() == nil {
-			cmd := exec.CommandContext(ctx, "xdotool", "type", "--delay", "50", "dear colleagues, ")
+			// It is never killed: the key that it has just pressed would stay down, and repeat.
+			cmd := exec.Command("xdotool", "type", "--delay", "50", "dear ")
 			cmd.Env = append(cmd.Environ(), "DISPLAY="+display)
-			if out, err := cmd.CombinedOutput(); err != nil && ctx.Err() == nil {
+			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("xdotool: %v\n%s", err, out)
 				return
 			}
