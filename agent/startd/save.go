@@ -27,6 +27,8 @@ type saves struct {
 	last time.Time          // when the newest was made or tried; zero before the first
 	cost time.Duration      // how long the job stood still for it
 	ran  time.Duration      // the mean time between two cuts on this machine, as it was then
+	cuts []time.Time        // when jobs were cut short on this machine
+	read time.Time          // when that was read; zero if it was not
 	stop context.CancelFunc // of the one that is being sent; nil while none is
 	sent chan struct{}      // closed when it has been, or never will be
 }
@@ -56,7 +58,26 @@ func (t *tenant) saveDue(now time.Time) bool {
 	if s.last.IsZero() {
 		return now.Sub(since) >= p.MinInterval // what an image costs is seen by the first
 	}
-	return now.Sub(s.last) >= s.each(p)
+	switch gap := now.Sub(s.last); {
+	case gap >= s.each(p):
+		return true
+	case gap < max(p.MinInterval, saveShare*s.cost):
+		return false
+	}
+	return usualCut(t.cuts(now), now)
+}
+
+// cuts are the times at which jobs were cut short on this machine, as they were some minutes ago at most.
+func (t *tenant) cuts(now time.Time) []time.Time {
+	const readEach = 10 * time.Minute
+	s := &t.saves
+	if s.read.IsZero() || now.Sub(s.read) >= readEach {
+		s.read = now
+		if ran, err := t.k.d.Ran(); err == nil {
+			s.cuts = cutsOf(ran)
+		}
+	}
+	return s.cuts
 }
 
 // each is the time between two images.

@@ -42,3 +42,38 @@ func betweenCuts(ran []control.Ran) time.Duration {
 	}
 	return sum / time.Duration(cuts)
 }
+
+// cutsOf are the times at which jobs were cut short on this machine.
+func cutsOf(ran []control.Ran) (cuts []time.Time) {
+	for _, r := range ran {
+		if !r.Began.IsZero() && (r.Outcome == string(wire.Evicted) || r.Outcome == string(wire.Killed)) {
+			cuts = append(cuts, r.Ended)
+		}
+	}
+	return cuts
+}
+
+// usualCut reports whether, by the habits of the machine's owner, a job that runs now is about to be cut short: jobs were
+// so at this time of day, or up to half an hour later, on three days of the last two weeks.
+func usualCut(cuts []time.Time, now time.Time) bool {
+	const (
+		ahead = 30 * time.Minute
+		back  = 14 * 24 * time.Hour
+		often = 3
+	)
+	days := map[[3]int]bool{}
+	for _, at := range cuts {
+		at = at.In(now.Location())
+		until := (timeOfDay(at) - timeOfDay(now) + 24*time.Hour) % (24 * time.Hour)
+		if age := now.Sub(at); age >= 0 && age <= back && until <= ahead {
+			year, month, day := at.Date()
+			days[[3]int{year, int(month), day}] = true
+		}
+	}
+	return len(days) >= often
+}
+
+func timeOfDay(t time.Time) time.Duration {
+	hour, minute, second := t.Clock()
+	return time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute + time.Duration(second)*time.Second
+}

@@ -46,3 +46,27 @@ func TestBetweenCuts(t *testing.T) {
 		}
 	}
 }
+
+func TestUsualCut(t *testing.T) {
+	now := time.Date(2026, 3, 20, 8, 40, 0, 0, time.UTC) // a Friday
+	on := func(day, hour, minute int) time.Time { return time.Date(2026, 3, day, hour, minute, 0, 0, time.UTC) }
+	for _, tt := range []struct {
+		name string
+		cuts []time.Time
+		now  time.Time
+		want bool
+	}{
+		{"nobody ever came", nil, now, false},
+		{"the owner comes at nine", []time.Time{on(17, 9, 1), on(18, 8, 58), on(19, 9, 5)}, now, true},
+		{"and is not expected at seven", []time.Time{on(17, 9, 1), on(18, 8, 58), on(19, 9, 5)}, now.Add(-100 * time.Minute), false},
+		{"nor once nine is over", []time.Time{on(17, 9, 1), on(18, 8, 58), on(19, 9, 5)}, now.Add(time.Hour), false},
+		{"two days are no habit", []time.Time{on(18, 8, 58), on(19, 9, 5), on(19, 9, 6)}, now, false},
+		{"what is long ago is not", []time.Time{on(3, 9, 1), on(18, 8, 58), on(19, 9, 5)}, now, false},
+		{"just after midnight", []time.Time{on(17, 0, 5), on(18, 0, 10), on(19, 0, 1)}, on(19, 23, 50), true},
+		{"elsewhere it is another time of day", []time.Time{on(17, 9, 1), on(18, 8, 58), on(19, 9, 5)}, now.In(time.FixedZone("", 3600)), true},
+	} {
+		if got := usualCut(tt.cuts, tt.now); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
