@@ -75,7 +75,7 @@ mistake on the command line; 3 when the pool cannot be reached.`,
 	f.BoolVar(&s.state, "state", false, "since when slots are in their states")
 	f.BoolVar(&s.server, "server", false, "what the machines can do")
 	f.BoolVar(&s.compact, "compact", false, "a line for each machine")
-	f.BoolVar(&s.total, "total", false, "only the numbers of slots, and what came of the time of all jobs")
+	f.BoolVar(&s.total, "totals", false, "only the numbers of slots, and what came of the time of all jobs")
 	f.StringArrayVar(&s.sort, "sort", nil, "sort by `EXPR`; may be given again for what is equal")
 	f.IntVar(&s.limit, "limit", 0, "at most `N`; 0 means all")
 	f.Bool("startd", false, "")
@@ -85,7 +85,7 @@ mistake on the command line; 3 when the pool cannot be reached.`,
 		f.Lookup(hidden).Hidden = true
 	}
 	teach(c, "constraint", habit{short: "con"})
-	teach(c, "total", habit{also: []string{"totals"}, short: "t"})
+	teach(c, "totals", habit{also: []string{"total"}, short: "t"})
 	teach(c, "natural", habit{opts: true})
 	f.Lookup("natural").NoOptDefVal = "true"
 	refuseStatusFlags(c)

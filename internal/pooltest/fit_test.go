@@ -123,7 +123,7 @@ func TestMachineThatCannotRestore(t *testing.T) {
 		p.Await(t, "the job runs on desk1", time.Second, time.Minute, func() bool { return p.Running(id) == "desk1" })
 		time.Sleep(time.Hour)
 		desk1.Type(time.Hour)
-		p.Await(t, "desk2 has given the job back", time.Second, 30*time.Minute, func() bool { return count(p, id, "image-failed") == 1 && p.Job(id).Evictions == 2 })
+		p.Await(t, "desk2 has given the job back", time.Second, 30*time.Minute, func() bool { return count(p, id, "restore-failed") == 1 && p.Job(id).Evictions == 2 })
 		if j := p.Job(id); len(j.Images) == 0 || !slices.Equal(j.Images[0].Failed, []string{"desk2"}) || !strings.Contains(j.LastReason, "no such kind of memory") {
 			t.Errorf("its images are %+v, it last stopped because %q", j.Images, j.LastReason)
 		}

@@ -27,7 +27,7 @@ func TestRestoreFails(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				newest, failed := 100*time.Minute+30*time.Second, 0 // those before come every ten minutes
 				p := pooltest.Start(t, pooltest.Config{
-					Machines: 3, Saves: true, Policy: policy.File{Preset: policy.Dedicated},
+					Machines: 4, Saves: true, Policy: policy.File{Preset: policy.Dedicated},
 					Restores: func(done time.Duration) error {
 						if done < newest || failed == tt.times {
 							return nil
