@@ -132,8 +132,8 @@ func (j *job) awaitWhy(things ...string) {
 }
 
 // finish opens the gates that are left, waits for the job's end and checks that it was one run, which made each
-// step once, with a clock that went on, and that its output is that of one left alone.
-func (j *job) finish() {
+// step once, with a clock that went on, and that its output is that of one left alone. It gives what it has found.
+func (j *job) finish() (figures []string) {
 	t := j.l.t
 	t.Helper()
 	for j.open < j.gates {
@@ -150,7 +150,8 @@ func (j *job) finish() {
 		sum = (sum*1103515245 + i) % 2147483648
 		fmt.Fprintln(&want, i, sum)
 	}
-	if got := j.l.Read(j.name + ".out"); got != want.String() {
+	got := j.l.Read(j.name + ".out")
+	if got != want.String() {
 		t.Errorf("job %s: its output is\n%s\nand of one that was left alone\n%s", j.name, got, want.String())
 	}
 	clock := j.l.Lines(j.name + ".clock")
@@ -161,5 +162,9 @@ func (j *job) finish() {
 	passed, went := wall[len(wall)-1].At.Sub(wall[0].At), clock[len(clock)-1].At.Sub(clock[0].At)
 	if went > passed+skew {
 		t.Errorf("job %s: its clock went on by %v in %v", j.name, went, passed)
+	}
+	return []string{
+		fmt.Sprint("moves=", j.count("004")), fmt.Sprint("identical=", got == want.String()),
+		fmt.Sprint("nonces=", len(nonces)), fmt.Sprint("repeated_steps=", repeated),
 	}
 }
