@@ -126,7 +126,7 @@ func (l *lab) notRestored() {
 		t.Errorf("the job was offered to %v, want %v", got, want)
 	}
 	log := l.Read("droppable.log")
-	reason := regexp.MustCompile(`source could not run it: .*criu restore: .*kernel.*; its checkpoint is kept for other machines`).FindString(log)
+	reason := regexp.MustCompile(`source could not run it: from its checkpoint, which is kept for another try: .*criu restore: .*kernel.*`).FindString(log)
 	if reason == "" {
 		t.Errorf("the user's log does not tell why source gave the job back:\n%s", log)
 	}
