@@ -25,7 +25,7 @@ func TestWeek(t *testing.T) {
 				w.p = start(t, pooltest.Config{Machines: 4, Seed: seed, Skew: 0.01, LookEach: 15 * time.Second, Fate: rough})
 				days := 7
 				if raceDetector {
-					days = 2
+					days = 1
 				}
 				for end := time.Now().AddDate(0, 0, days); time.Now().Before(end) && !t.Failed(); {
 					w.step(t)
