@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"skua/internal/realpool"
 )
@@ -22,7 +23,10 @@ func TestFiftyMoves(t *testing.T) {
 	}
 	const (
 		machines, moves = 3, 50
-		steps           = 1500 // more than can be done during so many moves
+		steps           = 6000 // more than can be done during so many moves
+
+		// A machine that gives a job back sooner is left in peace for longer each time.
+		stay = 31 * time.Second
 	)
 	displays := make([]string, machines)
 	for i := range displays {
@@ -43,7 +47,7 @@ max_vacate_time = "1m"
 		},
 		Agent: func(n int) string { return fmt.Sprintf("displays = [%q]\nttys = false\n", displays[n-1]) },
 	})
-	// Each step takes a tenth of a second, in a child. The nonce and the steps are also written outside of Skua.
+	// Each step takes a third of a second, in children. The nonce and the steps are also written outside of Skua.
 	p.Script("wanderer.sh", fmt.Sprintf(`nonce=$(od -An -N8 -tx1 /dev/urandom | tr -d ' ')
 n=0; x=1
 while [ $n -lt %d ]; do
@@ -51,24 +55,32 @@ while [ $n -lt %d ]; do
 	x=$(awk -v x=$x 'BEGIN { for (i = 0; i < %d; i++) x = (x*75+74)%%65537; print x }')
 	echo "$n $x"
 	echo "$nonce $n $(date +%%s.%%N)" >>%s/steps
+	sleep 0.2
 done
 `, steps, stepTurns, p.Journal))
 	id := p.Submit("wanderer.sub", "executable = wanderer.sh\noutput = wanderer.out\nlog = steps.log\nqueue\n") + ".0"
 	events := func(kind string) int { return strings.Count("\n"+p.Read("steps.log"), "\n"+kind+" (") }
 	random := rand.New(rand.NewPCG(50, 3))
+	came := time.Now() // to where it is
 	for events("003") < moves {
 		owner := random.IntN(machines)
 		moved := events("004")
 		done := len(p.Lines("steps"))
-		p.Await("the job works", func() bool { return len(p.Lines("steps")) > done+random.IntN(10) })
+		p.Await("the job has worked here for a while", func() bool {
+			return len(p.Lines("steps")) > done+1 && time.Since(came) > stay
+		})
 		there := runsOn(p, id) == owner+1
 		stop := realpool.Type(t, displays[owner])
 		if there {
 			p.Await("the job leaves", func() bool { return events("004") > moved })
 		}
 		stop()
+		if there {
+			p.Await("the job goes on", func() bool { return runsOn(p, id) > 0 })
+			came = time.Now()
+		}
 	}
-	p.Must("skua", "wait", id, "--timeout", "10m")
+	p.Must("skua", "wait", id, "--timeout", "30m")
 
 	var want strings.Builder
 	for n, x := 1, 1; n <= steps; n++ {
