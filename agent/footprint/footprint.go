@@ -23,7 +23,8 @@ type Footprint struct {
 
 // Rest gives back what this process has needed and does not now: free pages of the heap and, on Linux, its hold
 // on the pages of the program, of which little is used while it waits. It takes some milliseconds. Called again
-// while the process rests, it lets go of what has been used since, which takes next to nothing.
+// while the process rests, it gives back what has come since, if that is worth it: each page of the program that is
+// used again has to be found again, which costs more than all else that a waiting process does.
 //
 // A resting process collects garbage when there is some of it, and not every two minutes as well, which is most of
 // what a process costs that hardly does anything; and its goroutines share one processor, so that none wakes a

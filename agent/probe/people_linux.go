@@ -22,8 +22,8 @@ const (
 	// Below this are the system's own users. Without logind, a compositor of theirs is taken for a login screen.
 	firstPersonUID = 1000
 
-	// After logind could not be reached, or the directory of users' sockets is missing, it is tried again.
-	// Machines that have either have it from the start.
+	// While the directory of users' sockets is missing it is looked for again. Machines that have it have it from the
+	// start. A logind that was there for longer than this was restarted.
 	peopleAgain = time.Minute
 
 	// An X display that is to be watched is given so long to come up before its user gets a helper.
@@ -314,7 +314,8 @@ func groupOf(runUser string, uid uint32) (uint32, error) {
 
 // followLogind keeps w.logins, for as long as there is a logind. A machine without one is tried again now and then.
 func (w *Watcher) followLogind(ctx context.Context) {
-	for again := busAgainFirst; ctx.Err() == nil; again = min(2*again, busAgainLast) {
+	again := busAgainFirst
+	for ctx.Err() == nil {
 		began := time.Now()
 		err := session.FollowLogind(ctx, session.LogindConfig{
 			Address: w.cfg.SystemBus, Sleep: w.cfg.OnSleep, Log: w.log,
@@ -323,13 +324,14 @@ func (w *Watcher) followLogind(ctx context.Context) {
 		w.setLogins(nil, false)
 		w.log.Debug("logind is not followed", "error", err)
 		if time.Since(began) > peopleAgain {
-			again = busAgainFirst / 2
+			again = busAgainFirst
 			continue // it was restarted
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(again):
 		}
+		again = min(2*again, busAgainLast)
 	}
 }
 

@@ -28,25 +28,7 @@ func TestFiftyMoves(t *testing.T) {
 		// A machine that gives a job back sooner is left in peace for longer each time.
 		stay = 31 * time.Second
 	)
-	displays := make([]string, machines)
-	for i := range displays {
-		displays[i] = realpool.Display(t)
-	}
-	p := realpool.Start(t, bin, realpool.Config{
-		Agents: machines, Lease: 60,
-		Policy: func(int) string {
-			return `preset = "desktop"
-[owner]
-idle_after = "2s"
-continue_after = "2s"
-background_load = 1000.0
-[vacate]
-suspend_for = "1s"
-max_vacate_time = "1m"
-`
-		},
-		Agent: func(n int) string { return fmt.Sprintf("displays = [%q]\nttys = false\n", displays[n-1]) },
-	})
+	p, displays := startDesks(t, machines)
 	// Each step takes a third of a second, in children. The nonce and the steps are also written outside of Skua.
 	p.Script("wanderer.sh", fmt.Sprintf(`nonce=$(od -An -N8 -tx1 /dev/urandom | tr -d ' ')
 n=0; x=1

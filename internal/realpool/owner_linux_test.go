@@ -8,20 +8,14 @@ import (
 	"skua/internal/realpool"
 )
 
-// The owner is back on a real display: the job freezes, is checkpointed by CRIU, and goes on elsewhere.
-func TestOwnerReturns(t *testing.T) {
-	can := needSandbox(t)
-	needProgram(t, "Xvfb", "xdotool")
-	switch {
-	case can.Checkpoint:
-	case can.CriuPath == "":
-		t.Skip("this machine cannot checkpoint jobs: ", can.CheckpointWhy)
-	default:
-		t.Fatal("there is criu, and the self test fails: ", can.CheckpointWhy)
+// startDesks starts a pool of desktops whose owners are soon away and soon believed to be back, each at a display.
+func startDesks(t *testing.T, desks int) (p *realpool.Pool, displays []string) {
+	t.Helper()
+	for range desks {
+		displays = append(displays, realpool.Display(t))
 	}
-	displays := []string{realpool.Display(t), realpool.Display(t)}
-	p := realpool.Start(t, bin, realpool.Config{
-		Agents: 2, Lease: 30,
+	return realpool.Start(t, bin, realpool.Config{
+		Agents: desks, Lease: 30,
 		Policy: func(int) string {
 			return `preset = "desktop"
 [owner]
@@ -34,7 +28,21 @@ max_vacate_time = "1m"
 `
 		},
 		Agent: func(n int) string { return fmt.Sprintf("displays = [%q]\nttys = false\n", displays[n-1]) },
-	})
+	}), displays
+}
+
+// The owner is back on a real display: the job freezes, is checkpointed by CRIU, and goes on elsewhere.
+func TestOwnerReturns(t *testing.T) {
+	can := needSandbox(t)
+	needProgram(t, "Xvfb", "xdotool")
+	switch {
+	case can.Checkpoint:
+	case can.CriuPath == "":
+		t.Skip("this machine cannot checkpoint jobs: ", can.CheckpointWhy)
+	default:
+		t.Fatal("there is criu, and the self test fails: ", can.CheckpointWhy)
+	}
+	p, displays := startDesks(t, 2)
 	id := submitStepper(t, p, 150, "0.1")
 	victim := runsOn(p, id)
 	if victim == 0 {
