@@ -55,12 +55,10 @@ func (d *Daemon) followCentral(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		case <-d.policyNow:
+			// Whoever says something new meanwhile is asked once more, with the same delay: it takes the
+			// matchmakers a moment until all of them know of a policy.
 			if !wait(ctx, policyDelay+rand.N(policyJitter)) {
 				return nil
-			}
-			select {
-			case <-d.policyNow: // the answer will have what this was about
-			default:
 			}
 		}
 		if err := d.fetchPolicy(ctx); err != nil {

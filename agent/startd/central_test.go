@@ -137,6 +137,10 @@ func TestCentralPolicyIsAskedFor(t *testing.T) {
 		state("answered again", 2*time.Minute, 3, `"first"`, `"second"`, `"third"`)
 		push("")
 		state("an empty answer", 10*time.Second, 4, `"first"`, `"second"`, `"third"`)
+		push("")
+		time.Sleep(policyDelay * 9 / 10)
+		push("")
+		state("told while about to ask", 10*time.Second, 6, `"first"`, `"second"`, `"third"`)
 		mu.Lock()
 		asked, answer = 0, `"fourth"`
 		mu.Unlock()

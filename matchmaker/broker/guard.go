@@ -33,7 +33,8 @@ func (g guard) raise() error {
 	if err := os.RemoveAll(fresh); err != nil {
 		return err
 	}
-	if err := link(g.store(), fresh); err != nil {
+	// What is held already is held on to from where it is: the server may be deleting what restore has given back.
+	if err := errors.Join(link(g.store(), fresh), link(g.kept(), fresh)); err != nil {
 		return fmt.Errorf("hold on to the store: %w", err)
 	}
 	if err := os.RemoveAll(g.kept()); err != nil {
