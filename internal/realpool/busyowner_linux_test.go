@@ -74,36 +74,51 @@ while True: pass
 '`
 
 // compare does the owner's work in turns without and with a job, and prints what the medians of the turns differ by.
+// Each turn with a job is compared with the two around it, so that a machine that gets slower or faster meanwhile
+// does not count; what neighbours without a job differ by is the noise of the measurement.
 func compare(t *testing.T, m *machine, name, script string, ready func(*machine), rounds int) {
 	t.Helper()
 	work := newWork(t)
 	work.do(t) // the first finds no program in memory
 	swapped := swappedOut(t)
-	var alone, beside []worked
+	alone, beside := []worked{work.do(t)}, []worked{}
+	var taken []float64
 	for range rounds {
-		m.awaitNothing()
-		alone = append(alone, work.do(t))
 		id := m.submit(script)
 		ready(m)
+		share := m.taken()
 		beside = append(beside, work.do(t))
+		taken = append(taken, share())
 		m.remove(id)
+		alone = append(alone, work.do(t))
 	}
-	loss := func(of func(worked) time.Duration) float64 {
-		var ratios []float64
-		for i := range alone {
-			ratios = append(ratios, float64(of(beside[i]))/float64(of(alone[i])))
+	report := func(what string, of func(worked) time.Duration) {
+		var ratios, noise []float64
+		for i := range beside {
+			before, after := of(alone[i]).Seconds(), of(alone[i+1]).Seconds()
+			ratios = append(ratios, 2*of(beside[i]).Seconds()/(before+after))
+			noise = append(noise, math.Abs(after/before-1))
 		}
-		slices.Sort(ratios)
-		return (ratios[len(ratios)/2] - 1) * 100
+		fmt.Printf("bench: owner_%s_slowdown_%s_pct=%.2f\n", what, name, (median(ratios)-1)*100)
+		fmt.Printf("bench: owner_%s_noise_%s_pct=%.2f\n", what, name, median(noise)*100)
 	}
 	var flushes, flushesBeside []time.Duration
-	for i := range alone {
-		flushes, flushesBeside = append(flushes, alone[i].flushes...), append(flushesBeside, beside[i].flushes...)
+	for _, w := range alone {
+		flushes = append(flushes, w.flushes...)
 	}
-	fmt.Printf("bench: owner_loop_slowdown_%s_pct=%.2f\n", name, loss(func(w worked) time.Duration { return w.loop }))
-	fmt.Printf("bench: owner_compile_slowdown_%s_pct=%.2f\n", name, loss(func(w worked) time.Duration { return w.compile }))
+	for _, w := range beside {
+		flushesBeside = append(flushesBeside, w.flushes...)
+	}
+	report("loop", func(w worked) time.Duration { return w.loop })
+	report("compile", func(w worked) time.Duration { return w.compile })
+	fmt.Printf("bench: agent_and_job_cpu_%s_pct=%.2f\n", name, median(taken)*100)
 	fmt.Printf("bench: owner_fsync_p99_%s_ratio=%.2f\n", name, float64(p99(flushesBeside))/float64(p99(flushes)))
 	fmt.Printf("bench: owner_swapped_out_%s_pages=%d\n", name, swappedOut(t)-swapped)
+}
+
+func median(all []float64) float64 {
+	slices.Sort(all)
+	return all[len(all)/2]
 }
 
 func p99(all []time.Duration) time.Duration {
@@ -181,6 +196,22 @@ func (m *machine) awaitThrottled() {
 	m.p.AwaitFor(time.Minute, "the job is throttled", func() bool {
 		return strings.TrimSpace(m.p.Must("skua", "status", "-af", "Throttled")) == "true"
 	})
+}
+
+// taken gives what share of the machine's processors the agent, with all below it and so the job, has used since.
+func (m *machine) taken() (share func() float64) {
+	m.t.Helper()
+	look := func() use {
+		u, err := readUse(m.p.Agents[0].Pid())
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		return u
+	}
+	before, start := look(), time.Now()
+	return func() float64 {
+		return (look().ticks - before.ticks) / 100 / time.Since(start).Seconds() / float64(runtime.NumCPU())
+	}
 }
 
 // work is what an owner does: every processor computes, every processor compiles, and files are saved in between.

@@ -252,7 +252,7 @@ func readUse(pid int) (use, error) {
 		return u, err
 	}
 	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	for _, n := range f[11:13] { // utime and stime
+	for _, n := range f[11:15] { // user and system time, its own and of children that have ended
 		ticks, err := strconv.ParseFloat(n, 64)
 		if err != nil {
 			return u, err
