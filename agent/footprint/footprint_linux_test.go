@@ -5,7 +5,38 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
+
+// What letting go costs is measured where it was done.
+func TestFindAgain(t *testing.T) {
+	maps := programMaps()
+	if len(maps) == 0 {
+		t.Fatal("this program has no part that can be let go of")
+	}
+	letGo(maps)
+	if each := findAgain(maps); each <= 0 || each >= time.Hour {
+		t.Errorf("it takes %v to use a page again", each)
+	}
+}
+
+// It is done as rarely as it is dear, and not given up altogether.
+func TestPause(t *testing.T) {
+	for _, c := range []struct {
+		bytes int
+		each  time.Duration
+		want  time.Duration
+	}{
+		{6 << 20, 500 * time.Nanosecond, 4800 * time.Millisecond},
+		{6 << 20, 60 * time.Microsecond, 576 * time.Second},
+		{6 << 20, 20 * time.Millisecond, time.Hour},
+		{6 << 20, 0, 0},
+	} {
+		if got := pause(c.bytes, c.each); got.Round(time.Millisecond) != c.want {
+			t.Errorf("%d bytes at %v each: %v, want %v", c.bytes, c.each, got, c.want)
+		}
+	}
+}
 
 func TestParseMaps(t *testing.T) {
 	of := func(line string, anonymous int) string {

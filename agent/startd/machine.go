@@ -179,6 +179,7 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	if err != nil {
 		return err
 	}
+	transfers.Yield(d.ownerIsHere)
 	m.mu.Lock()
 	m.daemon = d
 	if p := m.policy; p != d.policy() { // it has been replaced since

@@ -96,3 +96,9 @@ func (p *presence) idle(now time.Time) (time.Duration, bool) {
 	}
 	return max(0, now.Sub(p.seen)), true
 }
+
+// ownerIsHere reports whether the owner has not been away for long enough that jobs may run.
+func (d *Daemon) ownerIsHere() bool {
+	idle, ok := d.owner.idle(time.Now())
+	return ok && idle < d.policy().IdleAfter
+}

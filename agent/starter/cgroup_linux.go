@@ -62,6 +62,7 @@ func findCgroupBase(configured string) string {
 			_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte(c), 0)
 		}
 	}
+	setShare(base, "cpu.weight", lowWeight)
 	return base
 }
 

@@ -48,7 +48,25 @@ func findLegacy() map[string]string {
 			bases[c.name] = base
 		}
 	}
+	if base := bases["cpu"]; base != "" {
+		setShare(base, "cpu.shares", lowShares)
+	}
 	return bases
+}
+
+// What all claims together have of the processors when others want them, in cgroup v2, where others have 100, and in v1,
+// where they have 1024: 2 %. With less a job that is to freeze, to start or to be saved on a busy machine would wait
+// too long for its turn.
+const (
+	lowWeight = 2
+	lowShares = 20
+)
+
+// setShare says what base has of the processors. A claim's own weight counts among the claims; towards the owner's
+// programs, in other cgroups, it is that of base that counts.
+func setShare(base, name string, share int64) {
+	// It is not there where the machine shares its processors out in another way.
+	_ = os.WriteFile(filepath.Join(base, name), strconv.AppendInt(nil, share, 10), 0)
 }
 
 // cgroup1Mount finds the mount point of a controller's v1 hierarchy in /proc/self/mounts.
@@ -81,7 +99,7 @@ func (c *jobCgroup) limit(bases map[string]string, name string, spec ClaimSpec) 
 	}
 	for _, l := range legacy {
 		base := bases[l.name]
-		none := l.name == "memory" && memory == 0 || l.name == "pids" && pids == 0
+		none := l.name == "memory" && memory == 0 || l.name == "pids" && pids == 0 || l.name == "cpu" && spec.Prompt
 		if base == "" || none || c.has(l.modern) || l.name == "blkio" && !weighs(base) {
 			continue
 		}

@@ -22,6 +22,26 @@ func openLimited(t *testing.T, s *Starter, claim job.ClaimID, memory int64) *Ini
 	return i
 }
 
+// Towards the owner's programs it is what all claims have together that counts.
+func TestClaimsComeLast(t *testing.T) {
+	capable(t)
+	s := newStarter(t, nil)
+	controllers := 0
+	for _, v := range []struct{ dir, name, share string }{{s.cgroups, "cpu.weight", "2"}, {s.legacy["cpu"], "cpu.shares", "20"}} {
+		b, err := os.ReadFile(filepath.Join(v.dir, v.name))
+		if v.dir == "" || err != nil {
+			continue
+		}
+		controllers++
+		if got := strings.TrimSpace(string(b)); got != v.share {
+			t.Errorf("%s is %s, want %s", filepath.Join(v.dir, v.name), got, v.share)
+		}
+	}
+	if controllers == 0 {
+		t.Skip("there is no cpu controller that can be used")
+	}
+}
+
 // A job that takes too much does not succeed, and one that only reserves a lot is left alone, as the
 // heaps of Java and Go are.
 func TestMemoryLimit(t *testing.T) {

@@ -28,6 +28,7 @@ type Config struct {
 	Agents int // number of machines
 	Slots  int // of each; 0 means 1
 	Lease  int // in seconds; 0 means 6
+	Renew  int // of leases, in seconds; 0 means 1
 
 	Parts bool // the machines are partitionable, for Slots jobs at a time
 
@@ -118,7 +119,7 @@ func (p *Pool) settings(name, url string, cfg Config) string {
 	if cfg.Lease == 0 {
 		cfg.Lease = 6
 	}
-	renew, offer, guard := 1, 2, 1 // seconds
+	renew, offer, guard := max(cfg.Renew, 1), 2, 1 // seconds
 	if cfg.Link > 0 {
 		renew, offer, guard = 10, 10, 5 // the link is to be congested, and the processors are, too
 	}

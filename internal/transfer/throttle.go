@@ -4,17 +4,21 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"runtime"
 
 	"golang.org/x/time/rate"
 )
 
 // Throttle bounds how fast bytes go and come, each direction for itself, over all clients that share
-// it. The zero Throttle is none. It may be used by several goroutines.
-type Throttle struct{ up, down rate.Limiter }
+// it, and how much of the processors they use. The zero Throttle is none. It may be used by several goroutines.
+type Throttle struct {
+	up, down rate.Limiter
+	courtesy courtesy
+}
 
 // NewThrottle makes a Throttle that lets everything pass.
 func NewThrottle() *Throttle {
-	t := &Throttle{}
+	t := &Throttle{courtesy: courtesy{look: lookAtProcessors, cpus: runtime.NumCPU()}}
 	t.SetRate(0)
 	return t
 }
@@ -31,6 +35,14 @@ func (t *Throttle) SetRate(perSecond int64) {
 		l.SetBurst(int(min(max(perSecond/10, least), most)))
 		l.SetLimit(rate.Limit(perSecond))
 	}
+}
+
+// Yield has transfers leave the processors to others, for as long as due says that somebody is there who would
+// notice: they take what nobody else uses, and next to nothing when all is used. due is called often.
+func (t *Throttle) Yield(due func() bool) {
+	t.courtesy.mu.Lock()
+	defer t.courtesy.mu.Unlock()
+	t.courtesy.due = due
 }
 
 // RoundTripper gives base with the bodies of its requests and responses throttled.
@@ -56,22 +68,25 @@ type throttled struct {
 // RoundTrip implements [http.RoundTripper].
 func (r *throttled) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
+	if err := r.t.courtesy.wait(ctx); err != nil {
+		return nil, err
+	}
 	if req.Body != nil && req.Body != http.NoBody {
 		req = req.Clone(ctx)
-		req.Body = &slowBody{req.Body, ctx, &r.t.up}
+		req.Body = &slowBody{req.Body, ctx, &r.t.up, &r.t.courtesy}
 		if again := req.GetBody; again != nil {
 			req.GetBody = func() (io.ReadCloser, error) {
 				body, err := again()
 				if err != nil {
 					return nil, err
 				}
-				return &slowBody{body, ctx, &r.t.up}, nil
+				return &slowBody{body, ctx, &r.t.up, &r.t.courtesy}, nil
 			}
 		}
 	}
 	resp, err := r.base.RoundTrip(req)
 	if err == nil && resp.Body != nil {
-		resp.Body = &slowBody{resp.Body, ctx, &r.t.down}
+		resp.Body = &slowBody{resp.Body, ctx, &r.t.down, &r.t.courtesy}
 	}
 	return resp, err
 }
@@ -79,12 +94,16 @@ func (r *throttled) RoundTrip(req *http.Request) (*http.Response, error) {
 // slowBody is read no faster than its limit.
 type slowBody struct {
 	io.ReadCloser
-	ctx   context.Context
-	limit *rate.Limiter
+	ctx      context.Context
+	limit    *rate.Limiter
+	courtesy *courtesy
 }
 
 // Read reads a piece and waits until it may have come.
 func (b *slowBody) Read(p []byte) (int, error) {
+	if err := b.courtesy.wait(b.ctx); err != nil {
+		return 0, err
+	}
 	if b.limit.Limit() == rate.Inf {
 		return b.ReadCloser.Read(p)
 	}

@@ -1,0 +1,139 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/shirou/gopsutil/v3/cpu"
+	"github.com/shirou/gopsutil/v3/process"
+)
+
+// courtesy keeps the processors free for whoever sits at the machine. What a transfer takes of them, to compress,
+// encrypt and send, is work of this process, whose priority is that of the goroutines that must be quick.
+type courtesy struct {
+	look func() (processors, error)
+	cpus int
+
+	mu     sync.Mutex
+	due    func() bool // whether somebody is to be spared; nil for nobody
+	before processors  // when the budget was last brought up to date
+	budget budget
+}
+
+// processors is what has been used of a machine's processors, since some moment of the past.
+type processors struct {
+	at        time.Time
+	own, idle time.Duration // by this process, and by nobody, of all processors together
+}
+
+// How often is looked.
+const (
+	lookEach   = 50 * time.Millisecond
+	lookAnew   = 2 * time.Second // after which what was seen is forgotten
+	longestNap = 200 * time.Millisecond
+)
+
+// wait returns when this process may go on to use the processors, or when ctx has ended.
+func (c *courtesy) wait(ctx context.Context) error {
+	for {
+		nap := c.nap()
+		if nap <= 0 {
+			return nil
+		}
+		if err := sleep(ctx, nap); err != nil {
+			return err
+		}
+	}
+}
+
+// nap is how long to wait before asking again; 0 for not at all.
+func (c *courtesy) nap() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.due == nil || !c.due() {
+		c.before = processors{}
+		return 0
+	}
+	if time.Since(c.before.at) >= lookEach {
+		now, err := c.look()
+		switch since := now.at.Sub(c.before.at); {
+		case err != nil:
+			return 0 // what cannot be known is not waited for
+		case since >= lookAnew:
+			c.budget = budget{spare: mostSpare}
+		default:
+			c.budget = c.budget.after(since, now.own-c.before.own, now.idle-c.before.idle, c.cpus)
+		}
+		c.before = now
+	}
+	return c.budget.nap()
+}
+
+// budget is how much of the processors may be used.
+type budget struct {
+	spare time.Duration // that may be used at once; negative after too much was
+	rate  float64       // processors that may be used from now on
+	taken float64       // processors that others have wanted of late
+}
+
+const (
+	// leastShare is what is taken of all processors even when others want them: less would be noticed less, but
+	// what is to be transferred must leave some time.
+	leastShare = 0.02
+	// freeShare is left to others of what they do not use, so that they find it at once when they want more.
+	freeShare = 0.1
+	// mostSpare lets small transfers pass at once.
+	mostSpare = 100 * time.Millisecond
+	// memory is how long it takes until others count as wanting a third of what they did. While this process works,
+	// they do not get what they want, so that cannot be seen.
+	memory = 2 * time.Second
+)
+
+// after is the budget after a while in which this process has used own of all processors' time, and idle was left.
+// From then on it may use what others do not want, but for a reserve.
+func (b budget) after(while, own, idle time.Duration, cpus int) budget {
+	if while <= 0 {
+		return b
+	}
+	all := float64(cpus)
+	forgotten := math.Exp(-while.Seconds() / memory.Seconds())
+	taken := max(0, all-(own+idle).Seconds()/while.Seconds(), b.taken*forgotten)
+	rate := max(leastShare*all, all-taken-freeShare*all)
+	return budget{
+		spare: min(b.spare-own+time.Duration(rate*float64(while)), mostSpare),
+		rate:  rate,
+		taken: taken,
+	}
+}
+
+// nap is how long it takes until something may be used, as far as can be foreseen.
+func (b budget) nap() time.Duration {
+	if b.spare >= 0 {
+		return 0
+	}
+	return min(max(time.Duration(float64(-b.spare)/b.rate), lookEach), longestNap)
+}
+
+// lookAtProcessors reads the machine's counters.
+func lookAtProcessors() (processors, error) {
+	now := processors{at: time.Now()}
+	all, err := cpu.Times(false)
+	if err != nil || len(all) != 1 {
+		return now, fmt.Errorf("how busy the processors are: %d answers, %w", len(all), err)
+	}
+	self, err := process.NewProcess(int32(os.Getpid()))
+	if err != nil {
+		return now, fmt.Errorf("this process: %w", err)
+	}
+	own, err := self.Times()
+	if err != nil {
+		return now, fmt.Errorf("what this process has used: %w", err)
+	}
+	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+	now.own, now.idle = seconds(own.User+own.System), seconds(all[0].Idle+all[0].Iowait)
+	return now, nil
+}

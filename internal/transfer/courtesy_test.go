@@ -1,0 +1,141 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// owner is a machine whose owner wants so many processors, and gets half of what is wanted by both.
+type owner struct {
+	cpus, wants float64
+	at          time.Time
+	own, idle   time.Duration
+}
+
+// use has this process want all it can get for a while, and says what it got.
+func (o *owner) use(while time.Duration) {
+	got := min(o.cpus-o.wants, o.cpus)
+	got = max(got, o.cpus/2*min(1, o.wants))
+	o.own += time.Duration(got * float64(while))
+	o.idle += time.Duration(max(0, o.cpus-o.wants-got) * float64(while))
+}
+
+// rest has only the owner use the machine.
+func (o *owner) rest(while time.Duration) {
+	o.idle += time.Duration((o.cpus - o.wants) * float64(while))
+}
+
+// A process that would compute all the time takes what the owner leaves it, and next to nothing of a machine that
+// the owner keeps busy.
+func TestCourtesy(t *testing.T) {
+	const cpus, long, piece = 2, time.Minute, 10 * time.Millisecond
+	for _, c := range []struct {
+		name        string
+		wants       float64
+		least, most float64 // processors used in the end
+		away        bool
+	}{
+		{name: "an owner who reads", wants: 0.05, least: 1.6, most: 1.95},
+		{name: "an owner with one busy processor", wants: 1, least: 0.6, most: 1},
+		{name: "an owner who compiles", wants: 2, least: 0.02, most: 0.06},
+		{name: "an owner who compiles and has gone", wants: 2, least: 0.9, most: 2, away: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := &owner{cpus: cpus, wants: c.wants}
+				polite := &courtesy{
+					due:  func() bool { return !c.away },
+					cpus: cpus,
+					look: func() (processors, error) { return processors{time.Now(), o.own, o.idle}, nil },
+				}
+				begun := time.Now()
+				var before time.Duration // used in the first half, while it finds out
+				for time.Since(begun) < long {
+					nap := polite.nap()
+					if nap > 0 {
+						o.rest(nap)
+						time.Sleep(nap)
+					} else {
+						o.use(piece)
+						time.Sleep(piece)
+					}
+					if time.Since(begun) < long/2 {
+						before = o.own
+					}
+				}
+				if got := (o.own - before).Seconds() / (long / 2).Seconds(); got < c.least || got > c.most {
+					t.Errorf("it uses %.3f processors, want %v to %v", got, c.least, c.most)
+				}
+			})
+		})
+	}
+}
+
+// What is small passes at once, and what cannot be known is not waited for.
+func TestCourtesyPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		busy := processors{}
+		c := &courtesy{cpus: 2, due: func() bool { return true }, look: func() (processors, error) {
+			busy.at = time.Now()
+			return busy, nil
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 3 {
+			if err := c.wait(ctx); err != nil {
+				t.Fatal(err)
+			}
+			busy.own += mostSpare / 4
+			time.Sleep(lookEach)
+		}
+		busy.own += time.Hour
+		time.Sleep(lookEach)
+		ended := make(chan error)
+		go func() { ended <- c.wait(ctx) }()
+		synctest.Wait()
+		select {
+		case err := <-ended:
+			t.Fatalf("after an hour's work it need not wait: %v", err)
+		default:
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		c.look = func() (processors, error) { return processors{}, errors.ErrUnsupported }
+		time.Sleep(lookAnew)
+		if err := c.wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The counters are those of this machine and of this process.
+func TestLookAtProcessors(t *testing.T) {
+	before, err := lookAtProcessors()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := 1.0
+	for {
+		for range 1_000_000 {
+			x = math.Sqrt(x + 1)
+		}
+		now, err := lookAtProcessors()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now.idle < before.idle {
+			t.Fatalf("nobody used %v, and before that %v", now.idle, before.idle)
+		}
+		if now.own > before.own {
+			break // or the test's own time is over
+		}
+	}
+	if x == 0 {
+		t.Error(x)
+	}
+}
