@@ -49,8 +49,12 @@ func TestProgramsOfACheckpointAreMadeExecutable(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := makeExecutable(dir, []job.File{
-		{Name: "program", Mode: 0o755}, {Name: "bin/tool", Mode: 0o711}, {Name: "data", Mode: 0o644},
-		{Name: "kept", Mode: 0o755}, {Name: "link", Mode: 0o755}, {Name: "removed", Mode: 0o755},
+		{Name: "program", Mode: 0o755},
+		{Name: "bin/tool", Mode: 0o711},
+		{Name: "data", Mode: 0o644},
+		{Name: "kept", Mode: 0o755},
+		{Name: "link", Mode: 0o755},
+		{Name: "removed", Mode: 0o755},
 	})
 	if err != nil {
 		t.Fatal(err)
