@@ -31,9 +31,9 @@ var tiers = [][]string{
 	{"agent", "matchmaker", "submit"},
 }
 
-// aside are packages beside the product, for tests and for showing it. Nothing that ships imports
+// aside are packages beside the product, for tests and for showing it, and examples. Nothing that ships imports
 // them, and so they may import what they like.
-var aside = []string{"internal/bus/bustest", "internal/pooltest", "scripts/demo", "submit/submittest", "internal/realpool", "internal/netlab", "internal/natslab", "internal/peertest", "internal/systemdtest", "internal/qemutest", "internal/desktest", "scripts/faults", "scripts/throughput", "internal/faultctl"}
+var aside = []string{"internal/bus/bustest", "internal/pooltest", "examples/anysystem", "scripts/demo", "submit/submittest", "internal/realpool", "internal/netlab", "internal/natslab", "internal/peertest", "internal/systemdtest", "internal/qemutest", "internal/desktest", "scripts/faults", "scripts/throughput", "internal/faultctl"}
 
 // doors are the packages through which a dependency is reached. Behind one door it can be replaced,
 // faked or bounded in one place, and its types appear in no signature but there.

@@ -383,6 +383,9 @@ func (d deskFiles) FetchImage(_ context.Context, _ string, _ []byte, digest blob
 		return ErrBadImage
 	}
 	for name, content := range image {
+		if strings.Contains(name, ":") { // as on Windows
+			return fmt.Errorf("unpack: %w", blob.ErrName)
+		}
 		path := filepath.Join(dir, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, content, 0o644)); err != nil {
 			return err

@@ -145,6 +145,23 @@ func TestImageThatCannotBeRestored(t *testing.T) {
 	}
 }
 
+// Files that a job has saved on another system, and that cannot be here, are no damaged checkpoint: that is kept.
+func TestFilesThatCannotBeHere(t *testing.T) {
+	d := newDesk(t, nil)
+	digest := blob.Sum([]byte("files"))
+	d.images[digest] = map[string][]byte{"scratch/12:30": []byte("state")}
+	d.keeps = true
+	done := d.end(d.offer("true", "SuccessCheckpointExitCode = 85", job.Image{Kind: job.FileImage, Digest: digest}))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.ckpts) != 1 || d.ckpts[0].Dropped != digest || !d.ckpts[0].Again || !strings.Contains(d.ckpts[0].Reason, "not a name on this system") {
+		t.Errorf("the matchmaker is told %+v", d.ckpts)
+	}
+	if done.Outcome != wire.Evicted || !strings.Contains(done.Reason, "from its checkpoint, which is kept for another try: ") {
+		t.Errorf("the report is %+v", done)
+	}
+}
+
 func TestNeedsOf(t *testing.T) {
 	d := bareDaemon(t)
 	facts := classad.NewAd()

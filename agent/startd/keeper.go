@@ -60,6 +60,7 @@ func newKeeper(d *Daemon, num int) *keeper {
 		again:  make(chan struct{}, 1),
 		closed: make(chan struct{}),
 		free:   make(chan struct{}),
+		slot:   slot.Slot{Since: d.began, Entered: d.began},
 		cfg: slot.Config{
 			Bump:  d.cfg.Bump,
 			Terms: job.DefaultTerms,

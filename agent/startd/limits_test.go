@@ -62,6 +62,18 @@ func bareDaemon(t *testing.T) *Daemon {
 	return d
 }
 
+// A slot that has not changed yet has been as it is since the agent began, not since the year 1.
+func TestNewSlotIsNew(t *testing.T) {
+	before := time.Now().Unix()
+	d := bareDaemon(t)
+	ad := d.ads(time.Now())[0]
+	for _, name := range []string{"EnteredCurrentState", "EnteredCurrentActivity"} {
+		if at, ok := ad.Int(name); !ok || at < before || at > time.Now().Unix() {
+			t.Errorf("%s is %d (%v), and the agent began at %d", name, at, ok, before)
+		}
+	}
+}
+
 // A job may take what its slot advertises. When it was ended for taking more, that is no result: a
 // person must look at it.
 func TestJobOverItsMemoryIsHeld(t *testing.T) {

@@ -100,7 +100,7 @@ func (t *tenant) fromBeginning(ctx context.Context) (Init, error) {
 
 // run starts the job from its beginning, or from what it has saved itself.
 func (t *tenant) run(ctx context.Context, in Init) error {
-	spec, lease := t.leasedSpec()
+	spec, lease := t.leasedSpec(in)
 	if err := in.Run(ctx, spec); err != nil {
 		return startError(ctx, err)
 	}
@@ -124,8 +124,11 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
 	err = t.k.d.cfg.Files.FetchImage(ctx, read, t.offer.Key, img.Digest, tree(in))
 	moved()
 	if err != nil {
-		if errors.Is(err, ErrBadImage) {
+		switch {
+		case errors.Is(err, ErrBadImage):
 			return in, err
+		case errors.Is(err, blob.ErrName): // a machine of another system can go on from it
+			return in, fmt.Errorf("%w: %w", errBadSet, err)
 		}
 		return in, fmt.Errorf("%w: %w", errStaging, err)
 	}
@@ -151,7 +154,7 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
 	if err := t.checkFit(in, img); err != nil {
 		return in, err
 	}
-	spec, lease := t.leasedSpec() // what the init knows of it may have passed while the image came
+	spec, lease := t.leasedSpec(in) // what the init knows of it may have passed while the image came
 	if err := in.Resume(ctx, spec); err != nil {
 		return in, err
 	}
@@ -161,8 +164,8 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
 }
 
 // leasedSpec describes the job to an init, with what is left of the lease.
-func (t *tenant) leasedSpec() (spec starter.JobSpec, lease job.Instant) {
-	spec = t.jobSpec()
+func (t *tenant) leasedSpec(in Init) (spec starter.JobSpec, lease job.Instant) {
+	spec = t.jobSpec(in.Scratch())
 	t.mu.Lock()
 	lease = t.lease
 	t.mu.Unlock()
@@ -240,8 +243,8 @@ func (t *tenant) again(ctx context.Context, in Init) error {
 	return t.run(ctx, in)
 }
 
-func (t *tenant) jobSpec() starter.JobSpec {
-	env, baseline := t.held(t.environment())
+func (t *tenant) jobSpec(scratch string) starter.JobSpec {
+	env, baseline := t.held(t.environment(scratch))
 	return starter.JobSpec{
 		Job: t.offer.Job, Argv: t.cmd.Argv, Env: env, Baseline: baseline,
 		Dir: t.cmd.Dir, Stdin: t.cmd.Stdin, Stdout: t.cmd.Stdout, Stderr: t.cmd.Stderr,
@@ -256,10 +259,38 @@ func (t *tenant) stageIn(ctx context.Context, scratch string) error {
 
 // stageInMissing brings in the inputs that a job's own checkpoint did not hold.
 func (t *tenant) stageInMissing(ctx context.Context, scratch string) error {
-	return t.stageInExcept(ctx, scratch, func(root *os.Root, name string) bool {
+	err := t.stageInExcept(ctx, scratch, func(root *os.Root, name string) bool {
 		_, err := root.Lstat(name)
 		return err == nil
 	})
+	if err != nil {
+		return err
+	}
+	if err := makeExecutable(scratch, t.offer.Inputs); err != nil {
+		return fmt.Errorf("%w: %w", errStaging, err)
+	}
+	return nil
+}
+
+// makeExecutable makes those of the inputs in dir executable that are to be. Windows does not know which are, so a
+// checkpoint that was made there does not say it of the programs in it.
+func makeExecutable(dir string, inputs []job.File) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, f := range inputs {
+		exec := os.FileMode(f.Mode) & 0o111
+		fi, err := root.Lstat(f.Name)
+		if err != nil || exec == 0 || !fi.Mode().IsRegular() || fi.Mode().Perm()&0o111 != 0 {
+			continue // the job may have removed or replaced it
+		}
+		if err := root.Chmod(f.Name, fi.Mode().Perm()|exec); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*os.Root, string) bool) error {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"skua/internal/blob"
 	"skua/internal/job"
@@ -86,7 +87,7 @@ func (s *Storage) FetchImage(ctx context.Context, capability string, key []byte,
 	}
 	// What is unpacked halfway must not be taken for an image, and the directories it goes into are
 	// mounted in the sandbox, so they cannot be replaced as a whole.
-	unpacked := filepath.Join(dir, unpackName)
+	unpacked := unpackedAt(runtime.GOOS, dir)
 	defer os.RemoveAll(unpacked)
 	err = blob.Unpack(ctx, blob.UnpackConfig{
 		Manifest: m, Source: src, Key: k, Dir: unpacked, MaxBytes: limit, OutsideLinks: true,
@@ -102,8 +103,15 @@ func (s *Storage) FetchImage(ctx context.Context, capability string, key []byte,
 	return nil
 }
 
-// unpackName is where an image is unpacked, beside the directories that it goes into.
-const unpackName = "unpacked"
+// unpackedAt is where an image is unpacked for the directories in dir, on a system as Go names it: beside them. On
+// Windows what is moved keeps the access list that it was made with, so it is made in the scratch directory, whose
+// list lets the job have it.
+func unpackedAt(system, dir string) string {
+	if system == "windows" {
+		return filepath.Join(dir, scratchName, ".skua-unpacked")
+	}
+	return filepath.Join(dir, "unpacked")
+}
 
 // moveInto moves what is in from into the directory to. Directories that are in both are merged. No
 // job runs yet, so nobody plays tricks with links meanwhile.

@@ -1,6 +1,7 @@
 package startd
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"skua/internal/fit"
+	"skua/internal/job"
 	"skua/policy/classad"
 )
 
@@ -35,17 +37,74 @@ func TestMoveInto(t *testing.T) {
 	}
 }
 
+// A checkpoint that was made on Windows has its programs as files like any other.
+func TestProgramsOfACheckpointAreMadeExecutable(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"program", "bin/tool", "data", "kept"} {
+		write(t, filepath.Join(dir, name), name)
+	}
+	outside := filepath.Join(t.TempDir(), "outside")
+	write(t, outside, "no business of the job's")
+	if err := errors.Join(os.Chmod(filepath.Join(dir, "kept"), 0o500), os.Symlink(outside, filepath.Join(dir, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	err := makeExecutable(dir, []job.File{
+		{Name: "program", Mode: 0o755},
+		{Name: "bin/tool", Mode: 0o711},
+		{Name: "data", Mode: 0o644},
+		{Name: "kept", Mode: 0o755},
+		{Name: "link", Mode: 0o755},
+		{Name: "removed", Mode: 0o755},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]os.FileMode{"program": 0o711, "bin/tool": 0o711, "data": 0o600, "kept": 0o500} {
+		if fi, err := os.Stat(filepath.Join(dir, name)); err != nil || fi.Mode().Perm() != want {
+			t.Errorf("%s has mode %v (%v), want %v", name, fi.Mode(), err, want)
+		}
+	}
+	if fi, err := os.Stat(outside); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("through a link, a file outside has mode %v (%v)", fi.Mode(), err)
+	}
+}
+
 func TestEnvironmentPrefersTheJobs(t *testing.T) {
 	tn := tenant{k: &keeper{name: "slot1@desk7"}}
 	tn.cmd.CPUs = 2
 	tn.cmd.Env = []string{"PATH=/opt/bin", "SEED=4"}
-	env := tn.environment()
+	env := tn.environment(t.TempDir())
 	if !slices.Contains(env, "PATH=/opt/bin") || !slices.Contains(env, "SEED=4") || !slices.Contains(env, "HOME=/scratch") ||
 		!slices.Contains(env, "OMP_NUM_THREADS=2") || !slices.Contains(env, "_CONDOR_SLOT=slot1") {
 		t.Errorf("the environment is %q", env)
 	}
 	if slices.ContainsFunc(env, func(e string) bool { return e == "PATH=/usr/local/bin:/usr/bin:/bin" }) {
 		t.Error("two PATHs")
+	}
+}
+
+// A job is told where its files are: on Linux at one path everywhere, on Windows where the claim has them.
+func TestPlaces(t *testing.T) {
+	linux := places("linux", "/var/lib/skua/agent/claims/c/scratch", "")
+	for _, want := range []string{"HOME=/scratch", "TMPDIR=/tmp", "_CONDOR_SCRATCH_DIR=/scratch", "_CONDOR_JOB_IWD=/scratch", "_CONDOR_JOB_AD=/scratch/.job.ad"} {
+		if !slices.Contains(linux, want) {
+			t.Errorf("on Linux %s is missing from %q", want, linux)
+		}
+	}
+	const scratch = `C:\ProgramData\Skua\agent\claims\c\scratch`
+	windows := places("windows", scratch, "")
+	for _, want := range []string{"_CONDOR_SCRATCH_DIR=" + scratch, "SKUA_SCRATCH_DIR=" + scratch, "_CONDOR_JOB_IWD=" + scratch, "_CONDOR_MACHINE_AD=" + scratch + `\.machine.ad`} {
+		if !slices.Contains(windows, want) {
+			t.Errorf("on Windows %s is missing from %q", want, windows)
+		}
+	}
+	for _, e := range windows {
+		if name, value, _ := strings.Cut(e, "="); strings.HasPrefix(value, "/") {
+			t.Errorf("on Windows %s names a place of Linux: %s", name, value)
+		}
+	}
+	if shared := places("linux", "/x", "/srv/data"); !slices.Contains(shared, "_CONDOR_JOB_IWD=/srv/data") {
+		t.Errorf("in a shared directory: %q", shared)
 	}
 }
 
@@ -70,7 +129,7 @@ func TestHeldByVariables(t *testing.T) {
 		d.facts.Store(facts)
 		tn := tenant{k: &keeper{name: "slot1@desk7", d: d}, log: slog.New(slog.DiscardHandler)}
 		tn.cmd.Baseline, tn.cmd.Env = fit.Baseline(tt.level), []string{tt.env}
-		spec := tn.jobSpec()
+		spec := tn.jobSpec(t.TempDir())
 		if spec.Baseline != tt.want || tt.variable != "" && !slices.Contains(spec.Env, tt.variable) || !slices.Contains(spec.Env, tt.env) {
 			t.Errorf("%s: held to %q with %q", tt.name, spec.Baseline, spec.Env)
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,24 +31,17 @@ var threadVariables = []string{
 	"TF_NUM_THREADS",
 }
 
-// environment gives the job's variables: those it asked for, over those every job gets.
-func (t *tenant) environment() []string {
+// environment gives the job's variables: those it asked for, over those every job gets. scratch is its scratch
+// directory, as the agent finds it.
+func (t *tenant) environment(scratch string) []string {
 	slot, _, _ := strings.Cut(t.k.name, "@")
-	env := []string{
-		"PATH=/usr/local/bin:/usr/bin:/bin",
-		"HOME=" + job.ScratchPath,
-		"TMPDIR=/tmp", "TMP=/tmp", "TEMP=/tmp",
+	env := append(places(runtime.GOOS, scratch, t.cmd.Dir),
 		"BATCH_SYSTEM=HTCondor", // what scripts look for; what they expect then is here
-		"_CONDOR_SCRATCH_DIR=" + job.ScratchPath,
-		"_CONDOR_JOB_IWD=" + cmp.Or(t.cmd.Dir, job.ScratchPath),
-		"_CONDOR_SLOT=" + slot,
-		"_CONDOR_JOB_AD=" + job.ScratchPath + "/" + jobAdFile,
-		"_CONDOR_MACHINE_AD=" + job.ScratchPath + "/" + machineAdFile,
-		"SKUA_SCRATCH_DIR=" + job.ScratchPath,
-		"SKUA_JOB_ID=" + t.offer.Job.String(),
-		"SKUA_SLOT=" + t.k.name,
+		"_CONDOR_SLOT="+slot,
+		"SKUA_JOB_ID="+t.offer.Job.String(),
+		"SKUA_SLOT="+t.k.name,
 		fit.LazyBinding,
-	}
+	)
 	cpus := strconv.FormatInt(t.cmd.CPUs, 10)
 	for _, name := range threadVariables {
 		env = append(env, name+"="+cpus)
@@ -58,6 +52,24 @@ func (t *tenant) environment() []string {
 		env = append(env, e)
 	}
 	return env
+}
+
+// places are the variables that tell a job where things are, on a system as Go names it. On Windows its scratch
+// directory, which the agent finds at scratch, is there for the job, too, and the starter adds what else is usual.
+func places(system, scratch, dir string) []string {
+	var env []string
+	separator := "\\"
+	if system != "windows" {
+		scratch, separator = job.ScratchPath, "/"
+		env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + scratch, "TMPDIR=/tmp", "TMP=/tmp", "TEMP=/tmp"}
+	}
+	return append(env,
+		"_CONDOR_SCRATCH_DIR="+scratch,
+		"_CONDOR_JOB_IWD="+cmp.Or(dir, scratch),
+		"_CONDOR_JOB_AD="+scratch+separator+jobAdFile,
+		"_CONDOR_MACHINE_AD="+scratch+separator+machineAdFile,
+		"SKUA_SCRATCH_DIR="+scratch,
+	)
 }
 
 // held adds to the job's variables those that hold its programs to its baseline, and gives that; "" if variables of the job's

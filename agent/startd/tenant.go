@@ -15,6 +15,7 @@ import (
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
+	"skua/policy/classad"
 )
 
 // tenant is the job of one claim, from its files to its report. One goroutine does the work; the
@@ -96,7 +97,14 @@ func newTenant(k *keeper, offer wire.Offer, chain job.ClaimID) *tenant {
 		read: offer.Read, write: offer.Write,
 		peeks: make(chan struct{}, maxPeeks),
 	}
-	t.cmd, t.bad = job.CommandOf(offer.Ad)
+	ad, err := job.Filled(offer.Ad, func() *classad.Ad { return k.ad(time.Now(), k.state()) })
+	if err == nil {
+		t.offer.Ad = ad
+	}
+	t.cmd, t.bad = job.CommandOf(t.offer.Ad)
+	if err != nil {
+		t.bad = err
+	}
 	return t
 }
 

@@ -3,6 +3,7 @@ package starter
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -90,6 +91,14 @@ func testAgent(dir string) int {
 		if err == nil {
 			if err = copySelf(filepath.Join(i.Scratch(), "job.exe")); err == nil {
 				err = i.Run(context.Background(), testSpec(i, "count n"))
+			}
+			// Killed earlier than that, it would leave a job that stands still before it has counted at all.
+			path, deadline := filepath.Join(i.Scratch(), "n"), time.Now().Add(time.Minute)
+			for n := 0; err == nil && n == 0; _, n = counter(path) {
+				if time.Now().After(deadline) {
+					err = errors.New("the job does not count")
+				}
+				time.Sleep(5 * time.Millisecond)
 			}
 		}
 	}

@@ -16,6 +16,7 @@ import (
 var (
 	ErrSealed   = errors.New("cannot be opened")
 	ErrManifest = errors.New("bad manifest")
+	ErrName     = errors.New("not a name on this system") // but perhaps on the one where the tree was packed
 )
 
 // Bounds of a manifest. At the default chunk size, maxChunks is a terabyte of data.

@@ -35,7 +35,7 @@ type Owner struct{ UID, GID int }
 
 // Unpack makes the tree that a manifest describes. Every chunk is verified against its address and its
 // key before a byte of it is used. Ranges of zeros become holes. After an error nothing that it made is
-// left.
+// left. One that wraps [ErrName] says that the tree cannot be had on this system.
 func Unpack(ctx context.Context, cfg UnpackConfig) (err error) {
 	m := cfg.Manifest
 	if err := m.Check(); err != nil {
@@ -45,8 +45,11 @@ func Unpack(ctx context.Context, cfg UnpackConfig) (err error) {
 		return fmt.Errorf("unpack: %w: the tree has %d bytes, %d are allowed", ErrTooLarge, n, cfg.MaxBytes)
 	}
 	for _, e := range m.Entries {
-		if err := checkLocal(e, cfg.OutsideLinks); err != nil {
-			return fmt.Errorf("unpack: %w: entry %.200q: %w", ErrManifest, e.Path, err)
+		if !isName(e.Path, filepath.Separator == '\\') {
+			return fmt.Errorf("unpack: entry %.200q: %w", e.Path, ErrName)
+		}
+		if e.Kind == Symlink && !cfg.OutsideLinks && !staysInside(e.Path, e.Target) {
+			return fmt.Errorf("unpack: %w: entry %.200q: the symbolic link leads outside, to %.200q", ErrManifest, e.Path, e.Target)
 		}
 	}
 	made, err := makeEmpty(cfg.Dir)
@@ -79,16 +82,9 @@ func Unpack(ctx context.Context, cfg UnpackConfig) (err error) {
 	return u.finish()
 }
 
-// checkLocal refuses what a sound manifest may have and this caller or this system does not take.
-func checkLocal(e Entry, outsideLinks bool) error {
-	local := filepath.FromSlash(e.Path)
-	if !filepath.IsLocal(local) || filepath.Separator == '\\' && hasWindowsMeaning(e.Path) {
-		return errors.New("not a name on this system")
-	}
-	if e.Kind == Symlink && !outsideLinks && !staysInside(e.Path, e.Target) {
-		return fmt.Errorf("the symbolic link leads outside, to %.200q", e.Target)
-	}
-	return nil
+// isName reports whether the path of a sound manifest names a file on this system, which may be Windows.
+func isName(path string, windows bool) bool {
+	return filepath.IsLocal(filepath.FromSlash(path)) && !(windows && hasWindowsMeaning(path))
 }
 
 // makeEmpty makes dir unless it is there and empty.

@@ -1,6 +1,7 @@
 package submitfile
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -199,6 +200,10 @@ func buildExecutable(p *proc) error {
 	if p.e.d.opts.Stat != nil {
 		f := p.e.stat(name)
 		switch {
+		case f.err != nil && strings.Contains(v.text, "$$("):
+			hint := fmt.Sprintf("the program is sent before there is a machine: name all of them in transfer_input_files, and write executable = ./%s with transfer_executable = false",
+				filepath.Base(v.text))
+			return problem(v.at, hint, "executable %s: %w", v.text, cause(f.err))
 		case f.err != nil && !strings.ContainsAny(v.text, `/\`):
 			return problem(v.at, "for a program that the machines have, give its full path and add transfer_executable = false",
 				"executable %s: %w", v.text, cause(f.err))

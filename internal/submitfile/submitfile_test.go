@@ -308,6 +308,7 @@ func TestProblems(t *testing.T) {
 		"arguments = 1\nqueue\n",
 		"executable = smi\nqueue\n",
 		"executable = python3\nqueue\n",
+		"executable = sim.$$(OpSys)\nqueue\n",
 		"executable = in\nqueue\n",
 		"executable = sim\nrequst_memory = 2GB\nqueue\n",
 		"executable = sim\nrequest_cpu = 2\nqueue\n",
