@@ -1,28 +1,24 @@
 package starter
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"skua/internal/job"
 )
 
 // More names within a claim's directory.
 const (
-	claimFile  = "claim.json"
-	socketName = "sock"
+	rootName   = "root" // where the sandbox's root is mounted; empty on disk
+	socketName = "sock" // in the state directory, as the next
 	logName    = "init.log"
 )
 
-// Modes of the directories that a job may use.
+// Modes of a claim's directory, which its init passes through, and of those that a job may use.
 const (
+	claimMode   = 0o711
 	imageMode   = 0o700
 	scratchMode = 0o755
 	tmpMode     = 0o777 | os.ModeSticky
@@ -50,6 +46,9 @@ func mkdir(path string, mode os.FileMode) error {
 
 // layOut makes the directories of a claim.
 func (s *Starter) layOut(dir string, initUID int) error {
+	if err := os.Chmod(dir, claimMode); err != nil {
+		return err
+	}
 	jobUID := initUID
 	if s.mapped {
 		jobUID += jobID
@@ -103,62 +102,24 @@ func (s *Starter) takeOver(claim job.ClaimID) error {
 	return nil
 }
 
-func writeRecord(dir string, r claimRecord) error {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return err
+// handle takes hold of the claim's cgroups, as far as it has any and they are still there.
+func (r *claimRecord) handle() (handle, error) {
+	h := noHandle
+	if r.Cgroup == "" {
+		return h, nil
 	}
-	return os.WriteFile(filepath.Join(dir, claimFile), b, 0o600)
+	var err error
+	if h.cg, err = openCgroup(r.Cgroup, r.Legacy); err == nil {
+		h.cg.calm()
+	}
+	return h, err
 }
 
-func readRecord(dir string) (claimRecord, error) {
-	var r claimRecord
-	return r, readJSON(filepath.Join(dir, claimFile), &r)
-}
-
-// readExit reads how the claim's last job ended, as far as that can be relied on: a machine that has stopped
-// meanwhile may have lost what the job had written.
-func readExit(dir string) (*Exit, error) {
-	var s savedExit
-	if err := readJSON(filepath.Join(dir, stateName, exitFile), &s); err != nil {
-		return nil, err
+// blame completes what the init, which is gone, has said of a job's end.
+func (r *claimRecord) blame(e *Exit) {
+	if r.Cgroup != "" {
+		(&jobCgroup{path: r.Cgroup, legacy: r.Legacy}).blame(e)
 	}
-	if s.Boot != "" && s.Boot != bootID() {
-		return nil, errors.New("the machine was restarted since the job ended")
-	}
-	return &s.Exit, nil
-}
-
-// readJSON reads a small file.
-func readJSON(path string, v any) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 64<<10))
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
-}
-
-// lastLine returns the last line of a log, for an error message.
-func lastLine(path string) string {
-	f, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	b, _ := io.ReadAll(io.LimitReader(f, 64<<10))
-	lines := slices.Collect(strings.Lines(strings.TrimSpace(string(b))))
-	if len(lines) == 0 {
-		return ""
-	}
-	return strings.TrimSpace(lines[len(lines)-1])
 }
 
 // removeTree is os.RemoveAll for trees in which a job may have made directories without permissions.

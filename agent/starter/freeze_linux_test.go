@@ -86,7 +86,7 @@ func TestLeaseOver(t *testing.T) {
 func TestAgentDies(t *testing.T) {
 	eachFreezer(t, func(t *testing.T, s *Starter) {
 		agent := startAgent(t, s)
-		i := newInit(s, agentClaim, nil, -1) // for its paths
+		i := newInit(s, agentClaim, noHandle) // for its paths
 		grows(t, i, "out")
 		kill(t, agent)
 		died := time.Now()

@@ -1,7 +1,6 @@
 package starter
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -20,25 +19,10 @@ import (
 // ErrUsed says that something of the job before cannot be removed from a claim: the next needs a new init.
 var ErrUsed = errors.New("the claim still has something of its last job")
 
-// Refresh makes a claim whose job has ended as a new one, for another job of the same user: with empty
-// scratch and image directories, and nothing that the job before could have left in the init's namespaces.
-// After an error the claim must not be used again.
-func (i *Init) Refresh(ctx context.Context) error {
-	what := func(err error) error { return fmt.Errorf("refresh claim %s: %w", i.claim, err) }
-	i.mu.Lock()
-	running := i.running
-	i.mu.Unlock()
-	if running {
-		return what(ErrBusy)
-	}
-	if i.cg != nil && i.cg.blamed() {
-		return what(fmt.Errorf("%w: its count of memory shortages", ErrUsed))
-	}
-	if _, err := i.call(ctx, &message{Op: opFresh}); err != nil {
-		return what(err)
-	}
-	if err := i.s.emptyOut(i.claim); err != nil {
-		return what(err)
+// used says what of the last job cannot be removed from the claim, as far as the agent can see it.
+func (h *handle) used() error {
+	if h.cg != nil && h.cg.blamed() {
+		return fmt.Errorf("%w: its count of memory shortages", ErrUsed)
 	}
 	return nil
 }

@@ -176,9 +176,6 @@ func (p *pid1) setFrozen(frozen bool) error {
 	return nil
 }
 
-// freezeLimit is how long a freeze may take. Only a thread in an uninterruptible wait takes long.
-const freezeLimit = 10 * time.Second
-
 // awaitFrozen returns when the last thread of the job has stopped.
 func (p *pid1) awaitFrozen() error {
 	if p.hasCgroup() {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"path/filepath"
 	"time"
 
@@ -122,6 +123,22 @@ type remoteError struct {
 func (e *remoteError) Error() string { return e.text }
 
 func (e *remoteError) Unwrap() error { return e.kind }
+
+// errOtherAgent is what a second agent is told.
+var errOtherAgent = fmt.Errorf("another agent holds the claim: %w", ErrBusy)
+
+// refuse answers the first request of a new connection with err, and ends it. It takes no longer than limit.
+func refuse(c net.Conn, err error, limit time.Duration) {
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(limit))
+	m, rerr := readMessage(c)
+	if rerr != nil {
+		return
+	}
+	answer := &message{ID: m.ID}
+	answer.fail(err)
+	_ = writeMessage(c, answer)
+}
 
 // writeMessage writes m: its length in four bytes, then JSON.
 func writeMessage(w io.Writer, m *message) error {

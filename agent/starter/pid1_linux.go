@@ -222,13 +222,13 @@ func (p *pid1) accept(l *net.UnixListener, failed error) {
 			continue
 		}
 		if failed != nil {
-			refuse(c, failed)
+			refuse(c, failed, refuseWithin)
 			os.Exit(1)
 		}
 		p.mu.Lock()
 		if p.conn != nil && !hungUp(p.conn) && bootClock()-p.lastBeat < Silence {
 			p.mu.Unlock()
-			refuse(c, errOtherAgent)
+			refuse(c, errOtherAgent, refuseWithin)
 			continue
 		}
 		if p.conn != nil {
@@ -239,6 +239,9 @@ func (p *pid1) accept(l *net.UnixListener, failed error) {
 		go p.serve(c)
 	}
 }
+
+// refuseWithin is how long a refusal may take: nobody else can connect meanwhile.
+const refuseWithin = 100 * time.Millisecond
 
 // hungUp reports whether the peer has closed its end, perhaps so recently that serve does not know.
 func hungUp(c *net.UnixConn) bool {
@@ -252,21 +255,6 @@ func hungUp(c *net.UnixConn) bool {
 		gone = err == nil && n > 0
 	})
 	return gone
-}
-
-var errOtherAgent = fmt.Errorf("another agent holds the claim: %w", ErrBusy)
-
-// refuse answers the first request of a new connection with err, and ends it.
-func refuse(c net.Conn, err error) {
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(100 * time.Millisecond)) // nobody else can connect meanwhile
-	m, rerr := readMessage(c)
-	if rerr != nil {
-		return
-	}
-	answer := &message{ID: m.ID}
-	answer.fail(err)
-	_ = writeMessage(c, answer)
 }
 
 // checkAgent refuses peers from inside: only processes outside this pid namespace have no pid here.
@@ -560,16 +548,13 @@ func wait(pid, flags int) (int, unix.WaitStatus, Usage, error) {
 	}
 }
 
-// exitFile is the Exit of a claim's last job, in the state directory.
-const exitFile = "exit.json"
-
-// savedExit is the content of that file. It is for an agent that is started after the init has gone, not for
-// a machine that is: what a job has written is no safer on the disk than this is, and so it is not flushed,
-// and says in which run of the machine it was written.
+// savedExit is the content of [exitFile].
 type savedExit struct {
 	Exit
-	Boot string `json:"boot,omitempty"`
+	Boot string `json:"boot,omitempty"` // which run of the machine; "" from an init of an older agent
 }
+
+func (s savedExit) sameBoot() bool { return s.Boot == "" || s.Boot == bootID() }
 
 // saveExit writes the file in the directory dir.
 func saveExit(dir int, e savedExit) error {

@@ -1,7 +1,6 @@
 package starter
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -129,14 +128,15 @@ func (r *runner) wait(j *winJob) {
 	r.wake()
 }
 
-// exitFile is the Exit of a claim's last job, in the state directory.
-const exitFile = "exit.json"
-
-// savedExit is the content of that file, for an agent that is started after the runner has gone, not for a
-// machine that is: what a job has written is no safer on the disk than this is.
+// savedExit is the content of [exitFile].
 type savedExit struct {
 	Exit
 	Boot int64 `json:"boot"` // Unix time of the machine's start
+}
+
+func (s savedExit) sameBoot() bool {
+	d := s.Boot - bootedAt().Unix()
+	return -bootSlack <= d && d <= bootSlack
 }
 
 // bootSlack is how much the clock may have been set for it to be the same run of the machine.
@@ -185,12 +185,6 @@ func (r *runner) openStdio(spec JobSpec, scratch string) (files []*os.File, err 
 	return files, nil
 }
 
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		f.Close()
-	}
-}
-
 // findProgram gives the path of the program name.
 func findProgram(name, work string, env []string) (string, error) {
 	for _, path := range winCandidates(name, work, env) {
@@ -214,17 +208,4 @@ func startFailed(name string, err error) error {
 		}
 	}
 	return err
-}
-
-// writeJSON writes a small file so that whoever reads it finds all of it or what was there before.
-func writeJSON(path string, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
 }

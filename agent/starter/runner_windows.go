@@ -167,7 +167,7 @@ func (r *runner) accept(l net.Listener) {
 		}
 		_ = c.SetDeadline(time.Time{})
 		if !r.take(c) {
-			refuse(c, errOtherAgent)
+			refuse(c, errOtherAgent, goneWait)
 		}
 	}
 }
@@ -201,21 +201,6 @@ func (r *runner) take(c net.Conn) bool {
 
 // goneWait is how long a runner waits for news that the agent before is gone.
 const goneWait = 200 * time.Millisecond
-
-var errOtherAgent = fmt.Errorf("another agent holds the claim: %w", ErrBusy)
-
-// refuse answers the first request of a new connection with err, and ends it.
-func refuse(c net.Conn, err error) {
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(goneWait))
-	m, rerr := readMessage(c)
-	if rerr != nil {
-		return
-	}
-	answer := &message{ID: m.ID}
-	answer.fail(err)
-	_ = writeMessage(c, answer)
-}
 
 // serve answers one agent until it goes.
 func (r *runner) serve(c net.Conn, gone chan struct{}) {

@@ -14,14 +14,6 @@ import (
 	"skua/agent/checkpoint"
 )
 
-// Names within a claim's directory.
-const (
-	rootName    = "root"    // where the sandbox's root is mounted; empty on disk
-	scratchName = "scratch" // the job's
-	imageName   = "image"   // the checkpoint
-	stateName   = "state"   // the init's: socket, exit status, log
-)
-
 // The init's own corner of the sandbox. Nothing secret is in it.
 const (
 	ownDir      = "/.skua"

@@ -384,12 +384,6 @@ func (p *pid1) openScratch(scratch int, name string, flags int) (*os.File, error
 	})
 }
 
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		f.Close()
-	}
-}
-
 // jobEnv completes a job's environment with what programs expect to find.
 func jobEnv(env []string) []string {
 	has := func(name string) bool {

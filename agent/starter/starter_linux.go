@@ -4,111 +4,55 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"skua/agent/checkpoint"
-	"skua/internal/diag"
 	"skua/internal/job"
 )
 
 // idCount is how many ids a root agent maps.
 const idCount = 65536
 
-// startLimit is how long a new init may take to build its sandbox.
-const startLimit = 20 * time.Second
-
-// A Starter opens claims on this machine and finds those that an earlier agent left.
-type Starter struct {
-	cfg     Config
-	log     *slog.Logger
+// means is what a Starter has found on this machine.
+type means struct {
 	criu    string
 	criuErr error
 	cgroups string            // base of the claims' cgroups, or ""
 	legacy  map[string]string // the same for the controllers of cgroup v1
 	uid     int               // of the first slot's inits, on the host: root in their namespaces
 	mapped  bool              // many ids are mapped
-
-	probing sync.Mutex // guards probed, and lets only one self test run
-	probed  *Capabilities
 }
 
-// New makes the directory of claims and looks for CRIU and cgroups. It starts nothing.
-func New(cfg Config) (*Starter, error) {
-	if cfg.Dir == "" {
-		return nil, errors.New("starter: no directory for claims was given")
-	}
-	dir, err := filepath.Abs(cfg.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("starter: %w", err)
-	}
-	cfg.Dir = dir
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("starter: make directory of claims: %w", err)
-	}
+// findMeans looks for CRIU and cgroups.
+func findMeans(cfg *Config) (means, error) {
 	if cfg.UIDBase == 0 {
 		cfg.UIDBase = DefaultUIDBase
 	}
-	s := &Starter{cfg: cfg, log: cfg.Log, uid: os.Getuid()}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
+	m := means{uid: os.Getuid()}
+	if m.uid == 0 {
+		m.uid, m.mapped = int(cfg.UIDBase), true
 	}
-	if s.uid == 0 {
-		s.uid, s.mapped = int(cfg.UIDBase), true
+	m.criu, m.criuErr = checkpoint.Find(cfg.CriuPath)
+	if m.cgroups = findCgroupBase(cfg.CgroupBase); m.cgroups != "" {
+		m.legacy = findLegacy()
 	}
-	s.criu, s.criuErr = checkpoint.Find(cfg.CriuPath)
-	if s.cgroups = findCgroupBase(cfg.CgroupBase); s.cgroups != "" {
-		s.legacy = findLegacy()
-	}
-	return s, nil
+	return m, nil
 }
 
-// Claims lists the claims found on disk, whether their inits live or not.
-func (s *Starter) Claims() ([]job.ClaimID, error) {
-	entries, err := os.ReadDir(s.cfg.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("list claims: %w", err)
-	}
-	var claims []job.ClaimID
-	for _, e := range entries {
-		c := job.ClaimID(e.Name())
-		if e.IsDir() && checkClaim(c) == nil && !strings.HasPrefix(e.Name(), probeClaim) {
-			claims = append(claims, c)
-		}
-	}
-	return claims, nil
-}
-
-// Open starts the init of a new claim. On an error nothing is left of it.
-func (s *Starter) Open(ctx context.Context, spec ClaimSpec) (_ *Init, err error) {
-	if err := checkClaim(spec.Claim); err != nil {
-		return nil, fmt.Errorf("open claim: %w", err)
-	}
-	switch spec.Network {
-	case "":
-		spec.Network = NetNone
+// check refuses a network that is not known.
+func (n Network) check() error {
+	switch n {
 	case NetNone, NetHost, NetOutbound:
-	default:
-		return nil, fmt.Errorf("open claim %s: network %q is not known", spec.Claim, spec.Network)
+		return nil
 	}
-	dir := s.dir(spec.Claim)
-	if err := mkdir(dir, 0o711); err != nil {
-		return nil, fmt.Errorf("open claim %s: %w", spec.Claim, err)
-	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("open claim %s: %w", spec.Claim, err)
-			if rerr := s.Remove(spec.Claim); rerr != nil {
-				s.log.Warn("remains of a claim that could not be opened", diag.KeyClaim, spec.Claim, diag.KeyError, rerr)
-			}
-		}
-	}()
+	return fmt.Errorf("network %q is not known", n)
+}
+
+// open starts the init of the claim whose directory dir is.
+func (s *Starter) open(ctx context.Context, dir string, spec ClaimSpec) (_ *Init, err error) {
 	uid := s.slotUID(spec.Slot)
 	if err := s.layOut(dir, uid); err != nil {
 		return nil, err
@@ -137,7 +81,7 @@ func (s *Starter) Open(ctx context.Context, spec ClaimSpec) (_ *Init, err error)
 	if cg != nil {
 		rec.Legacy = cg.legacy
 	}
-	if err := writeRecord(dir, rec); err != nil {
+	if err := writeJSON(filepath.Join(dir, claimFile), rec); err != nil {
 		cg.close()
 		return nil, err
 	}
@@ -147,7 +91,7 @@ func (s *Starter) Open(ctx context.Context, spec ClaimSpec) (_ *Init, err error)
 		cg.close()
 		return nil, fmt.Errorf("start init: %w", err)
 	}
-	i := newInit(s, spec.Claim, cg, pidfd)
+	i := newInit(s, spec.Claim, handle{cg: cg, pidfd: pidfd})
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	if err := i.connect(ctx); err != nil {
@@ -168,38 +112,28 @@ func (s *Starter) Open(ctx context.Context, spec ClaimSpec) (_ *Init, err error)
 	return i, nil
 }
 
-// Remove kills what is left of a claim and removes its directory, scratch and image included.
-// Removing a claim that is not there is no error.
-func (s *Starter) Remove(claim job.ClaimID) error {
-	if err := checkClaim(claim); err != nil {
-		return fmt.Errorf("remove claim: %w", err)
-	}
+// endClaim kills what is left of a claim: its init, and what is in its cgroups.
+func (s *Starter) endClaim(claim job.ClaimID) error {
 	dir := s.dir(claim)
 	if conn, pidfd, err := dialInit(dir, s.uidOf(claim)); err == nil {
 		conn.Close()
 		err = killPidfd(pidfd)
 		unix.Close(pidfd)
 		if err != nil {
-			return fmt.Errorf("remove claim %s: %w", claim, err)
+			return err
 		}
 	}
-	if rec, err := readRecord(dir); err == nil && rec.Cgroup != "" {
-		if rec.Network == NetOutbound {
-			if err := removeCgroup(rec.Cgroup+outboundSuffix, killLimit); err != nil {
-				return fmt.Errorf("remove claim %s: %w", claim, err)
-			}
-		}
-		if err := errors.Join(removeCgroup(rec.Cgroup, killLimit), removeLegacy(rec.Legacy, killLimit)); err != nil {
-			return fmt.Errorf("remove claim %s: %w", claim, err)
+	rec, err := readRecord(dir)
+	if err != nil || rec.Cgroup == "" {
+		return nil // it has none
+	}
+	if rec.Network == NetOutbound {
+		if err := removeCgroup(rec.Cgroup+outboundSuffix, killLimit); err != nil {
+			return err
 		}
 	}
-	if err := removeTree(dir); err != nil {
-		return fmt.Errorf("remove claim %s: %w", claim, err)
-	}
-	return nil
+	return errors.Join(removeCgroup(rec.Cgroup, killLimit), removeLegacy(rec.Legacy, killLimit))
 }
-
-func (s *Starter) dir(claim job.ClaimID) string { return filepath.Join(s.cfg.Dir, string(claim)) }
 
 // slotUID is the id, on the host, of the inits of a slot. Each has a range of ids to itself, so that the jobs of
 // two slots are no more to each other than two accounts of the machine. Agents without root have one id only.

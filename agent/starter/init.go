@@ -1,0 +1,255 @@
+//go:build linux || windows
+
+package starter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"skua/internal/job"
+)
+
+// An Init is the agent's hold on a claim's init. Its methods may be called concurrently; of Run,
+// Resume and Checkpoint one at a time is carried out, the others return ErrBusy.
+//
+// While an Init is connected it tells the init twice a second that the agent is there.
+type Init struct {
+	s     *Starter
+	claim job.ClaimID
+	stop  chan struct{}
+	lost  chan struct{} // closed when the connection has ended
+	wg    sync.WaitGroup
+
+	writing sync.Mutex // one message at a time
+
+	mu       sync.Mutex // guards what follows
+	conn     net.Conn
+	handle   // which says what of it is guarded
+	closed   bool
+	lastID   uint64
+	waiting  map[uint64]chan *message
+	wish     bool // the job is to be frozen
+	restored bool // a job of the claim has come from an image
+	job      job.ID
+	running  bool
+	done     chan struct{}
+	ended    bool // done is closed
+	exit     Exit
+}
+
+func newInit(s *Starter, claim job.ClaimID, h handle) *Init {
+	return &Init{
+		s: s, claim: claim, handle: h, stop: make(chan struct{}), lost: make(chan struct{}),
+		waiting: make(map[uint64]chan *message), done: make(chan struct{}),
+	}
+}
+
+// connect dials the init and says hello.
+func (i *Init) connect(ctx context.Context) error {
+	if err := i.dial(ctx); err != nil {
+		return err
+	}
+	i.wg.Go(i.read)
+	m, err := i.call(ctx, &message{Op: opHello})
+	if err != nil {
+		return err
+	}
+	if m.Status == nil {
+		return errors.New("the init did not say how it is")
+	}
+	i.mu.Lock()
+	i.wish, i.job, i.running, i.restored = m.Status.Frozen, m.Status.Job, m.Status.Running, m.Status.Restored
+	i.mu.Unlock()
+	if m.Status.Exit != nil {
+		i.finish(m.Status.Exit)
+	}
+	i.wg.Go(i.beat)
+	return nil
+}
+
+// Claim returns the claim's id.
+func (i *Init) Claim() job.ClaimID { return i.claim }
+
+// Scratch returns the path of the job's scratch directory on this machine. The directory is mounted
+// in the claim: its contents may be replaced while no job runs, except for the directories [TmpName]
+// and [ShmName] themselves, but it must not be removed.
+func (i *Init) Scratch() string { return filepath.Join(i.s.dir(i.claim), scratchName) }
+
+// ImageDir returns the path of the directory of checkpoints, with the same condition. Nothing is put into it on
+// a system without checkpoints.
+func (i *Init) ImageDir() string { return filepath.Join(i.s.dir(i.claim), imageName) }
+
+// Job returns the job that the claim runs or ran last, and whether it runs.
+func (i *Init) Job() (id job.ID, running bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.job, i.running
+}
+
+// Frozen reports whether the agent, this one or the one before, wants the job frozen.
+func (i *Init) Frozen() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.wish
+}
+
+// Refresh makes a claim whose job has ended as a new one, for another job of the same user: with empty
+// scratch and image directories, and nothing that the job before could have left where the next would find it.
+// After an error the claim must not be used again.
+func (i *Init) Refresh(ctx context.Context) error {
+	what := func(err error) error { return fmt.Errorf("refresh claim %s: %w", i.claim, err) }
+	if _, running := i.Job(); running {
+		return what(ErrBusy)
+	}
+	if err := i.used(); err != nil {
+		return what(err)
+	}
+	if _, err := i.call(ctx, &message{Op: opFresh}); err != nil {
+		return what(err)
+	}
+	if err := i.s.emptyOut(i.claim); err != nil {
+		return what(err)
+	}
+	return nil
+}
+
+// Run starts a job in the claim, whose last one must have ended. It returns when the job's program
+// has been executed. A program that is not there or cannot be executed is an error. A claim that is to be
+// frozen is so from the job's first instruction.
+func (i *Init) Run(ctx context.Context, spec JobSpec) error { return i.begin(ctx, opRun, spec) }
+
+func (i *Init) begin(ctx context.Context, op string, spec JobSpec) error {
+	what := func(err error) error { return fmt.Errorf("%s job %v: %w", op, spec.Job, err) }
+	if err := spec.check(); err != nil {
+		return what(err)
+	}
+	select {
+	case <-i.lost:
+		return what(ErrGone)
+	default:
+	}
+	i.mu.Lock()
+	if i.running {
+		i.mu.Unlock()
+		return what(fmt.Errorf("job %v runs already: %w", i.job, ErrBusy))
+	}
+	if i.ended {
+		i.ended, i.done = false, make(chan struct{})
+	}
+	i.job, i.running, i.exit = spec.Job, true, Exit{}
+	i.restored = i.restored || op == opResume
+	i.mu.Unlock()
+	err := i.s.takeOver(i.claim)
+	frozen := i.Frozen()
+	if err == nil {
+		_, err = i.call(ctx, &message{Op: op, Job: &spec, Frozen: frozen, LeaseMS: spec.Lease.Milliseconds()})
+	}
+	if err != nil {
+		i.mu.Lock()
+		i.running = false
+		i.mu.Unlock()
+		return what(err)
+	}
+	if frozen && !i.Frozen() { // the word that it may go on may have been the earlier one
+		if err := i.Thaw(); err != nil && !errors.Is(err, ErrLeaseOver) && !errors.Is(err, ErrGone) {
+			return what(err)
+		}
+	}
+	return nil
+}
+
+// Thaw lets a frozen job go on. Without a valid lease the job stays frozen and the error wraps
+// ErrLeaseOver; it then goes on with the next Grant.
+func (i *Init) Thaw() error {
+	i.mu.Lock()
+	i.wish = false
+	i.mu.Unlock()
+	if err := i.ask(freezeLimit, &message{Op: opThaw}); err != nil {
+		return fmt.Errorf("thaw claim %s: %w", i.claim, err)
+	}
+	return nil
+}
+
+// Look says what the running job has used and uses. Memory that processes share is counted for each of
+// them, unless the sum is more than limit: then it is counted exactly, which takes longer. On Windows it is
+// counted for each of them whatever the limit.
+func (i *Init) Look(ctx context.Context, limit int64) (Reading, error) {
+	m, err := i.call(ctx, &message{Op: opLook, Limit: limit})
+	if err == nil && m.Reading == nil {
+		err = errors.New("the init did not say")
+	}
+	if err != nil {
+		return Reading{}, fmt.Errorf("look at claim %s: %w", i.claim, err)
+	}
+	return *m.Reading, nil
+}
+
+// Signal sends a signal to the job's first process; on Windows it tells the job what a signal would, most of
+// them with CTRL_C. A frozen job gets it when it is thawed.
+func (i *Init) Signal(sig int) error {
+	if err := i.ask(freezeLimit, &message{Op: opSignal, Signal: sig}); err != nil {
+		return fmt.Errorf("signal claim %s: %w", i.claim, err)
+	}
+	return nil
+}
+
+// Grant tells the init what is left of the lease. A job that is frozen because the lease was over
+// goes on, unless the agent wants it frozen.
+func (i *Init) Grant(left time.Duration) error {
+	if err := i.ask(freezeLimit, &message{Op: opGrant, LeaseMS: left.Milliseconds()}); err != nil {
+		return fmt.Errorf("grant lease to claim %s: %w", i.claim, err)
+	}
+	return nil
+}
+
+// Done is closed when the job has ended by itself or was killed, or the init is gone. After a Run or
+// Resume that follows, call it again.
+func (i *Init) Done() <-chan struct{} {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.done
+}
+
+// Exit says how the job ended, once Done is closed.
+func (i *Init) Exit() Exit {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.exit
+}
+
+// Close lets go of the init without ending it. Its job runs on for [Silence] and then waits, frozen,
+// for the next agent.
+func (i *Init) Close() {
+	i.mu.Lock()
+	if i.closed {
+		i.mu.Unlock()
+		return
+	}
+	i.closed = true
+	if i.conn != nil {
+		i.conn.Close()
+	}
+	close(i.stop)
+	i.mu.Unlock()
+	i.wg.Wait()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.handle.close()
+}
+
+// finish records how the job ended.
+func (i *Init) finish(e *Exit) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.ended {
+		return
+	}
+	i.blame(e)
+	i.exit, i.ended, i.running = *e, true, false
+	close(i.done)
+}

@@ -1,0 +1,128 @@
+//go:build linux || windows
+
+package starter
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"skua/agent/checkpoint"
+	"skua/internal/diag"
+)
+
+// ask sends a request that is answered soon.
+func (i *Init) ask(limit time.Duration, m *message) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	_, err := i.call(ctx, m)
+	return err
+}
+
+// call sends a request and waits for its answer, at most as long as ctx allows; the init gets the
+// same deadline.
+func (i *Init) call(ctx context.Context, m *message) (*message, error) {
+	m.TimeoutMS = checkpoint.DefaultTimeout.Milliseconds()
+	if d, ok := ctx.Deadline(); ok {
+		m.TimeoutMS = max(1, time.Until(d).Milliseconds())
+	}
+	answer := make(chan *message, 1)
+	i.mu.Lock()
+	i.lastID++
+	m.ID = i.lastID
+	i.waiting[m.ID] = answer
+	i.mu.Unlock()
+	defer func() {
+		i.mu.Lock()
+		delete(i.waiting, m.ID)
+		i.mu.Unlock()
+	}()
+	i.send(m)
+	select {
+	case a := <-answer:
+		return a, a.failure()
+	case <-i.lost:
+		select {
+		case a := <-answer: // it came with the last bytes
+			return a, a.failure()
+		default:
+			return nil, ErrGone
+		}
+	case <-ctx.Done():
+		return nil, fmt.Errorf("no answer from the claim's init: %w", context.Cause(ctx))
+	}
+}
+
+// send writes one message. An init that does not read has its connection ended; whoever waits for an
+// answer learns that from lost.
+func (i *Init) send(m *message) {
+	i.mu.Lock()
+	c := i.conn
+	i.mu.Unlock()
+	if c == nil {
+		return
+	}
+	i.writing.Lock()
+	defer i.writing.Unlock()
+	_ = c.SetWriteDeadline(time.Now().Add(Silence))
+	if err := writeMessage(c, m); err != nil {
+		c.Close()
+	}
+}
+
+// beat tells the init that we are there, until the connection ends.
+func (i *Init) beat() {
+	t := time.NewTicker(beatEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-i.stop:
+			return
+		case <-i.lost:
+			return
+		case <-t.C:
+			i.send(&message{Op: opBeat, Frozen: i.Frozen()})
+		}
+	}
+}
+
+// read hands out what the init says, and finds out why when it stops talking.
+func (i *Init) read() {
+	defer close(i.lost)
+	for {
+		m, err := readMessage(i.conn)
+		if err != nil {
+			i.mourn(err)
+			return
+		}
+		if m.Op == opExit && m.Exit != nil {
+			i.finish(m.Exit)
+			continue
+		}
+		i.mu.Lock()
+		if c := i.waiting[m.ID]; c != nil {
+			delete(i.waiting, m.ID)
+			c <- m // has room for the one answer
+		}
+		i.mu.Unlock()
+	}
+}
+
+// mourn ends the job's life as far as we are concerned: its init does not talk to us any more.
+func (i *Init) mourn(why error) {
+	i.mu.Lock()
+	closed, id := i.closed, i.job
+	i.mu.Unlock()
+	switch {
+	case closed:
+	case i.dead():
+		if e, err := readExit(i.s.dir(i.claim)); err == nil && e.Job == id {
+			i.finish(e) // the news was on its way when the init died
+			return
+		}
+		i.finish(&Exit{Job: id, Err: "the claim was killed with its job"})
+	default:
+		i.s.log.Warn("lost the connection to a claim's init", diag.KeyClaim, i.claim, diag.KeyError, why)
+		i.finish(&Exit{Job: id, Err: "the connection to the claim's init was lost"})
+	}
+}
