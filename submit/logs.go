@@ -175,6 +175,11 @@ func (s *story) sentence(id job.ID, body job.Body) string {
 		return because("could not go on from a checkpoint", b.Reason)
 	case *job.ImageDropped:
 		return because("a checkpoint cannot be used", b.Reason)
+	case *job.Stranded:
+		if b.Over {
+			return "there is a machine again that can go on from its checkpoint"
+		}
+		return "no machine of the pool can go on from its checkpoint"
 	case *job.Lapsed:
 		return "nothing is heard of its machine"
 	case *job.Revived:

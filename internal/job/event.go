@@ -110,6 +110,13 @@ type (
 		Digest blob.Digest `json:"digest"`
 		Reason string      `json:"reason"`
 	}
+	// Stranded says that no machine of the pool that could run the job otherwise can go on from its newest image,
+	// or, with Over, that there is one again. That the job starts ends it, too.
+	Stranded struct {
+		Job   ID    `json:"job"`
+		Epoch Epoch `json:"epoch"`
+		Over  bool  `json:"over,omitempty"`
+	}
 	// Lapsed says that the lease ran out unrenewed. The same epoch may revive until a new offer.
 	Lapsed struct {
 		Job   ID    `json:"job"`
@@ -250,6 +257,7 @@ func (*Continued) Kind() string     { return "continued" }
 func (*Checkpointed) Kind() string  { return "checkpointed" }
 func (*RestoreFailed) Kind() string { return "restore-failed" }
 func (*ImageDropped) Kind() string  { return "image-dropped" }
+func (*Stranded) Kind() string      { return "stranded" }
 func (*Lapsed) Kind() string        { return "lapsed" }
 func (*Revived) Kind() string       { return "revived" }
 func (*Evicted) Kind() string       { return "evicted" }
@@ -279,6 +287,7 @@ func (b *Continued) Jobs() []ID     { return []ID{b.Job} }
 func (b *Checkpointed) Jobs() []ID  { return []ID{b.Job} }
 func (b *RestoreFailed) Jobs() []ID { return []ID{b.Job} }
 func (b *ImageDropped) Jobs() []ID  { return []ID{b.Job} }
+func (b *Stranded) Jobs() []ID      { return []ID{b.Job} }
 func (b *Lapsed) Jobs() []ID        { return []ID{b.Job} }
 func (b *Revived) Jobs() []ID       { return []ID{b.Job} }
 func (b *Evicted) Jobs() []ID       { return []ID{b.Job} }
@@ -354,6 +363,7 @@ var newBody = map[string]func() Body{
 	"checkpointed":   func() Body { return new(Checkpointed) },
 	"restore-failed": func() Body { return new(RestoreFailed) },
 	"image-dropped":  func() Body { return new(ImageDropped) },
+	"stranded":       func() Body { return new(Stranded) },
 	"lapsed":         func() Body { return new(Lapsed) },
 	"revived":        func() Body { return new(Revived) },
 	"evicted":        func() Body { return new(Evicted) },

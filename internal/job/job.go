@@ -55,6 +55,7 @@ type Job struct {
 	SuspendedFor time.Duration // time so spent, without a pause that lasts now
 	Run          Usage         // of the present run as last measured; zero without one
 	Executing    time.Time     // when the program of the present run began; zero while that is not known
+	Stranded     time.Time     `json:",omitzero"` // since when no machine of the pool could go on from its images; zero if one could
 	NoImage      string        // why it could not be checkpointed when that was last tried; empty if it could, or was not
 
 	Kept time.Duration // processor time whose work the job still has: in an image, or because it has ended
@@ -172,6 +173,14 @@ func (j Job) Apply(ev Event) (Job, error) {
 		}
 	case *ImageDropped:
 		j.dropImage(b.Digest)
+	case *Stranded:
+		if j.State != Idle || b.Epoch != j.Epoch || b.Over == j.Stranded.IsZero() {
+			return j, j.misfit(ev)
+		}
+		j.Stranded = ev.At
+		if b.Over {
+			j.Stranded = time.Time{}
+		}
 	case *Lapsed:
 		if !j.runs(b.Epoch) {
 			return j, j.misfit(ev)
@@ -314,6 +323,7 @@ func (j *Job) enter(s State, at time.Time) {
 		j.SuspendedFor += at.Sub(j.Entered)
 	}
 	j.LastState, j.State, j.Entered = j.State, s, at
+	j.Stranded = time.Time{}
 }
 
 // leave ends the present claim, if there is one, before the job has ended by itself, and adds what its run has

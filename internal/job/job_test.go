@@ -172,6 +172,30 @@ func TestApply(t *testing.T) {
 			job.Running, func(j job.Job) bool { return len(j.Images[0].Failed) == 0 && len(j.Images[1].Failed) == 1 },
 		},
 		{
+			"a job that no machine can take counts from when it was first seen",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: image}, evicted(1, 1),
+				&job.Stranded{Job: id, Epoch: 1}, &job.ImageDropped{Job: id, Epoch: 1, Digest: image.Digest},
+			},
+			job.Idle, func(j job.Job) bool { return j.Stranded.Equal(noon) },
+		},
+		{
+			"until there is a machine again",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: image}, evicted(1, 1),
+				&job.Stranded{Job: id, Epoch: 1}, &job.Stranded{Job: id, Epoch: 1, Over: true},
+			},
+			job.Idle, func(j job.Job) bool { return j.Stranded.IsZero() },
+		},
+		{
+			"or it runs",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: image}, evicted(1, 1),
+				&job.Stranded{Job: id, Epoch: 1}, again, &job.Started{Job: id, Epoch: 2},
+			},
+			job.Running, func(j job.Job) bool { return j.Stranded.IsZero() },
+		},
+		{
 			"a dropped image is gone",
 			[]job.Body{
 				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: image},
@@ -242,6 +266,10 @@ func TestApplyRefusesWhatCannotFollow(t *testing.T) {
 			[]job.Body{offered, started, &job.Checkpointed{Job: id, Epoch: 1, Image: job.Image{Digest: "d"}}, &job.RestoreFailed{Job: id, Epoch: 1, Digest: "d"}},
 			&job.RestoreFailed{Job: id, Epoch: 1, Digest: "d"},
 		},
+		{"that no machine can take a job that runs", []job.Body{offered, started}, &job.Stranded{Job: id, Epoch: 1}},
+		{"that no machine can take it, once more", []job.Body{&job.Stranded{Job: id}}, &job.Stranded{Job: id}},
+		{"that a machine can take it again that it never lacked", nil, &job.Stranded{Job: id, Over: true}},
+		{"that no machine can take it, of an older epoch", []job.Body{offered, &job.Declined{Job: id, Epoch: 1}}, &job.Stranded{Job: id}},
 		{"a release of a job that is not held", nil, &job.Released{Job: id}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -305,6 +333,7 @@ func TestEventsRoundTrip(t *testing.T) {
 		&job.Checkpointed{Job: id, Epoch: 1, Image: job.Image{Kind: job.CRIUImage, Digest: blob.Sum(nil), At: noon}},
 		&job.ImageDropped{Job: id, Epoch: 1, Digest: blob.Sum(nil), Reason: "r"},
 		&job.RestoreFailed{Job: id, Epoch: 1, Digest: blob.Sum(nil), Reason: "r"},
+		&job.Stranded{Job: id, Epoch: 1, Over: true},
 		&job.Lapsed{Job: id, Epoch: 1},
 		&job.Revived{Job: id, Epoch: 1},
 		&job.Evicted{Job: id, Epoch: 1, Reason: "r", Usage: job.Usage{Wall: time.Second}},

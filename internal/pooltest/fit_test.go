@@ -149,9 +149,11 @@ func TestStartsOver(t *testing.T) {
 	for _, tt := range []struct {
 		name, attrs string
 		after       time.Duration
+		restarted   bool // the matchmaker is, in the middle
 	}{
-		{"as the pool says", "", 3 * time.Hour},
-		{"as the job says", "RestartAfter = 7200", 2 * time.Hour},
+		{"as the pool says", "", 3 * time.Hour, false},
+		{"as the job says", "RestartAfter = 7200", 2 * time.Hour, false},
+		{"under two matchmakers", "", 3 * time.Hour, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -171,15 +173,19 @@ func TestStartsOver(t *testing.T) {
 					!strings.HasSuffix(got, " (restart_after)") {
 					t.Errorf("it waits because %q", got)
 				}
-				time.Sleep(tt.after - 5*time.Minute)
+				if tt.restarted {
+					time.Sleep(tt.after / 2)
+					p.RestartMatchmaker(5 * time.Minute)
+				}
+				time.Sleep(time.Until(gone.Add(tt.after - 5*time.Minute)))
 				synctest.Wait()
 				images := len(p.Job(id).Images)
 				if got := p.Offered(id); len(got) != 1 || images == 0 {
 					t.Fatalf("before its time the job was offered to %v and has %d images", got, images)
 				}
 				p.Await(t, "the job starts over", time.Minute, 10*time.Minute, func() bool { return p.Running(id) != "" })
-				if took := time.Since(gone); took < tt.after-2*time.Minute {
-					t.Errorf("it started over after %v", took)
+				if took := time.Since(gone); took < tt.after-2*time.Minute || count(p, id, "stranded") != 1 {
+					t.Errorf("it started over after %v: %v", took, p.Events(id))
 				}
 				p.AwaitState(t, id, job.Completed, 3*time.Hour)
 				if dropped := count(p, id, "image-dropped"); dropped != images {

@@ -21,7 +21,7 @@ func FuzzReplay(f *testing.F) {
 	for _, b := range []job.Body{
 		&job.Offered{Job: id, Claim: "c", Epoch: 1, Agent: "a", Machine: "m"}, &job.Started{Job: id, Epoch: 1},
 		&job.Paused{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: job.Image{Digest: "d"}},
-		&job.Lapsed{Job: id, Epoch: 1}, &job.Revived{Job: id, Epoch: 1}, &job.RestoreFailed{Job: id, Epoch: 1, Digest: "d"}, &job.ImageDropped{Job: id, Digest: "d"},
+		&job.Lapsed{Job: id, Epoch: 1}, &job.Stranded{Job: id, Epoch: 1}, &job.Stranded{Job: id, Epoch: 1, Over: true}, &job.Revived{Job: id, Epoch: 1}, &job.RestoreFailed{Job: id, Epoch: 1, Digest: "d"}, &job.ImageDropped{Job: id, Digest: "d"},
 		&job.Ended{Job: id, Epoch: 1}, &job.Delivered{Job: id},
 	} {
 		commit(f, q, b)

@@ -95,7 +95,6 @@ type Server struct {
 	names names
 	rests rests[slotKey] // of slots
 	again rests[job.ID]  // of jobs that are to run again
-	stuck stuck
 
 	memo        negotiate.Memo // of all cycles, see [Server.snapshot]
 	vacancyMemo negotiate.Memo // of those over vacant slots alone

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	"skua/internal/diag"
@@ -27,81 +25,66 @@ const DefaultRestartAfter = 24 * time.Hour
 const (
 	minRestartAfter = time.Minute
 	stuckEvery      = time.Minute // how often jobs with checkpoints are looked at
+
+	// settling is how long a matchmaker that has just started waits for the machines to say that they are there,
+	// before it believes that those which a checkpoint needs are not.
+	settling = 10 * time.Minute
 )
 
 const attrRestartAfter = "RestartAfter"
 
-// stuck remembers since when jobs wait for a machine that their checkpoint fits. It is not kept: a matchmaker
-// that has just started does not know which machines have been there, and begins to count anew.
-type stuck struct {
-	mu    sync.Mutex
-	since map[job.ID]time.Time // guarded by mu
-}
-
-func (s *stuck) of(id job.ID) (since time.Time, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	since, ok = s.since[id]
-	return since, ok
-}
-
-// keep takes the jobs that are stuck now. Those of which nobody can tell, since no machine is there that meets
-// their requirements, are as stuck as they were.
-func (s *stuck) keep(now time.Time, stuck, unknown []job.ID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	next := make(map[job.ID]time.Time, len(stuck))
-	for _, id := range stuck {
-		next[id] = now
-	}
-	for _, id := range slices.Concat(stuck, unknown) {
-		if since, ok := s.since[id]; ok {
-			next[id] = since
-		}
-	}
-	s.since = next
-}
-
 // startOver has jobs whose checkpoints fit nowhere start over, until ctx ends.
 func (s *Server) startOver(ctx context.Context) error {
-	tick := time.NewTicker(stuckEvery)
-	defer tick.Stop()
+	look := time.NewTimer(settling)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-look.C:
 			s.lookForStuck(ctx, time.Now())
+			look.Reset(stuckEvery)
 		}
 	}
 }
 
-// lookForStuck gives up the newest checkpoints of the jobs that have waited long enough.
+// lookForStuck notes which jobs are stuck, and gives up the newest checkpoints of those that have been for long
+// enough.
 func (s *Server) lookForStuck(ctx context.Context, now time.Time) {
 	plan, jobs := s.planWithImages(now)
-	waits := map[job.ID]*why.Waiting{}
-	var ids, unknown []job.ID
+	var news []job.Body
 	for _, id := range jobs {
-		switch w := plan.Why(id); {
-		case w == nil: // a machine is about to be offered
-		case w.Stuck():
-			waits[id] = w
-			ids = append(ids, id)
-		case w.Unsuited == w.Machines:
-			unknown = append(unknown, id)
-		}
-	}
-	s.stuck.keep(now, ids, unknown)
-	for _, id := range ids {
 		j, ok := s.cfg.Queue.Job(id)
 		if !ok || j.State != job.Idle || j.Claim != nil && !j.Claim.Lapsed || len(j.Images) == 0 {
 			continue
 		}
-		if at := s.startsOverAt(j, waits[id], now); at == 0 || at > now.Unix() {
+		w := plan.Why(id)
+		if b := stranded(j, w); b != nil {
+			news = append(news, b)
+		}
+		if w == nil || !w.Stuck() {
 			continue
 		}
-		s.giveUpImage(ctx, j, waits[id])
+		if at := s.startsOverAt(j, w, now); at != 0 && at <= now.Unix() {
+			s.giveUpImage(ctx, j, w)
+		}
 	}
+	for i, err := range s.cfg.Queue.CommitEach(ctx, news) {
+		if err != nil && !errors.Is(err, queue.ErrMisfit) && ctx.Err() == nil {
+			s.log.Warn("not noted whether a machine can go on from a checkpoint", diag.KeyJob, news[i].Jobs()[0], diag.KeyError, err)
+		}
+	}
+}
+
+// stranded is the event to log when a job has become stuck, or is so no more; nil if nothing has changed. One of which
+// nobody can tell, since no machine is there that meets its requirements, is as stuck as it was.
+func stranded(j *job.Job, w *why.Waiting) job.Body {
+	stuck := w != nil && w.Stuck() // nil: a machine is about to be offered
+	unknown := w != nil && w.Unsuited == w.Machines
+	if was := !j.Stranded.IsZero(); stuck == was || !stuck && unknown {
+		return nil
+	}
+	return &job.Stranded{Job: j.ID, Epoch: j.Epoch, Over: !stuck}
 }
 
 // giveUpImage drops the newest checkpoint of a job.
@@ -131,8 +114,8 @@ func (s *Server) startsOverAt(j *job.Job, w *why.Waiting, now time.Time) int64 {
 	if !w.Stuck() || patience < 0 {
 		return 0
 	}
-	since, ok := s.stuck.of(j.ID)
-	if !ok {
+	since := j.Stranded
+	if since.IsZero() {
 		since = now // it has not been noticed yet
 	}
 	return since.Add(patience).Unix()

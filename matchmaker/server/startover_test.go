@@ -53,24 +53,40 @@ func TestRestartAfter(t *testing.T) {
 	}
 }
 
-// The time for which a job is stuck goes on while nobody can tell, and begins anew after a machine was there.
-func TestStuckSince(t *testing.T) {
-	var s stuck
-	at := func(min int) time.Time { return time.Unix(int64(60*min), 0) }
-	a, b := job.ID{Cluster: 1}, job.ID{Cluster: 2}
-	s.keep(at(0), []job.ID{a}, []job.ID{b})
-	s.keep(at(1), nil, []job.ID{a})
-	s.keep(at(2), []job.ID{a, b}, nil)
-	if since, _ := s.of(a); since != at(0) {
-		t.Errorf("it is stuck since %v", since)
-	}
-	if since, _ := s.of(b); since != at(2) {
-		t.Errorf("the other is stuck since %v", since)
-	}
-	s.keep(at(3), []job.ID{b}, nil)
-	s.keep(at(4), []job.ID{a, b}, nil)
-	if since, _ := s.of(a); since != at(4) {
-		t.Errorf("after a machine was there it is stuck since %v", since)
+// The time for which a job is stuck goes on while nobody can tell, and is over when a machine is there.
+func TestStranded(t *testing.T) {
+	stuck, unknown, fits := &why.Waiting{Machines: 2, Unfit: 2}, &why.Waiting{Machines: 2, Unsuited: 2}, &why.Waiting{Machines: 2, Unfit: 1, Owner: 1}
+	for _, tt := range []struct {
+		name string
+		was  bool
+		w    *why.Waiting
+		want string
+	}{
+		{"no machine fits any more", false, stuck, "begins"},
+		{"still none", true, stuck, ""},
+		{"nobody can tell", true, unknown, ""},
+		{"nobody can tell of one that was not stuck", false, unknown, ""},
+		{"no machine is there", true, &why.Waiting{}, ""},
+		{"one that fits is its owner's", true, fits, "over"},
+		{"one that fits is about to be offered", true, nil, "over"},
+		{"one fits as before", false, fits, ""},
+	} {
+		j := &job.Job{ID: job.ID{Cluster: 1}, Epoch: 3}
+		if tt.was {
+			j.Stranded = time.Unix(1000, 0)
+		}
+		got := ""
+		if b, ok := stranded(j, tt.w).(*job.Stranded); ok {
+			if got = "begins"; b.Over {
+				got = "over"
+			}
+			if b.Job != j.ID || b.Epoch != 3 {
+				t.Errorf("%s: the event is about %v in epoch %d", tt.name, b.Job, b.Epoch)
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s: the event logged is %q, want %q", tt.name, got, tt.want)
+		}
 	}
 }
 
