@@ -33,7 +33,7 @@ var tiers = [][]string{
 
 // aside are packages beside the product, for tests and for showing it, and examples. Nothing that ships imports
 // them, and so they may import what they like.
-var aside = []string{"internal/bus/bustest", "internal/pooltest", "examples/anysystem", "scripts/demo", "submit/submittest", "internal/realpool", "internal/netlab", "internal/natslab", "internal/peertest", "internal/systemdtest", "internal/qemutest", "internal/desktest", "scripts/faults", "scripts/throughput", "internal/faultctl"}
+var aside = []string{"internal/bus/bustest", "internal/pooltest", "examples/anysystem", "scripts/demo", "submit/submittest", "internal/realpool", "internal/netlab", "internal/natslab", "internal/child", "internal/peertest", "internal/systemdtest", "internal/qemutest", "internal/desktest", "scripts/faults", "scripts/throughput", "internal/faultctl"}
 
 // doors are the packages through which a dependency is reached. Behind one door it can be replaced,
 // faked or bounded in one place, and its types appear in no signature but there.

@@ -15,8 +15,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
+	"skua/internal/child"
 	"skua/internal/trust"
 )
 
@@ -45,7 +47,7 @@ type Server struct {
 	config, log        string // paths
 	bin                string
 	cmd                *exec.Cmd
-	ended              chan struct{} // closed when the process has ended
+	ended              <-chan struct{} // closed when the process has ended
 }
 
 // Start starts n servers from the program in bin, with everything that they write below dir, and returns when each
@@ -153,16 +155,11 @@ func (s *Server) start() error {
 	defer log.Close()
 	s.cmd = exec.Command(s.bin, "-c", s.config)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
-	withUs(s.cmd)
-	if err := s.cmd.Start(); err != nil {
+	// It is killed, or its log says why it ended.
+	if s.ended, err = child.Start(s.cmd, syscall.SIGKILL); err != nil {
+		s.cmd = nil
 		return fmt.Errorf("start %s: %w", s.Name, err)
 	}
-	ended, cmd := make(chan struct{}), s.cmd
-	s.ended = ended
-	go func() {
-		_ = cmd.Wait() // it is killed, or its log says why it ended
-		close(ended)
-	}()
 	return nil
 }
 

@@ -6,12 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"skua/internal/child"
 	"skua/internal/realpool"
 )
 
@@ -141,28 +141,19 @@ func (l *lab) background(name, program string, args ...string) (ended <-chan str
 	defer out.Close()
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	started, over := make(chan error), make(chan struct{})
-	go func() {
-		runtime.LockOSThread() // with the thread that starts it the program would end
-		defer close(over)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // what it said tells more
-		}
-	}()
-	if err := <-started; err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	ended, err = child.Start(cmd, syscall.SIGKILL)
+	if err != nil {
 		l.t.Fatalf("start %s: %v", program, err)
 	}
 	l.t.Cleanup(func() {
 		_ = cmd.Process.Kill() // it may have ended
-		<-over
+		<-ended
 		if said := l.Read(name + ".said"); said != "" && l.t.Failed() {
 			l.t.Logf("%s says:\n%s", name, tail(said, 20))
 		}
 	})
-	return over
+	return ended
 }
 
 // log is what a machine's agent has said.

@@ -8,12 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"skua/internal/child"
 )
 
 // patience is how long a test waits for anything that should happen soon.
@@ -83,7 +84,7 @@ func (m *machine) start() {
 	if st, err := os.Stat("/opt/skua/criu"); err == nil && st.IsDir() {
 		args = append(args, "--bind-ro=/opt/skua/criu") // the one that install-criu chose for this kernel
 	}
-	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
+	attr := &syscall.SysProcAttr{Setpgid: true}
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		// There is no systemd here that could give the container a cgroup.
 		args = append(args, "--keep-unit")
@@ -96,17 +97,8 @@ func (m *machine) start() {
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 
-	started, ended := make(chan error), make(chan struct{})
-	go func() {
-		runtime.LockOSThread() // with the thread that starts it the container would end
-		defer close(ended)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // what it said tells more
-		}
-	}()
-	if err := <-started; err != nil {
+	ended, err := child.Start(cmd, syscall.SIGTERM)
+	if err != nil {
 		m.t.Fatalf("start the container: %v", err)
 	}
 	m.t.Cleanup(func() {
@@ -130,9 +122,9 @@ func (m *machine) start() {
 		default:
 		}
 		children, _ := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", cmd.Process.Pid))
-		for _, child := range strings.Fields(string(children)) {
-			if name, err := os.ReadFile("/proc/" + child + "/comm"); err == nil && string(name) == "systemd\n" {
-				m.leader, err = strconv.Atoi(child)
+		for _, pid := range strings.Fields(string(children)) {
+			if name, err := os.ReadFile("/proc/" + pid + "/comm"); err == nil && string(name) == "systemd\n" {
+				m.leader, err = strconv.Atoi(pid)
 				return err == nil
 			}
 		}

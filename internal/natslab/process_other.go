@@ -1,7 +1,0 @@
-//go:build !linux
-
-package natslab
-
-import "os/exec"
-
-func withUs(*exec.Cmd) {}
