@@ -41,9 +41,14 @@ It listens on 127.0.0.1 only and needs no root. What it cannot do without root i
 queued when it ends are there when it comes up again.
 
 Jobs run at once, since the machine is yours and so are they. With --policy the machine treats you as
-its owner, as it would in a pool of others.`,
+its owner, as it would in a pool of others.
+
+The machine is divided into slots of one size, each for one job at a time. With --partitionable it is one
+slot, of which each job takes the processors, memory and disk that it asks for, as long as there is enough
+left: so one job can have the whole machine, or many small ones share it.`,
 		Example: `  skua up
   skua up --slots 2
+  skua up --partitionable
   skua up --policy desktop.toml`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -55,6 +60,7 @@ its owner, as it would in a pool of others.`,
 		},
 	}
 	c.Flags().IntVar(&p.slots, "slots", 0, "how many jobs may run at a time (default: one for each processor)")
+	c.Flags().BoolVar(&p.partitionable, "partitionable", false, "give each job what it asks for, rather than one of the slots of equal size")
 	c.Flags().StringVar(&p.policyFile, "policy", "", "policy of the machine, a file as skua-agent reads it")
 	c.Flags().BoolVar(&p.verbose, "verbose", false, "show what the matchmaker and the agent log")
 	return c
@@ -72,6 +78,8 @@ type personalPool struct {
 	slots      int
 	policyFile string
 	verbose    bool
+
+	partitionable bool
 }
 
 func (p *personalPool) run(ctx context.Context) error {
@@ -236,7 +244,7 @@ func (p *personalPool) joinAgent(ctx context.Context, h *head, s startd.Settings
 
 // agentSettings says how this machine serves.
 func (p *personalPool) agentSettings() (startd.Settings, *policy.Policy, error) {
-	s := startd.Settings{Dir: filepath.Join(p.home.Pool(), "agent"), Slots: p.slots}
+	s := startd.Settings{Dir: filepath.Join(p.home.Pool(), "agent"), Slots: p.slots, Partitionable: p.partitionable}
 	if p.slots < 0 {
 		return s, nil, usage("1 or more", "--slots %d", p.slots)
 	}
@@ -276,7 +284,10 @@ func (p *personalPool) logger() (*slog.Logger, func() error, error) {
 // welcome says what there is, what there is not, and what to type next.
 func (p *personalPool) welcome(url, user string, s startd.Settings, can starter.Capabilities) {
 	slots := "1 slot"
-	if s.Slots > 1 {
+	switch {
+	case s.Partitionable:
+		slots = fmt.Sprintf("a partitionable slot, for up to %d jobs at a time", s.Slots)
+	case s.Slots > 1:
 		slots = fmt.Sprintf("%d slots", s.Slots)
 	}
 	fmt.Fprintf(p.out, "Your pool is up: a matchmaker at %s and the machine %s with %s. You are %s there.\n", url, s.Name, slots, user)
