@@ -12,6 +12,7 @@ import (
 	"skua/internal/diag"
 	"skua/internal/eventlog"
 	"skua/internal/job"
+	"skua/internal/pause"
 )
 
 // logVigil is what is known of the jobs of an event log.
@@ -68,7 +69,7 @@ func (a *app) waitForLog(ctx context.Context, path string, jobs []string, how wa
 			return a.logDone(v, bar, "All jobs done.")
 		}
 		bar.jobs(len(v.ended), len(v.begun), "")
-		if err := grown(ctx); err != nil {
+		if err := pause.For(ctx, growth); err != nil {
 			bar.clear()
 			return a.logTimeout(v, err)
 		}
@@ -90,18 +91,9 @@ func (a *app) logTimeout(v *logVigil, err error) error {
 	}
 }
 
-// grown waits until a log may have grown. A file of somebody's file system tells nobody, and to look is
+// growth is the time after which a log may have grown. A file of somebody's file system tells nobody, and to look is
 // cheap.
-func grown(ctx context.Context) error {
-	t := time.NewTimer(200 * time.Millisecond)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
+const growth = 200 * time.Millisecond
 
 // only says which job is meant: "12", "12.3" or, as logs write it, "12.3.0".
 func (v *logVigil) only(text string) error {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"skua/internal/pause"
 )
 
 // Names on the system's bus.
@@ -46,12 +48,8 @@ func (c *Conditions) followBus(ctx context.Context) {
 		if time.Since(began) > busAgainLast {
 			again = busAgainFirst
 		}
-		timer := time.NewTimer(again)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if pause.For(ctx, again) != nil {
 			return
-		case <-timer.C:
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/windows"
+
+	"skua/internal/pause"
 )
 
 const (
@@ -50,7 +52,7 @@ func (w *Watcher) watchOwn(ctx context.Context, id uint32) {
 		if err := followInput(ctx, w.cfg.Quiet, src.reported); ctx.Err() == nil {
 			src.blind(err)
 		}
-		pauseFor(ctx, sessionsEach)
+		_ = pause.For(ctx, sessionsEach) // the loop looks whether ctx has ended
 	}
 }
 
@@ -112,7 +114,7 @@ func (w *Watcher) watchSession(ctx context.Context, s winSession, news bool) {
 		if err := w.hearHelper(ctx, s.ID, src); ctx.Err() == nil {
 			src.blind(err)
 		}
-		pauseFor(ctx, sessionsEach)
+		_ = pause.For(ctx, sessionsEach) // the loop looks whether ctx has ended
 	}
 }
 
@@ -184,16 +186,6 @@ func (s *source) blind(err error) {
 		s.since = time.Now()
 	}
 	s.busy, s.full = true, false
-}
-
-// pauseFor waits, or until ctx ends.
-func pauseFor(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
 
 var (

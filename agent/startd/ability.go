@@ -9,6 +9,7 @@ import (
 
 	"skua/agent/starter"
 	"skua/internal/job"
+	"skua/internal/pause"
 	"skua/policy"
 )
 
@@ -51,7 +52,7 @@ const testEach = 10 * time.Minute
 // testAgain tries again what the machine can do as long as that is not known because a test took too long, as
 // it does on a machine that is busy with its start.
 func (m *Machine) testAgain(ctx context.Context, changed func(context.Context)) {
-	for m.can.Load().TimedOut && wait(ctx, testEach) {
+	for m.can.Load().TimedOut && pause.For(ctx, testEach) == nil {
 		can := m.test(ctx)
 		if ctx.Err() != nil {
 			return

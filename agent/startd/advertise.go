@@ -8,6 +8,7 @@ import (
 	"skua/agent/slot"
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/internal/pause"
 	"skua/internal/wire"
 	"skua/policy"
 	"skua/policy/classad"
@@ -52,7 +53,7 @@ func (d *Daemon) advertise(ctx context.Context) error {
 			if spare--; spare < 0 {
 				// Short jobs change the ad all the time. What is sent next has it as it is then.
 				spare = 0
-				if !wait(ctx, adPause) {
+				if pause.For(ctx, adPause) != nil {
 					continue
 				}
 				select {
@@ -70,22 +71,11 @@ func (d *Daemon) advertise(ctx context.Context) error {
 			d.rest()
 		case <-d.cfg.Bus.Reconnected():
 			d.fetchPolicySoon()
-			if !wait(ctx, rand.N(reconnectJitter)) { // a thousand agents come back at once
+			if pause.For(ctx, rand.N(reconnectJitter)) != nil { // a thousand agents come back at once
 				continue
 			}
 			d.sendAd(false)
 		}
-	}
-}
-
-func wait(ctx context.Context, t time.Duration) bool {
-	timer := time.NewTimer(t)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 

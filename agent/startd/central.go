@@ -7,6 +7,7 @@ import (
 
 	"skua/internal/central"
 	"skua/internal/diag"
+	"skua/internal/pause"
 	"skua/internal/wire"
 )
 
@@ -57,7 +58,7 @@ func (d *Daemon) followCentral(ctx context.Context) error {
 		case <-d.policyNow:
 			// Whoever says something new meanwhile is asked once more, with the same delay: it takes the
 			// matchmakers a moment until all of them know of a policy.
-			if !wait(ctx, policyDelay+rand.N(policyJitter)) {
+			if pause.For(ctx, policyDelay+rand.N(policyJitter)) != nil {
 				return nil
 			}
 		}

@@ -3,6 +3,8 @@ package startd
 import (
 	"context"
 	"time"
+
+	"skua/internal/pause"
 )
 
 // awaitTime waits for the time that a job is deferred to. The matchmaker sends it ahead of that, by its
@@ -15,12 +17,5 @@ func (t *tenant) awaitTime(ctx context.Context) error {
 		return nil
 	}
 	t.log.Info("job is deferred", "until", time.Unix(at, 0))
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return pause.For(ctx, wait)
 }

@@ -20,6 +20,7 @@ import (
 
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/internal/pause"
 )
 
 // fetchable are the kinds of URL that an input can have.
@@ -92,7 +93,7 @@ func (t *tenant) download(ctx context.Context, root *os.Root, from string, left 
 	defer f.Close()
 	d := download{url: u, into: f, most: left, client: t.k.d.web}
 	begun := time.Now()
-	for try, pause := 1, fetchPause; ; try, pause = try+1, 2*pause {
+	for try, again := 1, fetchPause; ; try, again = try+1, 2*again {
 		err = d.attempt(ctx)
 		if err == nil {
 			break
@@ -107,7 +108,7 @@ func (t *tenant) download(ctx context.Context, root *os.Root, from string, left 
 			return d.got, failed(err)
 		}
 		t.log.Info("an input cannot be fetched yet", "url", redacted(from), diag.KeyBytes, d.got, diag.KeyError, err)
-		if !wait(ctx, pause) {
+		if pause.For(ctx, again) != nil {
 			return d.got, ctx.Err()
 		}
 	}

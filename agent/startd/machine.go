@@ -21,6 +21,7 @@ import (
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/membership"
+	"skua/internal/pause"
 	"skua/internal/transfer"
 	"skua/policy"
 	"skua/policy/classad"
@@ -239,7 +240,7 @@ func (m *Machine) mindHeads(ctx context.Context, conn *bus.Client) {
 		if err != nil && ctx.Err() == nil {
 			m.log.Debug("the list of matchmakers is not up to date", diag.KeyError, err)
 		}
-		if !wait(ctx, headsEvery/2+rand.N(headsEvery)) { // a thousand agents do not ask at once
+		if pause.For(ctx, headsEvery/2+rand.N(headsEvery)) != nil { // a thousand agents do not ask at once
 			return
 		}
 	}

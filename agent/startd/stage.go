@@ -14,6 +14,7 @@ import (
 	"skua/internal/blob"
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/internal/pause"
 	"skua/internal/wire"
 )
 
@@ -355,7 +356,7 @@ func (t *tenant) storeTree(ctx context.Context, dir string, names []string) (dig
 func (t *tenant) insist(ctx context.Context, try func() error) error {
 	const most = 30 * time.Second // between two tries
 	giveUp := time.Now().Add(terms(t.offer.Terms).Lease)
-	for pause := time.Second; ; pause = min(2*pause, most) {
+	for again := time.Second; ; again = min(2*again, most) {
 		err := try()
 		if err == nil || errors.As(err, new(*holdError)) || ctx.Err() != nil {
 			return err
@@ -364,7 +365,7 @@ func (t *tenant) insist(ctx context.Context, try func() error) error {
 			return err
 		}
 		t.log.Info("what the job has done cannot be brought out yet", diag.KeyError, err)
-		if !wait(ctx, pause) {
+		if pause.For(ctx, again) != nil {
 			return err
 		}
 	}

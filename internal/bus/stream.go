@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"skua/internal/pause"
 )
 
 // LogConfig names a log.
@@ -181,23 +183,12 @@ func (l *StreamLog) Read(ctx context.Context, from uint64, f func(seq uint64, da
 		case !l.replicated || time.Since(progress) > l.patience:
 			return fmt.Errorf("read log: %w", &GapError{From: next})
 		default: // any replica answers, and one may be behind those that have acknowledged the record
-			if err := pause(ctx, lagEvery); err != nil {
+			if err := pause.For(ctx, lagEvery); err != nil {
 				return fmt.Errorf("read log: %w", err)
 			}
 		}
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // page reads some records from next on and returns the sequence to go on with.

@@ -23,6 +23,7 @@ import (
 
 	"skua/internal/blob"
 	"skua/internal/diag"
+	"skua/internal/pause"
 )
 
 // Errors that callers branch on. They come wrapped with the blob and what the server said.
@@ -222,7 +223,7 @@ func (c *Client) retry(ctx context.Context, attempt func(context.Context) (moved
 			busy = time.Now()
 		}
 		if l.busy && time.Since(busy) < c.cfg.Patience {
-			if err := sleep(ctx, c.delay(2, err)); err != nil {
+			if err := pause.For(ctx, c.delay(2, err)); err != nil {
 				return err
 			}
 			continue
@@ -237,7 +238,7 @@ func (c *Client) retry(ctx context.Context, attempt func(context.Context) (moved
 		if failed >= c.cfg.Attempts {
 			return err
 		}
-		if err := sleep(ctx, c.delay(failed, err)); err != nil {
+		if err := pause.For(ctx, c.delay(failed, err)); err != nil {
 			return err
 		}
 	}
@@ -250,17 +251,6 @@ func (c *Client) delay(n int, err error) time.Duration {
 	errors.As(err, &l)
 	most := min(c.cfg.MaxDelay, time.Second<<min(n-1, 10))
 	return l.after + rand.N(most)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // watchdog ends an attempt that stands still.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/shirou/gopsutil/v3/cpu"
 	"github.com/shirou/gopsutil/v3/process"
+
+	"skua/internal/pause"
 )
 
 // courtesy keeps the processors free for whoever sits at the machine. What a transfer takes of them, to compress,
@@ -44,7 +46,7 @@ func (c *courtesy) wait(ctx context.Context) error {
 		if nap <= 0 {
 			return nil
 		}
-		if err := sleep(ctx, nap); err != nil {
+		if err := pause.For(ctx, nap); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,3 @@ func replaceFile(path string, data []byte) error {
 	}
 	return os.Rename(f.Name(), path)
 }
-
-// syncDir does nothing: Windows has no way to flush a directory, and NTFS journals its names.
-func syncDir(string) error { return nil }

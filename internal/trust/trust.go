@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"skua/internal/durable"
 )
 
 // Kind is what a token admits and what a member is.
@@ -89,7 +91,7 @@ func createSecret(path string, data []byte) (err error) {
 	if err := os.Link(f.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return durable.Names(filepath.Dir(path))
 }
 
 func exists(path string) (bool, error) {

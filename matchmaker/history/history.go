@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"time"
 
 	"skua/internal/diag"
+	"skua/internal/durable"
 )
 
 // Config says where a history is and how much of it is kept.
@@ -256,7 +256,7 @@ func (s *Store) makeRoom(seq uint64) error {
 	}
 	s.tail = f
 	s.files = append(s.files, file{first: seq})
-	return errors.Join(syncDir(s.cfg.Dir), s.trim(time.Now()))
+	return errors.Join(durable.Names(s.cfg.Dir), s.trim(time.Now()))
 }
 
 // write appends a line to the tail. It is called with mu held.
@@ -325,16 +325,4 @@ func (s *Store) Close() error {
 		s.tail = nil
 	}
 	return err
-}
-
-// syncDir makes the names in a directory durable, where a system can.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

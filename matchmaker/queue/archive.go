@@ -9,13 +9,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	"skua/internal/bus"
+	"skua/internal/durable"
 )
 
 // Archive is a plain copy of the queue log: files of records, a line each, named by the sequence of the first. It
@@ -213,7 +213,7 @@ func (a *Archive) begin(first uint64) error {
 	}
 	a.tail = f
 	a.files = append(a.files, archived{first: first})
-	return syncDir(a.cfg.Dir)
+	return durable.Names(a.cfg.Dir)
 }
 
 // Sync puts what was appended on disk.
@@ -343,16 +343,4 @@ func (a *Archive) Close() error {
 		a.tail = nil
 	}
 	return err
-}
-
-// syncDir makes the names in a directory durable, where a system can.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"skua/internal/diag"
+	"skua/internal/durable"
 	"skua/internal/job"
 )
 
@@ -221,7 +222,7 @@ func (r Repair) swapArchive(dir string, done *Repaired) error {
 		}
 	}
 	done.Archive = true
-	return errors.Join(syncDir(aside), syncDir(r.Archive.cfg.Dir), os.RemoveAll(dir))
+	return errors.Join(durable.Names(aside), durable.Names(r.Archive.cfg.Dir), os.RemoveAll(dir))
 }
 
 // fileOf gives the first sequence of the file that has, or should have, a record; 0 when there is none.
@@ -279,7 +280,7 @@ func (r Repair) keepDropped(ctx context.Context, i *Inspection, s *story, done *
 			return errors.Join(err, f.Close())
 		}
 	}
-	return errors.Join(w.Flush(), f.Sync(), f.Close(), syncDir(r.Aside))
+	return errors.Join(w.Flush(), f.Sync(), f.Close(), durable.Names(r.Aside))
 }
 
 // recordWriter takes records in order.

@@ -18,6 +18,7 @@ import (
 
 	"skua/internal/bus"
 	"skua/internal/diag"
+	"skua/internal/durable"
 )
 
 // snapshots is a directory of snapshots, each a file named by the sequence of the last event in it. Its last line
@@ -61,6 +62,19 @@ func (s snapshots) put(c *capture) (err error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}
+	return s.install(c.head.Seq, func(f *os.File) error {
+		sum := sha256.New()
+		w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<20)
+		if err := errors.Join(c.write(w), w.Flush()); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(f, "%x\n", sum.Sum(nil))
+		return err
+	})
+}
+
+// install makes a snapshot of what write writes, durable when it is there.
+func (s snapshots) install(seq uint64, write func(*os.File) error) (err error) {
 	f, err := os.CreateTemp(s.dir, "new-*")
 	if err != nil {
 		return err
@@ -70,19 +84,13 @@ func (s snapshots) put(c *capture) (err error) {
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
-	sum := sha256.New()
-	w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<20)
-	err = errors.Join(c.write(w), w.Flush())
-	if err == nil {
-		_, err = fmt.Fprintf(f, "%x\n", sum.Sum(nil))
-	}
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(write(f), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), s.path(c.head.Seq)); err != nil {
+	if err := os.Rename(f.Name(), s.path(seq)); err != nil {
 		return err
 	}
-	return syncDir(s.dir)
+	return durable.Names(s.dir)
 }
 
 // NewestSnapshot opens the newest snapshot in a directory of them, and says of which event it is.
@@ -113,26 +121,13 @@ func ImportSnapshot(dir string, seq uint64, from io.Reader) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, "new-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
+	return snapshots{dir}.install(seq, func(f *os.File) error {
+		if _, err := io.Copy(f, from); err != nil {
+			return err
 		}
-	}()
-	_, err = io.Copy(f, from)
-	if err == nil {
-		_, err = verified(f)
-	}
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		_, err := verified(f)
 		return err
-	}
-	if err := os.Rename(f.Name(), snapshots{dir}.path(seq)); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	})
 }
 
 // get reads a snapshot into an empty state.

@@ -13,6 +13,7 @@ import (
 
 	"skua/internal/bus"
 	"skua/internal/diag"
+	"skua/internal/pause"
 	"skua/internal/trust"
 	"skua/matchmaker/broker"
 	"skua/matchmaker/election"
@@ -135,20 +136,9 @@ func (c *cluster) insist(ctx context.Context, what string, try func(context.Cont
 			told = s
 			c.log.Warn("the NATS cluster does not let this matchmaker "+what+" yet, trying on", diag.KeyError, err)
 		}
-		if err := sleep(ctx, insistEvery); err != nil {
+		if err := pause.For(ctx, insistEvery); err != nil {
 			return err
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"skua/internal/bus"
 	"skua/internal/diag"
+	"skua/internal/pause"
 	"skua/internal/wire"
 	"skua/matchmaker/election"
 )
@@ -62,7 +63,7 @@ func (l *heads) keep(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			l.log.Debug("the list of matchmakers is not up to date", diag.KeyError, err)
 		}
-		if sleep(ctx, headsLook) != nil {
+		if pause.For(ctx, headsLook) != nil {
 			return nil
 		}
 	}

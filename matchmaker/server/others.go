@@ -14,6 +14,7 @@ import (
 	"skua/internal/blob"
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/internal/pause"
 	"skua/internal/transfer"
 	"skua/internal/trust"
 	"skua/matchmaker/files"
@@ -329,7 +330,7 @@ func (h *Head) mirror(ctx context.Context) error {
 		case fetched > 0:
 			h.log.Info("files fetched from other matchmakers", "files", fetched, diag.KeyTook, time.Since(start))
 		}
-		if sleep(ctx, max(mirrorEvery, time.Since(start))) != nil {
+		if pause.For(ctx, max(mirrorEvery, time.Since(start))) != nil {
 			return nil
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"skua/internal/netlab"
+	"skua/internal/pause"
 )
 
 // campus is the demo's pool: a matchmaker, three desks, and the processes that make them.
@@ -144,7 +145,7 @@ func (c *campus) startMatchmaker(ctx context.Context) error {
 		if err := p.alive(); err != nil {
 			return err
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := pause.For(ctx, 20*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -198,7 +199,7 @@ func (c *campus) awaitPool(ctx context.Context) error {
 				return perr
 			}
 		}
-		if perr := pause(ctx, 200*time.Millisecond); perr != nil {
+		if perr := pause.For(ctx, 200*time.Millisecond); perr != nil {
 			return errors.Join(fmt.Errorf("the desks do not come into the pool; status says:\n%s", out), err)
 		}
 	}
@@ -252,7 +253,7 @@ func (c *campus) whereItRuns(ctx context.Context, left *desk) (*desk, error) {
 				return d, nil
 			}
 		}
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
+		if err := pause.For(ctx, 10*time.Millisecond); err != nil {
 			out, _ := c.run(context.WithoutCancel(ctx), head, "", c.tool("skua"), "q")
 			return nil, fmt.Errorf("the job does not start; the queue says:\n%s", out)
 		}
@@ -308,7 +309,7 @@ func (c *campus) stopCourier(ctx context.Context) error {
 		}
 		syscall.Kill(pid, syscall.SIGTERM)
 		for syscall.Kill(pid, 0) == nil {
-			if err := pause(ctx, 20*time.Millisecond); err != nil {
+			if err := pause.For(ctx, 20*time.Millisecond); err != nil {
 				return fmt.Errorf("the courier (process %d) does not end", pid)
 			}
 		}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"skua/internal/pause"
 )
 
 // desk is one machine of the pool.
@@ -43,7 +45,7 @@ func (d *desk) startDisplay(ctx context.Context) error {
 		if err := p.alive(); err != nil {
 			return err
 		}
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
+		if err := pause.For(ctx, 10*time.Millisecond); err != nil {
 			return err
 		}
 	}

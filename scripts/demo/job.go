@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"skua/internal/pause"
 )
 
 // jobFiles is the submit directory of the demo's job.
@@ -109,7 +111,7 @@ func awaitFile(ctx context.Context, path string) ([]byte, error) {
 		if err == nil || !errors.Is(err, os.ErrNotExist) || time.Since(begin) > 20*time.Second {
 			return data, err
 		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if err := pause.For(ctx, 50*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}

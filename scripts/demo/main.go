@@ -22,6 +22,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"skua/internal/pause"
 )
 
 func main() {
@@ -138,7 +140,7 @@ func (s *story) bump(ctx context.Context, d *desk, job *jobFiles) error {
 		return err
 	}
 	for i := range s.presses {
-		if err := pause(ctx, time.Second); err != nil { // let it work in between
+		if err := pause.For(ctx, time.Second); err != nil { // let it work in between
 			return err
 		}
 		took, err := tree.timeToFrozen(ctx, d.pressKey)

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"skua/internal/pause"
 )
 
 // tree is the job as this machine's kernel shows it to anybody: Skua is not asked.
@@ -36,7 +38,7 @@ func findJob(ctx context.Context, argument string) (*tree, error) {
 				return &tree{pid}, nil
 			}
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := pause.For(ctx, 20*time.Millisecond); err != nil {
 			return nil, errors.New("the job's process is nowhere to be found")
 		}
 	}
@@ -60,7 +62,7 @@ func (t *tree) timeToFrozen(ctx context.Context, press func(context.Context) err
 		if time.Since(begin) > 10*time.Second {
 			return 0, errors.Join(errors.New("the job still runs after ten seconds"), <-pressed)
 		}
-		if err := pause(ctx, 200*time.Microsecond); err != nil {
+		if err := pause.For(ctx, 200*time.Microsecond); err != nil {
 			return 0, err
 		}
 	}
@@ -72,7 +74,7 @@ func (t *tree) reallyStill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := pause(ctx, 500*time.Millisecond); err != nil {
+	if err := pause.For(ctx, 500*time.Millisecond); err != nil {
 		return err
 	}
 	after, err := t.cpu()
@@ -92,7 +94,7 @@ func (t *tree) awaitThawed(ctx context.Context) error {
 		if now, err := t.cpu(); err != nil || now > start {
 			return err
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := pause.For(ctx, 20*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -217,16 +219,4 @@ func (j journal) repeated() (n int) {
 		n += times - 1
 	}
 	return n
-}
-
-// pause waits, unless ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"skua/internal/pause"
 )
 
 // inject carries out a schedule and counts what it did. A fault that finds nothing to strike, or whose victim has
@@ -30,7 +32,7 @@ func (p *pool) inject(ctx context.Context, schedule []fault, length time.Duratio
 	for rest := slices.Clone(schedule); len(rest) > 0; {
 		f := rest[0]
 		rest = rest[1:]
-		if err := pause(ctx, time.Until(i.began.Add(f.at))); err != nil {
+		if err := pause.For(ctx, time.Until(i.began.Add(f.at))); err != nil {
 			break
 		}
 		undo, err := i.strike(ctx, f)
@@ -46,7 +48,7 @@ func (p *pool) inject(ctx context.Context, schedule []fault, length time.Duratio
 			return fmt.Errorf("%v: %w", f, err)
 		}
 		undoing.run(func() error {
-			_ = pause(ctx, f.lasts) // undone in any case
+			_ = pause.For(ctx, f.lasts) // undone in any case
 			return i.undo(context.WithoutCancel(ctx), f, undo)
 		})
 	}

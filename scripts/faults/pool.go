@@ -19,6 +19,7 @@ import (
 
 	"skua/internal/faultctl"
 	"skua/internal/netlab"
+	"skua/internal/pause"
 )
 
 const (
@@ -368,18 +369,9 @@ func await(ctx context.Context, every time.Duration, what string, ok func() (boo
 		if errors.Is(err, errEnded) {
 			return err
 		}
-		if perr := pause(ctx, every); perr != nil {
+		if perr := pause.For(ctx, every); perr != nil {
 			return errors.Join(fmt.Errorf("in good time still not: %s", what), err)
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
 	}
 }
 

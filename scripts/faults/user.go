@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"skua/internal/pause"
 )
 
 // stepsPerJob is how many steps a job makes, of pausePerStep each.
@@ -143,7 +145,7 @@ func (u *user) work(ctx context.Context, length time.Duration) error {
 				} else {
 					u.play(ctx, r)
 				}
-				if err := pause(ctx, time.Duration(300+r.IntN(900))*time.Millisecond); err != nil {
+				if err := pause.For(ctx, time.Duration(300+r.IntN(900))*time.Millisecond); err != nil {
 					return err
 				}
 			}

@@ -22,6 +22,7 @@ import (
 	"skua/internal/bus"
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/internal/pause"
 	"skua/internal/transfer"
 	"skua/internal/wire"
 )
@@ -198,7 +199,7 @@ func call[A any](ctx context.Context, c *Client, verb string, message any, again
 				continue // it has been waited for
 			}
 		}
-		if err := pause(ctx, againEvery); err != nil {
+		if err := pause.For(ctx, againEvery); err != nil {
 			return none, err
 		}
 	}
@@ -233,16 +234,5 @@ func (c *Client) unreachable(err error) error {
 		What: fmt.Sprintf("the matchmaker%s does not answer", at),
 		Hint: "nothing is lost; try again in a moment, and tell the pool's administrator if it stays so",
 		Err:  err, Code: diag.ExitUnreachable,
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"skua/internal/diag"
 	"skua/internal/membership"
+	"skua/internal/pause"
 	"skua/submit/client"
 )
 
@@ -91,17 +92,8 @@ func Serve(ctx context.Context, h client.Home, log *slog.Logger) error {
 	}
 }
 
-// rest waits before the pool is asked again, which a laptop without a network may do for days.
-func rest(ctx context.Context) error {
-	t := time.NewTimer(15 * time.Second)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
+// rest is the time before the pool is asked again, which a laptop without a network may do for days.
+const rest = 15 * time.Second
 
 // errMoved ends the courier of a pool in which the user is no more.
 var errMoved = errors.New("the membership has changed")
@@ -178,7 +170,7 @@ func serveOnce(ctx context.Context, h client.Home, log *slog.Logger) (again bool
 				log.Warn("the pool cannot be reached; it is tried again", diag.KeyError, err)
 			}
 			told = err.Error()
-			if err := rest(ctx); err != nil {
+			if err := pause.For(ctx, rest); err != nil {
 				return false, err
 			}
 			continue
