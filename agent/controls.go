@@ -41,7 +41,8 @@ The person at the screen and keyboard may do this for as long as the machine's p
 		wishCommand(agent, control.Finish, "finish [DURATION]", "let running jobs end, and no further ones come",
 			`What runs here goes on to its end, out of your way as ever, and nothing new starts until the time is
 over. Use it before you shut the machine down: no work is lost then.`),
-		wishCommand(agent, control.Resume, "resume", "end a pause, or what finish has begun", ""),
+		wishCommand(agent, control.Resume, "resume", "end a pause, or what finish has begun",
+			`Jobs come again as the policy lets them: while you are at work, that is as it was before, later.`),
 		ranCommand(agent),
 	}
 }
@@ -50,6 +51,9 @@ func statusCommand(agent func() (control.Client, error)) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "status", Short: "say what the agent does at this moment", Args: noArgs,
+		Long: `Status says whether a job runs on this machine, whose it is, and why it stands still if it does; when the
+owner was last seen, whether the pool is reached, and which policy holds. Everybody on the machine may
+ask. For how long jobs may be kept away, and how, stands at its end.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			client, err := agent()
 			if err != nil {
@@ -109,6 +113,10 @@ func ranCommand(agent func() (control.Client, error)) *cobra.Command {
 	var last int
 	c := &cobra.Command{
 		Use: "log", Short: "list what ran on this machine, when, and for whom", Args: noArgs,
+		Long: `Log lists the jobs that were here, the newest last: whose they were, how long they stayed, what they used
+of the processor and memory, and how it ended. The person at the machine and administrators may ask.`,
+		Example: `  skua-agent log
+  skua-agent log -n 0 --json    all that are kept, for programs`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			client, err := agent()
 			if err != nil {

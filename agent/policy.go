@@ -25,12 +25,20 @@ func policyCommand(configFile *string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "policy",
 		Short: "check and explain the policy of this machine",
-		Args:  noArgs,
-		RunE:  help,
+		Long: `The policy says when jobs may run on this machine and what they get of it. It is the file that agent.toml
+names, policy.toml beside it as installed; without one the preset "desktop" holds. docs/policy.md has
+every key.
+
+  skua-agent policy check policy.toml      before you put it into its place
+  skua-agent policy explain                what has to hold before a job runs here, and what holds now`,
+		Args: noArgs,
+		RunE: help,
 	}
 	root.AddCommand(
 		&cobra.Command{
 			Use: "check FILE", Short: "read a policy file and say what is wrong with it", Args: policyFile(1),
+			Long: `Check reads a policy as the agent does, and names the line of what is wrong. Where the pool has handed this
+machine a central policy, it lists each key with its value and whose it is.`,
 			RunE: func(c *cobra.Command, args []string) error {
 				local, err := readLocal(args[0])
 				if err != nil {
@@ -50,6 +58,8 @@ func policyCommand(configFile *string) *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "explain [FILE]", Short: "show the derived expressions and what they say right now", Args: policyFile(0),
+			Long: `Explain shows what the tables of a policy come to, START, SUSPEND and so on, what each says at this moment,
+and what would change that. Without a file it explains the one that the agent has.`,
 			RunE: func(c *cobra.Command, args []string) error {
 				cfg, err := readConfig(*configFile)
 				if err != nil {

@@ -31,7 +31,9 @@ func runCommand(configFile *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
 		Short: "run the agent in the foreground, as the service does",
-		Args:  noArgs,
+		Long: `Runs the agent until it gets SIGTERM or ctrl-C, upon which jobs leave with a checkpoint; its log goes to
+standard error. It needs no root, but jobs are kept apart better, and see more owners, with it.`,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, occasion, stop := untilHandOver(c.Context())
 			defer stop()

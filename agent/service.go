@@ -26,8 +26,14 @@ func serviceCommand(configFile *string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "service",
 		Short: "install, start and stop the agent as a service of this system",
-		Args:  noArgs,
-		RunE:  help,
+		Long: `The service is systemd's on Linux and the service manager's on Windows; packages install it by themselves.
+To set a machine up by hand, as an administrator:
+
+  skua-agent join TOKEN
+  skua-agent service install
+  skua-agent service start`,
+		Args: noArgs,
+		RunE: help,
 	}
 	for _, a := range []struct{ name, short, done string }{
 		{"install", "have this system start the agent at every boot", "installed; start it with: skua-agent service start"},

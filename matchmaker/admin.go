@@ -25,8 +25,14 @@ func tokenCommand(f *flags) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "token",
 		Short: "make a token with which machines or users join the pool",
-		Args:  noArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+		Long: `A token is one word with which a machine or a person joins: it has this matchmaker's address, the
+fingerprint of the pool's authority and a secret in it. Whoever has it can use it until it is used up or
+has expired, so give it to nobody else. It is printed once; the matchmaker keeps only its hash.
+
+  skua-matchmaker token agent --uses 40 --ttl 7d    forty machines, within a week: skua-agent join TOKEN
+  skua-matchmaker token user ann                    ann, within a day: skua login TOKEN`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(tokenFor(f, trust.Agent), tokenFor(f, trust.User))
 	return c
@@ -55,8 +61,20 @@ func tokenFor(f *flags, kind trust.Kind) *cobra.Command {
 	}
 	if kind == trust.Agent {
 		c.Use, c.Short, c.Args = "agent", `make a token for "skua-agent join"`, noArgs
+		c.Long = `Prints a token for one machine, or with --uses for several. On each of them:
+
+  skua-agent join TOKEN`
+		c.Example = `  skua-matchmaker token agent
+  skua-matchmaker token agent --uses 40 --ttl 7d
+  skua-matchmaker token agent --url https://head.example.edu:9618    if machines know this one by another name`
 	} else {
 		c.Use, c.Short, c.Args = "user NAME", `make a token for "skua login"`, oneArg("the user's name")
+		c.Long = `Prints a token for a user of that name, which the user's jobs have as Owner. On each machine from which
+the user submits, while the token has uses left:
+
+  skua login TOKEN`
+		c.Example = `  skua-matchmaker token user ann
+  skua-matchmaker token user ann --uses 2    for her desktop and her laptop`
 	}
 	c.Flags().StringVar(&ttl, "ttl", defaultTTL, "how long the token is good for")
 	c.Flags().IntVar(&spec.Uses, "uses", 1, "how many may join with it")
@@ -68,7 +86,9 @@ func membersCommand(f *flags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "members",
 		Short: "list the machines and users of the pool",
-		Args:  noArgs,
+		Long: `Lists all that have joined, each with the id by which "skua-matchmaker revoke" knows it. What machines do
+at this moment, "skua status" shows.`,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			a, err := ask(c, f, server.AdminRequest{Do: server.AdminMembers})
 			if err != nil {
@@ -85,10 +105,11 @@ func membersCommand(f *flags) *cobra.Command {
 }
 
 // memberCommand does something to one member.
-func memberCommand(f *flags, name, short string, do server.AdminVerb) *cobra.Command {
+func memberCommand(f *flags, name, short, long string, do server.AdminVerb) *cobra.Command {
 	return &cobra.Command{
 		Use:   name + " ID",
 		Short: short,
+		Long:  long,
 		Args:  oneArg("the member's id"),
 		RunE: func(c *cobra.Command, args []string) error {
 			a, err := ask(c, f, server.AdminRequest{Do: do, ID: args[0]})

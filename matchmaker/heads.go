@@ -16,7 +16,9 @@ func headsCommand(f *flags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "heads",
 		Short: "list the matchmakers of the pool, and which one leads",
-		Args:  noArgs,
+		Long: `A pool may have several matchmakers on a NATS cluster: one leads, the others stand by and take over
+within seconds. This asks the one on this machine. docs/operations.md says how such a pool is set up.`,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			a, err := ask(c, f, server.AdminRequest{Do: server.AdminHeads})
 			if err != nil {

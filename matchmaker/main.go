@@ -70,8 +70,11 @@ on the same machine, let machines and users join:
 		headsCommand(&f),
 		keysCommand(&f),
 		policyCommand(&f),
-		memberCommand(&f, "approve", "let a member that joined without approval take part", adminApprove),
-		memberCommand(&f, "revoke", "end a membership for good, and its connections at once", adminRevoke),
+		memberCommand(&f, "approve", "let a member that joined without approval take part",
+			`A member that waits for approval is listed so by "skua-matchmaker members", which tells its ID, too.`, adminApprove),
+		memberCommand(&f, "revoke", "end a membership for good, and its connections at once",
+			`Use it when a machine is given away or a key may be in wrong hands. "skua-matchmaker members" tells the ID.
+Jobs that run on a machine go on elsewhere once their leases are over. The key is never taken again.`, adminRevoke),
 	)
 	return root
 }

@@ -41,7 +41,9 @@ func policyCommand(f *flags) *cobra.Command {
 	c.AddCommand(policyPushCommand(f), policyListCommand(f), &cobra.Command{
 		Use:   "show GROUP",
 		Short: "print the policy of a group that is in force",
-		Args:  oneArg("the name of a group"),
+		Long: `Prints the text that was pushed last, with its number and when it was signed. Machines that have not been
+there since still go by an older one: skua status -af Machine CentralPolicyNumber`,
+		Args: oneArg("the name of a group"),
 		RunE: func(c *cobra.Command, args []string) error {
 			a, err := ask(c, f, server.AdminRequest{Do: server.AdminPolicy, Group: args[0]})
 			if err != nil {
@@ -58,7 +60,9 @@ func policyCommand(f *flags) *cobra.Command {
 	}, &cobra.Command{
 		Use:   "withdraw GROUP",
 		Short: "have the machines of a group go by their own policy alone",
-		Args:  oneArg("the name of a group"),
+		Long: `The withdrawal reaches machines as a push does. The file in the directory policies stays, and another push
+of the group puts it in force again.`,
+		Args: oneArg("the name of a group"),
 		RunE: func(c *cobra.Command, args []string) error {
 			a, err := ask(c, f, server.AdminRequest{Do: server.AdminWithdraw, Group: args[0]})
 			if err != nil {
@@ -184,6 +188,7 @@ func policyListCommand(f *flags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "list the central policies",
+		Long:  `Lists the groups for which a policy was ever pushed: its number, when it was signed, and whether it holds.`,
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			a, err := ask(c, f, server.AdminRequest{Do: server.AdminPolicies})

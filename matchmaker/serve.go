@@ -34,8 +34,12 @@ func runCommand(f *flags) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "run the matchmaker in the foreground, as the service does",
-		Args:  noArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return serve(c.Context(), c.ErrOrStderr(), *f) },
+		Long: `Runs the matchmaker until it gets SIGTERM or ctrl-C; its log goes to standard error. What is queued, and
+the claims of running jobs, are there when it is started again.`,
+		Example: `  skua-matchmaker run
+  skua-matchmaker run --data /tmp/pool --listen 127.0.0.1:9618    to try it, without root`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return serve(c.Context(), c.ErrOrStderr(), *f) },
 	}
 	c.Flags().StringVar(&f.listen, "listen", "", "address of the one port that machines and users connect to (default :9618)")
 	return c
