@@ -2,10 +2,8 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -88,34 +86,17 @@ type facts struct{ *classad.Ad }
 
 // UnmarshalTOML takes a table of texts, numbers and truth values.
 func (f *facts) UnmarshalTOML(table any) error {
-	values, ok := table.(map[string]any)
-	if !ok {
-		return errors.New("must be a table of attributes")
+	ad, err := policy.TableAd(table, nil)
+	if err != nil {
+		return err
 	}
-	ad := classad.NewAd()
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if name == "" || strings.Trim(name, "_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
-			return fmt.Errorf("%q is not an attribute name: use letters, digits and _", name)
-		}
-		switch v := values[name].(type) {
-		case string:
-			if v == "undefined" {
-				none, err := classad.ParseExpr(v)
-				if err != nil {
-					return err
-				}
-				ad.Set(name, none)
-				continue
+	for name := range table.(map[string]any) { // TableAd has seen that it is one
+		if v, _ := ad.Str(name); v == "undefined" {
+			none, err := classad.ParseExpr(v)
+			if err != nil {
+				return err
 			}
-			ad.SetString(name, v)
-		case int64:
-			ad.SetInt(name, v)
-		case float64:
-			ad.SetReal(name, v)
-		case bool:
-			ad.SetBool(name, v)
-		default:
-			return fmt.Errorf(`attribute %q must be a text, a number, true or false; the text "undefined" stands for what nobody knows`, name)
+			ad.Set(name, none)
 		}
 	}
 	f.Ad = ad

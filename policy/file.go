@@ -160,14 +160,27 @@ type Attributes struct{ *classad.Ad }
 // UnmarshalTOML takes a table of texts, numbers and booleans. Attributes that say when jobs run, or
 // that the machine tells of itself, are refused.
 func (a *Attributes) UnmarshalTOML(table any) error {
+	ad, err := TableAd(table, notReserved)
+	a.Ad = ad
+	return err
+}
+
+// TableAd makes an ad of a TOML table of texts, numbers and booleans. Names that are none, and those for which check
+// gives an error, are refused; nil checks nothing more.
+func TableAd(table any, check func(name string) error) (*classad.Ad, error) {
 	values, ok := table.(map[string]any)
 	if !ok {
-		return errors.New("must be a table of attributes")
+		return nil, errors.New("must be a table of attributes")
 	}
 	ad := classad.NewAd()
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if err := checkAttribute(name); err != nil {
-			return err
+		if err := checkName(name); err != nil {
+			return nil, err
+		}
+		if check != nil {
+			if err := check(name); err != nil {
+				return nil, err
+			}
 		}
 		switch v := values[name].(type) {
 		case string:
@@ -179,11 +192,10 @@ func (a *Attributes) UnmarshalTOML(table any) error {
 		case bool:
 			ad.SetBool(name, v)
 		default:
-			return fmt.Errorf("attribute %q must be a text, a number, true or false", name)
+			return nil, fmt.Errorf("attribute %q must be a text, a number, true or false", name)
 		}
 	}
-	a.Ad = ad
-	return nil
+	return ad, nil
 }
 
 // reserved are attributes that the agent sets itself, and words of the language.
@@ -199,13 +211,17 @@ var reserved = []string{
 	"CurrentTime", "MY", "TARGET", "PARENT", "true", "false", "undefined", "error", "is", "isnt",
 }
 
-func checkAttribute(name string) error {
+func checkName(name string) error {
 	letters := func(r rune) bool {
 		return r == '_' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
 	}
 	if name == "" || name[0] >= '0' && name[0] <= '9' || strings.TrimFunc(name, letters) != "" {
 		return fmt.Errorf("%q is not an attribute name: use letters, digits and _", name)
 	}
+	return nil
+}
+
+func notReserved(name string) error {
 	for _, r := range reserved {
 		if strings.EqualFold(name, r) {
 			return fmt.Errorf("attribute %q is the agent's own: expressions go into [expressions], the rest cannot be set", name)

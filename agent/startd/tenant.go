@@ -241,41 +241,29 @@ func (t *tenant) farewell(cause wire.Cause) (signal int, wait time.Duration) {
 
 // kill ends the job at once; the claim is then reported as evicted.
 func (t *tenant) kill(why string) {
-	if t == nil {
-		return
-	}
-	t.mu.Lock()
-	begun := t.begun
-	t.begun = true
-	t.mu.Unlock()
-	if begun {
+	switch {
+	case t == nil:
+	case t.preclude():
+		t.conclude(wire.Done{Outcome: wire.Evicted, Reason: why})
+		t.k.post(func(at time.Time, now job.Instant) slot.Event { return slot.Ended{At: at, Now: now} })
+	default:
 		t.cancel(&killedError{why})
-		return
 	}
-	close(t.ended)
-	t.conclude(wire.Done{Outcome: wire.Evicted, Reason: why})
-	t.k.post(func(at time.Time, now job.Instant) slot.Event { return slot.Ended{At: at, Now: now} })
 }
 
 // discard ends the job at once; nothing is reported.
 func (t *tenant) discard() {
-	if t == nil {
-		return
-	}
-	t.mu.Lock()
-	begun := t.begun
-	t.begun = true
-	t.mu.Unlock()
-	if begun {
+	if t != nil && !t.preclude() {
 		t.cancel(errDiscarded)
-		return
 	}
-	close(t.ended)
 }
 
 // abandon ends a tenant whose work has not begun and never will: nobody has granted its claim in time, or it was
 // over before this agent.
-func (t *tenant) abandon() {
+func (t *tenant) abandon() { t.preclude() }
+
+// preclude keeps work from beginning that has not begun yet, and is false if it has.
+func (t *tenant) preclude() bool {
 	t.mu.Lock()
 	begun := t.begun
 	t.begun = true
@@ -283,6 +271,7 @@ func (t *tenant) abandon() {
 	if !begun {
 		close(t.ended)
 	}
+	return !begun
 }
 
 func (t *tenant) freeze() { t.stand(true, "freeze the job", Init.Freeze) }

@@ -1,0 +1,76 @@
+package starter
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const lastPidFile = "/proc/sys/kernel/ns_last_pid"
+
+func lastPid() (int, error) {
+	b, err := os.ReadFile(lastPidFile)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(b)))
+}
+
+// setLastPid makes pid+1 the next pid.
+func setLastPid(pid int) error {
+	if err := os.WriteFile(lastPidFile, strconv.AppendInt(nil, int64(pid), 10), 0); err != nil {
+		return fmt.Errorf("choose pids: %w", err)
+	}
+	return nil
+}
+
+func raiseLastPid(pid int) error {
+	if last, err := lastPid(); err == nil && last >= pid {
+		return nil
+	}
+	if err := setLastPid(pid); err != nil && !os.IsNotExist(errors.Unwrap(err)) {
+		return err // a kernel without the file has no CRIU support either
+	}
+	return nil
+}
+
+// pids lists the processes in this namespace.
+func pids() []int { return numbers("/proc/[0-9]*") }
+
+// tids lists their threads.
+func tids() []int { return numbers("/proc/[0-9]*/task/[0-9]*") }
+
+func numbers(pattern string) (ns []int) {
+	names, _ := filepath.Glob(pattern) // the patterns are well formed
+	for _, f := range names {
+		if n, err := strconv.Atoi(filepath.Base(f)); err == nil {
+			ns = append(ns, n)
+		}
+	}
+	return ns
+}
+
+// freePid returns a pid that is followed by many that are not in use, on any machine's pid_max.
+func freePid(used []int) int {
+	const smallestMax, need = 32768, 1000
+	used = append(slices.Clone(used), smallestMax)
+	slices.Sort(used)
+	best, width, from := firstPid, 0, firstPid
+	for _, n := range used {
+		if n > smallestMax {
+			break
+		}
+		if n > from && n-from > width {
+			best, width = from, n-from
+		}
+		from = max(from, n+1)
+	}
+	if width > 2*need {
+		best += width / 2 // leave room for the pids that the job takes next
+	}
+	return best
+}
