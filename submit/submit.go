@@ -153,7 +153,10 @@ func (a *app) runSubmit(ctx context.Context, s submission) error {
 		return err
 	}
 	if n := d.Jobs(); s.maxJobs > 0 && n > s.maxJobs {
-		return &diag.Problem{What: fmt.Sprintf("the description comes to %d jobs, and --maxjobs allows %d", n, s.maxJobs)}
+		return &diag.Problem{
+			What: fmt.Sprintf("the description comes to %d jobs, and --maxjobs allows %d", n, s.maxJobs),
+			Hint: "nothing was submitted; --dry-run shows the jobs, and a larger --maxjobs lets them through",
+		}
 	}
 	if s.dryRun {
 		return a.dryRun(d, s.asJSON)

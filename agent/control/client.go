@@ -68,7 +68,10 @@ func (c Client) ask(ctx context.Context, method, path string, send, into any) er
 }
 
 func (c Client) unreachable(err error) error {
-	p := &diag.Problem{What: "the agent does not answer on " + c.Path + ": " + err.Error(), Err: err}
+	p := &diag.Problem{
+		What: "the agent does not answer on " + c.Path + ": " + err.Error(), Err: err,
+		Hint: "skua-agent service status says whether it runs",
+	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		p.What = "no agent runs on this machine: nothing listens on " + c.Path
 		p.Hint = "start it with: skua-agent service start"

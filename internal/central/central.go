@@ -74,7 +74,7 @@ func Next(last int64, now time.Time) int64 {
 func Read(name string, text []byte) (policy.File, error) {
 	var f policy.File
 	if len(text) > MaxText {
-		return f, &diag.Problem{What: fmt.Sprintf("%s: longer than %d kB", name, MaxText>>10)}
+		return f, &diag.Problem{What: fmt.Sprintf("%s: longer than %d kB", name, MaxText>>10), Hint: "is it the right file?"}
 	}
 	if err := config.Decode(name, text, &f); err != nil {
 		return f, err

@@ -105,7 +105,7 @@ func (h *Head) admin(ctx context.Context, uid int, question []byte) any {
 
 func (h *Head) administer(ctx context.Context, uid int, question []byte) (a AdminAnswer, err error) {
 	if uid != 0 && uid != os.Geteuid() {
-		return a, &diag.Problem{What: "you may not administer this matchmaker"}
+		return a, &diag.Problem{What: "you may not administer this matchmaker", Hint: "root and the account that it runs as may: try sudo"}
 	}
 	q, err := wire.Decode[AdminRequest](question)
 	if err != nil {

@@ -176,9 +176,8 @@ func (s *Settings) complete() error {
 	if err := s.NATS.complete(); err != nil {
 		return err
 	}
-	l := &s.Limits
-	if l.Jobs < 0 || l.JobsPerUser < 0 || l.File < 0 || l.DiskFree < 0 || l.History < 0 || l.HistoryAge < 0 || l.Archive < 0 || l.SnapshotEvery < 0 {
-		return &diag.Problem{What: "a limit in matchmaker.toml is negative"}
+	if key := s.Limits.negative(); key != "" {
+		return &diag.Problem{What: fmt.Sprintf("[limits]: %s is negative", key), Hint: "leave it out for the default, which docs/configuration.md tells"}
 	}
 	if r := s.Checkpoints.RestartAfter; r != nil && (*r < 0 || *r > 0 && r.Std() < minRestartAfter) {
 		return &diag.Problem{
@@ -209,6 +208,28 @@ func (s *Settings) complete() error {
 		return &diag.Problem{What: "[leases]: " + err.Error(), Hint: "renew must be at most half of lease", Err: err}
 	}
 	return nil
+}
+
+// negative gives the key of a limit that is less than nothing; "" for none.
+func (l *LimitSettings) negative() string {
+	for _, limit := range []struct {
+		key  string
+		less bool
+	}{
+		{"jobs", l.Jobs < 0},
+		{"jobs_per_user", l.JobsPerUser < 0},
+		{"file", l.File < 0},
+		{"disk_free", l.DiskFree < 0},
+		{"history", l.History < 0},
+		{"history_age", l.HistoryAge < 0},
+		{"archive", l.Archive < 0},
+		{"snapshot_every", l.SnapshotEvery < 0},
+	} {
+		if limit.less {
+			return limit.key
+		}
+	}
+	return ""
 }
 
 var limitName = regexp.MustCompile(`^(\*|[A-Za-z0-9_]+(\.([A-Za-z0-9_]+|\*))?)$`)

@@ -25,7 +25,7 @@ func Decode(name string, data []byte, into any) error {
 		return fmt.Errorf("decode %s: into %T, not a pointer to a struct", name, into)
 	}
 	if len(data) > MaxSize {
-		return &diag.Problem{What: fmt.Sprintf("%s: longer than %d kB", name, MaxSize>>10)}
+		return &diag.Problem{What: fmt.Sprintf("%s: longer than %d kB", name, MaxSize>>10), Hint: "is it the right file?"}
 	}
 	d := decoder{name: name}
 	var top map[string]toml.Primitive
