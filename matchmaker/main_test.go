@@ -28,6 +28,10 @@ func TestCommandLine(t *testing.T) {
 	if err := os.WriteFile(limit, []byte("[concurrency_limits]\n\"mat lab\" = 3\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	negative := filepath.Join(t.TempDir(), "matchmaker.toml")
+	if err := os.WriteFile(negative, []byte("[limits]\njobs = 5\nsnapshot_every = -1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		args   string
 		code   int
@@ -44,6 +48,7 @@ func TestCommandLine(t *testing.T) {
 		{"users set-factor ann much", diag.ExitUsage, "", `"much" is not a number`},
 		{"users --help", diag.ExitOK, "set-factor", ""},
 		{"--config " + limit + " --data /nowhere", diag.ExitFailure, "", `"mat lab" is not the name of a limit`},
+		{"--config " + negative + " --data /nowhere", diag.ExitFailure, "", "[limits]: snapshot_every is negative"},
 		{"token agent --ttl 5", diag.ExitUsage, "", "has no unit"},
 		{"--config " + bad, diag.ExitFailure, "", `matchmaker.toml:2: unknown key "listne"`},
 		{"--config " + short + " --data /nowhere", diag.ExitFailure, "", "too short for a renewal"},
