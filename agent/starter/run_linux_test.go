@@ -347,6 +347,24 @@ func TestExitIsFoundByTheNextAgent(t *testing.T) {
 	}
 }
 
+// What is on disk of an earlier job is not taken for the end of the one with which an init has died.
+func TestExitOfAnEarlierJob(t *testing.T) {
+	capable(t)
+	s := newStarter(t, nil)
+	i := open(t, s, "earlier")
+	run(t, i, JobSpec{Argv: []string{"sleep", "600"}})
+	earlier := savedExit{Exit: Exit{Job: job.ID{Cluster: testJob.Cluster + 1}, Code: 6}, Boot: bootID()}
+	if err := writeJSON(filepath.Join(s.dir("earlier"), stateName, exitFile), earlier); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if e := awaitExit(t, i); e.Job != testJob || e.Code != 0 || e.Err == "" {
+		t.Errorf("the job ended with %+v", e)
+	}
+}
+
 func TestRecordsAreJSON(t *testing.T) {
 	e := Exit{Job: testJob, Code: 3, Usage: Usage{User: time.Second}}
 	b, err := json.Marshal(e)
