@@ -22,7 +22,7 @@ import (
 // A new package is added to the lowest line that it can stand on.
 var tiers = [][]string{
 	{"policy/classad", "internal/blob", "internal/diag", "internal/peer", "internal/quantity", "internal/why", "internal/fit", "internal/pause", "internal/durable", "packaging", "agent/x11", "agent/wayland", "agent/footprint"},
-	{"policy/config", "policy", "internal/job", "internal/trust", "agent/control", "agent/runtimes", "agent/session"},
+	{"policy/config", "policy", "internal/job", "internal/trust", "internal/cli", "agent/control", "agent/runtimes", "agent/session"},
 	{"internal/wire", "internal/central", "internal/eventlog", "agent/slot", "matchmaker/negotiate", "matchmaker/jobpolicy", "internal/submitfile"},
 	{"internal/bus", "internal/transfer", "agent/probe", "agent/checkpoint", "matchmaker/collector", "matchmaker/history"},
 	{"agent/starter", "matchmaker/queue", "matchmaker/files", "matchmaker/broker", "matchmaker/election", "internal/membership"},
@@ -54,7 +54,7 @@ var doors = []struct {
 	{"github.com/BurntSushi/toml", []string{"policy/config"}, "so that every file is decoded strictly"},
 	{"github.com/kardianos/service", []string{"agent"}, "only a program knows that it is a service"},
 	{"github.com/coreos/go-systemd/v22", []string{"matchmaker"}, "only a program knows that it is a service"},
-	{"github.com/spf13/cobra", []string{"agent", "matchmaker", "submit"}, "only a program has a command line"},
+	{"github.com/spf13/cobra", []string{"internal/cli", "agent", "matchmaker", "submit"}, "only a program has a command line"},
 	{"golang.org/x/time", []string{"internal/transfer"}, "only transfers are bounded in their rate"},
 	{"github.com/klauspost/compress", []string{"internal/blob"}, "chunks are compressed in one way everywhere"},
 	{"github.com/hanwen/go-fuse/v2", []string{"scripts/faults"}, "it makes disks fail, in tests only"},

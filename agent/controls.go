@@ -11,6 +11,7 @@ import (
 
 	"skua/agent/control"
 	"skua/agent/startd"
+	"skua/internal/cli"
 	"skua/internal/diag"
 	"skua/internal/quantity"
 )
@@ -50,7 +51,7 @@ over. Use it before you shut the machine down: no work is lost then.`),
 func statusCommand(agent func() (control.Client, error)) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use: "status", Short: "say what the agent does at this moment", Args: noArgs,
+		Use: "status", Short: "say what the agent does at this moment", Args: cli.NoArgs,
 		Long: `Status says whether a job runs on this machine, whose it is, and why it stands still if it does; when the
 owner was last seen, whether the pool is reached, and which policy holds. Everybody on the machine may
 ask. For how long jobs may be kept away, and how, stands at its end.`,
@@ -79,7 +80,7 @@ func wishCommand(agent func() (control.Client, error), kind control.Kind, use, s
 		Use: use, Short: short, Long: strings.TrimSpace(short + ".\n\n" + long),
 		Args: func(c *cobra.Command, args []string) error {
 			if kind == control.Resume || len(args) > 1 {
-				return noArgs(c, args)
+				return cli.NoArgs(c, args)
 			}
 			return nil
 		},
@@ -112,7 +113,7 @@ func ranCommand(agent func() (control.Client, error)) *cobra.Command {
 	var asJSON bool
 	var last int
 	c := &cobra.Command{
-		Use: "log", Short: "list what ran on this machine, when, and for whom", Args: noArgs,
+		Use: "log", Short: "list what ran on this machine, when, and for whom", Args: cli.NoArgs,
 		Long: `Log lists the jobs that were here, the newest last: whose they were, how long they stayed, what they used
 of the processor and memory, and how it ended. The person at the machine and administrators may ask.`,
 		Example: `  skua-agent log

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -14,6 +13,7 @@ import (
 
 	"skua/agent/session"
 	"skua/agent/starter"
+	"skua/internal/cli"
 	"skua/internal/diag"
 )
 
@@ -57,11 +57,11 @@ To add this machine to a pool, get a token on the matchmaker ("skua-matchmaker t
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          noArgs,
-		RunE:          help,
+		Args:          cli.NoArgs,
+		RunE:          cli.Help,
 	}
 	root.SetVersionTemplate("skua-agent {{.Version}}\n")
-	root.SetFlagErrorFunc(usageError)
+	root.SetFlagErrorFunc(cli.FlagError)
 	root.PersistentFlags().StringVar(&configFile, "config", "", "configuration file (default "+defaultConfig+", if it is there)")
 	root.AddCommand(controlCommands(&configFile)...)
 	root.AddCommand(
@@ -71,37 +71,4 @@ To add this machine to a pool, get a token on the matchmaker ("skua-matchmaker t
 		policyCommand(&configFile),
 	)
 	return root
-}
-
-func usageError(c *cobra.Command, err error) error {
-	return &diag.Problem{
-		What: err.Error(),
-		Hint: fmt.Sprintf("%s --help says what there is", c.CommandPath()),
-		Code: diag.ExitUsage,
-	}
-}
-
-// help is what a command does that has only subcommands.
-func help(c *cobra.Command, _ []string) error { return c.Help() }
-
-func noArgs(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	if !c.HasSubCommands() {
-		return &diag.Problem{
-			What: fmt.Sprintf("%s takes no arguments, and was given %q", c.CommandPath(), args[0]),
-			Hint: fmt.Sprintf("%s --help says what there is", c.CommandPath()),
-			Code: diag.ExitUsage,
-		}
-	}
-	var names []string
-	for _, sub := range c.Commands() {
-		names = append(names, sub.Name())
-	}
-	hint := diag.DidYouMean(args[0], names)
-	if hint == "" {
-		hint = fmt.Sprintf("%s --help says what there is", c.CommandPath())
-	}
-	return &diag.Problem{What: fmt.Sprintf("unknown command %q", args[0]), Hint: hint, Code: diag.ExitUsage}
 }

@@ -50,8 +50,8 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{"help teaches", []string{"--help"}, diag.ExitOK, "skua-agent join TOKEN", ""},
 		{"version", []string{"--version"}, diag.ExitOK, "skua-agent dev", ""},
-		{"unknown flag", []string{"--nope"}, diag.ExitUsage, "", "skua-agent --help says what there is"},
-		{"unknown command", []string{"bogus"}, diag.ExitUsage, "", `unknown command "bogus"`},
+		{"unknown flag", []string{"--nope"}, diag.ExitUsage, "", `"skua-agent --help" says what there is`},
+		{"unknown command", []string{"bogus"}, diag.ExitUsage, "", `there is no command "bogus"`},
 		{"command misspelt", []string{"polcy", "check", policy}, diag.ExitUsage, "", `did you mean "policy"?`},
 		{"subcommand misspelt", []string{"policy", "chek", "x"}, diag.ExitUsage, "", `did you mean "check"?`},
 		{"service misspelt", []string{"service", "instal"}, diag.ExitUsage, "", `did you mean "install"?`},

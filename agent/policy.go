@@ -15,6 +15,7 @@ import (
 	"skua/agent/probe"
 	"skua/agent/startd"
 	"skua/internal/central"
+	"skua/internal/cli"
 	"skua/internal/diag"
 	"skua/internal/membership"
 	"skua/policy"
@@ -31,8 +32,8 @@ every key.
 
   skua-agent policy check policy.toml      before you put it into its place
   skua-agent policy explain                what has to hold before a job runs here, and what holds now`,
-		Args: noArgs,
-		RunE: help,
+		Args: cli.NoArgs,
+		RunE: cli.Help,
 	}
 	root.AddCommand(
 		&cobra.Command{

@@ -13,6 +13,7 @@ import (
 
 	"skua/agent/footprint"
 	"skua/agent/startd"
+	"skua/internal/cli"
 	"skua/internal/diag"
 	"skua/internal/membership"
 	"skua/internal/trust"
@@ -33,7 +34,7 @@ func runCommand(configFile *string) *cobra.Command {
 		Short: "run the agent in the foreground, as the service does",
 		Long: `Runs the agent until it gets SIGTERM or ctrl-C, upon which jobs leave with a checkpoint; its log goes to
 standard error. It needs no root, but jobs are kept apart better, and see more owners, with it.`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, occasion, stop := untilHandOver(c.Context())
 			defer stop()

@@ -10,6 +10,7 @@ import (
 	"github.com/kardianos/service"
 	"github.com/spf13/cobra"
 
+	"skua/internal/cli"
 	"skua/internal/diag"
 	"skua/packaging"
 )
@@ -32,8 +33,8 @@ To set a machine up by hand, as an administrator:
   skua-agent join TOKEN
   skua-agent service install
   skua-agent service start`,
-		Args: noArgs,
-		RunE: help,
+		Args: cli.NoArgs,
+		RunE: cli.Help,
 	}
 	for _, a := range []struct{ name, short, done string }{
 		{"install", "have this system start the agent at every boot", "installed; start it with: skua-agent service start"},
@@ -43,7 +44,7 @@ To set a machine up by hand, as an administrator:
 		{"restart", "start the service anew, as an upgrade does; on Linux running jobs stay", "restarted"},
 	} {
 		root.AddCommand(&cobra.Command{
-			Use: a.name, Short: a.short, Args: noArgs,
+			Use: a.name, Short: a.short, Args: cli.NoArgs,
 			RunE: func(c *cobra.Command, _ []string) error {
 				s, err := systemService(*configFile)
 				if err != nil {
@@ -63,7 +64,7 @@ To set a machine up by hand, as an administrator:
 		})
 	}
 	root.AddCommand(&cobra.Command{
-		Use: "status", Short: "say whether the service runs", Args: noArgs,
+		Use: "status", Short: "say whether the service runs", Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return serviceStatus(c, *configFile) },
 	})
 	root.AddCommand(serviceOnly(configFile)...)

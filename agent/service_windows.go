@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/windows/svc"
 	"golang.org/x/sys/windows/svc/mgr"
 
+	"skua/internal/cli"
 	"skua/internal/diag"
 )
 
@@ -32,7 +33,7 @@ var serviceOptions = service.KeyValue{
 // serviceOnly are the commands that are for the service manager.
 func serviceOnly(configFile *string) []*cobra.Command {
 	return []*cobra.Command{{
-		Use: "run", Short: "be the service; only the service manager can start this", Args: noArgs, Hidden: true,
+		Use: "run", Short: "be the service; only the service manager can start this", Args: cli.NoArgs, Hidden: true,
 		RunE: func(*cobra.Command, []string) error { return runService(*configFile) },
 	}}
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"skua/internal/diag"
+	"skua/internal/cli"
 	"skua/internal/quantity"
 	"skua/internal/trust"
 	"skua/matchmaker/server"
@@ -31,8 +31,8 @@ has expired, so give it to nobody else. It is printed once; the matchmaker keeps
 
   skua-matchmaker token agent --uses 40 --ttl 7d    forty machines, within a week: skua-agent join TOKEN
   skua-matchmaker token user ann                    ann, within a day: skua login TOKEN`,
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: cli.NoArgs,
+		RunE: cli.Help,
 	}
 	c.AddCommand(tokenFor(f, trust.Agent), tokenFor(f, trust.User))
 	return c
@@ -45,7 +45,7 @@ func tokenFor(f *flags, kind trust.Kind) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			d, err := quantity.ParseDuration(ttl)
 			if err != nil {
-				return usageError(c, fmt.Errorf("--ttl: %w", err))
+				return cli.FlagError(c, fmt.Errorf("--ttl: %w", err))
 			}
 			spec.TTL = time.Duration(d)
 			if kind == trust.User {
@@ -60,7 +60,7 @@ func tokenFor(f *flags, kind trust.Kind) *cobra.Command {
 		},
 	}
 	if kind == trust.Agent {
-		c.Use, c.Short, c.Args = "agent", `make a token for "skua-agent join"`, noArgs
+		c.Use, c.Short, c.Args = "agent", `make a token for "skua-agent join"`, cli.NoArgs
 		c.Long = `Prints a token for one machine, or with --uses for several. On each of them:
 
   skua-agent join TOKEN`
@@ -88,7 +88,7 @@ func membersCommand(f *flags) *cobra.Command {
 		Short: "list the machines and users of the pool",
 		Long: `Lists all that have joined, each with the id by which "skua-matchmaker revoke" knows it. What machines do
 at this moment, "skua status" shows.`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			a, err := ask(c, f, server.AdminRequest{Do: server.AdminMembers})
 			if err != nil {
@@ -143,19 +143,6 @@ func ask(c *cobra.Command, f *flags, q server.AdminRequest) (server.AdminAnswer,
 	return server.Admin(c.Context(), cfg.Data, q)
 }
 
-func oneArg(what string) cobra.PositionalArgs { return exactly(1, "one argument, "+what) }
+func oneArg(what string) cobra.PositionalArgs { return cli.Exactly(1, "one argument, "+what) }
 
-func twoArgs(what string) cobra.PositionalArgs { return exactly(2, "two arguments, "+what) }
-
-func exactly(n int, what string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) == n {
-			return nil
-		}
-		return &diag.Problem{
-			What: fmt.Sprintf("%s wants %s", c.CommandPath(), what),
-			Hint: fmt.Sprintf("%s --help says more", c.CommandPath()),
-			Code: diag.ExitUsage,
-		}
-	}
-}
+func twoArgs(what string) cobra.PositionalArgs { return cli.Exactly(2, "two arguments, "+what) }

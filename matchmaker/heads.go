@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/internal/cli"
 	"skua/internal/trust"
 	"skua/matchmaker/server"
 )
@@ -18,7 +19,7 @@ func headsCommand(f *flags) *cobra.Command {
 		Short: "list the matchmakers of the pool, and which one leads",
 		Long: `A pool may have several matchmakers on a NATS cluster: one leads, the others stand by and take over
 within seconds. This asks the one on this machine. docs/operations.md says how such a pool is set up.`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			a, err := ask(c, f, server.AdminRequest{Do: server.AdminHeads})
 			if err != nil {
@@ -51,13 +52,13 @@ one before that is started for the first time:
   skua-matchmaker keys export | ssh head2 sudo skua-matchmaker keys import
 
 Whoever has the keys can be the pool's matchmaker: leave no copy behind.`,
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: cli.NoArgs,
+		RunE: cli.Help,
 	}
 	c.AddCommand(&cobra.Command{
 		Use:   "export",
 		Short: "write the keys of this matchmaker to standard output",
-		Args:  noArgs,
+		Args:  cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := readConfig(*f)
 			if err != nil {
@@ -72,7 +73,7 @@ Whoever has the keys can be the pool's matchmaker: leave no copy behind.`,
 	}, &cobra.Command{
 		Use:   "import",
 		Short: "read keys from standard input, for a matchmaker that has none yet",
-		Args:  noArgs,
+		Args:  cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := readConfig(*f)
 			if err != nil {

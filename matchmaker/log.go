@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/internal/cli"
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/matchmaker/queue"
@@ -29,8 +30,8 @@ while no matchmaker runs on the directory; running jobs go on meanwhile, for as 
   skua-matchmaker log dump --job 12.3         what happened to a job, as lines of JSON
   skua-matchmaker log repair                  mend what can be mended without losing anything
   skua-matchmaker log repair --drop-tail      drop what comes after the first event that is lost`,
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: cli.NoArgs,
+		RunE: cli.Help,
 	}
 	c.AddCommand(logVerifyCommand(f), logDumpCommand(f), logRepairCommand(f))
 	return c
@@ -68,7 +69,7 @@ func logVerifyCommand(f *flags) *cobra.Command {
 two, reads the snapshots, and works out the queue as a start does. It changes nothing.
 
 The exit code is 0 when all is whole, and 5 when something is damaged.`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return maintain(c, f, func(m *server.Maintenance) error {
 				i, err := m.Inspect(c.Context())
@@ -199,11 +200,11 @@ JSON: its number, when it was, what kind of event, and what it says. In the plac
 damaged stands {"seq":N,"damaged":"why"}; the exit code is 5 then.
 
   skua-matchmaker log dump --job 12.3 | jq -r '[.at, .kind] | @tsv'`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cluster, proc, err := parseJob(of)
 			if err != nil {
-				return usageError(c, err)
+				return cli.FlagError(c, err)
 			}
 			return maintain(c, f, func(m *server.Maintenance) error {
 				return dump(c, m, from, to, cluster, proc)
@@ -265,7 +266,7 @@ nothing is lost. Where both are, whatever comes from there on can only be droppe
 
 Nothing is deleted. What is replaced is moved into a directory beside, damaged-<time>, together with the
 dropped events as "log dump" prints them. The numbers of dropped events are not used again.`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return maintain(c, f, func(m *server.Maintenance) error {
 				done, aside, err := m.Repair(c.Context(), dropTail)

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/internal/cli"
 	"skua/internal/diag"
 )
 
@@ -53,11 +53,11 @@ on the same machine, let machines and users join:
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          noArgs,
+		Args:          cli.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return serve(c.Context(), c.ErrOrStderr(), f) },
 	}
 	root.SetVersionTemplate("skua-matchmaker {{.Version}}\n")
-	root.SetFlagErrorFunc(usageError)
+	root.SetFlagErrorFunc(cli.FlagError)
 	root.PersistentFlags().StringVar(&f.config, "config", "", "configuration file (default "+defaultConfig+", if it is there)")
 	root.PersistentFlags().StringVar(&f.data, "data", "", "directory of the queue, the files and the keys (default "+defaultData+")")
 	root.Flags().StringVar(&f.listen, "listen", "", "address of the one port that machines and users connect to (default :9618)")
@@ -77,27 +77,4 @@ on the same machine, let machines and users join:
 Jobs that run on a machine go on elsewhere once their leases are over. The key is never taken again.`, adminRevoke),
 	)
 	return root
-}
-
-func usageError(c *cobra.Command, err error) error {
-	return &diag.Problem{
-		What: err.Error(),
-		Hint: fmt.Sprintf("%s --help says what there is", c.CommandPath()),
-		Code: diag.ExitUsage,
-	}
-}
-
-func noArgs(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	var names []string
-	for _, sub := range c.Commands() {
-		names = append(names, sub.Name())
-	}
-	hint := diag.DidYouMean(args[0], names)
-	if hint == "" {
-		hint = fmt.Sprintf("%s --help says what there is", c.CommandPath())
-	}
-	return &diag.Problem{What: fmt.Sprintf("unknown command %q", args[0]), Hint: hint, Code: diag.ExitUsage}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"skua/internal/central"
+	"skua/internal/cli"
 	"skua/internal/diag"
 	"skua/matchmaker/server"
 )
@@ -35,8 +36,8 @@ func policyCommand(f *flags) *cobra.Command {
 		Use:   "policy",
 		Short: "hand policies to groups of machines",
 		Long:  policyLong,
-		Args:  noArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args:  cli.NoArgs,
+		RunE:  cli.Help,
 	}
 	c.AddCommand(policyPushCommand(f), policyListCommand(f), &cobra.Command{
 		Use:   "show GROUP",
@@ -189,7 +190,7 @@ func policyListCommand(f *flags) *cobra.Command {
 		Use:   "list",
 		Short: "list the central policies",
 		Long:  `Lists the groups for which a policy was ever pushed: its number, when it was signed, and whether it holds.`,
-		Args:  noArgs,
+		Args:  cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			a, err := ask(c, f, server.AdminRequest{Do: server.AdminPolicies})
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
+	"skua/internal/cli"
 	"skua/internal/diag"
 	"skua/matchmaker/server"
 	"skua/policy/config"
@@ -38,7 +39,7 @@ func runCommand(f *flags) *cobra.Command {
 the claims of running jobs, are there when it is started again.`,
 		Example: `  skua-matchmaker run
   skua-matchmaker run --data /tmp/pool --listen 127.0.0.1:9618    to try it, without root`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return serve(c.Context(), c.ErrOrStderr(), *f) },
 	}
 	c.Flags().StringVar(&f.listen, "listen", "", "address of the one port that machines and users connect to (default :9618)")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/internal/cli"
 	"skua/internal/wire"
 	"skua/matchmaker/server"
 )
@@ -21,7 +22,7 @@ priority: what they have used lately, times their factor. Less is better.
 
   skua-matchmaker users
   skua-matchmaker users set-factor ann 250    ann gets a larger share than with the usual 1000`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			a, err := ask(c, f, server.AdminRequest{Do: server.AdminUsers})
 			if err != nil {
@@ -37,7 +38,7 @@ priority: what they have used lately, times their factor. Less is better.
 		RunE: func(c *cobra.Command, args []string) error {
 			factor, err := strconv.ParseFloat(args[1], 64)
 			if err != nil {
-				return usageError(c, fmt.Errorf("%q is not a number", args[1]))
+				return cli.FlagError(c, fmt.Errorf("%q is not a number", args[1]))
 			}
 			a, err := ask(c, f, server.AdminRequest{Do: server.AdminFactor, ID: args[0], Factor: factor})
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/internal/cli"
 	"skua/internal/diag"
 	"skua/policy/classad"
 )
@@ -22,8 +23,8 @@ func (a *app) classadCommand() *cobra.Command {
 		Short: "try expressions of the ClassAd language, and format ads",
 		Long: `The language of requirements, ranks and policies is described in docs/classad.md. These commands need
 no pool.`,
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: cli.NoArgs,
+		RunE: cli.Help,
 	}
 	c.AddCommand(a.classadEvalCommand(), a.classadFmtCommand())
 	return c
@@ -121,7 +122,7 @@ func parseSingleDash(c *cobra.Command, args []string, define func(*flag.FlagSet)
 		case errors.Is(err, flag.ErrHelp):
 			return nil, c.Help()
 		case err != nil:
-			return nil, flagError(c, err)
+			return nil, cli.FlagError(c, err)
 		}
 		args = f.Args()
 	}

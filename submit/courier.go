@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/internal/cli"
 	"skua/internal/diag"
 	"skua/submit/client"
 	"skua/submit/courier"
@@ -15,7 +16,7 @@ import (
 // courierCommand is what runs in the background. Nobody needs to type it.
 func (a *app) courierCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "courier", Short: "write logs and bring outputs, in the background", Hidden: true, Args: noArgs,
+		Use: "courier", Short: "write logs and bring outputs, in the background", Hidden: true, Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			home, err := client.UserHome()
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"skua/internal/cli"
 	"skua/internal/diag"
 )
 
@@ -126,16 +127,16 @@ func flagWords(c *cobra.Command, word string, next []string) (words []string, n 
 		if len(next) >= want {
 			return nil
 		}
-		return flagError(c, &diag.Problem{What: "flag needs an argument: " + word})
+		return cli.FlagError(c, &diag.Problem{What: "flag needs an argument: " + word})
 	}
 	switch {
 	case hasOpts && !h.opts:
-		return nil, 0, flagError(c, &diag.Problem{What: "flag " + long + " takes no options after a colon: " + word})
+		return nil, 0, cli.FlagError(c, &diag.Problem{What: "flag " + long + " takes no options after a colon: " + word})
 	case h.words == untilDash:
 		vals := []string{value}
 		if !hasValue {
 			if vals = next[:firstFlag(next)]; len(vals) == 0 {
-				return nil, 0, flagError(c, &diag.Problem{What: "flag needs arguments: " + word})
+				return nil, 0, cli.FlagError(c, &diag.Problem{What: "flag needs arguments: " + word})
 			}
 			n = len(vals)
 		}
@@ -211,7 +212,7 @@ func findFlag(c *cobra.Command, word, name string) (*pflag.Flag, error) {
 		}
 		return nil, usage("write more of it", "%s could be %s", word, strings.Join(could, " or "))
 	}
-	hint := helpHint(c)
+	hint := cli.HelpHint(c)
 	if near := diag.Suggest(name, names); near != "" {
 		hint = `did you mean "--` + near + `"? ` + hint
 	}

@@ -15,6 +15,7 @@ import (
 
 	"skua/agent/session"
 	"skua/agent/starter"
+	"skua/internal/cli"
 	"skua/internal/diag"
 	"skua/submit/client"
 	"skua/submit/courier"
@@ -114,12 +115,12 @@ A first session:
 			if len(args) == 0 {
 				return nil
 			}
-			return unknownCommand(c, args[0])
+			return cli.Unknown(c, args[0])
 		},
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		RunE: cli.Help,
 	}
 	root.SetVersionTemplate("skua {{.Version}}\n")
-	root.SetFlagErrorFunc(flagError)
+	root.SetFlagErrorFunc(cli.FlagError)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		a.submitCommand(), a.qCommand(), a.whyCommand(), a.watchCommand(), a.waitCommand(), a.tailCommand(),
@@ -136,7 +137,7 @@ A first session:
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "say which version this is", Args: noArgs,
+		Use: "version", Short: "say which version this is", Args: cli.NoArgs,
 		Run: func(*cobra.Command, []string) { fmt.Fprintln(a.out, "skua", version) },
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"skua/agent/startd"
 	"skua/agent/starter"
 	"skua/internal/bus"
+	"skua/internal/cli"
 	"skua/internal/diag"
 	"skua/internal/membership"
 	"skua/internal/quantity"
@@ -50,7 +51,7 @@ left: so one job can have the whole machine, or many small ones share it.`,
   skua up --slots 2
   skua up --partitionable
   skua up --policy desktop.toml`,
-		Args: noArgs,
+		Args: cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
 			if p.home, err = client.UserHome(); err != nil {

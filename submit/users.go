@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/internal/cli"
 	"skua/internal/wire"
 )
 
@@ -110,7 +111,7 @@ func (a *app) limitsCommand() *cobra.Command {
 "concurrency_limits = matlab" may run at a time, and how many do. An administrator sets them in
 matchmaker.toml.`,
 		Example: "  skua limits",
-		Args:    noArgs,
+		Args:    cli.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			pool, _, err := a.connect(c.Context())
 			if err != nil {

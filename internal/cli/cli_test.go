@@ -1,0 +1,45 @@
+package cli_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"skua/internal/cli"
+	"skua/internal/diag"
+)
+
+func TestRefusals(t *testing.T) {
+	root := &cobra.Command{Use: "skua-agent", Args: cli.NoArgs, RunE: cli.Help}
+	run := &cobra.Command{Use: "run", Args: cli.NoArgs, RunE: cli.Help}
+	give := &cobra.Command{Use: "give A B", Args: cli.Exactly(2, "two arguments, A and B"), RunE: cli.Help}
+	hidden := &cobra.Command{Use: "secret", Hidden: true, RunE: cli.Help}
+	root.AddCommand(run, give, hidden)
+	for _, tt := range []struct {
+		c          *cobra.Command
+		args       []string
+		what, hint string // "" if it is taken
+	}{
+		{root, nil, "", ""},
+		{root, []string{"rum"}, `there is no command "rum"`, `did you mean "run"?`},
+		{root, []string{"secre"}, `there is no command "secre"`, `"skua-agent --help" says what there is`},
+		{run, nil, "", ""},
+		{run, []string{"now"}, `skua-agent run takes no arguments, and was given "now"`, `"skua-agent run --help" says what there is`},
+		{give, []string{"a", "b"}, "", ""},
+		{give, []string{"a"}, "skua-agent give wants two arguments, A and B", `"skua-agent give --help" says what there is`},
+	} {
+		err := tt.c.Args(tt.c, tt.args)
+		var p *diag.Problem
+		switch {
+		case tt.what == "" && err == nil:
+		case !errors.As(err, &p) || p.What != tt.what || p.Hint != tt.hint || diag.ExitCode(err) != diag.ExitUsage:
+			t.Errorf("%s %v: %v, %+v, want %q and %q", tt.c.Name(), tt.args, err, p, tt.what, tt.hint)
+		}
+	}
+	err := cli.FlagError(run, errors.New("unknown flag: --nope"))
+	var p *diag.Problem
+	if !errors.As(err, &p) || p.What != "unknown flag: --nope" || p.Hint != `"skua-agent run --help" says what there is` {
+		t.Errorf("a flag that is not there: %+v", p)
+	}
+}
