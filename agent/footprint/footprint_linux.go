@@ -55,7 +55,10 @@ func findAgain(maps []mapping) time.Duration {
 	return best
 }
 
-var touched byte // keeps the compiler from leaving the look out
+// touched keeps the compiler from leaving the look out.
+//
+//lint:ignore U1000 it is only written
+var touched byte
 
 // parseMaps reads /proc/self/smaps for the read-only parts of files of which no page is a copy that was written to.
 // A linker writes to some before it makes them read-only, and that would be lost.

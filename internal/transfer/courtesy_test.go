@@ -12,7 +12,6 @@ import (
 // owner is a machine whose owner wants so many processors, and gets half of what is wanted by both.
 type owner struct {
 	cpus, wants float64
-	at          time.Time
 	own, idle   time.Duration
 }
 
