@@ -22,6 +22,7 @@ type jobCgroup struct {
 	procs, freeze, events *os.File
 
 	legacy map[string]string // directories of cgroup v1 by controller, for what this one does not limit
+	prompt bool              // its job gets the processor as others do
 }
 
 // findCgroupBase returns the directory below which claims get their cgroups, made if need be, or "".
@@ -115,6 +116,7 @@ func makeCgroup(path string, bases map[string]string, uid int, spec ClaimSpec) (
 	if err != nil {
 		return nil, err
 	}
+	c.prompt = spec.Prompt
 	if err := c.limit(bases, filepath.Base(path), spec); err != nil {
 		c.close()
 		_ = errors.Join(removeLegacy(c.legacy, 0), unix.Rmdir(path))
@@ -229,18 +231,27 @@ func (c *jobCgroup) awaitFrozen(limit time.Duration) error {
 	if awaitCgroupFrozen(int(c.events.Fd()), atOnce) == nil {
 		return nil
 	}
-	c.schedule(unix.SchedAttr{Policy: unix.SCHED_FIFO, Priority: 1})
+	c.schedule(&unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1})
 	defer c.calm()
 	return awaitCgroupFrozen(int(c.events.Fd()), limit)
 }
 
 // calm gives all threads of the job the lowest claim to a processor again, also after an agent that
 // was killed in the middle of a freeze.
-func (c *jobCgroup) calm() { c.schedule(unix.SchedAttr{Policy: unix.SCHED_NORMAL, Nice: jobNice}) }
+//
+// With the idle class a processor on which only jobs run counts as free, so that the owner's programs get one each:
+// with ordinary threads of a job on all of them, however low, a compile on two processors was seen to have both its
+// processes on one of them, and to take twice as long. An init may not set it, an agent that is root may.
+func (c *jobCgroup) calm() {
+	class := uint32(unix.SCHED_IDLE)
+	if c.prompt {
+		class = unix.SCHED_NORMAL
+	}
+	c.schedule(&unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: class, Nice: jobNice})
+}
 
 // schedule sets how the threads of the job are scheduled. What cannot be set stays as it is.
-func (c *jobCgroup) schedule(attr unix.SchedAttr) {
-	attr.Size = unix.SizeofSchedAttr
+func (c *jobCgroup) schedule(attr *unix.SchedAttr) {
 	for _, part := range []string{"", paceName} {
 		list, err := os.ReadFile(filepath.Join(c.path, part, "cgroup.threads"))
 		if err != nil {
@@ -248,7 +259,7 @@ func (c *jobCgroup) schedule(attr unix.SchedAttr) {
 		}
 		for line := range bytes.Lines(list) {
 			if tid, err := strconv.Atoi(string(bytes.TrimSpace(line))); err == nil {
-				_ = unix.SchedSetAttr(tid, &attr, 0)
+				_ = unix.SchedSetAttr(tid, attr, 0)
 			}
 		}
 	}

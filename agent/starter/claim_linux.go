@@ -32,6 +32,13 @@ func (h *handle) blame(e *Exit) {
 	}
 }
 
+// begun does what is the agent's to do for a job that has just begun.
+func (h *handle) begun() {
+	if h.cg != nil && !h.cg.prompt {
+		h.cg.calm()
+	}
+}
+
 // close lets go. Called with Init.mu held.
 func (h *handle) close() {
 	h.cg.close()

@@ -22,6 +22,8 @@ var noHandle handle
 
 func (handle) blame(*Exit) {}
 
+func (handle) begun() {}
+
 func (handle) close() {}
 
 // used is nil: the runner says what it cannot remove.

@@ -155,6 +155,7 @@ func (i *Init) begin(ctx context.Context, op string, spec JobSpec) error {
 		i.mu.Unlock()
 		return what(err)
 	}
+	i.begun()
 	if frozen && !i.Frozen() { // the word that it may go on may have been the earlier one
 		if err := i.Thaw(); err != nil && !errors.Is(err, ErrLeaseOver) && !errors.Is(err, ErrGone) {
 			return what(err)

@@ -1,12 +1,15 @@
 package starter
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"skua/internal/job"
 )
@@ -40,6 +43,34 @@ func TestClaimsComeLast(t *testing.T) {
 	if controllers == 0 {
 		t.Skip("there is no cpu controller that can be used")
 	}
+}
+
+// A job has the processors only while nothing else wants them, from its beginning and after it stood still.
+func TestIdleClass(t *testing.T) {
+	capable(t)
+	s := newStarter(t, nil)
+	if s.cgroups == "" || os.Getuid() != 0 {
+		t.Skip("an init may not set it, and without a cgroup nor does the agent")
+	}
+	i := open(t, s, "idle")
+	run(t, i, JobSpec{Argv: []string{"sleep", "1000"}})
+	check := func(when string) {
+		t.Helper()
+		for _, pid := range jobPids(t, initPid(t, i)) {
+			attr, err := unix.SchedGetAttr(pid, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if attr.Policy != unix.SCHED_IDLE {
+				t.Errorf("%s process %d has the class %d", when, pid, attr.Policy)
+			}
+		}
+	}
+	check("at first")
+	if err := errors.Join(i.Freeze(), i.Thaw()); err != nil {
+		t.Fatal(err)
+	}
+	check("after it stood still")
 }
 
 // A job that takes too much does not succeed, and one that only reserves a lot is left alone, as the
