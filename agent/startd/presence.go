@@ -96,3 +96,9 @@ func (p *presence) idle(now time.Time) (time.Duration, bool) {
 	}
 	return max(0, now.Sub(p.seen)), true
 }
+
+// ownerNear reports whether somebody works at the machine, or has until a moment ago.
+func (d *Daemon) ownerNear() bool {
+	idle, watched := d.owner.idle(time.Now())
+	return watched && idle < d.policy().ContinueAfter
+}
