@@ -13,7 +13,6 @@ import (
 	"skua/agent/checkpoint"
 	"skua/agent/slot"
 	"skua/agent/starter"
-	"skua/internal/blob"
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
@@ -120,15 +119,13 @@ func (t *tenant) departByImage(ctx context.Context, in Init, why string) (used j
 	used = t.sinceStart(meta.Used)
 	used.Checkpoints += taken.CPU
 	t.imaged()
-	digest, size, err := t.storeImage(ctx, in, []string{scratchName, imageName})
-	if err != nil {
-		return used, fmt.Errorf("store the image: %w", err)
+	size, err := t.deposit(ctx, tree(in), []string{scratchName, imageName}, job.Image{
+		Kind: job.CRIUImage, At: taken.At.UTC(), Agent: t.k.d.cfg.Agent, Usage: jobUsage(meta.Used), Fit: t.k.d.needsOf(meta),
+	})
+	if err == nil {
+		t.log.Info("job is checkpointed", diag.KeyBytes, size, "dump", taken.Dump, diag.KeyTook, time.Since(taken.At))
 	}
-	t.log.Info("job is checkpointed", diag.KeyBytes, size, "dump", taken.Dump, diag.KeyTook, time.Since(taken.At))
-	return used, t.tell(ctx, wire.Checkpoint{Image: &job.Image{
-		Kind: job.CRIUImage, Digest: digest, Bytes: size, At: taken.At.UTC(), Agent: t.k.d.cfg.Agent,
-		Usage: jobUsage(meta.Used), Fit: t.k.d.needsOf(meta),
-	}})
+	return used, err
 }
 
 // takeImage has the job dumped, unless an earlier agent has: from then on there is no job, and its image is all that
@@ -201,12 +198,11 @@ func (t *tenant) storeOwnFiles(ctx context.Context, in Init) error {
 			names = append(names, scratchName+"/"+strings.TrimSpace(name))
 		}
 	}
-	digest, size, err := t.storeImage(ctx, in, names)
-	if err != nil {
-		return fmt.Errorf("store the job's checkpoint files: %w", err)
+	size, err := t.depositFiles(ctx, in, names, at)
+	if err == nil {
+		t.log.Info("job saved its own state", diag.KeyBytes, size, diag.KeyTook, time.Since(at))
 	}
-	t.log.Info("job saved its own state", diag.KeyBytes, size, diag.KeyTook, time.Since(at))
-	return t.tellFiles(ctx, digest, size, at)
+	return err
 }
 
 // storeSoFar stores what the job, which has ended, has made so far: the outputs that it declared, as far
@@ -238,18 +234,15 @@ func (t *tenant) storeSoFar(ctx context.Context, in Init) error {
 	if len(names) == 0 {
 		return errors.New("it has made none of its outputs yet")
 	}
-	digest, size, err := t.storeImage(ctx, in, names)
-	if err != nil {
-		return fmt.Errorf("store the job's files: %w", err)
+	size, err := t.depositFiles(ctx, in, names, at)
+	if err == nil {
+		t.log.Info("job leaves with its files", diag.KeyBytes, size, diag.KeyTook, time.Since(at))
 	}
-	t.log.Info("job leaves with its files", diag.KeyBytes, size, diag.KeyTook, time.Since(at))
-	return t.tellFiles(ctx, digest, size, at)
+	return err
 }
 
-func (t *tenant) tellFiles(ctx context.Context, digest blob.Digest, size int64, at time.Time) error {
-	return t.tell(ctx, wire.Checkpoint{Image: &job.Image{
-		Kind: job.FileImage, Digest: digest, Bytes: size, At: at.UTC(), Agent: t.k.d.cfg.Agent,
-	}})
+func (t *tenant) depositFiles(ctx context.Context, in Init, names []string, at time.Time) (size int64, err error) {
+	return t.deposit(ctx, tree(in), names, job.Image{Kind: job.FileImage, At: at.UTC(), Agent: t.k.d.cfg.Agent})
 }
 
 // dropImage tells the matchmaker that the job cannot go on from an image, and gives an error if the claim is to be given

@@ -54,6 +54,7 @@ type desk struct {
 	refused map[job.ClaimID]string
 	ckpts   []wire.Checkpoint
 	keeps   bool // the matchmaker keeps images that cannot be restored here
+	loses   int  // so many images that are reported are not whole at the matchmaker
 	peeked  map[string]wire.Peeked
 	wish    wire.ControlVerb // repeated with every grant
 	claims  int
@@ -195,7 +196,12 @@ func (d *desk) onAgent(m bus.Msg) {
 			d.t.Error(err)
 		}
 		d.ckpts = append(d.ckpts, c)
-		answer = wire.Ack{V: wire.Version, Kept: d.keeps && c.Again}
+		ack := wire.Ack{V: wire.Version, Kept: d.keeps && c.Again}
+		if d.loses > 0 && c.Image != nil {
+			d.loses--
+			ack.Missing, ack.Fail = true, wire.Fail(errors.New("parts of it are lost"))
+		}
+		answer = ack
 	case wire.VerbPeeked:
 		p, err := wire.Decode[wire.Peeked](m.Data)
 		if err != nil {

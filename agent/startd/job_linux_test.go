@@ -228,12 +228,15 @@ if [ $n = 2 ]; then exit 0; fi
 while :; do sleep 0.02; done`
 	ref := d.offer(script, "WhenToTransferOutput = \"ON_EXIT_OR_EVICT\"\nTransferOutput = \"state, runs\"\nEraseOutputAndErrorOnRestart = false")
 	d.prints(ref, "run 1")
+	d.mu.Lock()
+	d.loses = 1 // what the matchmaker has lost of it is sent again
+	d.mu.Unlock()
 	d.control(ref, wire.Control{Do: wire.VacateClaim})
 	done := d.end(ref)
-	if done.Outcome != wire.Evicted || strings.Contains(done.Reason, "no checkpoint") || len(d.ckpts) != 1 || d.ckpts[0].Image.Kind != job.FileImage {
+	if done.Outcome != wire.Evicted || strings.Contains(done.Reason, "no checkpoint") || len(d.ckpts) != 2 || d.ckpts[1].Image.Kind != job.FileImage {
 		t.Fatalf("the report is %+v after %+v", done, d.ckpts)
 	}
-	again := d.end(d.offer(script, "WhenToTransferOutput = \"ON_EXIT_OR_EVICT\"\nTransferOutput = \"state, runs\"", *d.ckpts[0].Image))
+	again := d.end(d.offer(script, "WhenToTransferOutput = \"ON_EXIT_OR_EVICT\"\nTransferOutput = \"state, runs\"", *d.ckpts[1].Image))
 	if again.Result == nil {
 		t.Fatalf("the report is %+v", again)
 	}

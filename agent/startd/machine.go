@@ -170,9 +170,10 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	}
 	transfers := transfer.NewThrottle()
 	files.Throttle(transfers)
+	storage := &Storage{Client: files, Cache: cache}
 	d, err := New(Config{
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots, Partitionable: m.settings.Partitionable,
-		Bus: conn, Starter: m.starter, Files: &Storage{Client: files, Cache: cache},
+		Bus: conn, Starter: m.starter, Files: storage,
 		Policy: m.Policy(), Transfers: transfers, Facts: m.facts(m.claims()), Watch: m.watch(), Clock: Boottime, Log: m.log,
 		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(), Rest: m.Rest, CopyTree: copyTree, ProcessorTime: ProcessorTime, Central: m.Central, System: system,
 		Runtimes: roots,
@@ -180,7 +181,8 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	if err != nil {
 		return err
 	}
-	transfers.Yield(d.ownerIsHere)
+	transfers.Yield(d.ownerNear)
+	storage.Gentle = d.ownerNear
 	m.mu.Lock()
 	m.daemon = d
 	if p := m.policy; p != d.policy() { // it has been replaced since

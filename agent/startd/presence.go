@@ -97,8 +97,8 @@ func (p *presence) idle(now time.Time) (time.Duration, bool) {
 	return max(0, now.Sub(p.seen)), true
 }
 
-// ownerIsHere reports whether the owner has not been away for long enough that jobs may run.
-func (d *Daemon) ownerIsHere() bool {
-	idle, ok := d.owner.idle(time.Now())
-	return ok && idle < d.policy().IdleAfter
+// ownerNear reports whether somebody works at the machine, or has until a moment ago.
+func (d *Daemon) ownerNear() bool {
+	idle, watched := d.owner.idle(time.Now())
+	return watched && idle < d.policy().ContinueAfter
 }

@@ -12,7 +12,6 @@ import (
 	"skua/agent/checkpoint"
 	"skua/internal/diag"
 	"skua/internal/job"
-	"skua/internal/wire"
 	"skua/policy"
 )
 
@@ -25,7 +24,7 @@ const savingName = "saving"
 // saves is what a tenant knows of the images that it makes while the job runs. Its work's goroutine owns it.
 type saves struct {
 	last time.Time          // when the newest was made or tried; zero before the first
-	cost time.Duration      // how long the job stood still for it
+	cost saveCost           // of that; what was spent is known once it has been sent
 	ran  time.Duration      // the mean time between two cuts on this machine, as it was then
 	cuts []time.Time        // when jobs were cut short on this machine
 	read time.Time          // when that was read; zero if it was not
@@ -61,7 +60,7 @@ func (t *tenant) saveDue(now time.Time) bool {
 	switch gap := now.Sub(s.last); {
 	case gap >= s.each(p):
 		return true
-	case gap < max(p.MinInterval, saveShare*s.cost):
+	case gap < max(p.MinInterval, s.cost.least()):
 		return false
 	}
 	return usualCut(t.cuts(now), now)
@@ -95,10 +94,10 @@ func (t *tenant) save(ctx context.Context, in Init) {
 	}
 	begun := time.Now()
 	dir := filepath.Join(tree(in), savingName)
-	meta, err := t.snapshot(ctx, in, dir)
+	meta, dumped, err := t.snapshot(ctx, in, dir)
 	t.standAsWanted(in)
 	stood := time.Since(begun)
-	s.last, s.cost = time.Now(), stood
+	s.last, s.cost = time.Now(), saveCost{still: stood, spent: max(dumped, s.cost.spent)}
 	if ran, ranErr := t.k.d.Ran(); ranErr == nil {
 		s.ran = betweenCuts(ran)
 	}
@@ -117,10 +116,13 @@ func (t *tenant) save(ctx context.Context, in Init) {
 	t.k.wg.Go(func() {
 		defer close(sent)
 		defer os.RemoveAll(dir)
+		before := t.traffic().Transfers
 		size, err := t.send(sending, dir, begun, meta)
+		s.cost.spent = dumped + t.traffic().Transfers - before // nobody else reads it until this has ended
 		switch {
 		case err == nil:
-			t.log.Info("job is saved and goes on", diag.KeyBytes, size, "stood_still", stood, diag.KeyTook, time.Since(begun), "next", next)
+			t.log.Info("job is saved and goes on", diag.KeyBytes, size, "stood_still", stood, diag.KeyTook, time.Since(begun),
+				"cpu", s.cost.spent, "next", s.each(t.k.d.policy()))
 		case sending.Err() == nil:
 			t.log.Warn("image of the running job is lost", diag.KeyError, err)
 		}
@@ -135,35 +137,31 @@ func (t *tenant) roomToSave(in Init) bool {
 	return !known || free-diskFloor(total) > t.used.MaxRSS+t.disk.had
 }
 
-// snapshot dumps the job, which then stands still, and leaves image and files in dir.
-func (t *tenant) snapshot(ctx context.Context, in Init, dir string) (checkpoint.Meta, error) {
-	if _, err := in.Checkpoint(ctx, true); err != nil {
-		return checkpoint.Meta{}, err
-	}
-	meta, err := checkpoint.ReadMeta(in.ImageDir())
+// snapshot dumps the job, which then stands still, and leaves image and files in dir. It says what CRIU took of the
+// processors.
+func (t *tenant) snapshot(ctx context.Context, in Init, dir string) (meta checkpoint.Meta, spent time.Duration, err error) {
+	stats, err := in.Checkpoint(ctx, true)
 	if err != nil {
-		return meta, err
+		return meta, 0, err
+	}
+	if meta, err = checkpoint.ReadMeta(in.ImageDir()); err != nil {
+		return meta, stats.CPU, err
 	}
 	image := filepath.Join(dir, imageName)
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(image, 0o700)); err != nil {
-		return meta, err
+		return meta, stats.CPU, err
 	}
 	if err := moveInto(in.ImageDir(), image); err != nil {
-		return meta, err
+		return meta, stats.CPU, err
 	}
-	return meta, t.k.d.cfg.CopyTree(ctx, in.Scratch(), filepath.Join(dir, scratchName))
+	return meta, stats.CPU, t.k.d.cfg.CopyTree(ctx, in.Scratch(), filepath.Join(dir, scratchName))
 }
 
 // send stores what snapshot has left and tells the matchmaker.
 func (t *tenant) send(ctx context.Context, dir string, at time.Time, meta checkpoint.Meta) (size int64, err error) {
-	digest, size, err := t.storeTree(ctx, dir, []string{scratchName, imageName})
-	if err != nil {
-		return 0, fmt.Errorf("store the image: %w", err)
-	}
-	return size, t.tell(ctx, wire.Checkpoint{Image: &job.Image{
-		Kind: job.CRIUImage, Digest: digest, Bytes: size, At: at.UTC(), Agent: t.k.d.cfg.Agent, Usage: jobUsage(meta.Used),
-		Fit: t.k.d.needsOf(meta),
-	}})
+	return t.deposit(ctx, dir, []string{scratchName, imageName}, job.Image{
+		Kind: job.CRIUImage, At: at.UTC(), Agent: t.k.d.cfg.Agent, Usage: jobUsage(meta.Used), Fit: t.k.d.needsOf(meta),
+	})
 }
 
 // stopSaving gives up the image that is being sent, and waits until that has ended: the one before it counts.

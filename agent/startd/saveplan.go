@@ -11,8 +11,20 @@ import (
 // How often an image is made of a job that runs, so that a machine that fails, or whose owner pulls the plug,
 // costs it little.
 
-// saveShare bounds what images cost: no more than one part in so many of the time between two.
-const saveShare = 100
+// Bounds of what images cost: no more than one part in so many of the time between two.
+const (
+	stillShare = 100 // that the job stands still for one
+	spentShare = 50  // that a processor works for one, to dump and to pack and send it
+)
+
+// saveCost is what an image of a job has cost.
+type saveCost struct {
+	still time.Duration // how long the job stood still
+	spent time.Duration // of all processors: CRIU's and the agent's
+}
+
+// least is the shortest time between two images that cost so much.
+func (c saveCost) least() time.Duration { return max(stillShare*c.still, spentShare*c.spent) }
 
 // saveEach is how long a job runs between two images: the interval that loses least, of the time for the images
 // and of the work since the newest one when a run is cut short, which is sqrt(2 * cost * between) to first order,
@@ -20,10 +32,11 @@ const saveShare = 100
 // optimum checkpoint interval, Communications of the ACM 17 (1974), and J. T. Daly, Future Generation Computer
 // Systems 22 (2006).
 //
-// cost is how long the job stood still for an image. The policy bounds the interval by least and most.
-func saveEach(cost, between, least, most time.Duration) time.Duration {
-	each := time.Duration(math.Sqrt(2*cost.Seconds()*between.Seconds()) * float64(time.Second))
-	return min(max(each, least, saveShare*cost), max(most, saveShare*cost))
+// Young's cost is how long the job stands still: what is done beside it while it runs it need not wait for. That is
+// bounded as well, though, and in any case. The policy bounds the interval by least and most.
+func saveEach(cost saveCost, between, least, most time.Duration) time.Duration {
+	each := time.Duration(math.Sqrt(2*cost.still.Seconds()*between.Seconds()) * float64(time.Second))
+	return min(max(each, least, cost.least()), max(most, cost.least()))
 }
 
 // betweenCuts is the mean time that jobs run on this machine until they are cut short. Nothing is known of a machine

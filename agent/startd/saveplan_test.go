@@ -1,6 +1,7 @@
 package startd
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -10,18 +11,37 @@ import (
 func TestSaveEach(t *testing.T) {
 	const saveLeast, saveMost = 10 * time.Minute, 2 * time.Hour
 	for _, tt := range []struct {
-		name                string
-		cost, between, want time.Duration
+		name                        string
+		still, spent, between, want time.Duration
 	}{
-		{"what costs nothing", 0, time.Hour, saveLeast},
-		{"small", 100 * time.Millisecond, time.Hour, saveLeast},
-		{"as Young has it", 8 * time.Second, 12 * time.Hour, 831 * time.Second}, // sqrt(2 * 8 * 43200)
-		{"a machine that nobody needs", 10 * time.Second, 1000 * time.Hour, saveMost},
-		{"no more than a hundredth of the time", 50 * time.Second, time.Hour, 5000 * time.Second},
-		{"however large", 2 * time.Minute, 1000 * time.Hour, 200 * time.Minute},
+		{"what costs nothing", 0, 0, time.Hour, saveLeast},
+		{"small", 100 * time.Millisecond, 0, time.Hour, saveLeast},
+		{"as Young has it", 8 * time.Second, 0, 12 * time.Hour, 831 * time.Second}, // sqrt(2 * 8 * 43200)
+		{"a machine that nobody needs", 10 * time.Second, 0, 1000 * time.Hour, saveMost},
+		{"no more than a hundredth of the time", 50 * time.Second, 0, time.Hour, 5000 * time.Second},
+		{"however large", 2 * time.Minute, 0, 1000 * time.Hour, 200 * time.Minute},
+		{"what is packed at leisure is no reason", 8 * time.Second, 10 * time.Second, 12 * time.Hour, 831 * time.Second},
+		{"unless that takes more than 2 % of a processor", 8 * time.Second, 20 * time.Second, 12 * time.Hour, 1000 * time.Second},
+		{"however long policy lets it be", time.Second, 10 * time.Minute, time.Hour, 500 * time.Minute},
 	} {
-		if got := saveEach(tt.cost, tt.between, saveLeast, saveMost).Round(time.Second); got != tt.want {
-			t.Errorf("%s: %v for an image and %v between cuts: every %v, want %v", tt.name, tt.cost, tt.between, got, tt.want)
+		cost := saveCost{still: tt.still, spent: tt.spent}
+		if got := saveEach(cost, tt.between, saveLeast, saveMost).Round(time.Second); got != tt.want {
+			t.Errorf("%s: %+v for an image and %v between cuts: every %v, want %v", tt.name, cost, tt.between, got, tt.want)
+		}
+	}
+}
+
+// Whatever an image costs, and whatever the policy wants, images take less than 2 % of a processor, and the job stands
+// still for less than 1 % of its time.
+func TestSaveEachKeepsItsShare(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	upTo := func(most time.Duration) time.Duration { return time.Duration(r.Int64N(int64(most))) }
+	for range 10_000 {
+		cost := saveCost{still: upTo(time.Minute), spent: upTo(10 * time.Minute)}
+		least := upTo(time.Hour)
+		each := saveEach(cost, upTo(1000*time.Hour), least, least+upTo(4*time.Hour))
+		if cost.spent.Seconds() > 0.02*each.Seconds()+1e-6 || cost.still.Seconds() > 0.01*each.Seconds()+1e-6 {
+			t.Fatalf("images that cost %+v are made every %v", cost, each)
 		}
 	}
 }

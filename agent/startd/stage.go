@@ -44,9 +44,10 @@ const (
 // beginning.
 func (t *tenant) prepare(ctx context.Context) (Init, error) {
 	for _, img := range t.offer.Images {
-		in, err := t.fromImage(ctx, img)
+		begun := time.Now()
+		in, fetch, err := t.fromImage(ctx, img)
 		if err == nil {
-			t.log.Info("job goes on from its checkpoint", "made", img.At, "on", img.Agent)
+			t.log.Info("job goes on from its checkpoint", "made", img.At, "on", img.Agent, diag.KeyBytes, img.Bytes, "fetch", fetch, diag.KeyTook, time.Since(begun))
 			return in, nil
 		}
 		if in != nil {
@@ -109,59 +110,60 @@ func (t *tenant) run(ctx context.Context, in Init) error {
 	return nil
 }
 
-func (t *tenant) fromImage(ctx context.Context, img job.Image) (Init, error) {
+// fromImage has the job go on from an image, and says how long it took to fetch that.
+func (t *tenant) fromImage(ctx context.Context, img job.Image) (in Init, fetch time.Duration, err error) {
 	t.leaveHome() // an image brings more with it than a used init takes
 	if img.Kind == job.CRIUImage {
 		if why := t.k.d.misfit(img.Fit, false); why != "" {
-			return nil, unfitError(why)
+			return nil, 0, unfitError(why)
 		}
 	}
-	in, err := t.open(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errStaging, err)
+	if in, err = t.open(ctx); err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", errStaging, err)
 	}
 	read, _ := t.capabilities()
-	moved := t.moving()
+	begun, moved := time.Now(), t.moving()
 	err = t.k.d.cfg.Files.FetchImage(ctx, read, t.offer.Key, img.Digest, tree(in))
 	moved()
+	fetch = time.Since(begun)
 	if err != nil {
 		switch {
 		case errors.Is(err, ErrBadImage):
-			return in, err
+			return in, fetch, err
 		case errors.Is(err, blob.ErrName): // a machine of another system can go on from it
-			return in, fmt.Errorf("%w: %w", errBadSet, err)
+			return in, fetch, fmt.Errorf("%w: %w", errBadSet, err)
 		}
-		return in, fmt.Errorf("%w: %w", errStaging, err)
+		return in, fetch, fmt.Errorf("%w: %w", errStaging, err)
 	}
 	t.moved(img.Bytes, 0)
 	if img.Kind == job.FileImage {
 		if err := t.stageInMissing(ctx, in.Scratch()); err != nil {
-			return in, err
+			return in, fetch, err
 		}
 		if err := t.writeAds(in.Scratch()); err != nil {
-			return in, err
+			return in, fetch, err
 		}
 		t.expect(in)
 		t.bring(job.Usage{})
 		err := t.run(ctx, in)
 		if errors.As(err, new(*holdError)) {
-			return in, fmt.Errorf("%w: %w", errBadSet, err) // its program may be one of those files
+			return in, fetch, fmt.Errorf("%w: %w", errBadSet, err) // its program may be one of those files
 		}
 		if err == nil {
 			t.set = &img
 		}
-		return in, err
+		return in, fetch, err
 	}
 	if err := t.checkFit(in, img); err != nil {
-		return in, err
+		return in, fetch, err
 	}
 	spec, lease := t.leasedSpec(in) // what the init knows of it may have passed while the image came
 	if err := in.Resume(ctx, spec); err != nil {
-		return in, err
+		return in, fetch, err
 	}
 	t.bring(img.Usage)
 	t.runs(in, lease)
-	return in, nil
+	return in, fetch, nil
 }
 
 // leasedSpec describes the job to an init, with what is left of the lease.
@@ -331,12 +333,7 @@ func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*o
 	return nil
 }
 
-// storeImage stores the named parts of the claim's directories as an image.
-func (t *tenant) storeImage(ctx context.Context, in Init, names []string) (digest blob.Digest, size int64, err error) {
-	return t.storeTree(ctx, tree(in), names)
-}
-
-// storeTree does so with names of the directory dir.
+// storeTree stores names of the directory dir as an image.
 func (t *tenant) storeTree(ctx context.Context, dir string, names []string) (digest blob.Digest, size int64, err error) {
 	defer t.moving()()
 	err = t.insist(ctx, func() (err error) {
@@ -348,6 +345,30 @@ func (t *tenant) storeTree(ctx context.Context, dir string, names []string) (dig
 		t.moved(0, size)
 	}
 	return digest, size, err
+}
+
+// errMissing says that parts of an image have been lost before it was reported.
+var errMissing = errors.New("parts of the image are not at the matchmaker")
+
+// deposit stores names of the directory dir as an image and reports it, as image describes it. When the matchmaker's
+// machine has failed in between, what it has lost is sent again.
+func (t *tenant) deposit(ctx context.Context, dir string, names []string, image job.Image) (size int64, err error) {
+	const tries = 5
+	for try := range tries {
+		if try > 0 {
+			t.log.Warn("parts of the image are sent again", diag.KeyError, err)
+			if pause.For(ctx, t.patience) != nil {
+				return 0, ctx.Err()
+			}
+		}
+		if image.Digest, image.Bytes, err = t.storeTree(ctx, dir, names); err != nil {
+			return 0, fmt.Errorf("store the image: %w", err)
+		}
+		if err = t.tell(ctx, wire.Checkpoint{Image: &image}); !errors.Is(err, errMissing) {
+			break
+		}
+	}
+	return image.Bytes, err
 }
 
 // insist tries to bring out what the job has achieved, again and again as long as the claim stands:
@@ -391,6 +412,9 @@ func (t *tenant) ask(ctx context.Context, message wire.Checkpoint) (wire.Ack, er
 	message.ClaimRef = wire.ClaimRef{Job: t.offer.Job, Claim: t.offer.Claim, Epoch: t.offer.Epoch}
 	for {
 		ack, err := request[wire.Ack](ctx, t.k.d, t.patience, wire.VerbCheckpoint, message)
+		if err == nil && ack.Missing {
+			return ack, fmt.Errorf("%w: %w", errMissing, ack.Fail.Err())
+		}
 		if err == nil {
 			if err = ack.Fail.Err(); err == nil {
 				if ack.Stale {

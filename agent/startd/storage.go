@@ -22,6 +22,10 @@ type Storage struct {
 	Client   *transfer.Client // required
 	Cache    *blob.Cache      // nil means none
 	MaxImage int64            // bytes that an image may unpack to; 0 means 1 TiB
+
+	// Gentle says whether the machine is somebody's now, so that few chunks are worked on at a time. Nil means that it never
+	// is.
+	Gentle func() bool
 }
 
 // Fetch implements [Files].
@@ -81,6 +85,9 @@ func (s *Storage) FetchImage(ctx context.Context, capability string, key []byte,
 	if err != nil {
 		return badImage(err)
 	}
+	if s.Cache != nil && !s.Cache.Holds(m.DataBytes()) {
+		src.Cache = nil
+	}
 	limit := s.MaxImage
 	if limit == 0 {
 		limit = 1 << 40
@@ -90,7 +97,7 @@ func (s *Storage) FetchImage(ctx context.Context, capability string, key []byte,
 	unpacked := unpackedAt(runtime.GOOS, dir)
 	defer os.RemoveAll(unpacked)
 	err = blob.Unpack(ctx, blob.UnpackConfig{
-		Manifest: m, Source: src, Key: k, Dir: unpacked, MaxBytes: limit, OutsideLinks: true,
+		Manifest: m, Source: src, Key: k, Dir: unpacked, MaxBytes: limit, OutsideLinks: true, Workers: s.workers(),
 	})
 	if err != nil {
 		return badImage(err)
@@ -155,8 +162,11 @@ func (s *Storage) StoreImage(ctx context.Context, capability func() string, key 
 		return "", 0, err
 	}
 	newest := func(context.Context, blob.Digest) (string, error) { return capability(), nil }
-	sink := &transfer.Sink{Client: s.Client, Capability: newest, Cache: s.Cache}
-	m, err := blob.Pack(ctx, blob.PackConfig{Dir: dir, Include: names, Key: k, Sink: sink, OutsideLinks: true})
+	sink := &transfer.Sink{Client: s.Client, Capability: newest}
+	if s.Cache != nil && s.Cache.Holds(treeSize(dir)) {
+		sink.Cache = s.Cache
+	}
+	m, err := blob.Pack(ctx, blob.PackConfig{Dir: dir, Include: names, Key: k, Sink: sink, OutsideLinks: true, Workers: s.workers()})
 	if err != nil {
 		return "", 0, err
 	}
@@ -169,6 +179,16 @@ func (s *Storage) StoreImage(ctx context.Context, capability func() string, key 
 		size += c.Len
 	}
 	return d, size, nil
+}
+
+// workers is how many chunks of an image are worked on at a time; 0 leaves it to package blob. It is two at least, so that
+// the next waits at the file service when one has come there: whoever is late loses its place.
+func (s *Storage) workers() int {
+	const few = 2
+	if s.Gentle != nil && s.Gentle() {
+		return few
+	}
+	return 0
 }
 
 func imageKey(key []byte) (blob.Key, error) {

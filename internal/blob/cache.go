@@ -70,6 +70,19 @@ func OpenCache(cfg CacheConfig) (*Cache, error) {
 // Put stores size bytes of r under d and evicts others for it. When the pinned leave too little room
 // the error is [ErrNoRoom]; when r holds something else, or more, it is [ErrMismatch].
 func (c *Cache) Put(d Digest, size int64, r io.Reader) error {
+	return c.put(d, size, func() (int64, error) { return c.store.Put(d, io.LimitReader(r, size)) })
+}
+
+// PutVerified stores data whose digest the caller knows to be d.
+func (c *Cache) PutVerified(d Digest, data []byte) error {
+	return c.put(d, int64(len(data)), func() (int64, error) { return c.store.putVerified(d, data) })
+}
+
+// Holds reports whether a tree with so many bytes is worth keeping: one that takes more than half of the cache would
+// drive out what is used more often, and be driven out itself before it is used again.
+func (c *Cache) Holds(bytes int64) bool { return bytes <= c.max/2 }
+
+func (c *Cache) put(d Digest, size int64, store func() (int64, error)) error {
 	if c.Has(d) {
 		return nil
 	}
@@ -82,7 +95,7 @@ func (c *Cache) Put(d Digest, size int64, r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("cache blob %s: %w", d.Short(), err)
 	}
-	got, err := c.store.Put(d, io.LimitReader(r, size))
+	got, err := store()
 
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -32,7 +32,7 @@ func (s *Store) Hold(d Digest, holder string) error {
 	err := s.mark(d, holder)
 	s.mu.Unlock()
 	if err == nil {
-		err = s.syncDir(filepath.Dir(s.path(d)))
+		err = s.syncDir(filepath.Dir(s.dataPath(d)))
 	}
 	if err != nil {
 		return fmt.Errorf("hold blob %s: %w", d.Short(), err)
@@ -49,7 +49,8 @@ func (s *Store) mark(d Digest, holder string) error {
 	return f.Close()
 }
 
-func (s *Store) markPath(d Digest, holder string) string { return s.path(d) + "." + holder }
+// markPath is among the durable blobs in any case: it is true of a blob that has been lost, too.
+func (s *Store) markPath(d Digest, holder string) string { return s.dataPath(d) + "." + holder }
 
 // Swept counts what a [Store.Sweep] removed.
 type Swept struct {
@@ -68,6 +69,9 @@ func (s *Store) Sweep(live func(Digest) bool, olderThan time.Duration) (Swept, e
 		if err := s.sweepFanout(s.fanout(i), live, before, &total); err != nil {
 			return total, fmt.Errorf("sweep blobs: %w", err)
 		}
+	}
+	if err := s.sweepUnsettled(live, before, &total); err != nil {
+		return total, fmt.Errorf("sweep blobs: %w", err)
 	}
 	if err := s.sweepPartials(before, &total); err != nil {
 		return total, fmt.Errorf("sweep uploads: %w", err)
@@ -104,6 +108,32 @@ func (s *Store) sweepFanout(dir string, live func(Digest) bool, before time.Time
 			if err := s.removeMark(d, holder); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// sweepUnsettled removes what nobody has settled: of images that were given up.
+func (s *Store) sweepUnsettled(live func(Digest) bool, before time.Time, total *Swept) error {
+	entries, err := os.ReadDir(s.unsettledDir())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		d := Digest(e.Name())
+		if !d.Valid() || live(d) {
+			continue
+		}
+		n, removed, err := s.removeUnused(filepath.Join(s.unsettledDir(), e.Name()), before)
+		if err != nil {
+			return err
+		}
+		if removed {
+			if err := s.forgetUnsettled(d); err != nil {
+				return err
+			}
+			total.Blobs++
+			total.Bytes += n
 		}
 	}
 	return nil

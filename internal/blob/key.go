@@ -58,11 +58,13 @@ const (
 	codecZstd     = 1
 	nonceSize     = 12
 	sealOverhead  = 1 + nonceSize + 1 + 16 // what sealing adds at most, the tag being 16 bytes
+	headroom      = 1                      // bytes before what is sealed, for the codec
 	zstdWindow    = 1 << 20                // a chunk fits in it; larger only costs memory
 	maxSealedData = maxManifestBytes       // the largest thing ever sealed
 )
 
-// sealer compresses and encrypts, and back. It keeps its buffers and belongs to one goroutine.
+// sealer compresses and encrypts, and back. It keeps its buffers, since memory that is new to the process
+// costs more than all that is done with it, and belongs to one goroutine.
 //
 // Encryption is deterministic, so that the chunk that has not changed since the last checkpoint gets
 // the same address and need not travel again. The nonce is an HMAC, under a key of its own, of what is
@@ -71,11 +73,13 @@ const (
 // texts of one job share a nonce with probability n²/2⁹⁷, 2⁻⁵⁷ for the million chunks of a terabyte.
 // What an onlooker learns is which chunks of one job are equal; other jobs have other keys.
 type sealer struct {
-	aead  cipher.AEAD
-	mac   hash.Hash
-	enc   *zstd.Encoder
-	dec   *zstd.Decoder
-	plain []byte // codec and data
+	aead   cipher.AEAD
+	mac    hash.Hash
+	enc    *zstd.Encoder
+	dec    *zstd.Decoder
+	plain  []byte // codec and data; of what was opened last, or a compressed text
+	sealed []byte // what was sealed last
+	text   []byte // what was opened last, if that was compressed
 }
 
 func newSealer(key Key) (*sealer, error) {
@@ -108,26 +112,27 @@ func newSealer(key Key) (*sealer, error) {
 // close gives back the decoder's buffers.
 func (s *sealer) close() { s.dec.Close() }
 
-// seal returns the sealed form of data and its address. The result is the caller's.
+// seal returns the sealed form of what is in data after its headroom, and its address. It is valid until the next call.
 func (s *sealer) seal(kind string, data []byte) (Digest, []byte) {
-	s.plain = s.enc.EncodeAll(data, append(s.plain[:0], codecZstd))
-	if len(s.plain) > len(data) {
-		s.plain = append(append(s.plain[:0], codecRaw), data...)
+	// Trying it is cheap: the compressor hurries through what it finds nothing in.
+	s.plain = s.enc.EncodeAll(data[headroom:], append(s.plain[:0], codecZstd))
+	plain := s.plain
+	if len(plain) > len(data) {
+		data[0] = codecRaw
+		plain = data
 	}
 	s.mac.Reset()
 	s.mac.Write([]byte(kind))
-	s.mac.Write(s.plain)
-	nonce := s.mac.Sum(nil)[:nonceSize]
-
-	sealed := make([]byte, 0, len(s.plain)+sealOverhead)
-	sealed = append(append(sealed, sealFormat), nonce...)
-	sealed = s.aead.Seal(sealed, nonce, s.plain, []byte(kind))
-	return Sum(sealed), sealed
+	s.mac.Write(plain)
+	s.sealed = append(s.sealed[:0], sealFormat)
+	s.sealed = s.mac.Sum(s.sealed)[:1+nonceSize]
+	s.sealed = s.aead.Seal(s.sealed, s.sealed[1:1+nonceSize], plain, []byte(kind))
+	return Sum(s.sealed), s.sealed
 }
 
 // open verifies that sealed is blob d and returns the data in it, at most limit bytes, which stays
-// valid until the next call. It appends to buf[:0].
-func (s *sealer) open(kind string, d Digest, sealed, buf []byte, limit int64) ([]byte, error) {
+// valid until the next call.
+func (s *sealer) open(kind string, d Digest, sealed []byte, limit int64) ([]byte, error) {
 	if got := Sum(sealed); got != d {
 		return nil, mismatch(d, got)
 	}
@@ -142,22 +147,23 @@ func (s *sealer) open(kind string, d Digest, sealed, buf []byte, limit int64) ([
 	if err != nil {
 		return nil, fmt.Errorf("blob %s: %w: another key, or another kind of content", d.Short(), ErrSealed)
 	}
-	switch codec, data := s.plain[0], s.plain[1:]; codec {
+	codec, data := s.plain[0], s.plain[headroom:]
+	switch codec {
 	case codecRaw:
-		buf = append(buf[:0], data...)
 	case codecZstd:
 		var h zstd.Header
 		if err := h.Decode(data); err != nil || !h.HasFCS || h.FrameContentSize > uint64(limit) {
 			return nil, fmt.Errorf("blob %s: %w: compressed data that says no size up to %d", d.Short(), ErrSealed, limit)
 		}
-		if buf, err = s.dec.DecodeAll(data, buf[:0]); err != nil {
+		if s.text, err = s.dec.DecodeAll(data, s.text[:0]); err != nil {
 			return nil, fmt.Errorf("blob %s: %w: %w", d.Short(), ErrSealed, err)
 		}
+		data = s.text
 	default:
 		return nil, fmt.Errorf("blob %s: %w: codec %d is not known here", d.Short(), ErrSealed, codec)
 	}
-	if int64(len(buf)) > limit {
-		return nil, fmt.Errorf("blob %s: %w: %d bytes of content, at most %d expected", d.Short(), ErrTooLarge, len(buf), limit)
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("blob %s: %w: %d bytes of content, at most %d expected", d.Short(), ErrTooLarge, len(data), limit)
 	}
-	return buf, nil
+	return data, nil
 }

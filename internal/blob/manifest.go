@@ -217,14 +217,15 @@ func (m Manifest) Sub(dir string) Manifest {
 type Sink interface {
 	// Has reports whether the sink has d already, so that it need not be put.
 	Has(ctx context.Context, d Digest) (bool, error)
-	// Put stores data, whose digest is d. The slice is not touched by the caller afterwards.
+	// Put stores data, whose digest is d. The caller uses the slice again afterwards.
 	Put(ctx context.Context, d Digest, data []byte) error
 }
 
 // Source gives blobs. It is called by several goroutines at once.
 type Source interface {
-	// Get returns the blob d, which has at most limit bytes.
-	Get(ctx context.Context, d Digest, limit int64) ([]byte, error)
+	// Get returns the blob d, which has at most limit bytes, in buf if that has room for it. Whoever calls it verifies
+	// what comes.
+	Get(ctx context.Context, d Digest, limit int64, buf []byte) ([]byte, error)
 }
 
 // SaveManifest puts a manifest into sink, sealed like a chunk, and returns the address by which
@@ -240,7 +241,7 @@ func SaveManifest(ctx context.Context, sink Sink, key Key, m Manifest) (Digest, 
 		return "", fmt.Errorf("save manifest: %w", err)
 	}
 	defer s.close()
-	d, sealed := s.seal(manifestKind, data)
+	d, sealed := s.seal(manifestKind, append(make([]byte, headroom, headroom+len(data)), data...))
 	if have, err := sink.Has(ctx, d); err != nil || have {
 		return d, err
 	}
@@ -252,7 +253,7 @@ func LoadManifest(ctx context.Context, src Source, key Key, d Digest) (Manifest,
 	if err := d.check(); err != nil {
 		return Manifest{}, fmt.Errorf("load manifest: %w", err)
 	}
-	sealed, err := src.Get(ctx, d, maxManifestBytes+sealOverhead)
+	sealed, err := src.Get(ctx, d, maxManifestBytes+sealOverhead, nil)
 	if err != nil {
 		return Manifest{}, fmt.Errorf("load manifest: %w", err)
 	}
@@ -261,7 +262,7 @@ func LoadManifest(ctx context.Context, src Source, key Key, d Digest) (Manifest,
 		return Manifest{}, fmt.Errorf("load manifest: %w", err)
 	}
 	defer s.close()
-	data, err := s.open(manifestKind, d, sealed, nil, maxManifestBytes)
+	data, err := s.open(manifestKind, d, sealed, maxManifestBytes)
 	if err != nil {
 		return Manifest{}, fmt.Errorf("load manifest: %w", err)
 	}
@@ -281,6 +282,6 @@ func (l Local) Put(_ context.Context, d Digest, data []byte) error {
 }
 
 // Get implements [Source].
-func (l Local) Get(_ context.Context, d Digest, limit int64) ([]byte, error) {
+func (l Local) Get(_ context.Context, d Digest, limit int64, _ []byte) ([]byte, error) {
 	return l.Store.Read(d, limit)
 }

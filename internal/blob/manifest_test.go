@@ -85,7 +85,7 @@ func (s dirSource) Put(_ context.Context, d blob.Digest, data []byte) error {
 	return os.WriteFile(filepath.Join(string(s), string(d)), data, 0o644)
 }
 
-func (s dirSource) Get(_ context.Context, d blob.Digest, _ int64) ([]byte, error) {
+func (s dirSource) Get(_ context.Context, d blob.Digest, _ int64, _ []byte) ([]byte, error) {
 	return os.ReadFile(filepath.Join(string(s), string(d)))
 }
 
@@ -148,7 +148,9 @@ func TestManifestsThatAreRefused(t *testing.T) {
 // anySource answers every address with content that cannot be right.
 type anySource struct{}
 
-func (anySource) Get(context.Context, blob.Digest, int64) ([]byte, error) { return []byte("?"), nil }
+func (anySource) Get(context.Context, blob.Digest, int64, []byte) ([]byte, error) {
+	return []byte("?"), nil
+}
 
 // FuzzManifest feeds manifests to the decoder and what passes to Unpack: neither may write outside,
 // and what passes is written as it was read.
@@ -221,7 +223,7 @@ func FuzzSealed(f *testing.F) {
 
 type fixedSource []byte
 
-func (s fixedSource) Get(context.Context, blob.Digest, int64) ([]byte, error) { return s, nil }
+func (s fixedSource) Get(context.Context, blob.Digest, int64, []byte) ([]byte, error) { return s, nil }
 
 func TestKeyDoesNotPrint(t *testing.T) {
 	k := blob.Key{0xab, 0xcd}

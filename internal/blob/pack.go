@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -18,7 +19,7 @@ const (
 	// Files up to this size share chunks: an image has dozens of files of a few kilobytes, and each
 	// chunk costs a round trip.
 	smallFile      = 64 << 10
-	defaultWorkers = 2
+	defaultWorkers = 4 // so that some wait for the network or the disk while others work
 )
 
 // PackConfig says what to pack and where to.
@@ -32,7 +33,7 @@ type PackConfig struct {
 	// scratch, where the job can make any link; otherwise such a link is an error.
 	OutsideLinks bool
 
-	Workers   int         // chunks read, sealed and put at a time; 0 means 2
+	Workers   int         // chunks read, sealed and put at a time, each with some 5 MiB of memory; 0 means 4
 	ChunkSize int         // 0 means 1 MiB; a multiple of 4096, so that pages of memory stay aligned
 	Progress  func(Stats) // called after each chunk, never by two goroutines at once; may be nil
 }
@@ -296,20 +297,20 @@ func (p *packer) work(ctx context.Context) error {
 		return err
 	}
 	defer s.close()
-	buf := make([]byte, 0, p.cfg.ChunkSize)
+	buf := make([]byte, headroom, headroom+p.cfg.ChunkSize)
 	for t := range p.tasks {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		buf = buf[:0]
+		buf = buf[:headroom]
 		for _, seg := range t.segs {
 			if buf, err = p.read(buf, seg); err != nil {
 				return err
 			}
 		}
 		var sent int64
-		t.chunk.len = int64(len(buf))
-		if !allZero(buf) {
+		t.chunk.len = int64(len(buf) - headroom)
+		if !allZero(buf[headroom:]) {
 			var sealed []byte
 			t.chunk.digest, sealed = s.seal(chunkKind, buf)
 			if sent, err = p.put(ctx, t.chunk.digest, sealed); err != nil {
@@ -409,17 +410,15 @@ func hasWindowsMeaning(s string) bool {
 	return false
 }
 
+// zeros are what allZero compares with, which the runtime does many bytes at a time.
+var zeros [4096]byte
+
 func allZero(b []byte) bool {
-	for len(b) >= 8 {
-		if b[0]|b[1]|b[2]|b[3]|b[4]|b[5]|b[6]|b[7] != 0 {
+	for len(b) > len(zeros) {
+		if !bytes.Equal(b[:len(zeros)], zeros[:]) {
 			return false
 		}
-		b = b[8:]
+		b = b[len(zeros):]
 	}
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
+	return bytes.Equal(b, zeros[:len(b)])
 }

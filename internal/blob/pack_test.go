@@ -385,8 +385,8 @@ type spoiledSource struct {
 	spoil func([]byte) []byte
 }
 
-func (s spoiledSource) Get(ctx context.Context, d blob.Digest, limit int64) ([]byte, error) {
-	data, err := s.Source.Get(ctx, d, limit)
+func (s spoiledSource) Get(ctx context.Context, d blob.Digest, limit int64, buf []byte) ([]byte, error) {
+	data, err := s.Source.Get(ctx, d, limit, buf)
 	if d == s.which {
 		data = s.spoil(data)
 	}

@@ -25,6 +25,7 @@ type StoreConfig struct {
 //
 //	data/3f/3f9a...           a blob, its modification time being its last use
 //	data/3f/3f9a....u7k2q     an empty file: holder u7k2q has proved to have this content
+//	unsettled/BOOT/3f9a...    a blob that is not durable yet
 //	partial/3f9a....u7k2q     the beginning of an upload by u7k2q
 //	partial/put+123           a Put under way
 //
@@ -33,9 +34,13 @@ type StoreConfig struct {
 type Store struct {
 	dir    string
 	noSync bool
+	boot   string // the system's start, as a name
 
 	mu      sync.Mutex      // guards uploads; held while a blob is touched, marked or removed for age
 	uploads map[string]bool // names in partial/ that an Upload is writing
+
+	loose     sync.Mutex      // guards unsettled; locked last
+	unsettled map[Digest]bool // blobs that are not durable yet
 }
 
 // Info is what a Store knows of a blob without reading it.
@@ -50,7 +55,7 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("open blob store: no directory given")
 	}
-	s := &Store{dir: cfg.Dir, noSync: cfg.NoSync, uploads: map[string]bool{}}
+	s := &Store{dir: cfg.Dir, noSync: cfg.NoSync, uploads: map[string]bool{}, unsettled: map[Digest]bool{}}
 	if err := os.MkdirAll(s.partialDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("open blob store: %w", err)
 	}
@@ -61,7 +66,7 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 			return nil, fmt.Errorf("open blob store: %w", err)
 		}
 	}
-	if err := s.syncDir(filepath.Join(s.dir, "data")); err != nil {
+	if err := errors.Join(s.openUnsettled(), s.syncDir(filepath.Join(s.dir, "data"))); err != nil {
 		return nil, fmt.Errorf("open blob store: %w", err)
 	}
 	return s, nil
@@ -70,6 +75,26 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 // Put stores what r yields under d. It reads r to its end; when that hashes to something else, nothing
 // is stored and the error is [ErrMismatch].
 func (s *Store) Put(d Digest, r io.Reader) (size int64, err error) {
+	return s.fill(d, func(f *os.File) (int64, error) {
+		h := sha256.New()
+		n, err := io.Copy(io.MultiWriter(f, h), r)
+		if got := Digest(hex.EncodeToString(h.Sum(nil))); err == nil && got != d {
+			err = mismatch(d, got)
+		}
+		return n, err
+	})
+}
+
+// putVerified stores data whose digest is known to be d.
+func (s *Store) putVerified(d Digest, data []byte) (size int64, err error) {
+	return s.fill(d, func(f *os.File) (int64, error) {
+		n, err := f.Write(data)
+		return int64(n), err
+	})
+}
+
+// fill makes the file that write writes the blob d.
+func (s *Store) fill(d Digest, write func(*os.File) (int64, error)) (size int64, err error) {
 	if err := d.check(); err != nil {
 		return 0, err
 	}
@@ -78,17 +103,12 @@ func (s *Store) Put(d Digest, r io.Reader) (size int64, err error) {
 		return 0, fmt.Errorf("put blob %s: %w", d.Short(), err)
 	}
 	defer os.Remove(f.Name()) // after a rename there is nothing of that name
-	h := sha256.New()
-	size, err = io.Copy(io.MultiWriter(f, h), r)
+	if size, err = write(f); err != nil {
+		f.Close()
+	} else {
+		err = s.adopt(f, d, "", false)
+	}
 	if err != nil {
-		f.Close()
-		return 0, fmt.Errorf("put blob %s: %w", d.Short(), err)
-	}
-	if got := Digest(hex.EncodeToString(h.Sum(nil))); got != d {
-		f.Close()
-		return 0, mismatch(d, got)
-	}
-	if err := s.adopt(f, d, ""); err != nil {
 		return 0, fmt.Errorf("put blob %s: %w", d.Short(), err)
 	}
 	return size, nil
@@ -110,7 +130,11 @@ func (s *Store) Open(d Digest) (*os.File, error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(s.path(d))
+	var f *os.File
+	err := s.at(d, func(path string) (err error) {
+		f, err = os.Open(path)
+		return err
+	})
 	if err != nil {
 		return nil, notFound("open", d, err)
 	}
@@ -146,7 +170,11 @@ func (s *Store) Read(d Digest, limit int64) ([]byte, error) {
 	if size > limit {
 		return nil, fmt.Errorf("read blob %s: %w: %d bytes, at most %d expected", d.Short(), ErrTooLarge, size, limit)
 	}
-	data, err := os.ReadFile(s.path(d))
+	var data []byte
+	err = s.at(d, func(path string) (err error) {
+		data, err = os.ReadFile(path)
+		return err
+	})
 	if err != nil {
 		return nil, notFound("read", d, err)
 	}
@@ -167,7 +195,11 @@ func (s *Store) Size(d Digest) (int64, error) {
 	if err := d.check(); err != nil {
 		return 0, err
 	}
-	fi, err := os.Stat(s.path(d))
+	var fi fs.FileInfo
+	err := s.at(d, func(path string) (err error) {
+		fi, err = os.Stat(path)
+		return err
+	})
 	if err != nil {
 		return 0, notFound("look up", d, err)
 	}
@@ -182,7 +214,7 @@ func (s *Store) Touch(d Digest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if err := os.Chtimes(s.path(d), now, now); err != nil {
+	if err := s.at(d, func(path string) error { return os.Chtimes(path, now, now) }); err != nil {
 		return notFound("touch", d, err)
 	}
 	return nil
@@ -193,13 +225,13 @@ func (s *Store) Remove(d Digest) error {
 	if err := d.check(); err != nil {
 		return err
 	}
-	if err := os.Remove(s.path(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := errors.Join(s.forgetUnsettled(d), ignoreMissing(os.Remove(s.dataPath(d)))); err != nil {
 		return fmt.Errorf("remove blob %s: %w", d.Short(), err)
 	}
 	return nil
 }
 
-// All yields every blob, in the order of digests. It may miss what is put meanwhile.
+// All yields every blob that is durable, in the order of digests. It may miss what is put meanwhile.
 func (s *Store) All() iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		for i := range 256 {
@@ -233,10 +265,15 @@ func (s *Store) All() iter.Seq2[Info, error] {
 func (s *Store) Free() (int64, error) { return freeBytes(s.dir) }
 
 // adopt makes the verified temporary file f the blob d, held by holder unless that is empty, and makes
-// both durable. It closes f.
-func (s *Store) adopt(f *os.File, d Digest, holder string) error {
+// both durable unless that is to be done later. It closes f.
+func (s *Store) adopt(f *os.File, d Digest, holder string, later bool) error {
 	var err error
-	if !s.noSync {
+	switch {
+	case s.noSync:
+		later = false
+	case later:
+		startFlush(f)
+	default:
 		err = f.Sync()
 	}
 	if cerr := f.Close(); err == nil {
@@ -245,13 +282,13 @@ func (s *Store) adopt(f *os.File, d Digest, holder string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.install(f.Name(), d, holder); err != nil {
+	if err := s.install(f.Name(), d, holder, later); err != nil || later {
 		return err
 	}
-	return s.syncDir(filepath.Dir(s.path(d)))
+	return s.syncDir(filepath.Dir(s.dataPath(d)))
 }
 
-func (s *Store) install(tmp string, d Digest, holder string) error {
+func (s *Store) install(tmp string, d Digest, holder string, later bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now() // the last write to a resumed upload may be old
@@ -263,7 +300,13 @@ func (s *Store) install(tmp string, d Digest, holder string) error {
 			return err
 		}
 	}
-	return os.Rename(tmp, s.path(d))
+	if later {
+		return s.unsettle(tmp, d)
+	}
+	if err := os.Rename(tmp, s.dataPath(d)); err != nil {
+		return err
+	}
+	return s.forgetUnsettled(d)
 }
 
 func (s *Store) syncDir(dir string) error {
@@ -277,8 +320,8 @@ func (s *Store) partialDir() string { return filepath.Join(s.dir, "partial") }
 
 func (s *Store) fanout(i int) string { return filepath.Join(s.dir, "data", fmt.Sprintf("%02x", i)) }
 
-// path is where blob d is or would be; d has been checked.
-func (s *Store) path(d Digest) string {
+// dataPath is where the durable blob d is or would be; d has been checked.
+func (s *Store) dataPath(d Digest) string {
 	return filepath.Join(s.dir, "data", string(d[:2]), string(d))
 }
 

@@ -26,7 +26,7 @@ type UnpackConfig struct {
 	OutsideLinks bool
 
 	Owner    *Owner      // whom everything shall belong to; nil means who unpacks
-	Workers  int         // chunks fetched and opened at a time; 0 means 2
+	Workers  int         // chunks fetched and opened at a time, each with some 5 MiB of memory; 0 means 4
 	Progress func(Stats) // called after each chunk, never by two goroutines at once; may be nil
 }
 
@@ -191,17 +191,17 @@ func (u *unpacker) work(ctx context.Context, tasks <-chan int, pieces [][]piece)
 		return err
 	}
 	defer s.close()
-	var buf []byte
+	var sealed []byte
 	for i := range tasks {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
 		c := u.cfg.Manifest.Chunks[i]
-		sealed, err := u.cfg.Source.Get(ctx, c.Digest, c.Len+sealOverhead)
-		if err != nil {
+		if sealed, err = u.cfg.Source.Get(ctx, c.Digest, c.Len+sealOverhead, sealed[:0]); err != nil {
 			return err
 		}
-		if buf, err = s.open(chunkKind, c.Digest, sealed, buf, c.Len); err != nil {
+		buf, err := s.open(chunkKind, c.Digest, sealed, c.Len)
+		if err != nil {
 			return err
 		}
 		if int64(len(buf)) != c.Len {

@@ -102,7 +102,13 @@ func (u *Upload) Restart() error {
 // Commit verifies what is here, makes it a blob durably, and records that the holder has proved to have
 // it. When it hashes to something else it is dropped and the error is [ErrMismatch]. The Upload is
 // then of no more use than to be closed.
-func (u *Upload) Commit() error {
+func (u *Upload) Commit() error { return u.commit(false) }
+
+// CommitLater is Commit but for that the blob will be durable only after [Store.Settle]. A power cut before that takes
+// all of it.
+func (u *Upload) CommitLater() error { return u.commit(true) }
+
+func (u *Upload) commit(later bool) error {
 	if u.broken != nil {
 		return u.broken
 	}
@@ -110,7 +116,7 @@ func (u *Upload) Commit() error {
 		return errors.Join(mismatch(u.digest, got), u.discard())
 	}
 	u.broken = errors.New("the upload has been committed")
-	if err := u.store.adopt(u.f, u.digest, u.holder); err != nil {
+	if err := u.store.adopt(u.f, u.digest, u.holder, later); err != nil {
 		return fmt.Errorf("store blob %s: %w", u.digest.Short(), err)
 	}
 	return nil

@@ -86,6 +86,9 @@ func (h holder) move() {
 	h.print("dump_ms", ms(dump))
 	h.print("upload_ms", ms(took-dump))
 	h.print("restore_ms", ms(still-took))
+	fetch, back := h.fetched()
+	h.print("fetch_ms", ms(fetch))
+	h.print("criu_ms", ms(back-fetch))
 	h.print("downtime_ms", ms(still))
 }
 
@@ -126,6 +129,19 @@ func (h holder) taken() (bytes float64, dump, took time.Duration) {
 		}
 	}
 	return bytes, dump, took
+}
+
+var backLine = regexp.MustCompile(`msg="job goes on from its checkpoint".* fetch=(\S+) took=(\S+)`)
+
+// fetched is what the agents say of the restore: how long it took to fetch the image, and in all.
+func (h holder) fetched() (fetch, took time.Duration) {
+	for _, g := range h.p.Agents {
+		if m := backLine.FindStringSubmatch(g.Log()); m != nil {
+			fetch, _ = time.ParseDuration(m[1])
+			took, _ = time.ParseDuration(m[2])
+		}
+	}
+	return fetch, took
 }
 
 // loopbackBytes is how much has gone over the loopback interface.

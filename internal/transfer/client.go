@@ -107,7 +107,7 @@ func setDefault[T int | time.Duration](v *T, d T) {
 // n how much of an upload it has; otherwise n is the size.
 func (c *Client) Stat(ctx context.Context, capability string, d blob.Digest) (n int64, err error) {
 	err = c.retry(ctx, func(ctx context.Context) (int64, error) {
-		n, err = c.stat(ctx, capability, d)
+		n, err = c.stat(ctx, capability, d, nil)
 		return 0, err
 	})
 	if err != nil {
@@ -116,10 +116,10 @@ func (c *Client) Stat(ctx context.Context, capability string, d blob.Digest) (n 
 	return n, err
 }
 
-func (c *Client) stat(ctx context.Context, capability string, d blob.Digest) (int64, error) {
+func (c *Client) stat(ctx context.Context, capability string, d blob.Digest, header http.Header) (int64, error) {
 	ctx, _, stop := c.watch(ctx)
 	defer stop()
-	resp, err := c.do(ctx, http.MethodHead, capability, d, nil, 0, nil)
+	resp, err := c.do(ctx, http.MethodHead, capability, d, nil, 0, header)
 	if err != nil {
 		return 0, err
 	}

@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,8 +12,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"skua/internal/blob"
 )
@@ -28,11 +29,23 @@ func (c *Client) Get(ctx context.Context, capability string, d blob.Digest, w io
 
 // Bytes returns the blob d, verified, of at most limit bytes.
 func (c *Client) Bytes(ctx context.Context, capability string, d blob.Digest, limit int64) ([]byte, error) {
-	var buf bytes.Buffer
-	g := &getter{client: c, capability: capability, digest: d, w: &buf, h: sha256.New(), limit: limit}
-	g.size = func(n int64) { buf.Grow(int(min(n, limit))) }
-	_, err := g.run(ctx)
-	return buf.Bytes(), err
+	data, err := c.unverified(ctx, capability, d, limit, nil)
+	if err != nil {
+		return nil, err
+	}
+	if got := blob.Sum(data); got != d {
+		return nil, fmt.Errorf("get blob %s: %w: its digest is %s", d.Short(), blob.ErrMismatch, got.Short())
+	}
+	return data, nil
+}
+
+// unverified returns what the service has as the blob d, of at most limit bytes, in buf if that has room for it.
+func (c *Client) unverified(ctx context.Context, capability string, d blob.Digest, limit int64, buf []byte) ([]byte, error) {
+	g := &getter{client: c, capability: capability, digest: d, mem: buf[:0], limit: limit}
+	if err := g.fetch(ctx); err != nil {
+		return nil, err
+	}
+	return g.mem[:g.off], nil
 }
 
 // GetFile makes the file at path hold the blob d, durably and all at once, readable by its owner only.
@@ -80,29 +93,35 @@ type getter struct {
 	client     *Client
 	capability string
 	digest     blob.Digest
-	w          io.Writer
+	w          io.Writer // nil means mem
+	mem        []byte
 	h          hash.Hash // of what w has
-	off        int64     // bytes that w has
+	off        int64     // bytes that w or mem has
 	limit      int64
-	size       func(int64) // told the size once it is known; may be nil
 	progress   Progress
 }
 
+// run fetches and verifies.
 func (g *getter) run(ctx context.Context) (int64, error) {
+	if err := g.fetch(ctx); err != nil {
+		return 0, err
+	}
+	if got := blob.Digest(hex.EncodeToString(g.h.Sum(nil))); got != g.digest {
+		return 0, fmt.Errorf("get blob %s: %w: its digest is %s", g.digest.Short(), blob.ErrMismatch, got.Short())
+	}
+	return g.off, nil
+}
+
+func (g *getter) fetch(ctx context.Context) error {
 	err := g.client.retry(ctx, func(ctx context.Context) (int64, error) {
 		before := g.off
 		err := g.attempt(ctx)
 		return g.off - before, err
 	})
-	if err == nil {
-		if got := blob.Digest(hex.EncodeToString(g.h.Sum(nil))); got != g.digest {
-			err = fmt.Errorf("%w: its digest is %s", blob.ErrMismatch, got.Short())
-		}
-	}
 	if err != nil {
-		return 0, fmt.Errorf("get blob %s: %w", g.digest.Short(), err)
+		return fmt.Errorf("get blob %s: %w", g.digest.Short(), err)
 	}
-	return g.off, nil
+	return nil
 }
 
 func (g *getter) attempt(ctx context.Context) error {
@@ -123,9 +142,6 @@ func (g *getter) attempt(ctx context.Context) error {
 	}
 	if total > g.limit {
 		return fatal{fmt.Errorf("%w: %d bytes, at most %d expected", blob.ErrTooLarge, total, g.limit)}
-	}
-	if g.size != nil {
-		g.size(total)
 	}
 	if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
 		return nil // we have all of it
@@ -156,16 +172,29 @@ func (g *getter) total(resp *http.Response) (int64, error) {
 	return 0, fatal{fmt.Errorf("the file service answered %s to a request from byte %d on", resp.Status, g.off)}
 }
 
+// buffers has memory that was used before, since new memory is dear.
+var buffers = sync.Pool{New: func() any { return new([128 << 10]byte) }}
+
 func (g *getter) receive(ctx context.Context, body io.Reader, dog *watchdog, total int64) error {
-	buf := make([]byte, 128<<10)
+	buf := buffers.Get().(*[128 << 10]byte)
+	defer buffers.Put(buf)
+	if g.w == nil {
+		g.mem = slices.Grow(g.mem[:g.off], int(total-g.off))[:total] // the limit has been looked at
+	}
 	for g.off < total {
-		n, err := body.Read(buf[:min(int64(len(buf)), total-g.off)])
+		into := buf[:min(int64(len(buf)), total-g.off)]
+		if g.w == nil {
+			into = g.mem[g.off:]
+		}
+		n, err := body.Read(into)
 		if n > 0 {
 			dog.kick()
-			if _, werr := g.w.Write(buf[:n]); werr != nil {
-				return fatal{werr}
+			if g.w != nil {
+				if _, werr := g.w.Write(into[:n]); werr != nil {
+					return fatal{werr}
+				}
+				g.h.Write(into[:n])
 			}
-			g.h.Write(buf[:n])
 			g.off += int64(n)
 			if g.progress != nil {
 				g.progress(g.off, total)

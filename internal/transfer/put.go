@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,35 +17,83 @@ import (
 // smaller blob costs less than asking.
 const askFirst = 256 << 10
 
+// LaterHeader marks requests of somebody who is content if a blob is durable once all of the tree that it is part of is:
+// when an image is reported.
+const LaterHeader = "Skua-Later"
+
+// HasLater asks whether the service has d for this user, or will have it when the tree that it is part of is reported.
+func (c *Client) HasLater(ctx context.Context, capability string, d blob.Digest) (has bool, err error) {
+	err = c.retry(ctx, func(ctx context.Context) (int64, error) {
+		_, err := c.stat(ctx, capability, d, upload{later: true}.header())
+		return 0, err
+	})
+	if errors.Is(err, blob.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("ask for blob %s: %w", d.Short(), err)
+	}
+	return true, nil
+}
+
+// PutLater is [Client.Put] of a part of a tree, of which the service has just said that it does not have it. It is
+// durable when the tree has been reported.
+func (c *Client) PutLater(ctx context.Context, capability string, d blob.Digest, data []byte) error {
+	return c.upload(ctx, capability, upload{d: d, size: int64(len(data)), r: bytes.NewReader(data), later: true})
+}
+
+// upload is a blob on its way to the service.
+type upload struct {
+	d        blob.Digest
+	size     int64
+	r        io.ReaderAt
+	progress Progress // may be nil
+	ask      bool     // what the service has, before anything is sent
+	later    bool     // see LaterHeader
+}
+
 // Put brings the size bytes of r, which hash to d, to the service, unless it has them for this user. It
 // goes on with an upload that was cut, be it by another process. A capability that runs out on the way
 // gives [ErrDenied]; to Put again with a fresh one goes on as well. progress may be nil.
 func (c *Client) Put(ctx context.Context, capability string, d blob.Digest, size int64, r io.ReaderAt, progress Progress) error {
-	offset, ask := int64(0), size > askFirst
+	err := c.upload(ctx, capability, upload{d: d, size: size, r: r, progress: progress, ask: size > askFirst})
+	if err == nil && progress != nil {
+		progress(size, size)
+	}
+	return err
+}
+
+func (c *Client) upload(ctx context.Context, capability string, u upload) error {
+	offset := int64(0)
 	err := c.retry(ctx, func(ctx context.Context) (moved int64, err error) {
-		if ask {
-			n, err := c.stat(ctx, capability, d)
+		if u.ask {
+			n, err := c.stat(ctx, capability, u.d, u.header())
 			if err == nil {
 				return 0, nil // it is there
 			}
 			if !errors.Is(err, blob.ErrNotFound) {
 				return 0, err
 			}
-			if n > size {
+			if n > u.size {
 				n = 0 // an upload of something else: begin again
 			}
 			moved, offset = n-offset, n // what the attempt before achieved
 		}
-		ask = true // whatever goes wrong from now on, the service knows best how far we are
-		return moved, c.put(ctx, capability, d, size, offset, r, progress)
+		u.ask = true // whatever goes wrong from now on, the service knows best how far we are
+		return moved, c.put(ctx, capability, u, offset)
 	})
 	if err != nil {
-		return fmt.Errorf("put blob %s: %w", d.Short(), err)
-	}
-	if progress != nil {
-		progress(size, size)
+		return fmt.Errorf("put blob %s: %w", u.d.Short(), err)
 	}
 	return nil
+}
+
+func (u upload) header() http.Header {
+	h := http.Header{}
+	if u.later {
+		h.Set(LaterHeader, "1")
+	}
+	return h
 }
 
 // PutFile is [Client.Put] of the file at path, which hashes to d. A file that has changed since is
@@ -63,21 +112,21 @@ func (c *Client) PutFile(ctx context.Context, capability string, d blob.Digest, 
 }
 
 // put makes one attempt, from offset on.
-func (c *Client) put(ctx context.Context, capability string, d blob.Digest, size, offset int64, r io.ReaderAt, progress Progress) error {
+func (c *Client) put(ctx context.Context, capability string, u upload, offset int64) error {
 	ctx, dog, stop := c.watch(ctx)
 	defer stop()
-	body := &body{r: io.NewSectionReader(r, offset, size-offset), dog: dog, done: offset, total: size, progress: progress}
+	body := &body{r: io.NewSectionReader(u.r, offset, u.size-offset), dog: dog, done: offset, total: u.size, progress: u.progress}
 	defer body.Close() // the transport may read on after its answer
-	header := http.Header{}
-	span := fmt.Sprintf("bytes %d-%d/%d", offset, size-1, size)
-	if offset == size {
-		span = fmt.Sprintf("bytes */%d", size)
+	header := u.header()
+	span := fmt.Sprintf("bytes %d-%d/%d", offset, u.size-1, u.size)
+	if offset == u.size {
+		span = fmt.Sprintf("bytes */%d", u.size)
 	}
 	header.Set("Content-Range", span)
-	if size-offset > askFirst {
+	if u.size-offset > askFirst && !u.later { // it has just been asked about what is put later
 		header.Set("Expect", "100-continue") // a refusal comes before the bytes are sent
 	}
-	resp, err := c.do(ctx, http.MethodPut, capability, d, body, size-offset, header)
+	resp, err := c.do(ctx, http.MethodPut, capability, u.d, body, u.size-offset, header)
 	if err != nil {
 		if berr := body.failed(); berr != nil {
 			return fatal{berr} // our own file, not the network

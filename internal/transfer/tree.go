@@ -20,7 +20,8 @@ func Always(capability string) Capability {
 	return func(context.Context, blob.Digest) (string, error) { return capability, nil }
 }
 
-// Sink brings blobs to the file service: the way of [blob.Pack] over a network.
+// Sink brings blobs to the file service: the way of [blob.Pack] over a network. They are durable when the image that they
+// are parts of has been reported.
 type Sink struct {
 	Client     *Client     // required
 	Capability Capability  // required, to write
@@ -40,11 +41,7 @@ func (s *Sink) Has(ctx context.Context, d blob.Digest) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("ask for blob %s: %w", d.Short(), err)
 	}
-	_, err = s.Client.Stat(ctx, capability, d)
-	if errors.Is(err, blob.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
+	return s.Client.HasLater(ctx, capability, d)
 }
 
 // Put implements [blob.Sink].
@@ -55,9 +52,9 @@ func (s *Sink) Put(ctx context.Context, d blob.Digest, data []byte) error {
 	}
 	if s.Cache != nil {
 		// A cache that is full or broken costs a later restore some time, and this upload nothing.
-		_ = s.Cache.Put(d, int64(len(data)), bytes.NewReader(data))
+		_ = s.Cache.PutVerified(d, data)
 	}
-	return s.Client.Put(ctx, capability, d, int64(len(data)), bytes.NewReader(data), nil)
+	return s.Client.PutLater(ctx, capability, d, data)
 }
 
 // Source gets blobs from the file service, by way of the machine's cache: the way of [blob.Unpack] over a
@@ -68,8 +65,8 @@ type Source struct {
 	Cache      *blob.Cache // may be nil
 }
 
-// Get implements [blob.Source].
-func (s *Source) Get(ctx context.Context, d blob.Digest, limit int64) ([]byte, error) {
+// Get implements [blob.Source]. What the cache has is verified, so that damage there costs nothing but time.
+func (s *Source) Get(ctx context.Context, d blob.Digest, limit int64, buf []byte) ([]byte, error) {
 	if s.Cache != nil {
 		if data, err := s.Cache.Read(d, limit); err == nil || errors.Is(err, blob.ErrTooLarge) {
 			return data, err
@@ -79,7 +76,7 @@ func (s *Source) Get(ctx context.Context, d blob.Digest, limit int64) ([]byte, e
 	if err != nil {
 		return nil, fmt.Errorf("get blob %s: %w", d.Short(), err)
 	}
-	data, err := s.Client.Bytes(ctx, capability, d, limit)
+	data, err := s.Client.unverified(ctx, capability, d, limit, buf)
 	if err == nil && s.Cache != nil {
 		_ = s.Cache.Put(d, int64(len(data)), bytes.NewReader(data)) // see Sink.Put
 	}

@@ -146,6 +146,9 @@ type Ack struct {
 	// Kept says that the image that could not be restored is tried again. The claim is to be given back.
 	Kept bool `json:"kept,omitempty"`
 
+	// Missing says, beside Fail, that parts of the image that was reported are not here: they are to be sent again.
+	Missing bool `json:"missing,omitempty"`
+
 	// Next is the slot's next job, if the report asked for [Done].More. It is granted as well as offered: its
 	// claim stands from when the report was sent, for Terms.Offer, until it is renewed. An agent that does not
 	// want it sends an [Accept] that refuses it.

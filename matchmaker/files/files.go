@@ -23,11 +23,13 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"skua/internal/blob"
 	"skua/internal/diag"
 	"skua/internal/job"
+	client "skua/internal/transfer"
 )
 
 // Mode says what a request wants to do with a blob.
@@ -163,7 +165,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch r.Method {
 	case http.MethodHead:
-		s.head(w, d, grant)
+		s.head(w, r, d, grant)
 	case http.MethodGet:
 		s.get(w, r, d, grant)
 	case http.MethodPut:
@@ -186,8 +188,22 @@ func (s *Service) fail(w http.ResponseWriter, d blob.Digest, err error) {
 	http.Error(w, "the file service has failed; its log says why", http.StatusInternalServerError)
 }
 
-func (s *Service) head(w http.ResponseWriter, d blob.Digest, g Grant) {
-	if s.cfg.Store.Held(d, string(g.User)) {
+// later reports whether a request is content with a blob that is not durable yet, but will be by [blob.Store.Settle].
+// With other matchmakers none is put off, since the one that settles it may not be the one that has it.
+func (s *Service) later(r *http.Request) bool {
+	return s.cfg.Stored == nil && r.Header.Get(client.LaterHeader) != ""
+}
+
+// there reports whether the user has a blob here, as durably as the request wants it.
+func (s *Service) there(r *http.Request, d blob.Digest, g Grant) bool {
+	if s.later(r) {
+		return s.cfg.Store.Held(d, string(g.User))
+	}
+	return s.Held(g.User, d)
+}
+
+func (s *Service) head(w http.ResponseWriter, r *http.Request, d blob.Digest, g Grant) {
+	if s.there(r, d, g) {
 		size, err := s.cfg.Store.Size(d)
 		if err == nil {
 			err = s.cfg.Store.Touch(d) // about to be referred to: must outlive the next sweep
@@ -287,7 +303,7 @@ func (s *Service) put(w http.ResponseWriter, r *http.Request, d blob.Digest, g G
 		return
 	}
 	defer leave()
-	if s.cfg.Store.Held(d, string(g.User)) && s.cfg.Store.Touch(d) == nil {
+	if s.there(r, d, g) && s.cfg.Store.Touch(d) == nil {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
@@ -322,8 +338,7 @@ func (s *Service) put(w http.ResponseWriter, r *http.Request, d blob.Digest, g G
 func (s *Service) receive(w http.ResponseWriter, r *http.Request, u *blob.Upload, d blob.Digest, g Grant, rng bodyRange) {
 	body := &steadyReader{r: io.LimitReader(r.Body, rng.length), rc: http.NewResponseController(w)}
 	body.end = time.Now().Add(stall + time.Duration(float64(rng.length)/float64(s.cfg.MinRate)*float64(time.Second)))
-	buf := make([]byte, 256<<10)
-	_, err := io.CopyBuffer(struct{ io.Writer }{u}, struct{ io.Reader }{body}, buf)
+	err := copyFull(u, body)
 	body.rc.SetReadDeadline(time.Time{}) // what follows is our time, not the peer's
 	setOffset(w, u.Offset())
 	switch {
@@ -341,7 +356,11 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, u *blob.Upload
 	case u.Offset() < rng.total:
 		w.WriteHeader(http.StatusAccepted)
 	default:
-		if err := u.Commit(); errors.Is(err, blob.ErrMismatch) {
+		commit := u.Commit
+		if s.later(r) {
+			commit = u.CommitLater
+		}
+		if err := commit(); errors.Is(err, blob.ErrMismatch) {
 			setOffset(w, 0)
 			s.log.Info("upload refused", "blob", d.Short(), "peer", r.RemoteAddr, diag.KeyError, err)
 			http.Error(w, "the content does not have this digest; it was dropped", http.StatusUnprocessableEntity)
@@ -356,6 +375,27 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, u *blob.Upload
 			s.cfg.Stored(ctx, g.User, d)
 		}
 		w.WriteHeader(http.StatusCreated)
+	}
+}
+
+// buffers has memory that was used before, since new memory is dear.
+var buffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
+
+// copyFull copies all of r. A record of TLS has 16 kB, and to write or hash each alone is dear.
+func copyFull(w io.Writer, r io.Reader) error {
+	buf := buffers.Get().(*[256 << 10]byte)
+	defer buffers.Put(buf)
+	for {
+		n, err := io.ReadFull(r, buf[:])
+		if _, werr := w.Write(buf[:n]); werr != nil {
+			return werr
+		}
+		switch {
+		case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
+			return nil
+		case err != nil:
+			return err
+		}
 	}
 }
 
@@ -387,9 +427,13 @@ func (s *Service) enter(w http.ResponseWriter, r *http.Request, t *turnstile, g 
 	return leave, true
 }
 
-// Held reports whether user has proved to have d and it is here: what a submitted job may refer to.
+// Held reports whether user has proved to have d and it is here, durably: what a submitted job may refer to.
 func (s *Service) Held(user job.UserID, d blob.Digest) bool {
-	return s.cfg.Store.Held(d, string(user))
+	if !s.cfg.Store.Held(d, string(user)) {
+		return false
+	}
+	missing, err := s.cfg.Store.Settle(d)
+	return err == nil && len(missing) == 0
 }
 
 // Sweep removes blobs that live does not want and that nobody has put or asked for during olderThan,

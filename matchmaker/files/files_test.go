@@ -457,7 +457,8 @@ func TestSweep(t *testing.T) {
 
 func TestBusyServiceSendsAway(t *testing.T) {
 	s := start(t, files.Config{MaxActive: 1, MaxWaiting: 1, MaxWait: time.Millisecond})
-	data := randomBytes(1, 1000)
+	const first = 256 << 10 // what the service writes at a time
+	data := randomBytes(1, first+1000)
 	d := blob.Sum(data)
 	// One upload stands in the door: its body does not come.
 	r, w := io.Pipe()
@@ -465,7 +466,7 @@ func TestBusyServiceSendsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.ContentLength = 1000
+	req.ContentLength = int64(len(data))
 	req.Header.Set("Authorization", "Bearer w:ann")
 	done := make(chan error, 1)
 	go func() {
@@ -475,12 +476,12 @@ func TestBusyServiceSendsAway(t *testing.T) {
 		}
 		done <- err
 	}()
-	if _, err := w.Write(data[:10]); err != nil {
+	if _, err := w.Write(data[:first]); err != nil {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		if n, _ := s.store.PartialSize(d, "ann"); n == 10 {
+		if n, _ := s.store.PartialSize(d, "ann"); n == first {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -494,12 +495,12 @@ func TestBusyServiceSendsAway(t *testing.T) {
 	if resp, _ := s.do(t, http.MethodHead, "/b/"+string(d), "w:bob", "", nil); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("HEAD had to wait: %s", resp.Status)
 	}
-	w.Write(data[10:])
+	w.Write(data[first:])
 	w.Close()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if err := s.client.Put(t.Context(), "w:bob", d, 1000, bytes.NewReader(data), nil); err != nil {
+	if err := s.client.Put(t.Context(), "w:bob", d, int64(len(data)), bytes.NewReader(data), nil); err != nil {
 		t.Errorf("Put after the door is free = %v", err)
 	}
 }
@@ -546,23 +547,47 @@ func BenchmarkCheckpointPath(b *testing.B) {
 		b.Fatal(err)
 	}
 	sink := &transfer.Sink{Client: s.client, Capability: transfer.Always("w:ann")}
+	send := func(key blob.Key) blob.Manifest {
+		m, err := blob.Pack(b.Context(), blob.PackConfig{Dir: tree, Key: key, Sink: sink})
+		if err != nil {
+			b.Fatal(err)
+		}
+		var parts []blob.Digest
+		for _, c := range m.Chunks {
+			parts = append(parts, c.Digest)
+		}
+		if missing, err := s.store.Settle(parts...); err != nil || len(missing) > 0 {
+			b.Fatal(missing, err)
+		}
+		return m
+	}
 	for _, again := range []bool{false, true} {
 		b.Run(fmt.Sprintf("again=%t", again), func(b *testing.B) {
 			b.SetBytes(100 << 20)
 			key := blob.NewKey()
 			if again {
-				if _, err := blob.Pack(b.Context(), blob.PackConfig{Dir: tree, Key: key, Sink: sink}); err != nil {
-					b.Fatal(err)
-				}
+				send(key)
 			}
 			for b.Loop() {
 				if !again {
 					key = blob.NewKey()
 				}
-				if _, err := blob.Pack(b.Context(), blob.PackConfig{Dir: tree, Key: key, Sink: sink}); err != nil {
-					b.Fatal(err)
-				}
+				send(key)
 			}
 		})
 	}
+	b.Run("fetch", func(b *testing.B) {
+		b.SetBytes(100 << 20)
+		key := blob.NewKey()
+		m := send(key)
+		src := &transfer.Source{Client: s.client, Capability: transfer.Always("r:ann")}
+		for b.Loop() {
+			out := filepath.Join(b.TempDir(), "out")
+			err := blob.Unpack(b.Context(), blob.UnpackConfig{Manifest: m, Source: src, Key: key, Dir: out, MaxBytes: 1 << 30})
+			if err != nil {
+				b.Fatal(err)
+			}
+			os.RemoveAll(out)
+		}
+	})
 }

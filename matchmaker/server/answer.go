@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"skua/internal/blob"
 	"skua/internal/bus"
 	"skua/internal/diag"
 	"skua/internal/job"
@@ -171,9 +172,12 @@ func (k *keeper) checkpoint(ctx context.Context, m bus.Msg, agent job.AgentID, c
 		return
 	}
 	body, err := k.s.imageEvent(j, agent, c)
+	if made, ok := body.(*job.Checkpointed); ok && k.s.cfg.Settle != nil {
+		err = k.s.cfg.Settle(ctx, j.ID, made.Image.Digest)
+	}
 	if err != nil {
 		k.log.Warn("checkpoint is not taken", diag.KeyError, err)
-		k.s.reply(m, wire.Ack{V: wire.Version, Fail: wire.Fail(err)})
+		k.s.reply(m, wire.Ack{V: wire.Version, Fail: wire.Fail(err), Missing: errors.Is(err, blob.ErrNotFound)})
 		return
 	}
 	if body != nil {

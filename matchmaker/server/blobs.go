@@ -78,6 +78,30 @@ func (h *Head) owns(j *job.Job, d blob.Digest) bool {
 	return false
 }
 
+// settle makes the parts of an image durable, which are so only now unless there are other matchmakers. The error is
+// [blob.ErrNotFound] when some of them are not here.
+func (h *Head) settle(ctx context.Context, id job.ID, image blob.Digest) error {
+	if h.others != nil {
+		return nil // each has been since it was put, and perhaps elsewhere
+	}
+	m, err := blob.LoadManifest(ctx, blob.Local{Store: h.store}, h.imageKey(id), image)
+	if errors.Is(err, blob.ErrMismatch) {
+		err = fmt.Errorf("%w: %w", blob.ErrNotFound, err) // it has been dropped
+	}
+	if err != nil {
+		return err
+	}
+	parts := []blob.Digest{image}
+	for _, c := range m.Chunks {
+		parts = append(parts, c.Digest)
+	}
+	missing, err := h.store.Settle(parts...)
+	if err == nil && len(missing) > 0 {
+		err = fmt.Errorf("%d of the %d parts of image %s: %w", len(missing), len(parts), image.Short(), blob.ErrNotFound)
+	}
+	return err
+}
+
 // When blobs go. What a job refers to stays; outputs that nobody fetches do so for ten days.
 const (
 	sweepEvery  = time.Hour

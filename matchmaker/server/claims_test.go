@@ -204,7 +204,11 @@ func TestEvictedJobGoesOnFromItsImage(t *testing.T) {
 		if ack := desk.checkpoint(o, wire.Checkpoint{Image: &image}); ack.Fail == nil {
 			t.Error("an image that nobody has uploaded was taken")
 		}
-		p.held["u1/"+string(image.Digest)] = true
+		p.held["u1/"+string(image.Digest)], p.lost[image.Digest] = true, true
+		if ack := desk.checkpoint(o, wire.Checkpoint{Image: &image}); !ack.Missing || ack.Fail == nil || len(p.job(id).Images) != 0 {
+			t.Errorf("an image of which parts are lost got %+v", ack)
+		}
+		p.lost = nil
 		for range 2 {
 			if ack := desk.checkpoint(o, wire.Checkpoint{Image: &image}); ack.Fail != nil || ack.Stale {
 				t.Fatalf("the checkpoint got %+v", ack)

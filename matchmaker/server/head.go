@@ -365,7 +365,7 @@ func (h *Head) leadQueue(ctx context.Context, q *queue.Queue) (*Server, error) {
 		Terms: h.settings.terms(), Worklife: h.settings.worklife(), RestartAfter: h.settings.restartAfter(), Baseline: h.settings.baseline(), Domain: h.settings.Domain, CallAgents: h.cluster != nil,
 		DefaultFactor: h.settings.FairShare.DefaultFactor, Limits: h.settings.concurrency(),
 		Free: h.store.Free, DiskFree: int64(cmp.Or(h.settings.Limits.DiskFree, defaultDiskFree)),
-		Sign: h.signer.Encode, Held: h.held, ImageKey: h.imageKey, Policy: h.policies.signed, Log: h.log,
+		Sign: h.signer.Encode, Held: h.held, Settle: h.settle, ImageKey: h.imageKey, Policy: h.policies.signed, Log: h.log,
 	})
 	if err == nil {
 		h.core.Store(core)

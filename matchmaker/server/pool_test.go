@@ -31,7 +31,8 @@ type pool struct {
 	queue  *queue.Queue
 	server *Server
 	held   map[string]bool // "user/digest"
-	full   bool            // the disk, nearly
+	lost   map[blob.Digest]bool
+	full   bool // the disk, nearly
 
 	limits   map[string]float64 // concurrency limits
 	halfLife time.Duration
@@ -59,7 +60,7 @@ func inPoolWith(t *testing.T, set func(*pool), f func(t *testing.T, p *pool)) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pool{
 			t: t, hub: bus.NewMemory(), log: bus.NewMemoryLog(), terms: testTerms, start: time.Now(),
-			held: map[string]bool{},
+			held: map[string]bool{}, lost: map[blob.Digest]bool{},
 		}
 		set(p)
 		p.run()
@@ -95,6 +96,12 @@ func (p *pool) run() {
 		},
 		DiskFree: 100 << 20,
 		Held:     func(u job.UserID, d blob.Digest) bool { return p.held[string(u)+"/"+string(d)] },
+		Settle: func(_ context.Context, _ job.ID, image blob.Digest) error {
+			if p.lost[image] {
+				return blob.ErrNotFound
+			}
+			return nil
+		},
 		ImageKey: func(id job.ID) blob.Key { return blob.Key{byte(id.Cluster), byte(id.Proc)} },
 	})
 	if err != nil {

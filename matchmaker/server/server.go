@@ -63,6 +63,9 @@ type Config struct {
 	// Held reports whether user has uploaded that content. Nil means a pool without a file service,
 	// which takes jobs and results with inline files only.
 	Held func(user job.UserID, d blob.Digest) bool
+	// Settle makes an image durable of which all parts have been uploaded; [blob.ErrNotFound] says that they have not, or
+	// that some have been lost since. Nil means that they are durable.
+	Settle func(ctx context.Context, id job.ID, image blob.Digest) error
 	// Free says how many bytes the matchmaker's disk has left; new jobs are refused while they are fewer than
 	// DiskFree. Nil means that nobody looks.
 	Free     func() (int64, error)

@@ -1,0 +1,167 @@
+package blob_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"skua/internal/blob"
+)
+
+// putLater stores content that is to be durable later.
+func putLater(t testing.TB, s *blob.Store, holder, content string) blob.Digest {
+	t.Helper()
+	return upload(t, s, holder, content, (*blob.Upload).CommitLater)
+}
+
+func upload(t testing.TB, s *blob.Store, holder, content string, commit func(*blob.Upload) error) blob.Digest {
+	t.Helper()
+	d := blob.Sum([]byte(content))
+	u, err := s.Upload(d, holder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	if _, err := u.Write([]byte(content)); err != nil {
+		t.Fatal(err)
+	}
+	if err := commit(u); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// unsettled are the files of a store's blobs that are not durable.
+func unsettled(t testing.TB, dir string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "unsettled", "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func durable(s *blob.Store) (ds []blob.Digest) {
+	for info := range s.All() {
+		ds = append(ds, info.Digest)
+	}
+	return ds
+}
+
+func settle(t testing.TB, s *blob.Store, ds ...blob.Digest) {
+	t.Helper()
+	if missing, err := s.Settle(ds...); err != nil || len(missing) > 0 {
+		t.Fatalf("Settle = %v, %v", missing, err)
+	}
+}
+
+func TestSettle(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	var ds []blob.Digest
+	for _, content := range []string{"one", "two", "three"} {
+		ds = append(ds, putLater(t, s, "ann", content))
+	}
+	if got, err := s.Read(ds[1], 10); err != nil || string(got) != "two" || !s.Held(ds[1], "ann") || s.Held(ds[1], "bob") || s.Touch(ds[1]) != nil {
+		t.Errorf("what is not settled reads as %q, %v", got, err)
+	}
+	if n, left := len(durable(s)), unsettled(t, dir); n != 0 || len(left) != 3 {
+		t.Errorf("%d blobs are durable, and %v are not", n, left)
+	}
+	none := blob.Sum([]byte("none"))
+	if missing, err := s.Settle(ds[0], none); err != nil || len(missing) != 1 || missing[0] != none || len(durable(s)) != 0 {
+		t.Errorf("Settle with one that is not here = %v, %v, and %v are durable", missing, err, durable(s))
+	}
+	settle(t, s, ds[0], ds[1], ds[0])
+	settle(t, s, ds[0])
+	if n, left := len(durable(s)), unsettled(t, dir); n != 2 || len(left) != 1 {
+		t.Errorf("after Settle %d blobs are durable, and %v are not", n, left)
+	}
+	s = openStore(t, dir)
+	if got, err := s.Read(ds[0], 10); err != nil || string(got) != "one" || !s.Held(ds[0], "ann") {
+		t.Errorf("what is settled reads as %q, %v", got, err)
+	}
+	if err := s.Remove(ds[2]); err != nil || s.Has(ds[2]) || len(unsettled(t, dir)) != 0 {
+		t.Errorf("Remove of what is not settled: %v, %v is left", err, unsettled(t, dir))
+	}
+}
+
+// What was not settled before the system was started again is not believed: its content may never have reached the disk.
+func TestUnsettledIsForgottenWithTheSystem(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	d, kept := putLater(t, s, "ann", "content"), putLater(t, s, "ann", "kept")
+	settle(t, s, kept)
+	boots, err := filepath.Glob(filepath.Join(dir, "unsettled", "*"))
+	if err != nil || len(boots) != 1 {
+		t.Fatal(boots, err)
+	}
+	if err := os.Rename(boots[0], filepath.Join(dir, "unsettled", "another-boot")); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, dir)
+	if s.Has(d) || s.Held(d, "ann") || len(unsettled(t, dir)) != 0 {
+		t.Errorf("%v is left of what was not settled", unsettled(t, dir))
+	}
+	if missing, err := s.Settle(d, kept); err != nil || len(missing) != 1 || missing[0] != d {
+		t.Errorf("Settle = %v, %v", missing, err)
+	}
+	settle(t, s, putLater(t, s, "ann", "content"), kept)
+}
+
+// A blob that a disk has lost is missing, and can be put again.
+func TestSettleOfWhatIsLost(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	d := putLater(t, s, "ann", "content")
+	if err := os.Remove(unsettled(t, dir)[0]); err != nil {
+		t.Fatal(err)
+	}
+	if missing, err := s.Settle(d); err != nil || len(missing) != 1 {
+		t.Errorf("Settle = %v, %v", missing, err)
+	}
+	settle(t, s, putLater(t, s, "ann", "content"))
+	if len(durable(s)) != 1 {
+		t.Error("it did not come back")
+	}
+}
+
+// Whoever wants a blob to be durable at once gets that, whatever others want; and it stays so.
+func TestCommitBesideCommitLater(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	d := putLater(t, s, "ann", "content")
+	upload(t, s, "bob", "content", (*blob.Upload).Commit)
+	if len(durable(s)) != 1 || len(unsettled(t, dir)) != 0 || !s.Held(d, "ann") || !s.Held(d, "bob") {
+		t.Errorf("%v is not durable after a commit", unsettled(t, dir))
+	}
+	putLater(t, s, "cem", "content")
+	if len(durable(s)) != 1 {
+		t.Error("a commit for later took a durable blob away")
+	}
+	settle(t, s, d)
+	if got, err := s.Read(d, 10); err != nil || string(got) != "content" || len(unsettled(t, dir)) != 0 {
+		t.Errorf("in the end it reads %q, %v", got, err)
+	}
+}
+
+func TestSweepOfWhatIsNotSettled(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	keep, drop := putLater(t, s, "ann", "keep"), putLater(t, s, "ann", "drop")
+	live := func(d blob.Digest) bool { return d == keep }
+	if got, err := s.Sweep(live, time.Hour); err != nil || got.Blobs != 0 {
+		t.Errorf("Sweep of what is fresh = %+v, %v", got, err)
+	}
+	if got, err := s.Sweep(live, -time.Hour); err != nil || got != (blob.Swept{Blobs: 1, Bytes: 4}) {
+		t.Errorf("Sweep = %+v, %v", got, err)
+	}
+	if !s.Held(keep, "ann") || s.Has(drop) || len(unsettled(t, dir)) != 1 {
+		t.Errorf("left is %v", unsettled(t, dir))
+	}
+	if _, err := s.Open(drop); !errors.Is(err, blob.ErrNotFound) {
+		t.Errorf("Open of what was swept = %v", err)
+	}
+}
