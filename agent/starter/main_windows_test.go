@@ -51,13 +51,14 @@ func testJob(what []string) int {
 				return 1
 			}
 		}
-		for i := 1; ; i++ {
-			if err := os.WriteFile(what[1], []byte(fmt.Sprintln(os.Getpid(), i)), 0o600); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
+		f, err := os.OpenFile(what[1], os.O_RDWR|os.O_CREATE, 0o600)
+		for i := 1; err == nil; i++ {
+			// In place: a job may stand still at any moment, and the file is to have a number even then.
+			_, err = f.WriteAt(fmt.Appendf(nil, "%10d %10d\n", os.Getpid(), i), 0)
 			time.Sleep(time.Millisecond)
 		}
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	case "save": // saves its state when it is told to leave
 		told := make(chan os.Signal, 1)
 		signal.Notify(told, os.Interrupt)
