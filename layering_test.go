@@ -46,7 +46,7 @@ var doors = []struct {
 	{"github.com/nats-io/nats-server/v2", []string{"matchmaker/broker"}, "only the matchmaker embeds a server"},
 	{"github.com/nats-io/nkeys", []string{"internal/bus", "internal/trust"}, "keys are made by trust, and the bus signs with them"},
 	{"github.com/nats-io/jwt/v2", []string{"internal/trust", "matchmaker/broker"}, "it belongs to who may do what"},
-	{"github.com/shirou/gopsutil/v3", []string{"agent/probe", "internal/transfer"}, "the rest of the agent reads the machine's ad; a transfer looks at the processors while it works"},
+	{"github.com/shirou/gopsutil/v3", []string{"agent/probe"}, "the rest of the agent reads the machine's ad"},
 	{"github.com/klauspost/cpuid/v2", []string{"agent/probe"}, "the rest of the agent reads the machine's ad"},
 	{"github.com/checkpoint-restore/go-criu/v6", []string{"agent/checkpoint"}, "a checkpoint may be made in other ways than CRIU's"},
 	{"github.com/godbus/dbus/v5", []string{"agent/session", "agent/probe", "internal/desktest"}, "what the system and the desktop say of themselves; in tests, GNOME is driven by it"},

@@ -181,7 +181,7 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	if err != nil {
 		return err
 	}
-	transfers.Yield(d.ownerNear)
+	transfers.Yield(d.ownerNear, processors)
 	storage.Gentle = d.ownerNear
 	m.mu.Lock()
 	m.daemon = d

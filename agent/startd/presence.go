@@ -3,6 +3,9 @@ package startd
 import (
 	"sync"
 	"time"
+
+	"skua/agent/probe"
+	"skua/internal/transfer"
 )
 
 // presence tells the owner from a bumped desk. A first touch after quiet counts only if more input
@@ -101,4 +104,10 @@ func (p *presence) idle(now time.Time) (time.Duration, bool) {
 func (d *Daemon) ownerNear() bool {
 	idle, watched := d.owner.idle(time.Now())
 	return watched && idle < d.policy().ContinueAfter
+}
+
+// processors reads what transfers go by that leave the processors to the owner.
+func processors() (transfer.Processors, error) {
+	idle, err := probe.IdleTime()
+	return transfer.Processors{At: time.Now(), Own: ProcessorTime(), Idle: idle}, err
 }

@@ -2,14 +2,9 @@ package transfer
 
 import (
 	"context"
-	"fmt"
 	"math"
-	"os"
 	"sync"
 	"time"
-
-	"github.com/shirou/gopsutil/v3/cpu"
-	"github.com/shirou/gopsutil/v3/process"
 
 	"skua/internal/pause"
 )
@@ -17,19 +12,20 @@ import (
 // courtesy keeps the processors free for whoever sits at the machine. What a transfer takes of them, to compress,
 // encrypt and send, is work of this process, whose priority is that of the goroutines that must be quick.
 type courtesy struct {
-	look func() (processors, error)
 	cpus int
 
 	mu     sync.Mutex
 	due    func() bool // whether somebody is to be spared; nil for nobody
-	before processors  // when the budget was last brought up to date
+	look   func() (Processors, error)
+	before Processors // when the budget was last brought up to date
 	budget budget
 }
 
-// processors is what has been used of a machine's processors, since some moment of the past.
-type processors struct {
-	at        time.Time
-	own, idle time.Duration // by this process, and by nobody, of all processors together
+// Processors is what has been used of all processors of a machine together, since some moment of the past.
+type Processors struct {
+	At   time.Time
+	Own  time.Duration // by this process
+	Idle time.Duration // by nobody
 }
 
 // How often is looked.
@@ -57,18 +53,18 @@ func (c *courtesy) nap() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.due == nil || !c.due() {
-		c.before = processors{}
+		c.before = Processors{}
 		return 0
 	}
-	if time.Since(c.before.at) >= lookEach {
+	if time.Since(c.before.At) >= lookEach {
 		now, err := c.look()
-		switch since := now.at.Sub(c.before.at); {
+		switch since := now.At.Sub(c.before.At); {
 		case err != nil:
 			return 0 // what cannot be known is not waited for
 		case since >= lookAnew:
 			c.budget = budget{spare: mostSpare}
 		default:
-			c.budget = c.budget.after(since, now.own-c.before.own, now.idle-c.before.idle, c.cpus)
+			c.budget = c.budget.after(since, now.Own-c.before.Own, now.Idle-c.before.Idle, c.cpus)
 		}
 		c.before = now
 	}
@@ -118,24 +114,4 @@ func (b budget) nap() time.Duration {
 		return 0
 	}
 	return min(max(time.Duration(float64(-b.spare)/b.rate), lookEach), longestNap)
-}
-
-// lookAtProcessors reads the machine's counters.
-func lookAtProcessors() (processors, error) {
-	now := processors{at: time.Now()}
-	all, err := cpu.Times(false)
-	if err != nil || len(all) != 1 {
-		return now, fmt.Errorf("how busy the processors are: %d answers, %w", len(all), err)
-	}
-	self, err := process.NewProcess(int32(os.Getpid()))
-	if err != nil {
-		return now, fmt.Errorf("this process: %w", err)
-	}
-	own, err := self.Times()
-	if err != nil {
-		return now, fmt.Errorf("what this process has used: %w", err)
-	}
-	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-	now.own, now.idle = seconds(own.User+own.System), seconds(all[0].Idle+all[0].Iowait)
-	return now, nil
 }

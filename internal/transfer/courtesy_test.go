@@ -3,7 +3,6 @@ package transfer
 import (
 	"context"
 	"errors"
-	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,7 +48,7 @@ func TestCourtesy(t *testing.T) {
 				polite := &courtesy{
 					due:  func() bool { return !c.away },
 					cpus: cpus,
-					look: func() (processors, error) { return processors{time.Now(), o.own, o.idle}, nil },
+					look: func() (Processors, error) { return Processors{time.Now(), o.own, o.idle}, nil },
 				}
 				begun := time.Now()
 				var before time.Duration // used in the first half, while it finds out
@@ -77,9 +76,9 @@ func TestCourtesy(t *testing.T) {
 // What is small passes at once, and what cannot be known is not waited for.
 func TestCourtesyPasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		busy := processors{}
-		c := &courtesy{cpus: 2, due: func() bool { return true }, look: func() (processors, error) {
-			busy.at = time.Now()
+		busy := Processors{}
+		c := &courtesy{cpus: 2, due: func() bool { return true }, look: func() (Processors, error) {
+			busy.At = time.Now()
 			return busy, nil
 		}}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -87,10 +86,10 @@ func TestCourtesyPasses(t *testing.T) {
 			if err := c.wait(ctx); err != nil {
 				t.Fatal(err)
 			}
-			busy.own += mostSpare / 4
+			busy.Own += mostSpare / 4
 			time.Sleep(lookEach)
 		}
-		busy.own += time.Hour
+		busy.Own += time.Hour
 		time.Sleep(lookEach)
 		ended := make(chan error)
 		go func() { ended <- c.wait(ctx) }()
@@ -104,37 +103,10 @@ func TestCourtesyPasses(t *testing.T) {
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		c.look = func() (processors, error) { return processors{}, errors.ErrUnsupported }
+		c.look = func() (Processors, error) { return Processors{}, errors.ErrUnsupported }
 		time.Sleep(lookAnew)
 		if err := c.wait(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
-}
-
-// The counters are those of this machine and of this process.
-func TestLookAtProcessors(t *testing.T) {
-	before, err := lookAtProcessors()
-	if err != nil {
-		t.Fatal(err)
-	}
-	x := 1.0
-	for {
-		for range 1_000_000 {
-			x = math.Sqrt(x + 1)
-		}
-		now, err := lookAtProcessors()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if now.idle < before.idle {
-			t.Fatalf("nobody used %v, and before that %v", now.idle, before.idle)
-		}
-		if now.own > before.own {
-			break // or the test's own time is over
-		}
-	}
-	if x == 0 {
-		t.Error(x)
-	}
 }

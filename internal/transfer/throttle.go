@@ -18,7 +18,7 @@ type Throttle struct {
 
 // NewThrottle makes a Throttle that lets everything pass.
 func NewThrottle() *Throttle {
-	t := &Throttle{courtesy: courtesy{look: lookAtProcessors, cpus: runtime.NumCPU()}}
+	t := &Throttle{courtesy: courtesy{cpus: runtime.NumCPU()}}
 	t.SetRate(0)
 	return t
 }
@@ -38,11 +38,12 @@ func (t *Throttle) SetRate(perSecond int64) {
 }
 
 // Yield has transfers leave the processors to others, for as long as due says that somebody is there who would
-// notice: they take what nobody else uses, and next to nothing when all is used. due is called often.
-func (t *Throttle) Yield(due func() bool) {
+// notice: they take what nobody else uses, and next to nothing when all is used. due is called often, and look,
+// which reads the counters, up to twenty times a second while something is transferred.
+func (t *Throttle) Yield(due func() bool, look func() (Processors, error)) {
 	t.courtesy.mu.Lock()
 	defer t.courtesy.mu.Unlock()
-	t.courtesy.due = due
+	t.courtesy.due, t.courtesy.look = due, look
 }
 
 // RoundTripper gives base with the bodies of its requests and responses throttled.
