@@ -54,7 +54,11 @@ func FindBucket(ctx context.Context, c *Client, name string) (*Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find bucket %s: %w", name, err)
 	}
-	kv, err := js.KeyValue(ctx, name)
+	var kv jetstream.KeyValue
+	err = askAgain(ctx, func(ctx context.Context) (err error) {
+		kv, err = js.KeyValue(ctx, name)
+		return err
+	})
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		err = ErrNoBucket
 	}
@@ -67,6 +71,8 @@ func FindBucket(ctx context.Context, c *Client, name string) (*Bucket, error) {
 // Create gives a key that has none a value, and returns its revision. When it has one, that is [ErrConflict]. After
 // any other error it may have happened.
 func (b *Bucket) Create(ctx context.Context, key string, value []byte) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, replicaTimeout)
+	defer cancel()
 	rev, err := b.kv.Create(ctx, key, value)
 	return rev, bucketError("create", key, err)
 }
@@ -74,6 +80,8 @@ func (b *Bucket) Create(ctx context.Context, key string, value []byte) (uint64, 
 // Update replaces the value that has the given revision, and returns the new revision. When there is another one, or
 // none, that is [ErrConflict]. After any other error it may have happened.
 func (b *Bucket) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, replicaTimeout)
+	defer cancel()
 	rev, err := b.kv.Update(ctx, key, value, revision)
 	return rev, bucketError("update", key, err)
 }
@@ -86,7 +94,11 @@ func (b *Bucket) Put(ctx context.Context, key string, value []byte) error {
 
 // Get gives a key's value and its revision. The value may be one that has been replaced a moment ago.
 func (b *Bucket) Get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
-	e, err := b.kv.Get(ctx, key)
+	var e jetstream.KeyValueEntry
+	err = askAgain(ctx, func(ctx context.Context) (err error) {
+		e, err = b.kv.Get(ctx, key)
+		return err
+	})
 	if err != nil {
 		return nil, 0, bucketError("get", key, err)
 	}
@@ -100,7 +112,11 @@ func (b *Bucket) Delete(ctx context.Context, key string, revision uint64) error 
 
 // All gives the values of all keys, as [Bucket.Get] does.
 func (b *Bucket) All(ctx context.Context) (map[string][]byte, error) {
-	keys, err := b.kv.Keys(ctx)
+	var keys []string
+	err := askAgain(ctx, func(ctx context.Context) (err error) {
+		keys, err = b.kv.Keys(ctx)
+		return err
+	})
 	if errors.Is(err, jetstream.ErrNoKeysFound) {
 		return nil, nil
 	}
@@ -119,6 +135,20 @@ func (b *Bucket) All(ctx context.Context) (map[string][]byte, error) {
 		all[key] = value
 	}
 	return all, nil
+}
+
+// askAgain asks a question until it is answered or ctx ends: servers that have no leader yet do not answer at all, and
+// a question that has been lost so is not answered later either.
+func askAgain(ctx context.Context, ask func(context.Context) error) error {
+	for {
+		one, cancel := context.WithTimeout(ctx, replicaTimeout)
+		err := ask(one)
+		unanswered := one.Err() != nil
+		cancel()
+		if err == nil || !unanswered || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 func bucketError(op, key string, err error) error {

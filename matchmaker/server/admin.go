@@ -80,7 +80,7 @@ func Admin(ctx context.Context, data string, q AdminRequest) (AdminAnswer, error
 		}
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(socketPatience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(adminBounds.patience)); err != nil {
 		return answer, err
 	}
 	q.V = wire.Version

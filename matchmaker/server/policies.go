@@ -27,15 +27,17 @@ type policies struct {
 	authority *trust.Authority
 	log       *slog.Logger
 
-	mu     sync.Mutex  // guards what follows, and is held while a policy is changed
+	changing sync.Mutex // is held while a policy is changed
+
+	mu     sync.Mutex  // guards what follows
 	table  *bus.Bucket // nil until it is found; a pool without central policies has none
 	looked time.Time   // for the table, in vain
 }
 
 const (
 	policiesBucket  = "SKUA_POLICIES"
-	policyPatience  = 8 * time.Second // of a change; an administrator waits 10 seconds
-	policyAnswering = 5 * time.Second // of an agent's question
+	policyPatience  = 25 * time.Second // of a change; an administrator waits 30 seconds
+	policyAnswering = 5 * time.Second  // of an agent's question
 	pushTries       = 5
 
 	// Thousands of agents that ask at once do not have a table looked for as often. It is less than agents
@@ -51,9 +53,7 @@ func (p *policies) signed(ctx context.Context, group string) ([]byte, error) {
 
 // get gives the signed policy of a group with its revision in the table, which is 0 for none.
 func (p *policies) get(ctx context.Context, group string) ([]byte, uint64, error) {
-	p.mu.Lock()
 	table, err := p.find(ctx)
-	p.mu.Unlock()
 	if err != nil || table == nil {
 		return nil, 0, err
 	}
@@ -64,8 +64,10 @@ func (p *policies) get(ctx context.Context, group string) ([]byte, uint64, error
 	return data, revision, err
 }
 
-// find gives the table, nil if there is none yet. p.mu is held.
+// find gives the table, nil if there is none yet.
 func (p *policies) find(ctx context.Context) (*bus.Bucket, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.table != nil || time.Since(p.looked) < lookAgain {
 		return p.table, nil
 	}
@@ -78,21 +80,30 @@ func (p *policies) find(ctx context.Context) (*bus.Bucket, error) {
 	return table, err
 }
 
+// make makes the table.
+func (p *policies) make(ctx context.Context) (*bus.Bucket, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	table, err := bus.OpenBucket(ctx, p.conn, bus.BucketConfig{Name: policiesBucket, Replicas: p.replicas})
+	p.table = table // nil after an error
+	return table, err
+}
+
 // put signs another policy of a group, keeps it and tells the agents. One that is in force already is left
 // as it is, and changed is false.
 func (p *policies) put(ctx context.Context, group string, text []byte, withdrawn bool) (now central.Policy, changed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, policyPatience)
 	defer cancel()
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.changing.Lock()
+	defer p.changing.Unlock()
 	table, err := p.find(ctx)
 	if err == nil && table == nil {
-		table, err = bus.OpenBucket(ctx, p.conn, bus.BucketConfig{Name: policiesBucket, Replicas: p.replicas})
-		p.table = table
+		table, err = p.make(ctx)
 	}
 	if err != nil {
 		return now, false, fmt.Errorf("open the table of policies: %w", err)
 	}
+	var unchanged error // why the last try changed nothing
 	for range pushTries {
 		old, revision, err := table.Get(ctx, group)
 		if err != nil && !errors.Is(err, bus.ErrNoKey) {
@@ -105,6 +116,9 @@ func (p *policies) put(ctx context.Context, group string, text []byte, withdrawn
 			}
 		}
 		switch {
+		case now.Number > 0 && before.Number == now.Number && bytes.Equal(before.Text, text):
+			p.announce() // the answer to the last try was lost
+			return now, true, nil
 		case before.Number > 0 && before.Withdrawn == withdrawn && bytes.Equal(before.Text, text):
 			return before, false, nil
 		case withdrawn && revision == 0:
@@ -125,10 +139,14 @@ func (p *policies) put(ctx context.Context, group string, text []byte, withdrawn
 		case err == nil:
 			p.announce()
 			return now, true, nil
-		case !errors.Is(err, bus.ErrConflict):
+		case ctx.Err() != nil:
 			return now, false, err
 		}
-		// Another matchmaker has been faster.
+		// Another matchmaker has been faster, or it is not known what came of it: the next look tells.
+		unchanged = err
+	}
+	if !errors.Is(unchanged, bus.ErrConflict) {
+		return now, false, unchanged
 	}
 	return now, false, &diag.Problem{What: fmt.Sprintf("the policy of %s is being changed at other matchmakers, too", group), Hint: "try again"}
 }
@@ -146,9 +164,7 @@ func (p *policies) announce() {
 
 // list gives all policies, by group.
 func (p *policies) list(ctx context.Context) ([]central.Policy, error) {
-	p.mu.Lock()
 	table, err := p.find(ctx)
-	p.mu.Unlock()
 	if err != nil || table == nil {
 		return nil, err
 	}

@@ -27,36 +27,43 @@ func loginSocket(data string) string { return filepath.Join(data, "login.sock") 
 
 func adminSocket(data string) string { return filepath.Join(data, "admin.sock") }
 
-// Bounds of a conversation on a socket: one question, one answer.
-const (
-	socketPatience = 10 * time.Second
-	maxQuestion    = 16 << 10  // of a user of this machine
-	maxOrder       = 192 << 10 // of an administrator: there may be a policy in it
-	maxTalkers     = 32
+// bounds are those of a conversation on a socket: one question, one answer.
+type bounds struct {
+	most     int64 // bytes of the question
+	patience time.Duration
+}
+
+var (
+	loginBounds = bounds{most: 16 << 10, patience: 10 * time.Second}
+	// An administrator's question may have a policy in it. NATS servers of which one has just died may need ten
+	// seconds to choose who takes its place.
+	adminBounds = bounds{most: 192 << 10, patience: 30 * time.Second}
 )
+
+const maxTalkers = 32
 
 // socket answers questions of other processes on this machine. The kernel says whose they are.
 type socket struct {
 	listener *net.UnixListener
 	answer   func(ctx context.Context, uid int, question []byte) any
-	most     int64 // bytes of a question
+	bounds   bounds
 	log      func(msg string, args ...any)
 }
 
 // openSockets makes the sockets for this machine's users.
 func (h *Head) openSockets() ([]*socket, error) {
-	login, err := h.openSocket(loginSocket(h.settings.Data), 0o666, maxQuestion, h.login)
+	login, err := h.openSocket(loginSocket(h.settings.Data), 0o666, loginBounds, h.login)
 	if err != nil {
 		return nil, err
 	}
-	admin, err := h.openSocket(adminSocket(h.settings.Data), 0o600, maxOrder, h.admin)
+	admin, err := h.openSocket(adminSocket(h.settings.Data), 0o600, adminBounds, h.admin)
 	if err != nil {
 		return nil, errors.Join(err, login.listener.Close())
 	}
 	return []*socket{login, admin}, nil
 }
 
-func (h *Head) openSocket(path string, mode fs.FileMode, most int64, answer func(context.Context, int, []byte) any) (*socket, error) {
+func (h *Head) openSocket(path string, mode fs.FileMode, b bounds, answer func(context.Context, int, []byte) any) (*socket, error) {
 	// A matchmaker that was killed leaves its sockets; that it is gone the broker's lock has proved.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("remove the old socket: %w", err)
@@ -72,7 +79,7 @@ func (h *Head) openSocket(path string, mode fs.FileMode, most int64, answer func
 	if err := os.Chmod(path, mode); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the socket to its users: %w", err), l.Close())
 	}
-	return &socket{listener: l, answer: answer, most: most, log: h.log.Debug}, nil
+	return &socket{listener: l, answer: answer, bounds: b, log: h.log.Debug}, nil
 }
 
 // serve answers until ctx ends.
@@ -108,7 +115,7 @@ func (s *socket) serve(ctx context.Context) error {
 }
 
 func (s *socket) talk(ctx context.Context, c *net.UnixConn) error {
-	if err := c.SetDeadline(time.Now().Add(socketPatience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(s.bounds.patience)); err != nil {
 		return err
 	}
 	who, err := peer.Of(c)
@@ -116,7 +123,7 @@ func (s *socket) talk(ctx context.Context, c *net.UnixConn) error {
 		return err
 	}
 	var question json.RawMessage
-	if err := json.NewDecoder(io.LimitReader(c, s.most)).Decode(&question); err != nil {
+	if err := json.NewDecoder(io.LimitReader(c, s.bounds.most)).Decode(&question); err != nil {
 		return err
 	}
 	return json.NewEncoder(c).Encode(s.answer(ctx, int(who.UID), question))
@@ -158,7 +165,7 @@ func userName(uid int) (string, error) {
 	if err == nil {
 		return u.Username, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), socketPatience/2)
+	ctx, cancel := context.WithTimeout(context.Background(), loginBounds.patience/2)
 	defer cancel()
 	line, gerr := exec.CommandContext(ctx, "getent", "passwd", id).Output()
 	name, _, ok := bytes.Cut(line, []byte(":"))
