@@ -37,7 +37,7 @@ func TestImageIsSettled(t *testing.T) {
 		t.Fatal(err)
 	}
 	sink, key := laterSink{h.store}, h.imageKey(id)
-	m, err := blob.Pack(t.Context(), blob.PackConfig{Dir: dir, Key: key, Sink: sink})
+	m, err := blob.Pack(t.Context(), blob.PackConfig{Dir: dir, Key: key, Sink: sink, Workers: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestImageIsSettled(t *testing.T) {
 	if err := h.settle(t.Context(), id, image); !errors.Is(err, blob.ErrNotFound) || durable() != before {
 		t.Errorf("an image without one of its parts gave %v, and %d blobs more are durable", err, durable()-before)
 	}
-	if _, err := blob.Pack(t.Context(), blob.PackConfig{Dir: dir, Key: key, Sink: sink}); err != nil {
+	if _, err := blob.Pack(t.Context(), blob.PackConfig{Dir: dir, Key: key, Sink: sink, Workers: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.settle(t.Context(), id, image); err != nil {
