@@ -7,12 +7,15 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
 // hosts dials the matchmakers of a pool in turn, from a random one on. It is here because nats.go keeps the list of
 // servers with which a connection was made, while a pool may get another matchmaker in the life of an agent.
 type hosts struct {
+	vanished time.Duration // how long nothing of a host means that it is gone
+
 	mu   sync.Mutex
 	list []string // host:port; guarded by mu
 	next int      // where the next dial begins; guarded by mu
@@ -20,7 +23,7 @@ type hosts struct {
 }
 
 func newHosts(list []*url.URL) *hosts {
-	h := &hosts{}
+	h := &hosts{vanished: vanishedAfter}
 	h.set(list)
 	return h
 }
@@ -58,7 +61,11 @@ func (h *hosts) order() []string {
 // Dial implements nats.CustomDialer. Which server nats.go has in mind does not matter.
 func (h *hosts) Dial(network, _ string) (net.Conn, error) {
 	list := h.order()
-	d := net.Dialer{Timeout: max(connectTimeout/time.Duration(len(list)), time.Second)}
+	d := net.Dialer{
+		Timeout:         max(connectTimeout/time.Duration(len(list)), time.Second),
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: h.vanished / 2, Interval: h.vanished / 4, Count: 2},
+		Control:         func(_, _ string, conn syscall.RawConn) error { return limitSilence(conn, h.vanished) },
+	}
 	var err error
 	for _, host := range list {
 		var c net.Conn

@@ -54,9 +54,12 @@ const (
 	DefaultPort = "9618"
 
 	connectTimeout = 10 * time.Second // a matchmaker that 10,000 agents come back to is slow
-	pingInterval   = 30 * time.Second // two unanswered pings end a connection
-	flushTimeout   = 10 * time.Second
-	maxDelay       = 30 * time.Second
+	// That a host has vanished the kernel notices, without waking this process each time it looks. Pings, of which
+	// two unanswered ones end a connection, are for servers that live and do nothing any more.
+	vanishedAfter = time.Minute
+	pingInterval  = 2 * time.Minute
+	flushTimeout  = 10 * time.Second
+	maxDelay      = 30 * time.Second
 )
 
 // Client is a [Conn] over NATS.
