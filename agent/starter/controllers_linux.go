@@ -49,24 +49,55 @@ func findLegacy() map[string]string {
 		}
 	}
 	if base := bases["cpu"]; base != "" {
-		setShare(base, "cpu.shares", lowShares)
+		allClaims.set(base, false)
+		grantRealtime(base, 8*claimRealtime)
 	}
 	return bases
 }
 
-// What all claims together have of the processors when others want them, in cgroup v2, where others have 100, and in v1,
-// where they have 1024: 2 %. With less a job that is to freeze, to start or to be saved on a busy machine would wait
-// too long for its turn.
-const (
-	lowWeight = 2
-	lowShares = 20
+// weight is what a cgroup has of the processors when others want them: cpu.weight of cgroup v2, where others have 100,
+// or cpu.shares of v1, where they have 1024. A claim's own counts among the claims; towards the owner's programs, in
+// other cgroups, it is that of all claims that counts.
+type weight struct{ modern, legacy int64 }
+
+var (
+	// 2 %: with less a job that is to start or to be saved on a busy machine would wait too long for its turn.
+	allClaims = weight{2, 20}
+	oneClaim  = weight{1, 2}
+	ordinary  = weight{100, 1024}
+	urgent    = weight{10000, 262144} // the most there is
 )
 
-// setShare says what base has of the processors. A claim's own weight counts among the claims; towards the owner's
-// programs, in other cgroups, it is that of base that counts.
-func setShare(base, name string, share int64) {
-	// It is not there where the machine shares its processors out in another way.
-	_ = os.WriteFile(filepath.Join(base, name), strconv.AppendInt(nil, share, 10), 0)
+// set gives a cgroup the weight, if processors are shared out by weights there.
+func (w weight) set(dir string, modern bool) {
+	name, value := "cpu.shares", w.legacy
+	if modern {
+		name, value = "cpu.weight", w.modern
+	}
+	_ = os.WriteFile(filepath.Join(dir, name), strconv.AppendInt(nil, value, 10), 0)
+}
+
+// weigh sets what all claims have of the processors, and this one among them.
+func (c *jobCgroup) weigh(all, one weight) {
+	dir, modern := c.path, c.has("cpu.weight")
+	if !modern {
+		if dir = c.legacy["cpu"]; dir == "" {
+			return
+		}
+	}
+	all.set(filepath.Dir(dir), modern)
+	one.set(dir, modern)
+}
+
+// claimRealtime is what the threads of a claim may have of each processor in a second at real-time priority, which is
+// only ever used to stop them: 200 need some ten milliseconds. Kernels that share that out, too, give none to a cgroup
+// of v1 by themselves.
+const claimRealtime = 50 * time.Millisecond
+
+// grantRealtime lets a cgroup of v1 have so much at real-time priority, if the kernel asks for that and there is
+// as much left. Claims that get nothing are stopped with the weights.
+func grantRealtime(dir string, each time.Duration) {
+	_ = os.WriteFile(filepath.Join(dir, "cpu.rt_runtime_us"), strconv.AppendInt(nil, each.Microseconds(), 10), 0)
 }
 
 // cgroup1Mount finds the mount point of a controller's v1 hierarchy in /proc/self/mounts.
@@ -93,9 +124,9 @@ func cgroup1Path(own []byte, controller string) string {
 
 // limit puts the limits in force that the claim's cgroup, or those of cgroup v1 below bases, can keep.
 func (c *jobCgroup) limit(bases map[string]string, name string, spec ClaimSpec) error {
-	weight, shares, memory, pids := int64(1), int64(2), spec.Limits.Memory, int64(spec.Limits.Pids)
+	disk, memory, pids := int64(1), spec.Limits.Memory, int64(spec.Limits.Pids)
 	if spec.Prompt {
-		weight, shares = 0, 0 // as it is
+		disk = 0 // as it is
 	}
 	for _, l := range legacy {
 		base := bases[l.name]
@@ -119,15 +150,13 @@ func (c *jobCgroup) limit(bases map[string]string, name string, spec ClaimSpec) 
 		{c.path, "memory.max", memory},
 		{c.path, "memory.oom.group", 1}, // all or nothing: half a job would go on to a result that looks like any other
 		{c.path, "pids.max", pids},
-		{c.path, "cpu.weight", weight},
-		{c.path, "io.weight", weight},
-		{c.path, "io.bfq.weight", weight},
+		{c.path, "io.weight", disk},
+		{c.path, "io.bfq.weight", disk},
 		{c.legacy["memory"], "memory.limit_in_bytes", memory},
 		{c.legacy["memory"], "memory.memsw.limit_in_bytes", memory},
 		{c.legacy["pids"], "pids.max", pids},
-		{c.legacy["cpu"], "cpu.shares", shares},
-		{c.legacy["blkio"], "blkio.weight", 10 * weight}, // the least there is
-		{c.legacy["blkio"], "blkio.bfq.weight", weight},
+		{c.legacy["blkio"], "blkio.weight", 10 * disk}, // the least there is
+		{c.legacy["blkio"], "blkio.bfq.weight", disk},
 	} {
 		if v.value == 0 || v.dir == "" {
 			continue
@@ -136,6 +165,10 @@ func (c *jobCgroup) limit(bases map[string]string, name string, spec ClaimSpec) 
 			return fmt.Errorf("limit the job: %w", err)
 		}
 	}
+	c.weigh(allClaims, c.usual())
+	if dir := c.legacy["cpu"]; dir != "" {
+		grantRealtime(dir, claimRealtime)
+	}
 	if memory > 0 && c.has("memory.max") {
 		// What it may have is memory; swapped out, it would be the owner's disk that it has.
 		if err := c.set(c.path, "memory.swap.max", "0"); err != nil {
@@ -143,6 +176,14 @@ func (c *jobCgroup) limit(bases map[string]string, name string, spec ClaimSpec) 
 		}
 	}
 	return nil
+}
+
+// usual is the claim's weight while nothing is urgent.
+func (c *jobCgroup) usual() weight {
+	if c.prompt {
+		return ordinary
+	}
+	return oneClaim
 }
 
 // weighs says whether a v1 hierarchy shares the disks out by weight, which takes a scheduler that can.

@@ -1,10 +1,12 @@
 package starter
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -54,23 +56,74 @@ func TestIdleClass(t *testing.T) {
 	}
 	i := open(t, s, "idle")
 	run(t, i, JobSpec{Argv: []string{"sleep", "1000"}})
-	check := func(when string) {
-		t.Helper()
-		for _, pid := range jobPids(t, initPid(t, i)) {
-			attr, err := unix.SchedGetAttr(pid, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if attr.Policy != unix.SCHED_IDLE {
-				t.Errorf("%s process %d has the class %d", when, pid, attr.Policy)
-			}
-		}
-	}
-	check("at first")
+	checkClass(t, i, unix.SCHED_IDLE)
 	if err := errors.Join(i.Freeze(), i.Thaw()); err != nil {
 		t.Fatal(err)
 	}
-	check("after it stood still")
+	checkClass(t, i, unix.SCHED_IDLE)
+}
+
+func checkClass(t *testing.T, i *Init, want uint32) {
+	t.Helper()
+	for _, pid := range jobPids(t, initPid(t, i)) {
+		attr, err := unix.SchedGetAttr(pid, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if attr.Policy != want {
+			t.Errorf("process %d has the class %d, want %d", pid, attr.Policy, want)
+		}
+	}
+}
+
+// Threads that are to stop come first, whatever the kernel makes of real-time priorities in cgroups, and last again after it.
+func TestHurry(t *testing.T) {
+	capable(t)
+	s := newStarter(t, nil)
+	if s.cgroups == "" || os.Getuid() != 0 {
+		t.Skip("without a cgroup or privileges nobody can hurry")
+	}
+	i := open(t, s, "hurry")
+	run(t, i, JobSpec{Argv: []string{"sleep", "1000"}})
+	weights := func(all, one weight) {
+		t.Helper()
+		dir, name, pick := i.cg.path, "cpu.weight", func(w weight) int64 { return w.modern }
+		if !i.cg.has(name) {
+			dir, name, pick = i.cg.legacy["cpu"], "cpu.shares", func(w weight) int64 { return w.legacy }
+		}
+		if dir == "" {
+			return // the machine shares its processors out in another way
+		}
+		for file, want := range map[string]int64{filepath.Join(filepath.Dir(dir), name): pick(all), filepath.Join(dir, name): pick(one)} {
+			got, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(bytes.TrimSpace(got)) != strconv.FormatInt(want, 10) {
+				t.Errorf("%s is %s, want %d", file, got, want)
+			}
+		}
+	}
+	i.cg.hurry()
+	checkClass(t, i, unix.SCHED_FIFO)
+	i.cg.calm()
+	checkClass(t, i, unix.SCHED_IDLE)
+	weights(allClaims, oneClaim)
+
+	// More claims than a kernel of which RT_GROUP_SCHED is set has something for.
+	realtime := filepath.Join(i.cg.legacy["cpu"], "cpu.rt_runtime_us")
+	if _, err := os.Stat(realtime); i.cg.legacy["cpu"] == "" || err != nil {
+		return
+	}
+	if err := os.WriteFile(realtime, []byte("0"), 0); err != nil {
+		t.Fatal(err)
+	}
+	i.cg.hurry()
+	checkClass(t, i, unix.SCHED_NORMAL)
+	weights(urgent, urgent)
+	i.cg.calm()
+	checkClass(t, i, unix.SCHED_IDLE)
+	weights(allClaims, oneClaim)
 }
 
 // A job that takes too much does not succeed, and one that only reserves a lot is left alone, as the
