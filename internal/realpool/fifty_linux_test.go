@@ -62,7 +62,10 @@ done
 			came = time.Now()
 		}
 	}
-	p.Must("skua", "wait", id, "--timeout", "30m")
+	p.AwaitFor(time.Hour, "the job has done all its steps", func() bool {
+		_, _, code := p.Run("", "skua", "wait", id, "--timeout", "1s")
+		return code == 0
+	})
 
 	var want strings.Builder
 	for n, x := 1, 1; n <= steps; n++ {
