@@ -44,6 +44,9 @@ machines, until it expires.`,
 				return err
 			}
 			fmt.Fprintf(c.OutOrStdout(), "%s has joined the pool at %s as agent %s\n", cfg.Name, m.URL, m.ID)
+			if m.Waits {
+				fmt.Fprintf(c.OutOrStdout(), "It takes part once the pool's administrator has said: skua-matchmaker approve %s\n", m.ID)
+			}
 			return nil
 		},
 	}

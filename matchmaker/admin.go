@@ -40,14 +40,15 @@ has expired, so give it to nobody else. It is printed once; the matchmaker keeps
 
 func tokenFor(f *flags, kind trust.Kind) *cobra.Command {
 	var ttl, url string
-	spec := trust.TokenSpec{Kind: kind, Approve: true}
+	var pending bool
+	spec := trust.TokenSpec{Kind: kind}
 	c := &cobra.Command{
 		RunE: func(c *cobra.Command, args []string) error {
 			d, err := quantity.ParseDuration(ttl)
 			if err != nil {
 				return cli.FlagError(c, fmt.Errorf("--ttl: %w", err))
 			}
-			spec.TTL = time.Duration(d)
+			spec.TTL, spec.Approve = time.Duration(d), !pending
 			if kind == trust.User {
 				spec.Name = args[0]
 			}
@@ -76,6 +77,7 @@ the user submits, while the token has uses left:
 		c.Example = `  skua-matchmaker token user ann
   skua-matchmaker token user ann --uses 2    for her desktop and her laptop`
 	}
+	c.Flags().BoolVar(&pending, "pending", false, `whoever joins with it may do nothing until "skua-matchmaker approve ID"`)
 	c.Flags().StringVar(&ttl, "ttl", defaultTTL, "how long the token is good for")
 	c.Flags().IntVar(&spec.Uses, "uses", 1, "how many may join with it")
 	c.Flags().StringVar(&url, "url", "", "where they reach this matchmaker, such as https://head.example.edu:9618")

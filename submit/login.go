@@ -56,6 +56,9 @@ directory of its own has its socket there: --socket DIR/login.sock.`,
 				return err
 			}
 			fmt.Fprintf(a.out, "You are %s in the pool at %s.\n", m.Name, m.URL)
+			if m.Waits {
+				fmt.Fprintf(a.out, "You take part once the pool's administrator has said: skua-matchmaker approve %s\n", m.ID)
+			}
 			return nil
 		},
 	}

@@ -42,6 +42,9 @@ type Membership struct {
 	// Others are the URLs of the pool's other matchmakers, if it has more than one.
 	Others []string `json:"others,omitempty"`
 
+	// Waits says of a membership that has just begun that it is good for nothing until an administrator approves of it.
+	Waits bool `json:"-"`
+
 	dir      string // where it is kept
 	identity *trust.Identity
 }
@@ -104,7 +107,7 @@ func Join(ctx context.Context, dir string, token trust.Token, name string) (*Mem
 	if err := answer.Fail.Err(); err != nil {
 		return nil, err
 	}
-	m.ID = answer.ID
+	m.ID, m.Waits = answer.ID, answer.Waits
 	if err := m.save(dir); err != nil {
 		return nil, err
 	}

@@ -221,6 +221,7 @@ type Enrolled struct {
 	V      int      `json:"v"`
 	ID     string   `json:"id,omitempty"` // agent or user id
 	Domain string   `json:"domain,omitempty"`
+	Waits  bool     `json:"waits,omitempty"` // an administrator must approve of it first
 	Fail   *Failure `json:"fail,omitempty"`
 }
 

@@ -113,7 +113,7 @@ func (s *Server) onEnrol(ctx context.Context, m bus.Msg) {
 			return fail(s.failure(ctx, m, err))
 		}
 		s.log.Info("member enrolled", "kind", member.Kind, "name", member.Name, "id", member.ID, "approved", member.Approved)
-		return wire.Enrolled{V: wire.Version, ID: member.ID, Domain: s.cfg.Domain}
+		return wire.Enrolled{V: wire.Version, ID: member.ID, Domain: s.cfg.Domain, Waits: !member.Approved}
 	})
 }
 
