@@ -96,15 +96,16 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 // freezeForDump freezes the job where CRIU can dump it. A process that waits for its vfork child to
 // execute a program cannot be traced until the child has, so it is given that moment.
 func (p *pid1) freezeForDump() error {
-	const tries = 50
-	for try := range tries {
+	// It is given more each time: where the owner's programs have the processors it gets a hundredth of them.
+	const longest = 500 * time.Millisecond
+	for pause := time.Millisecond; pause <= longest; pause *= 2 {
 		p.mu.Lock()
 		stopped := p.frozen && !p.hasCgroup()
 		p.wish, p.frozen = true, true
 		p.mu.Unlock()
 		// A second SIGSTOP would stay pending and disturb CRIU. In a cgroup the agent may have
 		// written before us, and writing again does no harm.
-		if !stopped || try > 0 {
+		if !stopped || pause > time.Millisecond {
 			if err := p.setFrozen(true); err != nil {
 				return err
 			}
@@ -129,7 +130,7 @@ func (p *pid1) freezeForDump() error {
 		if err := p.setFrozen(false); err != nil {
 			return err
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(pause)
 	}
 	return errors.New("the job has a process in an uninterruptible wait")
 }

@@ -41,7 +41,7 @@ func (s *Starter) Capabilities(ctx context.Context) Capabilities {
 		return *s.probed
 	}
 	c := Capabilities{Freezer: "signal"}
-	if s.cgroups != "" {
+	if s.cgroups != nil {
 		c.Freezer = "cgroup2"
 	}
 	if s.criuErr == nil {
