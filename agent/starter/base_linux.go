@@ -91,10 +91,13 @@ func findCgroupBases(configured string) []string {
 	return bases
 }
 
-// baseFor returns the base for a claim. That of the unit for jobs comes and goes with that: where it is not there, or
-// where its process has just been replaced and systemd has made it anew.
+// baseFor returns the base for a claim, "" if there are no cgroups. That in the unit for jobs comes and goes with the
+// unit: a claim is beside the agent while it is not there, and systemd may have made its cgroup anew.
 func (m *means) baseFor(prompt bool) string {
 	last := len(m.cgroups) - 1
+	if last < 0 {
+		return ""
+	}
 	if !prompt {
 		for _, base := range m.cgroups[:last] {
 			if _, err := os.Stat(base); err == nil || prepareBase(base) {
