@@ -96,16 +96,21 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 // freezeForDump freezes the job where CRIU can dump it. A process that waits for its vfork child to
 // execute a program cannot be traced until the child has, so it is given that moment.
 func (p *pid1) freezeForDump() error {
-	// It is given more each time: where the owner's programs have the processors it gets a hundredth of them.
-	const longest = 500 * time.Millisecond
-	for pause := time.Millisecond; pause <= longest; pause *= 2 {
+	// One moment may be as bad as the other, so there are many. The later ones are longer: where the owner's programs
+	// have the processors, the child gets a hundredth of them.
+	const (
+		tries   = 50
+		longest = 100 * time.Millisecond
+	)
+	pause := time.Millisecond
+	for try := range tries {
 		p.mu.Lock()
 		stopped := p.frozen && !p.hasCgroup()
 		p.wish, p.frozen = true, true
 		p.mu.Unlock()
 		// A second SIGSTOP would stay pending and disturb CRIU. In a cgroup the agent may have
 		// written before us, and writing again does no harm.
-		if !stopped || pause > time.Millisecond {
+		if !stopped || try > 0 {
 			if err := p.setFrozen(true); err != nil {
 				return err
 			}
@@ -131,6 +136,9 @@ func (p *pid1) freezeForDump() error {
 			return err
 		}
 		time.Sleep(pause)
+		if try >= tries/2 {
+			pause = min(pause*5/4, longest)
+		}
 	}
 	return errors.New("the job has a process in an uninterruptible wait")
 }
