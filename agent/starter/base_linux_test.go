@@ -154,6 +154,34 @@ func TestUnitForJobs(t *testing.T) {
 	isIn(unit, false, keeper.Process.Pid)
 }
 
+// For the moment of a freeze the slice comes first, unless an administrator has given it a weight.
+func TestWeighSlice(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "cpu.weight")
+	weighSlice(dir, true)
+	if _, err := os.Stat(file); err == nil {
+		t.Error("a weight is set where there is none")
+	}
+	for _, tt := range []struct{ at, first, last string }{
+		{"1\n", "10000", "1"},
+		{"50\n", "50\n", "50\n"},
+		{"10000", "10000", "1"}, // after an agent that was killed at that moment
+	} {
+		if err := os.WriteFile(file, []byte(tt.at), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range []struct {
+			first bool
+			want  string
+		}{{true, tt.first}, {false, tt.last}} {
+			weighSlice(dir, step.first)
+			if got, err := os.ReadFile(file); err != nil || string(got) != step.want {
+				t.Errorf("from %q, first=%v, the weight is %q, %v, want %q", tt.at, step.first, got, err, step.want)
+			}
+		}
+	}
+}
+
 // removeCgroups removes a cgroup and those below it, in which nothing lives any more, soon at least.
 func removeCgroups(t *testing.T, dir string) {
 	t.Helper()

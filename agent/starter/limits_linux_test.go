@@ -80,7 +80,7 @@ func checkClass(t *testing.T, i *Init, want uint32) {
 func TestHurry(t *testing.T) {
 	capable(t)
 	s := newStarter(t, nil)
-	if s.cgroups == "" || os.Getuid() != 0 {
+	if s.cgroups == nil || os.Getuid() != 0 {
 		t.Skip("without a cgroup or privileges nobody can hurry")
 	}
 	i := open(t, s, "hurry")
