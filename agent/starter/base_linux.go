@@ -124,15 +124,29 @@ func prepareBase(base string) bool {
 	if strings.HasSuffix(parent, jobsCgroup) {
 		moveKeeper(parent)
 	}
-	// Limits are taken where the machine gives them. A parent that holds processes itself cannot pass
-	// controllers on, and a hybrid machine has none here.
+	// Limits are taken where the machine gives them; a hybrid machine has none here.
+	sign := "+"
+	if !passesOn(parent) {
+		sign = "-" // also what an agent before this one has begun
+	}
 	for _, dir := range []string{parent, base} {
-		for _, c := range []string{"+memory", "+pids", "+cpu"} {
-			_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte(c), 0)
+		for _, c := range []string{"memory", "pids", "cpu"} {
+			_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte(sign+c), 0)
 		}
 	}
 	allClaims.set(base, true)
 	return true
+}
+
+// passesOn says whether a cgroup can pass controllers on to those below it: it must not hold processes itself, unless it is
+// the root of all. The kernel refuses some controllers then. Others it passes on, such as cpu and pids, as to threads of these
+// processes, and then takes no process below: so none may be asked for.
+func passesOn(cgroup string) bool {
+	if _, err := os.Stat(filepath.Join(cgroup, "cgroup.type")); errors.Is(err, fs.ErrNotExist) {
+		return true // the root has no type
+	}
+	procs, err := os.ReadFile(filepath.Join(cgroup, "cgroup.procs"))
+	return err == nil && len(procs) == 0
 }
 
 // moveKeeper moves what systemd before 254 has left in the cgroup of the unit itself into a part of that.
