@@ -35,3 +35,19 @@ func TestPackagedUnit(t *testing.T) {
 		t.Errorf("the unit is\n%s", unit)
 	}
 }
+
+// Where jobs run is a unit of its own, which a stop of the agent waits for and ends.
+func TestPackagedUnits(t *testing.T) {
+	const name = "skua-jobs.service"
+	for _, line := range []string{"Wants=" + name, "After=" + name, "PropagatesStopTo=" + name} {
+		if !strings.Contains(packaging.AgentUnit, line+"\n") {
+			t.Errorf("the agent's unit does not say %s", line)
+		}
+	}
+	jobs := packaging.Units[name]
+	_, slice, _ := strings.Cut(jobs, "\nSlice=")
+	slice, _, _ = strings.Cut(slice, "\n")
+	if packaging.Units[slice] == "" || !strings.Contains(jobs, "Before=skua-agent.service\n") || !strings.Contains(jobs, "KillMode=process\n") {
+		t.Errorf("the unit of the jobs, in the slice %q, is\n%s", slice, jobs)
+	}
+}

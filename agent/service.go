@@ -53,8 +53,8 @@ To set a machine up by hand, as an administrator:
 				if err := service.Control(s, a.name); err != nil {
 					return serviceProblem(a.name, err)
 				}
-				if a.name == "install" {
-					if err := completeInstall(); err != nil {
+				if a.name == "install" || a.name == "uninstall" {
+					if err := complete(s, a.name); err != nil {
 						return serviceProblem(a.name, err)
 					}
 				}

@@ -65,8 +65,11 @@ func runService(configFile string) error {
 // preShutdown is how long the system waits for the agent before it shuts down: jobs leave meanwhile.
 const preShutdown = 11 * time.Minute
 
-// completeInstall says to the service manager what the library cannot.
-func completeInstall() error {
+// complete says to the service manager what the library cannot.
+func complete(_ service.Service, action string) error {
+	if action != "install" {
+		return nil
+	}
 	m, err := mgr.Connect()
 	if err != nil {
 		return fmt.Errorf("reach the service manager: %w", err)

@@ -11,3 +11,12 @@ const AgentExec = "ExecStart=/usr/bin/skua-agent run --config /etc/skua/agent.to
 //
 //go:embed skua-agent.service
 var AgentUnit string
+
+// Units are those that [AgentUnit] wants beside it, by the names of their files: where jobs run.
+var Units = map[string]string{"skua.slice": jobsSlice, "skua-jobs.service": jobsUnit}
+
+//go:embed skua.slice
+var jobsSlice string
+
+//go:embed skua-jobs.service
+var jobsUnit string

@@ -25,48 +25,6 @@ type jobCgroup struct {
 	prompt bool              // its job gets the processor as others do
 }
 
-// findCgroupBase returns the directory below which claims get their cgroups, made if need be, or "".
-func findCgroupBase(configured string) string {
-	if configured == "none" {
-		return ""
-	}
-	base := configured
-	if base == "" {
-		mounts, err := os.ReadFile("/proc/self/mounts")
-		if err != nil {
-			return ""
-		}
-		own, err := os.ReadFile("/proc/self/cgroup")
-		if err != nil {
-			return ""
-		}
-		mount, path := cgroup2Mount(mounts), cgroup2Path(own)
-		if mount == "" || path == "" {
-			return ""
-		}
-		base = filepath.Join(mount, claimsBeside(path), "skua")
-	}
-	if err := mkdir(base, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return ""
-	}
-	if unix.Access(filepath.Join(base, "cgroup.freeze"), unix.W_OK) != nil || unix.Access(base, unix.W_OK) != nil {
-		return ""
-	}
-	// Moving a process needs the right to take it away from where the init is, too.
-	if os.Getuid() != 0 && unix.Access(filepath.Join(filepath.Dir(base), "cgroup.procs"), unix.W_OK) != nil {
-		return ""
-	}
-	// Limits are taken where the machine gives them. A parent that holds processes itself cannot pass
-	// controllers on, and a hybrid machine has none here.
-	for _, dir := range []string{filepath.Dir(base), base} {
-		for _, c := range []string{"+memory", "+pids", "+cpu"} {
-			_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte(c), 0)
-		}
-	}
-	allClaims.set(base, true)
-	return base
-}
-
 // cgroup2Mount finds the mount point of the cgroup v2 hierarchy in /proc/self/mounts.
 func cgroup2Mount(mounts []byte) string {
 	sc := bufio.NewScanner(bytes.NewReader(mounts))
@@ -86,19 +44,6 @@ func cgroup2Path(own []byte) string {
 		}
 	}
 	return ""
-}
-
-// agentPart is what the systemd unit calls the agent's own part of the service's cgroup
-// (DelegateSubgroup= in packaging/skua-agent.service).
-const agentPart = "agent"
-
-// claimsBeside is the cgroup to which that of all claims belongs, where the agent is in the cgroup own: the
-// same, or the service's if the agent has a part of it to itself.
-func claimsBeside(own string) string {
-	if service := filepath.Dir(own); filepath.Base(own) == agentPart && strings.HasSuffix(service, ".service") {
-		return service
-	}
-	return own
 }
 
 // makeCgroup makes the cgroup at path, owned by uid so that CRIU, as that user, can thaw it, and below the

@@ -77,6 +77,19 @@ func (w weight) set(dir string, modern bool) {
 	_ = os.WriteFile(filepath.Join(dir, name), strconv.AppendInt(nil, value, 10), 0)
 }
 
+// weighSlice has the slice of the unit for jobs come before others, or last again. It is systemd's, which does not look
+// at what it once has set; so this is for the moment of a freeze, and a weight that an administrator has chosen stays.
+func weighSlice(dir string, first bool) {
+	from, to := oneClaim, urgent // what packaging/skua.slice says, and what it is for that moment
+	if !first {
+		from, to = to, from
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "cpu.weight"))
+	if err == nil && string(bytes.TrimSpace(b)) == strconv.FormatInt(from.modern, 10) {
+		to.set(dir, true)
+	}
+}
+
 // weigh sets what all claims have of the processors, and this one among them.
 func (c *jobCgroup) weigh(all, one weight) {
 	dir, modern := c.path, c.has("cpu.weight")
@@ -85,8 +98,12 @@ func (c *jobCgroup) weigh(all, one weight) {
 			return
 		}
 	}
-	all.set(filepath.Dir(dir), modern)
+	base := filepath.Dir(dir)
+	all.set(base, modern)
 	one.set(dir, modern)
+	if unit := filepath.Dir(base); modern && strings.HasSuffix(unit, jobsCgroup) {
+		weighSlice(filepath.Dir(unit), all == urgent)
+	}
 }
 
 // claimRealtime is what the threads of a claim may have of each processor in a second at real-time priority, which is

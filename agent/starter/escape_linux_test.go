@@ -69,7 +69,7 @@ func checkClean(t *testing.T, s *Starter, mounts string) {
 			t.Errorf("a mount is left: %s", line)
 		}
 	}
-	bases := []string{s.cgroups}
+	bases := append([]string(nil), s.cgroups...)
 	for _, base := range s.legacy {
 		bases = append(bases, base)
 	}

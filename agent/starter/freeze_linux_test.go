@@ -161,7 +161,7 @@ func BenchmarkFreeze(b *testing.B) {
 		for _, spinning := range []int{1, 32} {
 			s := newStarter(b, func(c *Config) { c.CgroupBase = base })
 			name := "cgroup2"
-			if s.cgroups == "" {
+			if s.cgroups == nil {
 				name = "signal"
 			}
 			b.Run(fmt.Sprintf("%s/processes=%d", name, spinning), func(b *testing.B) {

@@ -96,7 +96,13 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 // freezeForDump freezes the job where CRIU can dump it. A process that waits for its vfork child to
 // execute a program cannot be traced until the child has, so it is given that moment.
 func (p *pid1) freezeForDump() error {
-	const tries = 50
+	// One moment may be as bad as the other, so there are many. The later ones are longer: where the owner's programs
+	// have the processors, the child gets a hundredth of them.
+	const (
+		tries   = 50
+		longest = 100 * time.Millisecond
+	)
+	pause := time.Millisecond
 	for try := range tries {
 		p.mu.Lock()
 		stopped := p.frozen && !p.hasCgroup()
@@ -129,7 +135,10 @@ func (p *pid1) freezeForDump() error {
 		if err := p.setFrozen(false); err != nil {
 			return err
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(pause)
+		if try >= tries/2 {
+			pause = min(pause*5/4, longest)
+		}
 	}
 	return errors.New("the job has a process in an uninterruptible wait")
 }

@@ -32,7 +32,7 @@ func TestClaimsComeLast(t *testing.T) {
 	capable(t)
 	s := newStarter(t, nil)
 	controllers := 0
-	for _, v := range []struct{ dir, name, share string }{{s.cgroups, "cpu.weight", "2"}, {s.legacy["cpu"], "cpu.shares", "20"}} {
+	for _, v := range []struct{ dir, name, share string }{{s.baseFor(false), "cpu.weight", "2"}, {s.legacy["cpu"], "cpu.shares", "20"}} {
 		b, err := os.ReadFile(filepath.Join(v.dir, v.name))
 		if v.dir == "" || err != nil {
 			continue
@@ -51,7 +51,7 @@ func TestClaimsComeLast(t *testing.T) {
 func TestIdleClass(t *testing.T) {
 	capable(t)
 	s := newStarter(t, nil)
-	if s.cgroups == "" || os.Getuid() != 0 {
+	if s.cgroups == nil || os.Getuid() != 0 {
 		t.Skip("an init may not set it, and without a cgroup nor does the agent")
 	}
 	i := open(t, s, "idle")
@@ -80,7 +80,7 @@ func checkClass(t *testing.T, i *Init, want uint32) {
 func TestHurry(t *testing.T) {
 	capable(t)
 	s := newStarter(t, nil)
-	if s.cgroups == "" || os.Getuid() != 0 {
+	if s.cgroups == nil || os.Getuid() != 0 {
 		t.Skip("without a cgroup or privileges nobody can hurry")
 	}
 	i := open(t, s, "hurry")

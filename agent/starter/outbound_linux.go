@@ -42,7 +42,7 @@ func (s *Starter) findOutbound() (string, error) {
 	switch {
 	case err != nil:
 		return "", errors.New("there is no pasta (package passt)")
-	case s.cgroups == "":
+	case s.cgroups == nil:
 		return "", errors.New("there is no cgroup v2 in which pasta could be kept")
 	}
 	return filepath.Abs(path)

@@ -28,11 +28,11 @@ func throttlers(t *testing.T, test func(t *testing.T, s *Starter)) {
 	})
 	t.Run("cgroup2 without a controller", func(t *testing.T) {
 		s := newStarter(t, nil)
-		if s.cgroups == "" {
+		if s.cgroups == nil {
 			t.Skip("there is no cgroup v2 that can be written")
 		}
 		s.legacy = nil
-		if _, err := os.Stat(filepath.Join(s.cgroups, "cpu.max")); err == nil {
+		if _, err := os.Stat(filepath.Join(s.baseFor(false), "cpu.max")); err == nil {
 			t.Skip("it has a controller")
 		}
 		test(t, s)
@@ -109,7 +109,7 @@ func TestThrottle(t *testing.T) {
 			}
 		}
 		await(t, "the job is not held back", func() bool {
-			b, err := os.ReadFile(filepath.Join(s.cgroups, "throttle", paceName, "cgroup.freeze"))
+			b, err := os.ReadFile(filepath.Join(s.baseFor(false), "throttle", paceName, "cgroup.freeze"))
 			return err != nil || b[0] == '0'
 		})
 	})

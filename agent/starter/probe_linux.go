@@ -41,7 +41,7 @@ func (s *Starter) Capabilities(ctx context.Context) Capabilities {
 		return *s.probed
 	}
 	c := Capabilities{Freezer: "signal"}
-	if s.cgroups != "" {
+	if s.cgroups != nil {
 		c.Freezer = "cgroup2"
 	}
 	if s.criuErr == nil {
@@ -76,7 +76,7 @@ func (s *Starter) Capabilities(ctx context.Context) Capabilities {
 		s.probed = &c
 	}
 	s.log.Info("tested what this machine can do for jobs", "sandbox", c.Sandbox, "sandbox_why_not", c.SandboxWhy,
-		"freezer", c.Freezer, "checkpoint", c.Checkpoint, "checkpoint_why_not", c.CheckpointWhy, "criu", c.CriuVersion,
+		"freezer", c.Freezer, "cgroups", s.baseFor(false), "checkpoint", c.Checkpoint, "checkpoint_why_not", c.CheckpointWhy, "criu", c.CriuVersion,
 		"outbound", c.Outbound, "outbound_why_not", c.OutboundWhy)
 	return c
 }

@@ -20,7 +20,7 @@ const idCount = 65536
 type means struct {
 	criu    string
 	criuErr error
-	cgroups string            // base of the claims' cgroups, or ""
+	cgroups []string          // bases of the claims' cgroups, see cgroupBases; none if none can be used
 	legacy  map[string]string // the same for the controllers of cgroup v1
 	uid     int               // of the first slot's inits, on the host: root in their namespaces
 	mapped  bool              // many ids are mapped
@@ -36,7 +36,7 @@ func findMeans(cfg *Config) (means, error) {
 		m.uid, m.mapped = int(cfg.UIDBase), true
 	}
 	m.criu, m.criuErr = checkpoint.Find(cfg.CriuPath)
-	if m.cgroups = findCgroupBase(cfg.CgroupBase); m.cgroups != "" {
+	if m.cgroups = findCgroupBases(cfg.CgroupBase); m.cgroups != nil {
 		m.legacy = findLegacy()
 	}
 	return m, nil
@@ -63,8 +63,8 @@ func (s *Starter) open(ctx context.Context, dir string, spec ClaimSpec) (_ *Init
 		Criu: s.criu, Mapped: s.mapped, Memory: 2 * spec.Limits.Memory, Shared: spec.Shared, Prompt: spec.Prompt,
 	}
 	var cg *jobCgroup
-	if s.cgroups != "" {
-		cfg.Cgroup = filepath.Join(s.cgroups, string(spec.Claim))
+	if s.cgroups != nil {
+		cfg.Cgroup = filepath.Join(s.baseFor(spec.Prompt), string(spec.Claim))
 		if cg, err = makeCgroup(cfg.Cgroup, s.legacy, uid, spec); err != nil {
 			return nil, err
 		}

@@ -104,6 +104,18 @@ func (j *job) process() process {
 	return all[0]
 }
 
+// checkPlace: the cgroup of each process of the job is below one of the machine's.
+func (j *job) checkPlace(want string) {
+	j.m.t.Helper()
+	for _, p := range j.processes() {
+		// As the machine sees it: from outside there is more before it.
+		in, _, code := j.m.try(fmt.Sprintf("cat /proc/%d/cgroup", p.pid))
+		if code == 0 && !strings.Contains("\n"+in, "\n0::"+want) {
+			j.m.t.Errorf("job %s: process %d is in %q, want it below %s", j.name, p.pid, in, want)
+		}
+	}
+}
+
 // processes are the processes of the job in the order of their start.
 func (j *job) processes() (all []process) {
 	dirs, _ := filepath.Glob(j.m.path("/proc/[0-9]*")) // the pattern is well formed

@@ -31,7 +31,10 @@ func TestServices(t *testing.T) {
 	m.setUp()
 	m.must("skua-agent --version")
 
+	// Its job is where agents before this version had theirs, and stays there.
+	m.must("systemctl stop skua-jobs")
 	j := submitStepper(m, user, "long")
+	j.checkPlace("/system.slice/skua-agent.service/skua/")
 	began := j.process()
 	survives := func(figure string, what func()) {
 		t.Helper()
@@ -53,6 +56,7 @@ func TestServices(t *testing.T) {
 	survives("survived_matchmaker_restart", func() {
 		m.replaced("skua-matchmaker", func() { m.must("systemctl restart skua-matchmaker") })
 	})
+	j.checkPlace("/system.slice/skua-agent.service/skua/")
 	j.end()
 	m.as(user, "cd ~/work && skua wait --timeout 4m "+j.id)
 	if want, got := fmt.Sprintln(len(j.steps()), "steps"), m.read("/home/ann/work/long.out"); got != want {
@@ -61,6 +65,7 @@ func TestServices(t *testing.T) {
 	j.checkLog(user, 1)
 	t.Logf("figure: completed_once=%v", !t.Failed())
 
+	m.unitForJobs()
 	m.stopVacates()
 	m.ownerLogsIn()
 	m.checkJournal()
@@ -187,12 +192,53 @@ func (m *machine) upgrade() {
 	})
 }
 
+// jobsPlace is where jobs have their cgroups: in a unit of its own, in a slice beside those of users and services.
+const jobsPlace = "/skua.slice/skua-jobs.service/skua/"
+
+// unitForJobs: the unit for jobs has been started before the agent, jobs are in it, and stay when its process is
+// killed and replaced.
+func (m *machine) unitForJobs() {
+	t := m.t
+	t.Helper()
+	if jobs, agent := m.monotonic("skua-jobs", "ActiveEnter"), m.monotonic("skua-agent", "ExecMainStart"); jobs == 0 || jobs > agent {
+		t.Errorf("the unit for jobs was up at %d, and the agent started at %d", jobs, agent)
+	}
+	j := submitStepper(m, user, "placed")
+	j.checkPlace(jobsPlace)
+	began := j.process()
+	m.kill("skua-jobs")
+	j.goesOn()
+	if now := j.process(); now != began {
+		t.Errorf("the job is process %+v, and was %+v", now, began)
+	}
+	j.checkPlace(jobsPlace)
+	if in := m.must(fmt.Sprint("cat /proc/", m.mainPID("skua-jobs"), "/cgroup")); !strings.HasSuffix(in, "/skua.slice/skua-jobs.service/keeper") {
+		t.Errorf("the unit's process is in %s", in)
+	}
+	j.end()
+	m.as(user, "cd ~/work && skua wait --timeout 4m "+j.id)
+	j.checkSteps()
+	j.checkLog(user, 1)
+	t.Logf("figure: unit_for_jobs=%v", !t.Failed())
+}
+
+// monotonic is a time stamp of a unit, in microseconds since the boot; 0 if there is none.
+func (m *machine) monotonic(unit, stamp string) int64 {
+	m.t.Helper()
+	at, err := strconv.ParseInt(m.must("systemctl show --value --property="+stamp+"TimestampMonotonic "+unit), 10, 64)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return at
+}
+
 // stopVacates: a stop has a job leave with a checkpoint, nothing of it stays behind, and after the next
 // start it goes on from there.
 func (m *machine) stopVacates() {
 	t := m.t
 	t.Helper()
 	j := submitStepper(m, user, "moved")
+	j.checkPlace(jobsPlace)
 	before := j.process()
 	m.must("systemctl stop skua-agent")
 	if left := j.processes(); len(left) > 0 {
@@ -201,8 +247,17 @@ func (m *machine) stopVacates() {
 	if out, _, _ := m.try("pgrep -a skua-init"); out != "" {
 		t.Errorf("after the stop are left:\n%s", out)
 	}
-	if _, err := os.Stat(m.path("/sys/fs/cgroup/system.slice/skua-agent.service")); err == nil {
-		t.Error("after the stop the service's cgroup is left")
+	m.await("the unit for jobs has stopped", func() bool {
+		out, _, _ := m.try("systemctl is-active skua-jobs")
+		return out == "inactive\n"
+	})
+	if agent, jobs := m.monotonic("skua-agent", "InactiveEnter"), m.monotonic("skua-jobs", "ActiveExit"); agent == 0 || agent > jobs {
+		t.Errorf("the unit for jobs was stopped at %d, and the agent had ended at %d", jobs, agent)
+	}
+	for _, cgroup := range []string{"system.slice/skua-agent.service", "skua.slice/skua-jobs.service"} {
+		if _, err := os.Stat(m.path("/sys/fs/cgroup/" + cgroup)); err == nil {
+			t.Errorf("after the stop the cgroup %s is left", cgroup)
+		}
 	}
 	if out := m.must("ls -A /var/lib/skua/agent/claims"); out != "" {
 		t.Errorf("after the stop claims are left: %s", out)
