@@ -161,6 +161,9 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (in Init, fetch t
 	if err := in.Resume(ctx, spec); err != nil {
 		return in, fetch, err
 	}
+	if err := clearDir(in.ImageDir()); err != nil { // it takes disk, and memory that others could have
+		t.log.Warn("remains of the image that the job goes on from", diag.KeyError, err)
+	}
 	t.bring(img.Usage)
 	t.runs(in, lease)
 	return in, fetch, nil

@@ -125,6 +125,9 @@ type Init interface {
 	Frozen() bool // as the agent, this one or the one before, wishes
 	Freeze() error
 	Thaw() error
+	// Cool has the memory of the job, which is frozen, be the first that goes to the swap when memory is short. It ends
+	// early when the job is thawed.
+	Cool(ctx context.Context) error
 	Grant(remaining time.Duration) error
 	Checkpoint(ctx context.Context, keep bool) (checkpoint.Stats, error)
 	Look(ctx context.Context, limit int64) (starter.Reading, error)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"skua/internal/blob"
 	"skua/internal/job"
@@ -166,7 +167,7 @@ func (s *Storage) StoreImage(ctx context.Context, capability func() string, key 
 	if s.Cache != nil && s.Cache.Holds(treeSize(dir)) {
 		sink.Cache = s.Cache
 	}
-	m, err := blob.Pack(ctx, blob.PackConfig{Dir: dir, Include: names, Key: k, Sink: sink, OutsideLinks: true, Workers: s.workers()})
+	m, err := blob.Pack(ctx, blob.PackConfig{Dir: dir, Include: names, Key: k, Sink: sink, OutsideLinks: true, Workers: s.workers(), DropAfter: dropAfter})
 	if err != nil {
 		return "", 0, err
 	}
@@ -180,6 +181,10 @@ func (s *Storage) StoreImage(ctx context.Context, capability func() string, key 
 	}
 	return d, size, nil
 }
+
+// dropAfter is how long an image may be in memory while it is sent. One that is gone by then has never been written to the disk;
+// the system would soon begin to write what is left of any other.
+const dropAfter = 10 * time.Second
 
 // workers is how many chunks of an image are worked on at a time; 0 leaves it to package blob. It is two at least, so that
 // the next waits at the file service when one has come there: whoever is late loses its place.

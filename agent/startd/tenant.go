@@ -47,6 +47,8 @@ type tenant struct {
 	read    string // the newest capabilities
 	write   string
 	frozen  bool              // the keeper wants the job to stand still
+	still   time.Time         // since when; zero while it does not
+	hurry   func()            // ends what the work's goroutine does that is not urgent; nil while there is nothing
 	lease   job.Instant       // when the lease ends, as far as is known
 	brought job.Usage         // what the job had used when it came here, in its image
 	earlier job.Usage         // times that it used here before it saved itself and was started again
@@ -61,6 +63,8 @@ type tenant struct {
 	release func() // lets go of the job's runtime root; nil if it has none
 
 	set *job.Image // that the job has saved itself and was started from; nil once it has saved another. Of its work's goroutine
+
+	cold time.Time // since when the job stood still whose memory was made to go first; zero for none. Of its work's goroutine
 
 	saves saves // images that are made while the job runs
 
@@ -177,6 +181,7 @@ func (t *tenant) work(ctx context.Context, in Init) (wire.Done, bool) {
 			if t.saveDue(time.Now()) {
 				t.save(ctx, in)
 			}
+			t.cool(ctx, in)
 			look.Reset(t.lookEach(in))
 		case <-in.Done():
 			exit := in.Exit()
@@ -217,6 +222,11 @@ func (t *tenant) part(d departure) {
 	select {
 	case t.leave <- d:
 	default: // it is leaving already
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.hurry != nil {
+		t.hurry()
 	}
 }
 
@@ -285,7 +295,12 @@ func (t *tenant) stand(still bool, what string, do func(Init) error) {
 		return
 	}
 	t.mu.Lock()
-	t.frozen = still
+	if t.frozen != still {
+		t.still = time.Time{}
+	}
+	if t.frozen = still; still && t.still.IsZero() {
+		t.still = time.Now()
+	}
 	t.mu.Unlock()
 	if in := t.init.Load(); in != nil {
 		if err := do(*in); err != nil {

@@ -64,6 +64,7 @@ func (t *tenant) standAsWanted(in Init) {
 		return t.frozen
 	}
 	if still() {
+		t.cold = time.Time{} // an image has used all of its memory
 		return
 	}
 	if err := in.Thaw(); err != nil {

@@ -41,6 +41,9 @@ const loadEach = 5 * time.Second
 func (t *tenant) lookEach(in Init) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.frozen {
+		return t.k.d.cfg.LookEach // it takes nothing more of the disk
+	}
 	return min(t.disk.nextLook(t.k.d.cfg.LookEach), loadEach)
 }
 

@@ -39,6 +39,13 @@ func (h *handle) begun() {
 	}
 }
 
+// warm ends what [Init.Cool] has allowed.
+func (h *handle) warm() {
+	if h.cg != nil {
+		_ = h.cg.allowSwap(false) // of a claim that is gone there is nothing left to keep
+	}
+}
+
 // close lets go. Called with Init.mu held.
 func (h *handle) close() {
 	h.cg.close()

@@ -24,6 +24,8 @@ func (handle) blame(*Exit) {}
 
 func (handle) begun() {}
 
+func (handle) warm() {}
+
 func (handle) close() {}
 
 // used is nil: the runner says what it cannot remove.
@@ -83,6 +85,18 @@ func (i *Init) Freeze() error {
 	i.mu.Unlock()
 	if err := i.ask(freezeLimit+Silence, &message{Op: opFreeze}); err != nil {
 		return fmt.Errorf("freeze claim %s: %w", i.claim, err)
+	}
+	return nil
+}
+
+// Cool takes the memory of the job, which is suspended, from its processes. It stays where it is until somebody wants memory,
+// and is the first to go to the page file then; what the job uses before that it has back at once.
+func (i *Init) Cool(ctx context.Context) error {
+	if !i.Frozen() {
+		return nil
+	}
+	if _, err := i.call(ctx, &message{Op: opCool}); err != nil {
+		return fmt.Errorf("cool claim %s: %w", i.claim, err)
 	}
 	return nil
 }

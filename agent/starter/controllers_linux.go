@@ -187,7 +187,7 @@ func (c *jobCgroup) limit(bases map[string]string, name string, spec ClaimSpec) 
 		grantRealtime(dir, claimRealtime)
 	}
 	if memory > 0 && c.has("memory.max") {
-		// What it may have is memory; swapped out, it would be the owner's disk that it has.
+		// What it may have is memory; swapped out, it would be the owner's disk that it has. See allowSwap.
 		if err := c.set(c.path, "memory.swap.max", "0"); err != nil {
 			return fmt.Errorf("limit the job: %w", err)
 		}
@@ -201,6 +201,19 @@ func (c *jobCgroup) usual() weight {
 		return ordinary
 	}
 	return oneClaim
+}
+
+// allowSwap says whether memory of a job that is kept to a limit may go to the swap. Only that of one that stands still may: its
+// owner wants the memory.
+func (c *jobCgroup) allowSwap(allowed bool) error {
+	if limit, err := os.ReadFile(filepath.Join(c.path, "memory.max")); err != nil || string(bytes.TrimSpace(limit)) == "max" {
+		return nil // it was never forbidden
+	}
+	value := "0" // what is there already comes back when it is used
+	if allowed {
+		value = "max"
+	}
+	return c.set(c.path, "memory.swap.max", value)
 }
 
 // weighs says whether a v1 hierarchy shares the disks out by weight, which takes a scheduler that can.

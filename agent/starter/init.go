@@ -170,6 +170,7 @@ func (i *Init) Thaw() error {
 	i.mu.Lock()
 	i.wish = false
 	i.mu.Unlock()
+	i.warm()
 	if err := i.ask(freezeLimit, &message{Op: opThaw}); err != nil {
 		return fmt.Errorf("thaw claim %s: %w", i.claim, err)
 	}

@@ -32,6 +32,7 @@ var (
 	kernel32             = windows.NewLazySystemDLL("kernel32.dll")
 	isProcessInJob       = kernel32.NewProc("IsProcessInJob")
 	getProcessMemoryInfo = kernel32.NewProc("K32GetProcessMemoryInfo")
+	emptyWorkingSet      = kernel32.NewProc("K32EmptyWorkingSet")
 )
 
 // newJobObject makes the object with its limits. On a Windows that refuses one of them it is an error.
@@ -201,6 +202,26 @@ func (j *jobObject) thaw() error {
 		}
 	}
 	j.forget()
+	return errors.Join(errs...)
+}
+
+// trim takes the memory of every process out of its working set. The system keeps what is in it until somebody wants memory.
+func (j *jobObject) trim() error {
+	pids, err := jobPids(j.h)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, pid := range pids {
+		h, there, err := j.open(pid, windows.PROCESS_SET_QUOTA)
+		if err == nil && there {
+			if ok, _, cerr := emptyWorkingSet.Call(uintptr(h)); ok == 0 {
+				err = fmt.Errorf("empty the working set of process %d: %w", pid, cerr)
+			}
+			_ = windows.CloseHandle(h)
+		}
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 

@@ -34,6 +34,7 @@ const (
 	opResume     = "resume"     // start Job from the image, as for run
 	opFreeze     = "freeze"     // answered when the last thread has stopped
 	opThaw       = "thaw"       //
+	opCool       = "cool"       // let the job's memory go first, if it is frozen; on Windows only
 	opCheckpoint = "checkpoint" // answered with Stats
 	opLook       = "look"       // answered with Reading, exact if more memory than Limit is in use
 	opThrottle   = "throttle"   // keep the job to CPUs processors on average, or let it have all again if that is 0

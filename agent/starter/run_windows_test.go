@@ -72,6 +72,35 @@ func TestFreezeStopsTheWholeTree(t *testing.T) {
 	t.Log("figure: frozen_and_thawed=true")
 }
 
+func TestCool(t *testing.T) {
+	i := open(t, newStarter(t), ClaimSpec{})
+	run(t, i, "count a b")
+	var paths []string
+	for _, name := range []string{"a", "b"} {
+		paths = append(paths, filepath.Join(i.Scratch(), name))
+		awaitCount(t, paths[len(paths)-1], 0)
+	}
+	if err := i.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if err := i.Cool(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("two processes cooled in %v", time.Since(start))
+	if !standsStill(paths...) {
+		t.Error("a job that was cooled goes on")
+	}
+	if err := i.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range paths {
+		_, n := counter(p)
+		awaitCount(t, p, n)
+	}
+	t.Log("figure: cooled=true")
+}
+
 func TestKillLeavesNothing(t *testing.T) {
 	for _, frozen := range []bool{false, true} {
 		s := newStarter(t)

@@ -262,6 +262,10 @@ func (r *runner) handle(m *message) *message {
 		r.keep.wish = true
 	case opThaw:
 		err = r.keep.thaw(now)
+	case opCool:
+		if r.still {
+			err = r.object.trim()
+		}
 	case opLook:
 		answer.Reading, err = r.look()
 	case opSignal:

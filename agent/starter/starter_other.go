@@ -62,6 +62,8 @@ func (*Init) Checkpoint(context.Context, bool) (checkpoint.Stats, error) {
 	return checkpoint.Stats{}, errors.ErrUnsupported
 }
 
+func (*Init) Cool(context.Context) error { return errors.ErrUnsupported }
+
 func (*Init) Look(context.Context, int64) (Reading, error) { return Reading{}, errors.ErrUnsupported }
 
 func (*Init) LimitsMemory() bool { return false }

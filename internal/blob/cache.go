@@ -19,6 +19,9 @@ type CacheConfig struct {
 // Cache keeps the blobs that were used last, within a bound. It owns its directory. A machine that
 // loses power may leave damaged blobs in it: every way of reading them verifies, and drops what is
 // damaged, so a cache costs no disk flushes.
+//
+// It is a cache on the disk. What the system has of it in memory is soon dropped, so that the machine's owner finds there
+// what was there before.
 type Cache struct {
 	store *Store
 	max   int64
@@ -27,7 +30,12 @@ type Cache struct {
 	bytes int64
 	byUse *list.List // of *cached, last used first
 	blobs map[Digest]*list.Element
+	fresh []Digest // that were put last, and are in memory
 }
+
+// maxFresh is how many blobs that were put may be in memory: some, since they must be on the disk before they can go. Most
+// are chunks of images, of 1 MiB.
+const maxFresh = 32
 
 type cached struct {
 	digest Digest
@@ -96,6 +104,9 @@ func (c *Cache) put(d Digest, size int64, store func() (int64, error)) error {
 		return fmt.Errorf("cache blob %s: %w", d.Short(), err)
 	}
 	got, err := store()
+	if err == nil {
+		defer c.drop(c.stale(d)) // without the mutex: it may wait for the disk
+	}
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,6 +118,31 @@ func (c *Cache) put(d Digest, size int64, store func() (int64, error)) error {
 	c.bytes += got - size // fewer when r was short and still hashed right
 	c.blobs[d] = c.byUse.PushFront(&cached{digest: d, size: got})
 	return nil
+}
+
+// stale notes that d is in memory, and gives those that have been so for long enough.
+func (c *Cache) stale(d Digest) (old []Digest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fresh = append(c.fresh, d)
+	if n := len(c.fresh) - maxFresh; n > 0 {
+		old = slices.Clone(c.fresh[:n])
+		c.fresh = slices.Delete(c.fresh, 0, n)
+	}
+	return old
+}
+
+// drop lets the system forget what it has of blobs in memory.
+func (c *Cache) drop(ds []Digest) {
+	for _, d := range ds {
+		f, err := c.store.Open(d)
+		if err != nil {
+			continue // it has been evicted
+		}
+		awaitFlush(f) // which was begun a while ago
+		dropBehind(f, 0, 0)
+		f.Close()
+	}
 }
 
 // Has reports whether d is here, and counts as a use.
@@ -127,13 +163,15 @@ func (c *Cache) Copy(w io.Writer, d Digest) (int64, error) {
 	return n, c.forgetBad(d, err)
 }
 
-// Read returns the blob, verified, of at most limit bytes. A miss is [ErrNotFound].
+// Read returns the blob, verified, of at most limit bytes. A miss is [ErrNotFound]. Whoever reads it in one piece is not
+// expected to do so again soon.
 func (c *Cache) Read(d Digest, limit int64) ([]byte, error) {
 	unpin, ok := c.Pin(d)
 	if !ok {
 		return nil, notCached(d)
 	}
 	data, err := c.store.Read(d, limit)
+	c.drop([]Digest{d})
 	unpin()
 	return data, c.forgetBad(d, err)
 }

@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"time"
 )
 
 const (
@@ -36,6 +37,11 @@ type PackConfig struct {
 	Workers   int         // chunks read, sealed and put at a time, each with some 5 MiB of memory; 0 means 4
 	ChunkSize int         // 0 means 1 MiB; a multiple of 4096, so that pages of memory stay aligned
 	Progress  func(Stats) // called after each chunk, never by two goroutines at once; may be nil
+
+	// DropAfter is how long after its beginning Pack has the system forget what it reads of large files, so that their copies in
+	// memory do not drive out what others have there; 0 means never. What is to be removed when it has been packed is better
+	// left alone for a while: to forget what is new the system must write it first.
+	DropAfter time.Duration
 }
 
 // Stats counts the work of [Pack] or [Unpack] so far.
@@ -52,7 +58,7 @@ type Stats struct {
 // that are not UTF-8, are errors. A file that changes its size meanwhile is an error. After an error the
 // sink may have chunks that nothing refers to.
 func Pack(ctx context.Context, cfg PackConfig) (Manifest, error) {
-	p := &packer{cfg: cfg, seen: map[string]bool{}, tasks: make(chan packTask)}
+	p := &packer{cfg: cfg, begun: time.Now(), seen: map[string]bool{}, tasks: make(chan packTask)}
 	if p.cfg.Workers == 0 {
 		p.cfg.Workers = defaultWorkers
 	}
@@ -100,6 +106,7 @@ type packer struct {
 	cfg   PackConfig
 	root  *os.Root
 	tasks chan packTask
+	begun time.Time
 
 	// The walk's alone until the workers have ended.
 	entries  []Entry
@@ -336,6 +343,9 @@ func (p *packer) read(buf []byte, seg segment) ([]byte, error) {
 			err = fmt.Errorf("%s became shorter while it was packed", seg.path)
 		}
 		return nil, err
+	}
+	if p.cfg.DropAfter > 0 && seg.len > smallFile && time.Since(p.begun) >= p.cfg.DropAfter {
+		dropBehind(f, 0, seg.off+seg.len) // what was read before is on the disk by now
 	}
 	return buf, nil
 }

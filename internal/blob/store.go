@@ -271,6 +271,7 @@ func (s *Store) adopt(f *os.File, d Digest, holder string, later bool) error {
 	switch {
 	case s.noSync:
 		later = false
+		startFlush(f) // so that it can be dropped soon
 	case later:
 		startFlush(f)
 	default:

@@ -34,6 +34,7 @@ type Machine struct {
 	unplugged bool
 	clock     job.LeaseClock
 	inits     map[job.ClaimID]*process // living and dead, until they are removed
+	cooled    int                      // how often a job's memory was made to go first
 
 	agent *agent // nil while none runs; belongs to the test
 }
