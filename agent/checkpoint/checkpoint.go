@@ -36,7 +36,6 @@ var ErrNoCRIU = errors.New("no criu program was found")
 // Options tell [Dump] and [Restore] what to do. Path and Dir are required.
 type Options struct {
 	Path string // the criu program, as seen from the caller
-	Nice int    // of that program
 	Dir  int    // descriptor of the image directory
 
 	// ConfigFile is an absolute path at which the caller has placed ConfigText: RPC has no field for

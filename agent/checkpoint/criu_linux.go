@@ -156,7 +156,7 @@ func (o Options) run(ctx context.Context, op, log string, kind rpc.CriuReqType, 
 
 	// Signal -1 of pid 1 reaches everything in this namespace but ourselves.
 	stop := context.AfterFunc(ctx, func() { _ = unix.Kill(-1, unix.SIGKILL) })
-	err := request(o.Path, o.Nice, kind, opts, notify)
+	err := request(o.Path, kind, opts, notify)
 	if !stop() {
 		return &Error{Op: op, Reason: "did not end in time", Err: context.Cause(ctx)}
 	}

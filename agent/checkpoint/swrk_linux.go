@@ -13,10 +13,10 @@ import (
 // maxAnswer bounds a message of CRIU's, which is a few hundred bytes.
 const maxAnswer = 64 << 10
 
-// request has the criu program at path, with so much niceness, carry out one request and calls notify, if that is not nil, for each step
+// request has the criu program at path carry out one request and calls notify, if that is not nil, for each step
 // that it reports. It speaks the protocol of go-criu, of which only the messages are used: that starts CRIU in
 // a way that older kernels do not allow here, see [start].
-func request(path string, nice int, kind rpc.CriuReqType, opts *rpc.CriuOpts, notify func(*rpc.CriuNotify)) (err error) {
+func request(path string, kind rpc.CriuReqType, opts *rpc.CriuOpts, notify func(*rpc.CriuNotify)) (err error) {
 	pair, err := unix.Socketpair(unix.AF_LOCAL, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("socketpair", err)
@@ -34,7 +34,6 @@ func request(path string, nice int, kind rpc.CriuReqType, opts *rpc.CriuOpts, no
 	if err != nil {
 		return err
 	}
-	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, nice) // it is a child, and may only become nicer
 	defer func() {
 		ours.Close() // which ends it
 		if _, werr := reap(pid); err == nil && werr != nil && werr != unix.ECHILD {

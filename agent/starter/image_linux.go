@@ -49,7 +49,7 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 		return nil, err
 	}
 	o := p.criuOptions()
-	o.Pid, o.Keep, o.Nice = j.pid, keep, jobNice
+	o.Pid, o.Keep = j.pid, keep
 	if p.hasCgroup() {
 		detach, err := p.attachCgroup()
 		if err != nil {
@@ -59,9 +59,7 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 		o.FreezeCgroup = cgroupMount
 	}
 	before, spent := ownIO(), childrensTime()
-	stepForward := stepBack()
 	s, err := checkpoint.Dump(ctx, o)
-	stepForward()
 	s.CPU = childrensTime() - spent // nobody else waits for anything now
 	p.mu.Lock()
 	j.io.add(ownIO().minus(before)) // CRIU's

@@ -257,20 +257,9 @@ func lowerLimit(pid, resource int, n int64) error {
 func humble(pid int) {
 	// Neither can fail for a process of ours that lives; if it is gone, it does not matter.
 	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, jobNice)
-	setAutogroup(pid, jobNice)
-}
-
-// setAutogroup sets what the session of a process has of the processors. With autogroups (the usual kernel setting on
-// desktops) nice values only count within a session, and this one between sessions. Absent where the kernel has none.
-func setAutogroup(pid, nice int) {
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), strconv.AppendInt(nil, int64(nice), 10), 0)
-}
-
-// stepBack has the init and the CRIU that it starts wait for their turn, as jobs do, until stepForward: what they do
-// together for a second or more is nothing that an owner who has just come back should wait for.
-func stepBack() (stepForward func()) {
-	setAutogroup(os.Getpid(), jobNice)
-	return func() { setAutogroup(os.Getpid(), 0) }
+	// With autogroups (the usual kernel setting on desktops) the value above only counts within the
+	// session, and this one between sessions. Absent where the kernel has none.
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), strconv.AppendInt(nil, jobNice, 10), 0)
 }
 
 // setOOMScore makes a process likelier to be killed when memory runs out, and returns how to undo it.
