@@ -154,11 +154,11 @@ func TestUnitForJobs(t *testing.T) {
 	isIn(unit, false, keeper.Process.Pid)
 }
 
-// For the moment of a freeze the slice comes first, unless an administrator has given it a weight.
+// For the moment of a freeze or an image the slice comes forward, unless an administrator has given it a weight.
 func TestWeighSlice(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "cpu.weight")
-	weighSlice(dir, true)
+	weighSlice(dir, urgent)
 	if _, err := os.Stat(file); err == nil {
 		t.Error("a weight is set where there is none")
 	}
@@ -166,17 +166,18 @@ func TestWeighSlice(t *testing.T) {
 		{"1\n", "10000", "1"},
 		{"50\n", "50\n", "50\n"},
 		{"10000", "10000", "1"}, // after an agent that was killed at that moment
+		{"99\n", "10000", "1"},
 	} {
 		if err := os.WriteFile(file, []byte(tt.at), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		for _, step := range []struct {
-			first bool
-			want  string
-		}{{true, tt.first}, {false, tt.last}} {
-			weighSlice(dir, step.first)
+			to   weight
+			want string
+		}{{urgent, tt.first}, {oneClaim, tt.last}} {
+			weighSlice(dir, step.to)
 			if got, err := os.ReadFile(file); err != nil || string(got) != step.want {
-				t.Errorf("from %q, first=%v, the weight is %q, %v, want %q", tt.at, step.first, got, err, step.want)
+				t.Errorf("from %q to %v the weight is %q, %v, want %q", tt.at, step.to, got, err, step.want)
 			}
 		}
 	}

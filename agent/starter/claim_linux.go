@@ -158,7 +158,9 @@ func (i *Init) Checkpoint(ctx context.Context, keep bool) (checkpoint.Stats, err
 	if busy {
 		return what(ErrBusy)
 	}
+	calm := i.cg.saveLikeOthers()
 	m, err := i.call(ctx, &message{Op: opCheckpoint, Keep: keep})
+	calm()
 	i.mu.Lock()
 	i.dumping = false
 	if err == nil && !keep {

@@ -65,6 +65,7 @@ var (
 	allClaims = weight{2, 20}
 	oneClaim  = weight{1, 2}
 	ordinary  = weight{100, 1024}
+	equal     = weight{99, 1000}      // about as much as others; the numbers are our own
 	urgent    = weight{10000, 262144} // the most there is
 )
 
@@ -77,16 +78,17 @@ func (w weight) set(dir string, modern bool) {
 	_ = os.WriteFile(filepath.Join(dir, name), strconv.AppendInt(nil, value, 10), 0)
 }
 
-// weighSlice has the slice of the unit for jobs come before others, or last again. It is systemd's, which does not look
-// at what it once has set; so this is for the moment of a freeze, and a weight that an administrator has chosen stays.
-func weighSlice(dir string, first bool) {
-	from, to := oneClaim, urgent // what packaging/skua.slice says, and what it is for that moment
-	if !first {
-		from, to = to, from
-	}
+// weighSlice sets what the slice of the unit for jobs has. It is systemd's, which does not look at what it once has set;
+// so this is for the moment of a freeze or an image, and a weight that an administrator has chosen stays.
+func weighSlice(dir string, to weight) {
 	b, err := os.ReadFile(filepath.Join(dir, "cpu.weight"))
-	if err == nil && string(bytes.TrimSpace(b)) == strconv.FormatInt(from.modern, 10) {
-		to.set(dir, true)
+	if err != nil {
+		return
+	}
+	for _, ours := range []weight{oneClaim, equal, urgent} { // the first is what packaging/skua.slice says
+		if string(bytes.TrimSpace(b)) == strconv.FormatInt(ours.modern, 10) {
+			to.set(dir, true)
+		}
 	}
 }
 
@@ -102,7 +104,11 @@ func (c *jobCgroup) weigh(all, one weight) {
 	all.set(base, modern)
 	one.set(dir, modern)
 	if unit := filepath.Dir(base); modern && strings.HasSuffix(unit, jobsCgroup) {
-		weighSlice(filepath.Dir(unit), all == urgent)
+		slice := all
+		if all == allClaims {
+			slice = oneClaim
+		}
+		weighSlice(filepath.Dir(unit), slice)
 	}
 }
 

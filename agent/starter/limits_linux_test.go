@@ -3,6 +3,7 @@ package starter
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,14 +34,15 @@ func TestClaimsComeLast(t *testing.T) {
 	s := newStarter(t, nil)
 	controllers := 0
 	for _, v := range []struct{ dir, name, share string }{{s.baseFor(false), "cpu.weight", "2"}, {s.legacy["cpu"], "cpu.shares", "20"}} {
-		b, err := os.ReadFile(filepath.Join(v.dir, v.name))
-		if v.dir == "" || err != nil {
+		file := filepath.Join(v.dir, v.name)
+		if _, err := os.Stat(file); v.dir == "" || err != nil {
 			continue
 		}
 		controllers++
-		if got := strings.TrimSpace(string(b)); got != v.share {
-			t.Errorf("%s is %s, want %s", filepath.Join(v.dir, v.name), got, v.share)
-		}
+		await(t, file+" is "+v.share, func() bool { // others may share it, and be frozen or saved meanwhile
+			b, err := os.ReadFile(file)
+			return err == nil && strings.TrimSpace(string(b)) == v.share
+		})
 	}
 	if controllers == 0 {
 		t.Skip("there is no cpu controller that can be used")
@@ -85,7 +87,8 @@ func TestHurry(t *testing.T) {
 	}
 	i := open(t, s, "hurry")
 	run(t, i, JobSpec{Argv: []string{"sleep", "1000"}})
-	weights := func(all, one weight) {
+	// Others may share the cgroup of all claims, and be hurried or calmed meanwhile.
+	awaitWeights := func(all, one weight, again func()) {
 		t.Helper()
 		dir, name, pick := i.cg.path, "cpu.weight", func(w weight) int64 { return w.modern }
 		if !i.cg.has(name) {
@@ -94,25 +97,38 @@ func TestHurry(t *testing.T) {
 		if dir == "" {
 			return // the machine shares its processors out in another way
 		}
-		for file, want := range map[string]int64{filepath.Join(filepath.Dir(dir), name): pick(all), filepath.Join(dir, name): pick(one)} {
-			got, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if string(bytes.TrimSpace(got)) != strconv.FormatInt(want, 10) {
-				t.Errorf("%s is %s, want %d", file, got, want)
-			}
+		is := func(dir string, want weight) bool {
+			got, err := os.ReadFile(filepath.Join(dir, name))
+			return err == nil && string(bytes.TrimSpace(got)) == strconv.FormatInt(pick(want), 10)
 		}
+		await(t, fmt.Sprintf("the weights are %v and %v", all, one), func() bool {
+			again()
+			return is(filepath.Dir(dir), all) && is(dir, one)
+		})
 	}
-	i.cg.hurry()
-	checkClass(t, i, unix.SCHED_FIFO)
-	i.cg.calm()
+	realtime := filepath.Join(i.cg.legacy["cpu"], "cpu.rt_runtime_us")
+	granted, err := os.ReadFile(realtime)
+	shared := i.cg.legacy["cpu"] != "" && err == nil // the kernel has RT_GROUP_SCHED, and may have granted it all to others
+	if !shared || string(bytes.TrimSpace(granted)) != "0" {
+		i.cg.hurry()
+		checkClass(t, i, unix.SCHED_FIFO)
+		i.cg.calm()
+		checkClass(t, i, unix.SCHED_IDLE)
+		awaitWeights(allClaims, oneClaim, i.cg.calm)
+	}
+
+	calm := i.cg.saveLikeOthers()
+	await(t, "the job's threads count like others'", func() bool {
+		attr, err := unix.SchedGetAttr(jobPids(t, initPid(t, i))[0], 0)
+		return err == nil && attr.Policy == unix.SCHED_NORMAL
+	})
+	awaitWeights(equal, equal, func() {})
+	calm()
 	checkClass(t, i, unix.SCHED_IDLE)
-	weights(allClaims, oneClaim)
+	awaitWeights(allClaims, oneClaim, i.cg.calm)
 
 	// More claims than a kernel of which RT_GROUP_SCHED is set has something for.
-	realtime := filepath.Join(i.cg.legacy["cpu"], "cpu.rt_runtime_us")
-	if _, err := os.Stat(realtime); i.cg.legacy["cpu"] == "" || err != nil {
+	if !shared {
 		return
 	}
 	if err := os.WriteFile(realtime, []byte("0"), 0); err != nil {
@@ -120,10 +136,10 @@ func TestHurry(t *testing.T) {
 	}
 	i.cg.hurry()
 	checkClass(t, i, unix.SCHED_NORMAL)
-	weights(urgent, urgent)
+	awaitWeights(urgent, urgent, i.cg.hurry)
 	i.cg.calm()
 	checkClass(t, i, unix.SCHED_IDLE)
-	weights(allClaims, oneClaim)
+	awaitWeights(allClaims, oneClaim, i.cg.calm)
 }
 
 // A job that takes too much does not succeed, and one that only reserves a lot is left alone, as the
