@@ -70,11 +70,7 @@ func claimsBeside(own string) string {
 func findCgroupBases(configured string) []string {
 	var mount, path string
 	if configured == "" {
-		mounts, err := os.ReadFile("/proc/self/mounts")
-		if err != nil {
-			return nil
-		}
-		own, err := os.ReadFile("/proc/self/cgroup")
+		mounts, own, err := readHierarchies()
 		if err != nil {
 			return nil
 		}

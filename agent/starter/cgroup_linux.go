@@ -3,20 +3,15 @@ package starter
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"skua/internal/pause"
 )
 
 // jobCgroup is the cgroup of a claim's job, with the files that matter held open: freezing is one
@@ -27,6 +22,15 @@ type jobCgroup struct {
 
 	legacy map[string]string // directories of cgroup v1 by controller, for what this one does not limit
 	prompt bool              // its job gets the processor as others do
+}
+
+// readHierarchies reads where the hierarchies of cgroups are mounted, and where in them this process is.
+func readHierarchies() (mounts, own []byte, err error) {
+	if mounts, err = os.ReadFile("/proc/self/mounts"); err != nil {
+		return nil, nil, err
+	}
+	own, err = os.ReadFile("/proc/self/cgroup")
+	return mounts, own, err
 }
 
 // cgroup2Mount finds the mount point of the cgroup v2 hierarchy in /proc/self/mounts.
@@ -169,97 +173,10 @@ func removeCgroup(path string, limit time.Duration) error {
 	}
 }
 
-// awaitFrozen returns when a cgroup that is being frozen is so to its last thread.
-//
-// A thread that waits for a processor must get one before it can stop, and a job's threads come last
-// on a busy machine: with three busy loops against one job the wait was 30 to 850 ms, and up to six seconds with two
-// against two hundred. So threads that are not stopped at once come first until they are, which takes each some
-// microseconds in the kernel; none runs its program meanwhile. Without the privilege for that they stop as they can.
-func (c *jobCgroup) awaitFrozen(limit time.Duration) error {
-	const (
-		atOnce = 300 * time.Microsecond
-		again  = 20 * time.Millisecond // to bring threads that have come since to the front, and after another claim was calmed
-	)
-	events, deadline := int(c.events.Fd()), time.Now().Add(limit)
-	err := awaitCgroupFrozen(events, atOnce)
-	if err == nil {
-		return nil
-	}
-	defer c.calm()
-	for err != nil && time.Now().Before(deadline) {
-		c.hurry()
-		err = awaitCgroupFrozen(events, again)
-	}
-	return err
-}
+var errNotFrozen = errors.New("the job has not stopped")
 
-// hurry has all threads of the job come before others: with real-time priority, or, where the kernel gives none to
-// cgroups, with the weight of all claims and of this one.
-func (c *jobCgroup) hurry() {
-	if c.schedule(&unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}) {
-		return
-	}
-	c.weigh(urgent, urgent)
-	c.schedule(&unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: -20})
-}
-
-// saveLikeOthers has the threads of the job, which is frozen, count as much as other programs' until stop is called.
-// CRIU works in them, and takes turns with them hundreds of times: behind two busy loops an image of 500 MB, half
-// a second's work, took two minutes otherwise, while its job's time to leave ran out.
-func (c *jobCgroup) saveLikeOthers() (stop func()) {
-	const again = 100 * time.Millisecond // since another claim may have been calmed
-	if c == nil || c.prompt {
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var kept sync.WaitGroup
-	kept.Go(func() {
-		for err := error(nil); err == nil; err = pause.For(ctx, again) {
-			c.weigh(equal, equal)
-			c.schedule(&unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: jobNice})
-		}
-	})
-	return func() {
-		cancel()
-		kept.Wait()
-		c.calm()
-	}
-}
-
-// calm gives all threads of the job the lowest claim to a processor again, also after an agent that
-// was killed in the middle of a freeze.
-//
-// With the idle class a processor on which only jobs run counts as free, so that the owner's programs get one each:
-// with ordinary threads of a job on all of them, however low, a compile on two processors was seen to have both its
-// processes on one of them, and to take twice as long. An init may not set it, an agent that is root may.
-func (c *jobCgroup) calm() {
-	class := uint32(unix.SCHED_IDLE)
-	if c.prompt {
-		class = unix.SCHED_NORMAL
-	}
-	c.schedule(&unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: class, Nice: jobNice})
-	c.weigh(allClaims, c.usual())
-}
-
-// schedule sets how the threads of the job are scheduled. It reports whether that is allowed; if not they stay as they are.
-func (c *jobCgroup) schedule(attr *unix.SchedAttr) bool {
-	for _, part := range []string{"", paceName} {
-		list, err := os.ReadFile(filepath.Join(c.path, part, "cgroup.threads"))
-		if err != nil {
-			continue
-		}
-		for line := range bytes.Lines(list) {
-			if tid, err := strconv.Atoi(string(bytes.TrimSpace(line))); err == nil {
-				if errors.Is(unix.SchedSetAttr(tid, attr, 0), unix.EPERM) {
-					return false
-				}
-			}
-		}
-	}
-	return true
-}
-
-// awaitCgroupFrozen returns when the cgroup whose cgroup.events is fd is frozen to the last thread.
+// awaitCgroupFrozen returns when the cgroup whose cgroup.events is fd is frozen to the last thread, or with errNotFrozen
+// when it is not in time.
 func awaitCgroupFrozen(fd int, limit time.Duration) error {
 	deadline := time.Now().Add(limit)
 	buf := make([]byte, 256)
@@ -273,7 +190,7 @@ func awaitCgroupFrozen(fd int, limit time.Duration) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("the job has not stopped after %v", limit)
+			return fmt.Errorf("%w after %v", errNotFrozen, limit)
 		}
 		time.Sleep(pause)
 	}

@@ -26,11 +26,7 @@ var legacy = []struct{ name, modern string }{
 // findLegacy returns, by controller, the directories in which claims get theirs. Those that cannot be used
 // are missing.
 func findLegacy() map[string]string {
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return nil
-	}
-	own, err := os.ReadFile("/proc/self/cgroup")
+	mounts, own, err := readHierarchies()
 	if err != nil {
 		return nil
 	}
@@ -53,74 +49,6 @@ func findLegacy() map[string]string {
 		grantRealtime(base, 8*claimRealtime)
 	}
 	return bases
-}
-
-// weight is what a cgroup has of the processors when others want them: cpu.weight of cgroup v2, where others have 100,
-// or cpu.shares of v1, where they have 1024. A claim's own counts among the claims; towards the owner's programs, in
-// other cgroups, it is that of all claims that counts.
-type weight struct{ modern, legacy int64 }
-
-var (
-	// 2 %: with less a job that is to start or to be saved on a busy machine would wait too long for its turn.
-	allClaims = weight{2, 20}
-	oneClaim  = weight{1, 2}
-	ordinary  = weight{100, 1024}
-	equal     = weight{99, 1000}      // about as much as others; the numbers are our own
-	urgent    = weight{10000, 262144} // the most there is
-)
-
-// set gives a cgroup the weight, if processors are shared out by weights there.
-func (w weight) set(dir string, modern bool) {
-	name, value := "cpu.shares", w.legacy
-	if modern {
-		name, value = "cpu.weight", w.modern
-	}
-	_ = os.WriteFile(filepath.Join(dir, name), strconv.AppendInt(nil, value, 10), 0)
-}
-
-// weighSlice sets what the slice of the unit for jobs has. It is systemd's, which does not look at what it once has set;
-// so this is for the moment of a freeze or an image, and a weight that an administrator has chosen stays.
-func weighSlice(dir string, to weight) {
-	b, err := os.ReadFile(filepath.Join(dir, "cpu.weight"))
-	if err != nil {
-		return
-	}
-	for _, ours := range []weight{oneClaim, equal, urgent} { // the first is what packaging/skua.slice says
-		if string(bytes.TrimSpace(b)) == strconv.FormatInt(ours.modern, 10) {
-			to.set(dir, true)
-		}
-	}
-}
-
-// weigh sets what all claims have of the processors, and this one among them.
-func (c *jobCgroup) weigh(all, one weight) {
-	dir, modern := c.path, c.has("cpu.weight")
-	if !modern {
-		if dir = c.legacy["cpu"]; dir == "" {
-			return
-		}
-	}
-	base := filepath.Dir(dir)
-	all.set(base, modern)
-	one.set(dir, modern)
-	if unit := filepath.Dir(base); modern && strings.HasSuffix(unit, jobsCgroup) {
-		slice := all
-		if all == allClaims {
-			slice = oneClaim
-		}
-		weighSlice(filepath.Dir(unit), slice)
-	}
-}
-
-// claimRealtime is what the threads of a claim may have of each processor in a second at real-time priority, which is
-// only ever used to stop them: 200 need some ten milliseconds. Kernels that share that out, too, give none to a cgroup
-// of v1 by themselves.
-const claimRealtime = 50 * time.Millisecond
-
-// grantRealtime lets a cgroup of v1 have so much at real-time priority, if the kernel asks for that and there is
-// as much left. Claims that get nothing are stopped with the weights.
-func grantRealtime(dir string, each time.Duration) {
-	_ = os.WriteFile(filepath.Join(dir, "cpu.rt_runtime_us"), strconv.AppendInt(nil, each.Microseconds(), 10), 0)
 }
 
 // cgroup1Mount finds the mount point of a controller's v1 hierarchy in /proc/self/mounts.
@@ -199,14 +127,6 @@ func (c *jobCgroup) limit(bases map[string]string, name string, spec ClaimSpec) 
 		}
 	}
 	return nil
-}
-
-// usual is the claim's weight while nothing is urgent.
-func (c *jobCgroup) usual() weight {
-	if c.prompt {
-		return ordinary
-	}
-	return oneClaim
 }
 
 // allowSwap says whether memory of a job that is kept to a limit may go to the swap. Only that of one that stands still may: its

@@ -94,8 +94,8 @@ func (p *pid1) checkpoint(ctx context.Context, keep bool) (*checkpoint.Stats, er
 // freezeForDump freezes the job where CRIU can dump it. A process that waits for its vfork child to
 // execute a program cannot be traced until the child has, so it is given that moment.
 func (p *pid1) freezeForDump() error {
-	// One moment may be as bad as the other, so there are many. The later ones are longer: where the owner's programs
-	// have the processors, the child gets a hundredth of them.
+	// One moment may be as bad as the other, so there are many. The later ones are longer: on a busy machine the child
+	// may have to wait for its turn on a processor.
 	const (
 		tries   = 50
 		longest = 100 * time.Millisecond

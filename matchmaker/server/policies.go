@@ -80,8 +80,8 @@ func (p *policies) find(ctx context.Context) (*bus.Bucket, error) {
 	return table, err
 }
 
-// make makes the table.
-func (p *policies) make(ctx context.Context) (*bus.Bucket, error) {
+// create makes the table.
+func (p *policies) create(ctx context.Context) (*bus.Bucket, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	table, err := bus.OpenBucket(ctx, p.conn, bus.BucketConfig{Name: policiesBucket, Replicas: p.replicas})
@@ -98,7 +98,7 @@ func (p *policies) put(ctx context.Context, group string, text []byte, withdrawn
 	defer p.changing.Unlock()
 	table, err := p.find(ctx)
 	if err == nil && table == nil {
-		table, err = p.make(ctx)
+		table, err = p.create(ctx)
 	}
 	if err != nil {
 		return now, false, fmt.Errorf("open the table of policies: %w", err)
