@@ -77,7 +77,7 @@ queue
 	})
 	p.AwaitFor(time.Minute, "the machine says again what is left", func() bool { return slots() == full })
 	for i, id := range []string{narrow, wide} {
-		if after := pids(p.JobProcesses(id)); len(after) == 0 || after[0] != before[i][0] {
+		if after := pids(p.JobProcesses(id)); !stays(before[i], after) {
 			t.Errorf("job %s has processes %v, and had %v", id, after, before[i])
 		}
 	}

@@ -84,7 +84,8 @@ func TestRestartFails(t *testing.T) {
 }
 
 // saver is a job that saves its own state: the second time so that it makes no sense of it and dies of that.
-const saver = `state=$(cat state 2>/dev/null)
+const saver = `trap 'echo bad >state; exit 85' TERM
+state=$(cat state 2>/dev/null)
 echo "run ${state:-none} $(date +%s.%N)" >>"$1"
 case "$state" in
 "")
@@ -94,7 +95,6 @@ case "$state" in
 bad) kill -SEGV $$ ;;
 esac
 [ "$(wc -l <"$1")" -gt 2 ] && exit 0 # it was here before
-trap 'echo bad >state; exit 85' TERM
 while :; do sleep 0.05; done
 `
 
