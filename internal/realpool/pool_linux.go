@@ -32,6 +32,8 @@ type Config struct {
 
 	Parts bool // the machines are partitionable, for Slots jobs at a time
 
+	Data string // where the matchmaker's data are; "" means beside everything else
+
 	// Link is how many bits a second there are between the matchmaker and all the machines together, in each
 	// direction; each machine is then in a network namespace of its own. 0 means that all is on this machine's
 	// loopback.
@@ -120,6 +122,10 @@ func (p *Pool) settings(name, url string, cfg Config) string {
 		cfg.Lease = 6
 	}
 	renew, offer, guard := max(cfg.Renew, 1), 2, 1 // seconds
+	data := filepath.Join(p.Dir, name)
+	if cfg.Data != "" {
+		data = filepath.Join(cfg.Data, name)
+	}
 	if cfg.Link > 0 {
 		renew, offer, guard = 10, 10, 5 // the link is to be congested, and the processors are, too
 	}
@@ -132,7 +138,7 @@ lease = "%ds"
 renew = "%ds"
 offer = "%ds"
 guard = "%ds"
-`, filepath.Join(p.Dir, name), strings.TrimPrefix(url, "https://"), url, cfg.Lease, renew, offer, guard)
+`, data, strings.TrimPrefix(url, "https://"), url, cfg.Lease, renew, offer, guard)
 }
 
 // populate makes a user and starts the machines, and waits until every slot is offered.

@@ -81,7 +81,7 @@ type budget struct {
 const (
 	// leastShare is what is taken of all processors even when others want them: less would be noticed less, but
 	// what is to be transferred must leave some time.
-	leastShare = 0.02
+	leastShare = 0.01
 	// freeShare is left to others of what they do not use, so that they find it at once when they want more.
 	freeShare = 0.1
 	// mostSpare lets small transfers pass at once.
