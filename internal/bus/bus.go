@@ -63,6 +63,7 @@ var (
 	ErrDisconnected = errors.New("not connected")
 	ErrClosed       = errors.New("the connection is closed")
 	ErrRefused      = errors.New("the matchmaker refuses this key")
+	ErrForbidden    = errors.New("the matchmaker does not let this key do that")
 	ErrNoAnswer     = errors.New("no server answers")
 	ErrTooLarge     = errors.New("the message is too large")
 )

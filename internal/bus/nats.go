@@ -71,6 +71,9 @@ type Client struct {
 	inProcess bool   // nc has no URL
 	hosts     *hosts // where nc connects to; nil in-process and to a cluster
 
+	inbox    string // begins the subjects of answers; "" for the connection's own
+	requests requests
+
 	mu       sync.Mutex
 	closed   bool           // guarded by mu
 	handlers sync.WaitGroup // running handlers; Add only under mu while not closed
@@ -82,7 +85,7 @@ var _ Conn = (*Client)(nil)
 // random time of at most 1 s, then 2 s, up to 30 s, so that a thousand agents do not come back at
 // once. Nothing is buffered meanwhile.
 func Dial(cfg Config) (*Client, error) {
-	c := &Client{log: cfg.Log, up: make(chan struct{}, 1), inProcess: cfg.InProcess != nil}
+	c := &Client{log: cfg.Log, up: make(chan struct{}, 1), inProcess: cfg.InProcess != nil, inbox: cfg.Inbox}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -239,7 +242,12 @@ func (c *Client) Request(ctx context.Context, subject string, data []byte) ([]by
 	if err := checkMessage(subject, data); err != nil {
 		return nil, fmt.Errorf("request: %w", err)
 	}
-	m, err := c.nc.RequestWithContext(ctx, subject, data)
+	asking, done := c.requests.begin(ctx, subject)
+	defer done()
+	m, err := c.nc.RequestWithContext(asking, subject, data)
+	if ctx.Err() == nil && asking.Err() != nil {
+		err = context.Cause(asking)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("request %s: %w", subject, translate(err))
 	}
@@ -373,6 +381,7 @@ func (c *Client) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if sub != nil {
 		subject = sub.Subject
 	}
+	c.requests.refused(err, c.inbox)
 	c.log.Warn("trouble on the bus", diag.KeySubject, subject, diag.KeyError, err)
 }
 

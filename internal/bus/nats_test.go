@@ -49,3 +49,17 @@ func TestBackoff(t *testing.T) {
 		}
 	}
 }
+
+func TestRefusedSubject(t *testing.T) {
+	for said, want := range map[string]string{
+		`nats: permissions violation: Permissions Violation for Publish to "skua.u.ada.query"`:                       "skua.u.ada.query",
+		`nats: permissions violation: Permissions Violation for Subscription to "_INBOX_ada.*"`:                      "_INBOX_ada.*",
+		`nats: permissions violation: Permissions Violation for Subscription to "skua.note.>" using queue "readers"`: "skua.note.>",
+		"nats: permissions violation: something new":                                                                 "",
+		"": "",
+	} {
+		if got, ok := refusedSubject(said); got != want || ok != (want != "") {
+			t.Errorf("%s\nis about %q, want %q", said, got, want)
+		}
+	}
+}

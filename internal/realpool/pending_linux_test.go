@@ -1,6 +1,7 @@
 package realpool_test
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,4 +30,24 @@ func TestPending(t *testing.T) {
 	}
 	p.Admin("approve", id)
 	p.Await("the new machine takes part", func() bool { return strings.Contains(machines(), "new") })
+}
+
+// A person who waits for approval is told so, and by what it is given.
+func TestPendingUser(t *testing.T) {
+	p := realpool.Start(t, bin, realpool.Config{})
+	if err := os.RemoveAll(filepath.Join(p.Dir, "home")); err != nil { // of whoever was let in already
+		t.Fatal(err)
+	}
+	p.Must("skua", "login", p.Admin("token", "user", "newcomer", "--pending"))
+	_, said, code := p.Run("", "skua", "q")
+	_, id, ok := strings.Cut(said, "skua-matchmaker approve ")
+	if code == 0 || !ok {
+		t.Fatalf("skua q ended with %d, and does not say what is missing: %s", code, said)
+	}
+	id, _, _ = strings.Cut(id, `"`)
+	p.Admin("approve", id)
+	p.Await("the newcomer may ask", func() bool {
+		_, _, code := p.Run("", "skua", "q")
+		return code == 0
+	})
 }

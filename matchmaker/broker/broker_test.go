@@ -251,6 +251,9 @@ func TestEnrolment(t *testing.T) {
 	if len(ads) > 0 {
 		t.Errorf("an ad came before the approval: %s", <-ads)
 	}
+	if _, err := c.Request(t.Context(), "skua.a."+agent+".accept", nil); !errors.Is(err, bus.ErrForbidden) {
+		t.Errorf("asking before the approval: got %v, want %v", err, bus.ErrForbidden)
+	}
 	if _, err := p.roster.Approve(agent); err != nil {
 		t.Fatal(err)
 	}

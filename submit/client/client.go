@@ -184,6 +184,9 @@ func call[A any](ctx context.Context, c *Client, verb string, message any, again
 			if ctx.Err() != nil {
 				return none, err
 			}
+			if errors.Is(err, bus.ErrForbidden) {
+				return none, c.forbidden(err)
+			}
 			// Nobody has heard a request that found no listener or no connection: it may always be repeated.
 			away := errors.Is(err, bus.ErrDisconnected)
 			unheard := away || errors.Is(err, bus.ErrNoResponder)
@@ -223,6 +226,19 @@ func (c *Client) request(ctx context.Context, verb string, data []byte) ([]byte,
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Patience)
 	defer cancel()
 	return c.cfg.Conn.Request(ctx, wire.UserSubject(c.cfg.User, verb), data)
+}
+
+// forbidden is the error of a user whom the pool knows, and lets do nothing.
+func (c *Client) forbidden(err error) error {
+	at := ""
+	if c.cfg.Pool != "" {
+		at = " at " + c.cfg.Pool
+	}
+	return &diag.Problem{
+		What: fmt.Sprintf("the pool%s does not let you do anything yet: you wait for its administrator's approval", at),
+		Hint: fmt.Sprintf(`the administrator runs "skua-matchmaker approve %s"`, c.cfg.User),
+		Err:  err,
+	}
 }
 
 func (c *Client) unreachable(err error) error {
