@@ -27,7 +27,9 @@ type Log interface {
 	// as it is. data is f's to keep.
 	Read(ctx context.Context, from uint64, f func(seq uint64, data []byte) error) error
 
-	// Last gives the last sequence ever written, 0 for a new log. Purging does not change it.
+	// Last gives the last sequence ever written, 0 for a new log. Purging does not change it. While the servers that
+	// keep a log choose which one leads, it may be an earlier one: whoever then appends after that learns it, by
+	// [ErrWrongSequence].
 	Last(ctx context.Context) (uint64, error)
 
 	// Await waits until the log has a record after the sequence after, and gives the last one, which those who

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"skua/internal/diag"
+	"skua/internal/pause"
 )
 
 // reconcile brings the log and its archive together, before the log is read. A log that ends before its archive
@@ -21,11 +22,11 @@ func (q *Queue) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	last, err := q.cfg.Log.Last(ctx)
+	from, end := q.cfg.Archive.Span()
+	last, err := q.logEnd(ctx, end)
 	if err != nil {
 		return err
 	}
-	from, end := q.cfg.Archive.Span()
 	if err := q.agree(ctx, min(last, end), max(first, from)); err != nil {
 		return err
 	}
@@ -42,6 +43,21 @@ func (q *Queue) reconcile(ctx context.Context) error {
 		return q.catchUp(ctx)
 	}
 	return nil
+}
+
+// logEnd gives the log's last sequence. One before known, which the log has come to, is asked for again for a moment
+// before it is believed: servers that have just chosen another leader may tell an earlier one.
+func (q *Queue) logEnd(ctx context.Context, known uint64) (last uint64, err error) {
+	const again, moment = 100 * time.Millisecond, 2 * time.Second
+	for end := time.Now().Add(moment); ; {
+		last, err = q.cfg.Log.Last(ctx)
+		if err != nil || last >= known || time.Now().After(end) {
+			return last, err
+		}
+		if err := pause.For(ctx, again); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // read calls f with records from sequence from on as [Log.Read] does: from the archive those that the log has

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -246,6 +247,35 @@ func TestWhatIsLostOfSnapshots(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Servers that have just chosen another leader tell an end of the log that was: nothing is lost for that.
+func TestEndThatWas(t *testing.T) {
+	s := store(t)
+	cfg := s.config(t)
+	cfg.Log = &late{MemoryLog: s.log, stale: 3}
+	q, err := Watch(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last, _ := s.log.Last(t.Context()); q.state.seq != last {
+		t.Errorf("the queue has come to event %d of %d", q.state.seq, last)
+	}
+}
+
+// late is a log that tells an earlier end at first.
+type late struct {
+	*bus.MemoryLog
+	stale int // how often still
+}
+
+func (l *late) Last(ctx context.Context) (uint64, error) {
+	last, err := l.MemoryLog.Last(ctx)
+	if l.stale > 0 {
+		l.stale--
+		return last / 2, err
+	}
+	return last, err
 }
 
 func TestForgottenEventsAreInTheArchive(t *testing.T) {

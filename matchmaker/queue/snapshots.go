@@ -223,7 +223,7 @@ var errCutShort = errors.New("the queue log has been cut short")
 
 // belongs says whether a snapshot's state is one that the log has come to.
 func (q *Queue) belongs(ctx context.Context, s *state) error {
-	last, err := q.cfg.Log.Last(ctx)
+	last, err := q.logEnd(ctx, s.seq)
 	if err != nil {
 		return err
 	}
