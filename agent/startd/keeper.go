@@ -192,7 +192,7 @@ func (k *keeper) untilLook(now time.Time) time.Duration {
 	case s.State == slot.Claimed || s.State == slot.Preempting:
 		return k.d.cfg.LookEach
 	case k.d.parts != nil && s.Tenancy.Phase == job.Free && k.d.parts.rests(k):
-		return restLook
+		return k.d.cfg.LookIdle // it speaks for nothing
 	}
 	wait := k.d.cfg.LookIdle - now.Sub(k.looked)
 	if idle, ok := k.d.owner.idle(now); ok {

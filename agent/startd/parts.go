@@ -29,9 +29,6 @@ type share struct {
 
 func newParting(d *Daemon) *parting { return &parting{d: d, shares: map[*keeper]share{}} }
 
-// restLook is how often a keeper looks that neither has a job nor speaks for the partitionable slot.
-const restLook = time.Minute
-
 // take carves a share out for an offer and gives the keeper that is to have it, the same for the same claim. It
 // is nil, with the reason, when there is too little left.
 func (p *parting) take(offer wire.Offer) (k *keeper, refused string) {

@@ -53,7 +53,7 @@ type Config struct {
 	Bump      time.Duration      // see slot.Config; 0 means one second
 	Log       *slog.Logger       // nil means no logging
 	LookEach  time.Duration      // how often the policy looks at a slot with a job; 0 means one second
-	LookIdle  time.Duration      // the same for one without, which is looked at on every change that is told, too; 0 means a minute
+	LookIdle  time.Duration      // the same for one without, which is looked at on every change that is told, too, and when a job is offered; 0 means two minutes
 	Probes    Probes             // nil means none
 	Runtimes  Runtimes           // nil means that no job comes with a runtime root
 	System    SystemFiles        // nil means that nothing is known of the system's files
@@ -194,7 +194,7 @@ func New(cfg Config) (*Daemon, error) {
 		cfg.TrialAfter = 10 * time.Second
 	}
 	if cfg.LookIdle == 0 {
-		cfg.LookIdle = time.Minute
+		cfg.LookIdle = 2 * time.Minute
 	}
 	if cfg.MaxProcesses == 0 {
 		cfg.MaxProcesses = 4096

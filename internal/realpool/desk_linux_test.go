@@ -195,6 +195,11 @@ func idleCost(t *testing.T, long time.Duration) cost {
 	p.Await("the session is watched", func() bool {
 		return strings.Contains(p.Agents[0].Log(), fmt.Sprintf("owner input is watched\" source=%q", session))
 	})
+	// Its speed is measured once in its life, in an idle moment.
+	p.AwaitFor(30*time.Minute, "the machine has measured its speed", func() bool {
+		time.Sleep(5 * time.Second) // asking is no work for the machine that is to be idle
+		return strings.Contains(p.Agents[0].Log(), "this machine's speed was measured")
+	})
 	time.Sleep(min(long, 100*time.Second)) // what the start has left behind is given back after a minute
 	before, err := readUse(agent)
 	if err != nil {
