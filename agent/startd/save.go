@@ -94,6 +94,7 @@ func (t *tenant) save(ctx context.Context, in Init) {
 	}
 	begun := time.Now()
 	dir := filepath.Join(tree(in), savingName)
+	t.standForImage()
 	meta, dumped, err := t.snapshot(ctx, in, dir)
 	t.standAsWanted(in)
 	stood := time.Since(begun)

@@ -47,6 +47,7 @@ type tenant struct {
 	read    string // the newest capabilities
 	write   string
 	frozen  bool              // the keeper wants the job to stand still
+	copied  bool              // the job stands still for an image, whatever the keeper wants
 	still   time.Time         // since when; zero while it does not
 	hurry   func()            // ends what the work's goroutine does that is not urgent; nil while there is nothing
 	lease   job.Instant       // when the lease ends, as far as is known
@@ -288,8 +289,8 @@ func (t *tenant) freeze() { t.stand(true, "freeze the job", Init.Freeze) }
 
 func (t *tenant) thaw() { t.stand(false, "thaw the job", Init.Thaw) }
 
-// stand notes whether the job is to stand still, for a job that is still being prepared, and has its
-// init do so.
+// stand notes whether the job is to stand still, for a job that is still being prepared or of which an image is being
+// made, and has its init do so.
 func (t *tenant) stand(still bool, what string, do func(Init) error) {
 	if t == nil {
 		return
@@ -301,8 +302,9 @@ func (t *tenant) stand(still bool, what string, do func(Init) error) {
 	if t.frozen = still; still && t.still.IsZero() {
 		t.still = time.Now()
 	}
+	later := t.copied && !still
 	t.mu.Unlock()
-	if in := t.init.Load(); in != nil {
+	if in := t.init.Load(); in != nil && !later {
 		if err := do(*in); err != nil {
 			t.log.Warn(what, diag.KeyError, err)
 		}

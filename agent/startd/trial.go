@@ -33,6 +33,7 @@ func (t *tenant) tryDue(now time.Time) bool {
 
 // tryOut finds out whether the job can be checkpointed as it is. It stands still for that moment.
 func (t *tenant) tryOut(ctx context.Context, in Init) {
+	t.standForImage()
 	stats, err := in.Checkpoint(ctx, true)
 	t.standAsWanted(in)
 	if clearErr := clearDir(in.ImageDir()); clearErr != nil {
@@ -56,11 +57,20 @@ func (t *tenant) tryOut(ctx context.Context, in Init) {
 	t.mu.Unlock()
 }
 
-// standAsWanted has the job, which was frozen for a while, go on unless the keeper wants it to stand still.
+// standForImage has the job, once the image has frozen it, stand still until standAsWanted: what is copied after its
+// memory must be as it was then, and nothing that the job could change meanwhile.
+func (t *tenant) standForImage() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.copied = true
+}
+
+// standAsWanted has the job, which was frozen for an image, go on unless the keeper wants it to stand still.
 func (t *tenant) standAsWanted(in Init) {
 	still := func() bool {
 		t.mu.Lock()
 		defer t.mu.Unlock()
+		t.copied = false
 		return t.frozen
 	}
 	if still() {

@@ -107,7 +107,12 @@ func (m *Machine) copyTree() func(_ context.Context, from, to string) error {
 	if !m.p.cfg.Saves {
 		return nil
 	}
-	return func(_ context.Context, from, to string) error { return os.CopyFS(to, os.DirFS(from)) }
+	return func(_ context.Context, from, to string) error {
+		if m.p.cfg.Copying != nil {
+			m.p.cfg.Copying(m)
+		}
+		return os.CopyFS(to, os.DirFS(from))
+	}
 }
 
 // trialAfter is when it is tried whether a job can be checkpointed, for which it stands still: at the usual time if the

@@ -53,6 +53,8 @@ type Config struct {
 	NoThrottle bool
 	// Saves has images made of jobs while they run.
 	Saves bool
+	// Copying is called while files are copied for such an image; nil means that this takes no time.
+	Copying func(*Machine)
 	// Trials has jobs tried early whether they can be checkpointed.
 	Trials bool
 	// Link is how long an image takes to be sent on a link that all machines share, which carries one after another; 0

@@ -8,6 +8,7 @@ import (
 
 	"skua/internal/job"
 	"skua/internal/pooltest"
+	"skua/internal/wire"
 	"skua/policy"
 )
 
@@ -54,4 +55,50 @@ func TestOwnerComesWhileAnImageIsSent(t *testing.T) {
 		}
 		p.CheckCompleted(t)
 	})
+}
+
+// A job whose files are being copied for an image stands still until that is done: what it would do meanwhile would be
+// in the files and not in the image's memory.
+func TestNothingMovesWhileFilesAreCopied(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		preset policy.Preset
+		happen func(p *pooltest.Pool, m *pooltest.Machine, id job.ID)
+	}{
+		{"the owner types, where jobs may go on", policy.Office, func(_ *pooltest.Pool, m *pooltest.Machine, _ job.ID) { m.Touch() }},
+		{"the owner's mouse is bumped", policy.Desktop, func(_ *pooltest.Pool, m *pooltest.Machine, _ job.ID) { m.Touch() }},
+		{"its user suspends it and has it go on", policy.Dedicated, func(p *pooltest.Pool, _ *pooltest.Machine, id job.ID) {
+			p.Act(t, wire.Suspend, id)
+			time.Sleep(time.Second)
+			p.Act(t, wire.Continue, id)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				copying, copied := make(chan *pooltest.Machine), make(chan struct{})
+				p := pooltest.Start(t, pooltest.Config{
+					Machines: 1, Saves: true, Policy: policy.File{Preset: tt.preset},
+					Copying: func(m *pooltest.Machine) {
+						select {
+						case copying <- m:
+						case <-copied: // that was another image
+						}
+						<-copied
+					},
+				})
+				id := p.Submit(t, "sleep 1h")
+				m := <-copying
+				for range 10 {
+					tt.happen(p, m, id)
+					time.Sleep(3 * time.Second)
+					if where := p.Running(id); where != "" {
+						t.Errorf("the job runs on %s while its files are copied", where)
+					}
+				}
+				close(copied)
+				p.AwaitState(t, id, job.Completed, 12*time.Hour)
+				p.CheckCompleted(t)
+			})
+		})
+	}
 }
