@@ -16,7 +16,7 @@ import (
 
 // How often the machine is looked at.
 const (
-	lookIdle  = time.Minute      // while no job is here
+	lookIdle  = 2 * time.Minute  // while no job is here
 	lookPower = 5 * time.Second  // while one is: a laptop that is unplugged should not have one for long
 	lookOther = 10 * time.Second // the same for everything else
 )

@@ -30,6 +30,7 @@ import (
 	"skua/agent/slot"
 	"skua/agent/starter"
 	"skua/internal/bus"
+	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/transfer"
 	"skua/policy"
@@ -308,13 +309,17 @@ func (d *Daemon) Vacate(ctx context.Context, why string) error {
 // touched is the way of the owner's first input: freeze first, think later. It runs on the watcher's
 // goroutine and makes no decision; that a slot is armed has been decided ahead.
 func (d *Daemon) touched(a probe.Active) {
+	var freezing sync.WaitGroup // one job that does not stop at once, since it waits for a disk, must not keep the others from it
 	for _, k := range d.keepers {
 		if in := k.armed.Load(); in != nil {
-			if err := (*in).Freeze(); err != nil {
-				d.log.Warn("freeze for the owner", "error", err)
-			}
+			freezing.Go(func() {
+				if err := (*in).Freeze(); err != nil {
+					d.log.Warn("freeze for the owner", diag.KeyError, err)
+				}
+			})
 		}
 	}
+	freezing.Wait()
 	d.log.Debug("the owner touches the machine", "source", a.Source, "idle", d.owner.watcher.Idle(a.At))
 	d.owner.touch(a.At)
 	for _, k := range d.keepers {

@@ -86,6 +86,9 @@ const (
 	freeShare = 0.1
 	// mostSpare lets small transfers pass at once.
 	mostSpare = 100 * time.Millisecond
+	// longestDebt is how long transfers stand still at most for what this process has used too much: other work of it
+	// counts, too, and peers give up those that stand still for a minute.
+	longestDebt = 10 * time.Second
 	// memory is how long it takes until others count as wanting a third of what they did. While this process works,
 	// they do not get what they want, so that cannot be seen.
 	memory = 2 * time.Second
@@ -102,7 +105,7 @@ func (b budget) after(while, own, idle time.Duration, cpus int) budget {
 	taken := max(0, all-(own+idle).Seconds()/while.Seconds(), b.taken*forgotten)
 	rate := max(leastShare*all, all-taken-freeShare*all)
 	return budget{
-		spare: min(b.spare-own+time.Duration(rate*float64(while)), mostSpare),
+		spare: min(max(b.spare-own, -time.Duration(rate*float64(longestDebt)))+time.Duration(rate*float64(while)), mostSpare),
 		rate:  rate,
 		taken: taken,
 	}

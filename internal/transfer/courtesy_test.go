@@ -39,7 +39,7 @@ func TestCourtesy(t *testing.T) {
 	}{
 		{name: "an owner who reads", wants: 0.05, least: 1.6, most: 1.95},
 		{name: "an owner with one busy processor", wants: 1, least: 0.6, most: 1},
-		{name: "an owner who compiles", wants: 2, least: 0.02, most: 0.06},
+		{name: "an owner who compiles", wants: 2, least: 0.015, most: 0.04},
 		{name: "an owner who compiles and has gone", wants: 2, least: 0.9, most: 2, away: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -109,4 +109,12 @@ func TestCourtesyPasses(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// However much this process has used at once, what is to be transferred goes on before its peer takes it for dead.
+func TestLongestDebt(t *testing.T) {
+	b := budget{}.after(time.Second, time.Minute, 0, 2)
+	if still := time.Duration(float64(-b.spare) / b.rate); still <= 0 || still > longestDebt {
+		t.Errorf("it stands still for %v, want up to %v", still, longestDebt)
+	}
 }

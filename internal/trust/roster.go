@@ -196,7 +196,8 @@ func (r *Roster) Redeem(secret []byte, publicKey string, now time.Time, name str
 }
 
 // Admit makes the holder of publicKey an approved member without a token. The caller has other proof
-// of who it is, such as the credentials of a local socket. Admitting a member again changes nothing.
+// of who it is, such as the credentials of a local socket. Admitting a member again changes nothing. A user all of whose
+// keys have been revoked comes back with a token only: [ErrRevoked].
 func (r *Roster) Admit(kind Kind, publicKey, name string, now time.Time) (Member, error) {
 	var m Member
 	err := r.update(now, func(st *rosterState) error {
@@ -207,6 +208,9 @@ func (r *Roster) Admit(kind Kind, publicKey, name string, now time.Time) (Member
 		if st.members[publicKey].Active() {
 			return errUnchanged
 		}
+		if kind == User && st.banned(name) {
+			return ErrRevoked
+		}
 		m.Approved = true
 		st.members[publicKey] = m
 		return nil
@@ -215,6 +219,20 @@ func (r *Roster) Admit(kind Kind, publicKey, name string, now time.Time) (Member
 		return Member{}, fmt.Errorf("admit %s: %w", name, err)
 	}
 	return m, nil
+}
+
+// banned reports whether a user has been here, and has no key any more that was not revoked.
+func (st *rosterState) banned(name string) bool {
+	known := false
+	for _, m := range st.members {
+		if m.Kind == User && m.Name == name {
+			if !m.Revoked {
+				return false
+			}
+			known = true
+		}
+	}
+	return known
 }
 
 // admit gives the member that publicKey is, or is to become.

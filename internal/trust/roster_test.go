@@ -176,6 +176,15 @@ func TestAUserIsTheSameOnEveryMachine(t *testing.T) {
 	if _, err := r.Admit(User, laptop.PublicKey, "ada", now); !errors.Is(err, ErrRevoked) {
 		t.Errorf("a revoked key came back: %v", err)
 	}
+	if _, err := r.Admit(User, newKey(t), "ada", now); !errors.Is(err, ErrRevoked) {
+		t.Errorf("she came back with a new key: %v", err)
+	}
+	if back := join("ada"); back.ID != laptop.ID || !back.Active() {
+		t.Errorf("with a new token ada is %+v", back)
+	}
+	if _, err := r.Admit(User, newKey(t), "ada", now); err != nil {
+		t.Errorf("once she is back, on the matchmaker: %v", err)
+	}
 	if m, _ := r.Lookup(other.PublicKey); !m.Active() {
 		t.Error("eve was revoked with ada")
 	}

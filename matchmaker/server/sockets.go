@@ -148,7 +148,10 @@ func (h *Head) login(_ context.Context, uid int, question []byte) any {
 	}
 	m, err := h.roster.Admit(trust.User, q.Key, name, time.Now())
 	if errors.Is(err, trust.ErrRevoked) {
-		return fail(&diag.Problem{What: "this key has been revoked", Hint: "ask the pool's administrator", Err: err})
+		return fail(&diag.Problem{
+			What: fmt.Sprintf("user %s has been put out of the pool, or this key has", name),
+			Hint: fmt.Sprintf("the pool's administrator lets you in again with a token: skua-matchmaker token user %s", name), Err: err,
+		})
 	}
 	if err != nil {
 		return fail(err)

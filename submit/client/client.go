@@ -235,8 +235,8 @@ func (c *Client) forbidden(err error) error {
 		at = " at " + c.cfg.Pool
 	}
 	return &diag.Problem{
-		What: fmt.Sprintf("the pool%s does not let you do anything yet: you wait for its administrator's approval", at),
-		Hint: fmt.Sprintf(`the administrator runs "skua-matchmaker approve %s"`, c.cfg.User),
+		What: fmt.Sprintf("the pool%s lets you do nothing: you wait for its administrator's approval, or it does not know you any more", at),
+		Hint: fmt.Sprintf(`the administrator runs "skua-matchmaker approve %s" or, when that knows no such member, gives you a token for "skua login"`, c.cfg.User),
 		Err:  err,
 	}
 }
