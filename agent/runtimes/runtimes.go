@@ -21,16 +21,17 @@ import (
 	"time"
 
 	"skua/internal/blob"
+	"skua/internal/rootarchive"
 )
 
 // Errors that callers branch on.
 var (
-	ErrArchive = errors.New("the archive is no good") // and will not be, however often it is fetched
+	ErrArchive = rootarchive.ErrBad // and will not be good, however often it is fetched
 	ErrNoRoom  = errors.New("there is no room for it")
 )
 
 // DefaultMaxBytes is how much runtime roots may take if nothing is said.
-const DefaultMaxBytes = 10e9
+const DefaultMaxBytes = rootarchive.DefaultRoom
 
 // Config is what a Store is made of.
 type Config struct {
