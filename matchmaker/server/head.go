@@ -278,10 +278,12 @@ func (h *Head) openBus(ctx context.Context) (err error) {
 	} else {
 		h.queueLog, err = bus.OpenLog(ctx, h.broker.Conn(), logConfig)
 	}
-	h.policies = &policies{
-		conn: h.conn(), replicas: h.settings.NATS.Replicas, authority: h.authority, log: h.log,
-	}
+	h.policies = &policies{bucket: h.lateBucket(policiesBucket), conn: h.conn(), authority: h.authority, log: h.log}
 	return err
+}
+
+func (h *Head) lateBucket(name string) *lateBucket {
+	return &lateBucket{conn: h.conn(), name: name, replicas: h.settings.NATS.Replicas}
 }
 
 // conn is the matchmaker's own connection to the message bus.

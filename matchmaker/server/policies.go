@@ -20,18 +20,14 @@ import (
 )
 
 // policies keeps the signed central policies in a table of the message bus. Where several matchmakers share
-// a cluster the table is there: a policy can be pushed at any of them, and the one that leads hands it out.
+// a cluster a policy can be pushed at any of them, and the one that leads hands it out.
 type policies struct {
+	bucket    *lateBucket
 	conn      *bus.Client
-	replicas  int // of the table; 0 means 1
 	authority *trust.Authority
 	log       *slog.Logger
 
 	changing sync.Mutex // is held while a policy is changed
-
-	mu     sync.Mutex  // guards what follows
-	table  *bus.Bucket // nil until it is found; a pool without central policies has none
-	looked time.Time   // for the table, in vain
 }
 
 const (
@@ -39,54 +35,12 @@ const (
 	policyPatience  = 25 * time.Second // of a change; an administrator waits 30 seconds
 	policyAnswering = 5 * time.Second  // of an agent's question
 	pushTries       = 5
-
-	// Thousands of agents that ask at once do not have a table looked for as often. It is less than agents
-	// wait that are told of a new policy, which another matchmaker may have made the table for.
-	lookAgain = 500 * time.Millisecond
 )
 
 // signed gives the signed policy of a group; nothing if it has never had one.
 func (p *policies) signed(ctx context.Context, group string) ([]byte, error) {
-	data, _, err := p.get(ctx, group)
+	data, _, err := p.bucket.get(ctx, group)
 	return data, err
-}
-
-// get gives the signed policy of a group with its revision in the table, which is 0 for none.
-func (p *policies) get(ctx context.Context, group string) ([]byte, uint64, error) {
-	table, err := p.find(ctx)
-	if err != nil || table == nil {
-		return nil, 0, err
-	}
-	data, revision, err := table.Get(ctx, group)
-	if errors.Is(err, bus.ErrNoKey) {
-		return nil, 0, nil
-	}
-	return data, revision, err
-}
-
-// find gives the table, nil if there is none yet.
-func (p *policies) find(ctx context.Context) (*bus.Bucket, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.table != nil || time.Since(p.looked) < lookAgain {
-		return p.table, nil
-	}
-	table, err := bus.FindBucket(ctx, p.conn, policiesBucket)
-	if errors.Is(err, bus.ErrNoBucket) {
-		p.looked = time.Now()
-		return nil, nil
-	}
-	p.table = table // nil after an error
-	return table, err
-}
-
-// create makes the table.
-func (p *policies) create(ctx context.Context) (*bus.Bucket, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	table, err := bus.OpenBucket(ctx, p.conn, bus.BucketConfig{Name: policiesBucket, Replicas: p.replicas})
-	p.table = table // nil after an error
-	return table, err
 }
 
 // put signs another policy of a group, keeps it and tells the agents. One that is in force already is left
@@ -96,10 +50,7 @@ func (p *policies) put(ctx context.Context, group string, text []byte, withdrawn
 	defer cancel()
 	p.changing.Lock()
 	defer p.changing.Unlock()
-	table, err := p.find(ctx)
-	if err == nil && table == nil {
-		table, err = p.create(ctx)
-	}
+	table, err := p.bucket.open(ctx)
 	if err != nil {
 		return now, false, fmt.Errorf("open the table of policies: %w", err)
 	}
@@ -164,7 +115,7 @@ func (p *policies) announce() {
 
 // list gives all policies, by group.
 func (p *policies) list(ctx context.Context) ([]central.Policy, error) {
-	table, err := p.find(ctx)
+	table, err := p.bucket.find(ctx)
 	if err != nil || table == nil {
 		return nil, err
 	}
@@ -221,7 +172,7 @@ func (h *Head) policyRows(ctx context.Context, q AdminRequest) ([]PolicyRow, err
 		}
 		return rows, err
 	case AdminPolicy:
-		data, _, err := h.policies.get(ctx, q.Group)
+		data, _, err := h.policies.bucket.get(ctx, q.Group)
 		if err == nil && data == nil {
 			err = noSuchPolicy(q.Group)
 		}
