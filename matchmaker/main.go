@@ -70,6 +70,7 @@ on the same machine, let machines and users join:
 		headsCommand(&f),
 		keysCommand(&f),
 		policyCommand(&f),
+		runtimeCommand(&f),
 		memberCommand(&f, "approve", "let a member that joined without approval take part",
 			`A member that waits for approval is listed so by "skua-matchmaker members", which tells its ID, too.`, adminApprove),
 		memberCommand(&f, "revoke", "end a membership for good, and its connections at once",

@@ -49,6 +49,11 @@ func TestCommandLine(t *testing.T) {
 		{"users --help", diag.ExitOK, "set-factor", ""},
 		{"--config " + limit + " --data /nowhere", diag.ExitFailure, "", `"mat lab" is not the name of a limit`},
 		{"--config " + negative + " --data /nowhere", diag.ExitFailure, "", "[limits]: snapshot_every is negative"},
+		{"runtime --help", diag.ExitOK, "runtime add debian12 debian12.tar.zst", ""},
+		{"runtime add debian12", diag.ExitUsage, "", "two arguments, a name and an archive"},
+		{"runtime add Debian x.tar", diag.ExitFailure, "", `"Debian" cannot be the name of a runtime root`},
+		{"runtime remove", diag.ExitUsage, "", "the name of a runtime root"},
+		{"--data /nowhere runtime list", diag.ExitUnreachable, "", "no matchmaker runs on /nowhere"},
 		{"token agent --ttl 5", diag.ExitUsage, "", "has no unit"},
 		{"--config " + bad, diag.ExitFailure, "", `matchmaker.toml:2: unknown key "listne"`},
 		{"--config " + short + " --data /nowhere", diag.ExitFailure, "", "too short for a renewal"},
@@ -146,6 +151,7 @@ func TestServeAndStop(t *testing.T) {
 	if code := run(ctx, []string{"--data", data, "policy", "show", "nobody"}, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), "has no central policy") {
 		t.Errorf("policy show: exit %d: %s", code, stderr.String())
 	}
+	tryRuntimes(t, dir, data)
 	if code := run(ctx, []string{"--data", data, "revoke", "nobody"}, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), `no member "nobody"`) {
 		t.Errorf("revoke: exit %d: %s", code, stderr.String())
 	}

@@ -16,10 +16,6 @@ const (
 	StderrFile = "_condor_stderr"
 )
 
-// RuntimeFile is the name of the input that is the archive of the job's runtime root, if it has one
-// ([Command].Runtime). It does not go into the scratch directory.
-const RuntimeFile = ".skua-runtime"
-
 // ScratchPath is where every job finds its scratch directory, on every machine.
 const ScratchPath = "/scratch"
 
@@ -39,7 +35,7 @@ type Command struct {
 	Transfers Transfers
 
 	Baseline fit.Baseline // CpuBaseline; "" for none
-	Runtime  string       // RuntimeRoot: the name of an archive, on the user's side; "" for none
+	Runtime  string       // RuntimeRoot: the name of an archive, on the user's side or after [PoolRuntime]; "" for none
 
 	CPUs  int64 // RequestCpus, at least 1
 	Core  int64 // bytes that a core file may have; 0 for none, negative for any number

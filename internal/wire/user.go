@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"skua/internal/blob"
 	"skua/internal/job"
 	"skua/policy/classad"
 )
@@ -94,6 +95,7 @@ const (
 	QueryLimits   QueryKind = "limits"   // concurrency limits, as [LimitRow]
 	QueryGoodput  QueryKind = "goodput"  // what came of the processor time of all jobs, as [Goodput]
 	QueryPeek     QueryKind = "peek"     // a piece of a file of the one selected running job, as [Peeked]
+	QueryRuntimes QueryKind = "runtimes" // the runtime roots that the pool has, by name, as [RuntimeRow]
 )
 
 // Query asks. Answers come in pages: ask again with Since or After set to the result's Next while
@@ -181,6 +183,16 @@ type LimitRow struct {
 type Goodput struct {
 	job.Goodput
 	Since time.Time `json:"since,omitzero"` // nothing before that is in it; zero if there was nothing yet
+}
+
+// RuntimeRow is a runtime root that the pool has: jobs call it by its name, and get the archive with that digest.
+type RuntimeRow struct {
+	Name     string      `json:"name"`
+	Digest   blob.Digest `json:"digest"` // of the archive
+	Size     int64       `json:"size"`   // of the archive, in bytes
+	Unpacked int64       `json:"unpacked"`
+	Added    time.Time   `json:"added"`
+	By       string      `json:"by,omitempty"` // the account that has added it
 }
 
 // QueryResult answers Query.

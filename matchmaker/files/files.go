@@ -7,7 +7,7 @@
 // Every request carries a capability as bearer token, which the server that wires this package judges.
 // Equal content is stored once, but a user only ever sees what this user has proved to have by
 // uploading it: to everybody else it is not there, since "already there" would tell one user what
-// another has.
+// another has. What [Pool] holds is there for everybody.
 //
 // The service believes no peer: sizes are bounded, the disk keeps a floor, content that does not hash to
 // its name is dropped, whoever is slower than [Config.MinRate] is cut off, and transfers beyond what the
@@ -53,6 +53,14 @@ type Grant struct {
 	User job.UserID // whose content it is: the job's user, also when an agent asks
 	Job  job.ID     // the job it is for; zero for a user's own request
 	Any  bool       // reads whatever is here, no matter whose: another matchmaker of the pool
+}
+
+// Pool holds what every user of the pool may read: the archives of the pool's runtime roots. No user's id is so short.
+const Pool job.UserID = "pool"
+
+// Holds reports whether a store has d for a user.
+func Holds(store *blob.Store, user job.UserID, d blob.Digest) bool {
+	return store.Held(d, string(user)) || store.Held(d, string(Pool))
 }
 
 // ErrLater is what [Config.Authorise] says of a capability that it cannot judge yet. The peer is told to come back.
@@ -197,7 +205,7 @@ func (s *Service) later(r *http.Request) bool {
 // there reports whether the user has a blob here, as durably as the request wants it.
 func (s *Service) there(r *http.Request, d blob.Digest, g Grant) bool {
 	if s.later(r) {
-		return s.cfg.Store.Held(d, string(g.User))
+		return Holds(s.cfg.Store, g.User, d)
 	}
 	return s.Held(g.User, d)
 }
@@ -238,7 +246,7 @@ func (s *Service) get(w http.ResponseWriter, r *http.Request, d blob.Digest, g G
 		return
 	}
 	defer leave()
-	if !g.Any && !s.cfg.Store.Held(d, string(g.User)) && !s.fetch(w, r, d, g) {
+	if !g.Any && !Holds(s.cfg.Store, g.User, d) && !s.fetch(w, r, d, g) {
 		return
 	}
 	f, err := s.cfg.Store.Open(d)
@@ -427,9 +435,10 @@ func (s *Service) enter(w http.ResponseWriter, r *http.Request, t *turnstile, g 
 	return leave, true
 }
 
-// Held reports whether user has proved to have d and it is here, durably: what a submitted job may refer to.
+// Held reports whether user has proved to have d, or everybody may have it, and it is here, durably: what a submitted
+// job may refer to.
 func (s *Service) Held(user job.UserID, d blob.Digest) bool {
-	if !s.cfg.Store.Held(d, string(user)) {
+	if !Holds(s.cfg.Store, user, d) {
 		return false
 	}
 	missing, err := s.cfg.Store.Settle(d)

@@ -289,6 +289,29 @@ func TestUsersSeeOnlyWhatTheyProved(t *testing.T) {
 	}
 }
 
+// What the pool holds everybody reads, may name in a job, and need not upload.
+func TestEverybodySeesWhatThePoolHas(t *testing.T) {
+	s := start(t, files.Config{})
+	data := randomBytes(4, 300_000)
+	d := blob.Sum(data)
+	if err := s.client.Put(t.Context(), "w:"+string(files.Pool), d, int64(len(data)), bytes.NewReader(data), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.Get(t.Context(), "r:bob", d, io.Discard, nil); err != nil || !s.Held("bob", d) {
+		t.Errorf("Get by bob = %v; held %t", err, s.Held("bob", d))
+	}
+	if n, err := s.client.Stat(t.Context(), "w:bob", d); err != nil || n != int64(len(data)) {
+		t.Errorf("Stat by bob = %d, %v", n, err)
+	}
+	own := randomBytes(5, 300_000)
+	if err := s.client.Put(t.Context(), "w:ann", blob.Sum(own), int64(len(own)), bytes.NewReader(own), nil); err != nil {
+		t.Fatal(err)
+	}
+	if s.Held(files.Pool, blob.Sum(own)) || s.Held("bob", blob.Sum(own)) {
+		t.Error("what ann has uploaded is the pool's, too")
+	}
+}
+
 func TestRequestsThatAreRefused(t *testing.T) {
 	s := start(t, files.Config{MaxBlob: 1000})
 	full := start(t, files.Config{DiskFloor: 1 << 60})

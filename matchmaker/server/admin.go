@@ -29,6 +29,9 @@ type AdminRequest struct {
 
 	Group string `json:"group,omitempty"` // of AdminPush, AdminWithdraw and AdminPolicy
 	Text  []byte `json:"text,omitempty"`  // of AdminPush: the policy, in TOML
+
+	Runtime wire.RuntimeRow `json:"runtime,omitzero"`  // of AdminStoreRuntime and AdminAddRuntime; its name of AdminRemoveRuntime
+	Replace bool            `json:"replace,omitempty"` // of AdminAddRuntime: in the place of another one of that name
 }
 
 // AdminVerb is what an [AdminRequest] asks for.
@@ -48,6 +51,11 @@ const (
 	AdminWithdraw AdminVerb = "withdraw" // have a group have no central policy any more
 	AdminPolicies AdminVerb = "policies" // list the central policies, without their texts
 	AdminPolicy   AdminVerb = "policy"   // the central policy of one group
+
+	AdminRuntimes      AdminVerb = "runtimes"       // list the pool's runtime roots
+	AdminStoreRuntime  AdminVerb = "store-runtime"  // say how to bring the archive of one to the file service, if it can be added
+	AdminAddRuntime    AdminVerb = "add-runtime"    // give an archive that has been brought there a name
+	AdminRemoveRuntime AdminVerb = "remove-runtime" // take a name away
 )
 
 // AdminAnswer answers an [AdminRequest].
@@ -58,7 +66,12 @@ type AdminAnswer struct {
 	Users    []wire.UserRow `json:"users,omitempty"`   // all of them, or the one that was changed
 	Heads    []HeadRow      `json:"heads,omitempty"`
 	Policies []PolicyRow    `json:"policies,omitempty"` // all of them, or the one of the group
-	Fail     *wire.Failure  `json:"fail,omitempty"`
+
+	Runtimes []wire.RuntimeRow `json:"runtimes,omitempty"` // in the order of names
+	Store    *Store            `json:"store,omitempty"`    // of AdminStoreRuntime, unless there is nothing to bring
+	Changed  bool              `json:"changed,omitempty"`  // of AdminAddRuntime: it has not been so before
+
+	Fail *wire.Failure `json:"fail,omitempty"`
 }
 
 // Admin asks the matchmaker that runs on a data directory.
@@ -129,6 +142,8 @@ func (h *Head) administer(ctx context.Context, uid int, question []byte) (a Admi
 	case AdminPush, AdminWithdraw, AdminPolicies, AdminPolicy:
 		a.Policies, err = h.policyRows(ctx, q)
 		return a, err
+	case AdminRuntimes, AdminStoreRuntime, AdminAddRuntime, AdminRemoveRuntime:
+		return h.runtime(ctx, uid, q)
 	case AdminToken:
 		a.Token, err = h.Token(q.Token, q.URL)
 		if err == nil {

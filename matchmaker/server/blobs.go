@@ -102,14 +102,14 @@ func (h *Head) settle(ctx context.Context, id job.ID, image blob.Digest) error {
 	return err
 }
 
-// When blobs go. What a job refers to stays; outputs that nobody fetches do so for ten days.
+// When blobs go. What a job or the name of a runtime root refers to stays; outputs that nobody fetches do so for ten days.
 const (
 	sweepEvery  = time.Hour
 	sweepAge    = 24 * time.Hour // covers the time from an upload to the event that refers to it
 	keepResults = 10 * 24 * time.Hour
 )
 
-// sweep removes the blobs that no job needs any more, from time to time.
+// sweep removes the blobs that nothing needs any more, from time to time.
 func (h *Head) sweep(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -129,7 +129,7 @@ func (h *Head) sweep(ctx context.Context) error {
 	}
 }
 
-// liveBlobs gives every blob that a job needs. An error means that it is not known, and that nothing
+// liveBlobs gives every blob that is needed. An error means that it is not known, and that nothing
 // may be removed.
 func (h *Head) liveBlobs(ctx context.Context, now time.Time) (map[blob.Digest]bool, error) {
 	needs, err := h.neededBlobs(ctx, now)
@@ -143,6 +143,13 @@ func (h *Head) liveBlobs(ctx context.Context, now time.Time) (map[blob.Digest]bo
 // neededBlobs is liveBlobs with who needs them.
 func (h *Head) neededBlobs(ctx context.Context, now time.Time) (map[queue.Need]bool, error) {
 	live := h.queue.Load().Needs()
+	named, err := h.runtimes.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range named {
+		live[queue.Need{Digest: r.Digest, User: files.Pool}] = true
+	}
 	for j := range h.queue.Load().Stirred {
 		addOutputs(live, j.User, j.HeldOutputs)
 		for _, img := range j.Images {

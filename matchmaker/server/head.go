@@ -51,6 +51,7 @@ type Head struct {
 	cluster   *cluster // nil for a matchmaker that stands alone
 	others    *others  // the same
 	policies  *policies
+	runtimes  *runtimes
 	queueLog  queue.Log
 	archive   *queue.Archive
 	past      *history.Store
@@ -279,6 +280,7 @@ func (h *Head) openBus(ctx context.Context) (err error) {
 		h.queueLog, err = bus.OpenLog(ctx, h.broker.Conn(), logConfig)
 	}
 	h.policies = &policies{bucket: h.lateBucket(policiesBucket), conn: h.conn(), authority: h.authority, log: h.log}
+	h.runtimes = &runtimes{bucket: h.lateBucket(runtimesBucket)}
 	return err
 }
 
@@ -367,7 +369,7 @@ func (h *Head) leadQueue(ctx context.Context, q *queue.Queue) (*Server, error) {
 		Terms: h.settings.terms(), Worklife: h.settings.worklife(), RestartAfter: h.settings.restartAfter(), Baseline: h.settings.baseline(), Domain: h.settings.Domain, CallAgents: h.cluster != nil,
 		DefaultFactor: h.settings.FairShare.DefaultFactor, Limits: h.settings.concurrency(),
 		Free: h.store.Free, DiskFree: int64(cmp.Or(h.settings.Limits.DiskFree, defaultDiskFree)),
-		Sign: h.signer.Encode, Held: h.held, Settle: h.settle, ImageKey: h.imageKey, Policy: h.policies.signed, Log: h.log,
+		Sign: h.signer.Encode, Held: h.held, Settle: h.settle, ImageKey: h.imageKey, Policy: h.policies.signed, Runtimes: h.namedRuntimes, Log: h.log,
 	})
 	if err == nil {
 		h.core.Store(core)

@@ -141,7 +141,7 @@ func (o *others) has(n queue.Need) bool {
 	if n.User == "" {
 		return o.store.Has(n.Digest)
 	}
-	return o.store.Held(n.Digest, string(n.User))
+	return files.Holds(o.store, n.User, n.Digest)
 }
 
 // bring copies a blob from whichever of the others has it. The error is [blob.ErrNotFound] only when all have said so.

@@ -136,6 +136,28 @@ func TestMissingFilesAreFetched(t *testing.T) {
 	}
 }
 
+func TestWhatThePoolHasIsFetched(t *testing.T) {
+	all := fileHeads(t, 3)
+	d, err := all[0].store.PutBytes([]byte("archive"))
+	if err == nil {
+		err = all[0].store.Hold(d, string(files.Pool))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, capability := all[1].user(t, "bob", trust.Read)
+	if data, err := client.Bytes(t.Context(), capability, d, 100); err != nil || string(data) != "archive" {
+		t.Errorf("bob gets %q (%v) from a matchmaker that did not have it", data, err)
+	}
+	if !all[1].elsewhere(t.Context(), "ann", d) {
+		t.Error("ann may not name it at another matchmaker")
+	}
+	need := queue.Need{Digest: d, User: files.Pool}
+	if err := all[2].fetch(t.Context(), need.User, d); err != nil || !all[2].has(need) || !all[2].has(queue.Need{Digest: d, User: "ann"}) {
+		t.Errorf("another matchmaker fetches it for the pool: %v, and has it: %v", err, all[2].has(need))
+	}
+}
+
 func TestAMatchmakerThatDoesNotAnswerMayHaveIt(t *testing.T) {
 	all := fileHeads(t, 3)
 	all[2].web.Close()

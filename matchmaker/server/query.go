@@ -81,6 +81,8 @@ func (s *Server) query(ctx context.Context, user job.UserID, data []byte) (wire.
 		p.add("", wire.Goodput{Goodput: g.Goodput, Since: g.Since})
 	case wire.QueryPeek:
 		err = s.peekRow(ctx, p, user, q)
+	case wire.QueryRuntimes:
+		err = s.runtimeRows(ctx, p)
 	default:
 		err = problem("this matchmaker knows no query %.40q", q.Kind)
 	}

@@ -81,6 +81,9 @@ type Config struct {
 	// one. Nil means a pool without.
 	Policy func(ctx context.Context, group string) ([]byte, error)
 
+	// Runtimes gives the runtime roots that the pool has by name, in the order of names. Nil means none.
+	Runtimes func(context.Context) ([]wire.RuntimeRow, error)
+
 	Log *slog.Logger // nil means no logging
 }
 
