@@ -127,7 +127,7 @@ A first session:
 		a.logsCommand(), a.fetchCommand(), a.historyCommand(),
 		a.holdCommand(), a.releaseCommand(), a.rmCommand(), a.vacateCommand(), a.suspendCommand(),
 		a.continueCommand(), a.editCommand(), a.prioCommand(),
-		a.statusCommand(), a.usersCommand(), a.limitsCommand(), a.classadCommand(),
+		a.statusCommand(), a.usersCommand(), a.limitsCommand(), a.runtimesCommand(), a.classadCommand(),
 		a.loginCommand(), a.upCommand(), a.versionCommand(), a.courierCommand(),
 		a.completionCommand(), a.manCommand(), a.condorLinksCommand(),
 	)

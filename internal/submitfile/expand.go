@@ -21,7 +21,7 @@ import (
 // to job.
 func (d *Description) Expand(cluster int) (*Submission, error) {
 	e := &expansion{
-		cluster: cluster, clusterText: itoa(cluster), common: classad.NewAd(), files: map[string]fileFacts{},
+		cluster: cluster, clusterText: itoa(cluster), common: classad.NewAd(), files: map[string]fileFacts{}, runtimes: map[string]string{},
 		d: &Description{ // a copy, for its notes
 			name: d.name, opts: d.opts, env: d.env, macros: d.macros, queues: d.queues,
 			notes: slices.Clone(d.notes),
@@ -48,7 +48,7 @@ func (d *Description) Expand(cluster int) (*Submission, error) {
 			return nil, err
 		}
 	}
-	return &Submission{Cluster: e.common, Procs: procs, Notes: e.d.notes}, nil
+	return &Submission{Cluster: e.common, Procs: procs, Notes: e.d.notes, Runtimes: e.runtimes}, nil
 }
 
 // checkLate refuses several queue statements in a description whose jobs are made one after another:
@@ -73,6 +73,7 @@ type expansion struct {
 	common      *classad.Ad
 	filled      bool // common has the attributes of the first job
 	files       map[string]fileFacts
+	runtimes    map[string]string // as in [Submission]
 }
 
 // fileFacts are what Stat said of a file.

@@ -1,6 +1,12 @@
 package submitfile
 
-import "strings"
+import (
+	"errors"
+	"strings"
+
+	"skua/internal/diag"
+	"skua/internal/job"
+)
 
 // runtime is the archive with the programs and libraries that the job sees instead of the machine's, if it brings any.
 func (p *proc) runtime() (value, error) { return p.get("runtime_root", strings.ToLower(attrRuntime)) }
@@ -23,6 +29,9 @@ func buildRuntime(p *proc) error {
 	if t.should == "NO" {
 		return problem(v.at, "leave should_transfer_files out", "%s = %s would have to be sent, and should_transfer_files = NO", v.name, clip(v.text))
 	}
+	if name, ok := strings.CutPrefix(v.text, job.PoolRuntime); ok {
+		return p.poolRuntime(v, name)
+	}
 	full, err := p.fromIwd(v.text)
 	if err != nil {
 		return err
@@ -38,6 +47,22 @@ func buildRuntime(p *proc) error {
 		}
 	}
 	p.setString(attrRuntime, full)
+	return nil
+}
+
+// poolRuntime sets a runtime root that the pool has under a name. Whether it does, only the pool knows.
+func (p *proc) poolRuntime(v value, name string) error {
+	if err := job.CheckRuntimeName(name); err != nil {
+		hint := "a file of that name is written ./" + clip(v.text)
+		if inner, ok := errors.AsType[*diag.Problem](err); ok {
+			hint = inner.Hint + "; " + hint
+		}
+		return problem(v.at, hint, "%s = %s: %w", v.name, clip(v.text), err)
+	}
+	if _, known := p.e.runtimes[name]; !known {
+		p.e.runtimes[name] = v.at.String() + ": " + v.name + " = " + clip(v.text)
+	}
+	p.setString(attrRuntime, v.text)
 	return nil
 }
 

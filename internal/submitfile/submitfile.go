@@ -85,6 +85,10 @@ type Submission struct {
 	Cluster *classad.Ad // what the jobs have in common
 	Procs   []Proc
 	Notes   []string // what the user should know, as "file:line: text"; not errors
+
+	// Runtimes are the pool's runtime roots that jobs name, each with the place of the command that does, as
+	// "file:line:col: runtime_root = pool:name".
+	Runtimes map[string]string
 }
 
 // Proc is one job of a submission.

@@ -25,6 +25,7 @@ import (
 type inputs struct {
 	procs   [][]input
 	content map[string]*content // by path on this machine
+	pool    poolRuntimes
 }
 
 // input is a file as one job gets it.
@@ -34,7 +35,7 @@ type input struct {
 	exec bool // it is the program
 }
 
-// content is a file on this machine.
+// content is a file on this machine, or one that the pool has.
 type content struct {
 	path   string
 	digest blob.Digest
@@ -42,11 +43,15 @@ type content struct {
 	mode   fs.FileMode
 	small  []byte // all of it, when it may travel inline
 	data   []byte // all of it, when it is no file
+	there  bool   // the pool has it: it is neither read nor sent
 }
 
-// gather finds and reads what the jobs need.
-func gather(ctx context.Context, s *submitfile.Submission) (*inputs, error) {
-	in := &inputs{content: map[string]*content{}, procs: make([][]input, len(s.Procs))}
+// gather finds and reads what the jobs need. runtimes is asked for the runtime roots that the pool has.
+func gather(ctx context.Context, s *submitfile.Submission, runtimes func(context.Context) ([]wire.RuntimeRow, error)) (*inputs, error) {
+	in := &inputs{
+		content: map[string]*content{}, procs: make([][]input, len(s.Procs)),
+		pool: poolRuntimes{ask: runtimes, named: s.Runtimes, found: map[string]*content{}},
+	}
 	var last wanted
 	for i, p := range s.Procs {
 		want := wantedBy(p)
@@ -68,7 +73,7 @@ type wanted struct {
 	iwd, cmd           string
 	sendProgram, paths bool
 	names              []string
-	runtime            string // archive of the job's runtime root; "" for none
+	runtime            string // archive of the job's runtime root, or which of the pool's it is; "" for none
 }
 
 func wantedBy(p submitfile.Proc) wanted {
@@ -90,7 +95,7 @@ func (in *inputs) ofProc(ctx context.Context, p submitfile.Proc, want wanted) ([
 	iwd, cmd, names := want.iwd, want.cmd, want.names
 	var list []input
 	if want.runtime != "" {
-		from, err := in.read(ctx, want.runtime)
+		from, err := in.runtime(ctx, want.runtime)
 		if err != nil {
 			return nil, err
 		}
@@ -132,6 +137,14 @@ func (in *inputs) ofProc(ctx context.Context, p submitfile.Proc, want wanted) ([
 		}
 	}
 	return unique(list)
+}
+
+// runtime gives the archive of a runtime root: a file, or one that the pool has.
+func (in *inputs) runtime(ctx context.Context, root string) (*content, error) {
+	if name, ok := strings.CutPrefix(root, job.PoolRuntime); ok {
+		return in.pool.get(ctx, name)
+	}
+	return in.read(ctx, root)
 }
 
 // add gives the file at full, or the files below it, under the name to.
@@ -260,7 +273,7 @@ func (i input) file(inline bool) job.File {
 	if i.exec {
 		f.Mode |= 0o111 // a program that was copied from Windows or unpacked is often not executable
 	}
-	if inline && i.from.size <= job.MaxInline {
+	if inline && !i.from.there && i.from.size <= job.MaxInline {
 		f.Inline = i.from.small
 	} else {
 		f.Digest = i.from.digest

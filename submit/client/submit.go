@@ -22,7 +22,7 @@ import (
 // end, the error says that it is not known whether they are. progress is told of
 // uploads; nil tells nobody. The submission's ads are the client's from here on.
 func (c *Client) Submit(ctx context.Context, s *submitfile.Submission, progress transfer.Progress) (wire.Submitted, error) {
-	in, err := gather(ctx, s)
+	in, err := gather(ctx, s, c.Runtimes)
 	if err != nil {
 		return wire.Submitted{}, err
 	}

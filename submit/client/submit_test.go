@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -138,6 +139,65 @@ func TestSubmitCarriesRuntimeRoot(t *testing.T) {
 	}
 	if told.Load() != int64(len(large)) {
 		t.Errorf("%d bytes were sent, want the archive once", told.Load())
+	}
+}
+
+// A runtime root that the pool has is named by its digest: nothing is sent, and the job keeps it when the name gets another.
+func TestSubmitNamesPoolRuntime(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	write(t, dir, "sim.sh", "#!/bin/sh\n")
+	submit := func(text string, jobs int) (map[int]string, error) {
+		t.Helper()
+		res, err := c.Submit(t.Context(), describe(t, dir, "executable = sim.sh\n"+text), func(done, total int64) { t.Errorf("%d of %d bytes are sent", done, total) })
+		if err != nil {
+			return nil, err
+		}
+		got := map[int]string{}
+		for proc := range jobs {
+			j, ok := pool.Queue.Job(job.ID{Cluster: res.Cluster, Proc: proc})
+			if !ok {
+				t.Fatalf("there is no job %d", proc)
+			}
+			for _, f := range j.Inputs {
+				if f.Name != job.RuntimeFile {
+					continue
+				}
+				data, err := pool.Stored(f.Digest)
+				if err != nil || len(f.Inline) > 0 || f.Size != int64(len(data)) {
+					t.Errorf("job %d has %+v: %v", proc, f, err)
+				}
+				cmd, err := job.CommandOf(j.CurrentAd())
+				if err != nil {
+					t.Error(err)
+				}
+				got[proc] = cmd.Runtime + " " + string(data)
+			}
+		}
+		return got, nil
+	}
+	const both = "runtime_root = pool:debian$(n)\nqueue 2 n in (11 12)"
+	if _, err := submit(both, 0); err == nil || !strings.Contains(err.Error(), "runtime_root = pool:debian11: the pool has no runtime root of that name") {
+		t.Errorf("in a pool without any: %v", err)
+	}
+	pool.NameRuntimes(map[string]string{"debian11": "eleven", "debian12": "twelve", "alpine": "small"})
+	first := map[int]string{0: "pool:debian11 eleven", 1: "pool:debian11 eleven", 2: "pool:debian12 twelve", 3: "pool:debian12 twelve"}
+	if got, err := submit(both, 4); err != nil || !maps.Equal(got, first) {
+		t.Errorf("the jobs have %v (%v), want %v", got, err, first)
+	}
+	pool.NameRuntimes(map[string]string{"debian11": "other", "debian12": "twelve"})
+	if got, err := submit("runtime_root = pool:debian11\nqueue", 1); err != nil || got[0] != "pool:debian11 other" {
+		t.Errorf("when the name has another the job has %v (%v)", got, err)
+	}
+	_, err := submit("runtime_root = pool:debain12\nqueue", 0)
+	if p := (*diag.Problem)(nil); !errors.As(err, &p) || !strings.Contains(p.What, ":2:16: runtime_root = pool:debain12: the pool has no") ||
+		p.Hint != `did you mean "debian12"? the pool has debian11, debian12` {
+		t.Errorf("a name that is not there: %v, %+v", err, p)
+	}
+	if _, err := submit("+RuntimeRoot = \"pool:nothing\"\nqueue", 0); err == nil || !strings.Contains(err.Error(), "RuntimeRoot = pool:nothing: the pool has no") {
+		t.Errorf("a name that no command has, and that is not there: %v", err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/http/httptest"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,8 @@ type Pool struct {
 	Hub   *bus.Hub
 	Queue *queue.Queue
 
+	runtimes atomic.Pointer[[]wire.RuntimeRow]
+
 	t     testing.TB
 	key   *trust.CapabilityKey
 	store *blob.Store
@@ -44,6 +47,7 @@ type Pool struct {
 func Start(t testing.TB) *Pool {
 	t.Helper()
 	p := &Pool{Hub: bus.NewMemory(), t: t}
+	p.runtimes.Store(&[]wire.RuntimeRow{})
 	var err error
 	if p.key, err = trust.OpenCapabilityKey(t.TempDir() + "/key"); err != nil {
 		t.Fatal(err)
@@ -69,6 +73,7 @@ func Start(t testing.TB) *Pool {
 		Bus: conn, Queue: p.Queue, Roster: roster{}, Sign: p.key.Encode, Held: service.Held,
 		Clock:    func() job.Instant { return job.Instant(time.Since(start)) },
 		ImageKey: func(job.ID) blob.Key { return blob.Key{} },
+		Runtimes: func(context.Context) ([]wire.RuntimeRow, error) { return *p.runtimes.Load(), nil },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -146,6 +151,23 @@ func (p *Pool) Finish(id job.ID, exit int, outputs map[string]string) {
 		r.Outputs = append(r.Outputs, job.File{Name: name, Digest: d, Size: int64(len(data)), Mode: 0o644})
 	}
 	p.Commit(&job.Ended{Job: id, Epoch: j.Epoch, Result: r})
+}
+
+// NameRuntimes makes these all the runtime roots that the pool has, by name with what is in the archive.
+func (p *Pool) NameRuntimes(archives map[string]string) {
+	p.t.Helper()
+	var rows []wire.RuntimeRow
+	for _, name := range slices.Sorted(maps.Keys(archives)) {
+		d, err := p.store.PutBytes([]byte(archives[name]))
+		if err == nil {
+			err = p.store.Hold(d, string(files.Pool))
+		}
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		rows = append(rows, wire.RuntimeRow{Name: name, Digest: d, Size: int64(len(archives[name]))})
+	}
+	p.runtimes.Store(&rows)
 }
 
 // Stored gives the content of a blob that somebody has uploaded.
