@@ -38,6 +38,11 @@ func TestLeaderKilled(t *testing.T) {
 		})
 	}
 	push(3-p.Leader(1), "1")
+	// A runtime root that is added there is known to the one that leads without it in the end.
+	runtimeRoot(t, p, "sh", "cat")
+	if said, errs, code := p.HeadAdmin(3-p.Leader(1), "runtime", "add", "tools", filepath.Join(p.Dir, "programs.tar.zst")); code != 0 {
+		t.Fatalf("a runtime root is added: exit %d, %s%s", code, said, errs)
+	}
 	p.Script("once", `echo start "$SKUA_JOB_ID" >>"$1/runs"; sleep 1; echo end "$SKUA_JOB_ID" >>"$1/runs"; echo done`)
 	const jobs = 24
 	cluster := p.Submit("once.sub", fmt.Sprintf("executable = once\narguments = %s\noutput = $(Process).out\nlog = once.log\nqueue %d\n", p.Journal, jobs))
@@ -73,7 +78,10 @@ func TestLeaderKilled(t *testing.T) {
 	p.Heads[other-1].Kill()
 	p.Await("the first matchmaker leads again", func() bool { return p.Leader(leader) == leader })
 	p.Must("skua", "release", late)
-	p.Must("skua", "wait", cluster, late, "--timeout", "4m")
+	p.Script("rooted", `if [ -e /usr/bin/env ]; then echo the machine; else echo the runtime root; fi`)
+	rooted := p.Submit("rooted.sub", "executable = rooted\nruntime_root = pool:tools\noutput = rooted.out\nlog = rooted.log\nqueue\n")
+	p.Must("skua", "wait", cluster, late, rooted, "--timeout", "4m")
+	p.Await("the output of the job with a runtime root", func() bool { return p.Read("rooted.out") == "the runtime root\n" })
 	p.Await("the late job's output", func() bool { return strings.TrimSpace(p.Read("late.out")) == "131072" })
 
 	for n := range jobs {

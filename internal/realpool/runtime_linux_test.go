@@ -98,3 +98,53 @@ queue
 	p.Must("skua", "wait", id, "--timeout", "4m")
 	checkSteps(t, p, 80, 1)
 }
+
+// A runtime root that the administrator has put into the pool is had by its name. A job that waits keeps the one that the
+// name meant when it was submitted, though it gets another and goes.
+func TestPoolRuntime(t *testing.T) {
+	needSandbox(t)
+	p := realpool.Start(t, bin, realpool.Config{Agents: 1, Lease: 60})
+	p.Write("usr/share/version", "one\n")
+	runtimeRoot(t, p, "sh", "cat")
+	archive := filepath.Join(p.Dir, "programs.tar.zst")
+	extend := func(to string) string {
+		t.Helper()
+		plain := filepath.Join(p.Dir, to)
+		for _, args := range [][]string{{"zstd", "-qdf", archive, "-o", plain}, {"tar", "-rf", plain, "-C", p.Dir, "usr/share/version"}} {
+			if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v\n%s", args[0], err, out)
+			}
+		}
+		return plain
+	}
+	first := extend("first.tar")
+	p.Write("usr/share/version", "two\n")
+	second := extend("second.tar")
+	p.Script("tell", "cat /usr/share/version")
+	description := func(out string) string {
+		return fmt.Sprintf("executable = tell\nruntime_root = pool:tools-1\noutput = %s\nlog = tell.log\n", out)
+	}
+
+	p.Admin("runtime", "add", "tools-1", first)
+	if said := p.Must("skua", "runtimes"); !strings.Contains(said, "pool:tools-1") {
+		t.Errorf("users see %q", said)
+	}
+	waits := p.Submit("waits.sub", description("waits.out")+"hold = true\nqueue\n")
+	now := p.Submit("now.sub", description("now.out")+"queue\n")
+	p.Must("skua", "wait", now, "--timeout", "4m")
+	p.Admin("runtime", "add", "tools-1", second, "--replace")
+	next := p.Submit("next.sub", description("next.out")+"queue\n")
+	p.Must("skua", "wait", next, "--timeout", "4m")
+	p.Admin("runtime", "remove", "tools-1")
+	p.Must("skua", "release", waits)
+	p.Must("skua", "wait", waits, "--timeout", "4m")
+	for out, want := range map[string]string{"now.out": "one\n", "next.out": "two\n", "waits.out": "one\n"} {
+		if got := p.Read(out); got != want {
+			t.Errorf("%s is %q, want %q", out, got, want)
+		}
+	}
+	p.Write("late.sub", description("late.out")+"queue\n")
+	if _, said, code := p.Run("", "skua", "submit", "late.sub"); code != 1 || !strings.Contains(said, "late.sub:2:16: runtime_root = pool:tools-1: the pool has no runtime root of that name") {
+		t.Errorf("a name that has gone: exit %d, %s", code, said)
+	}
+}
