@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"skua/internal/diag"
@@ -72,7 +74,7 @@ type place struct {
 
 // placesOf says where a job's outputs go. The names come from the machine where the job ran, which is
 // believed only as far as the description: it cannot bring files that were not asked for when the
-// description names those it wants, and none outside of the job's directory.
+// description names those it wants, none outside of the job's directory, and none that is [hidden].
 func placesOf(ad *classad.Ad, outputs []job.File, dir string) ([]place, error) {
 	iwd, _ := ad.Str("Iwd")
 	moved := dir != "" // then everything goes below dir, whatever the description says
@@ -99,6 +101,8 @@ func placesOf(ad *classad.Ad, outputs []job.File, dir string) ([]place, error) {
 			continue // nowhere
 		case to == "":
 			return nil, fmt.Errorf("%s was not asked for", f.Name)
+		case !named && hidden(to, declared, remap):
+			continue // a job may have made it without thinking: no reason to keep the others back
 		}
 		p := place{file: f, path: filepath.FromSlash(to), base: dir}
 		switch {
@@ -138,9 +142,9 @@ func outputName(ad *classad.Ad, name string, declared []string, isDeclared bool,
 		if to, ok = declaredName(name, declared); !ok {
 			return "", false
 		}
-	}
-	if keep, _ := ad.Bool("PreserveRelativePaths"); keep {
-		to = name
+		if keep, _ := ad.Bool("PreserveRelativePaths"); keep {
+			to = name
+		}
 	}
 	if other, ok := remap[name]; ok {
 		return other, true
@@ -149,6 +153,16 @@ func outputName(ad *classad.Ad, name string, declared []string, isDeclared bool,
 		return other, true
 	}
 	return to, false
+}
+
+// hidden reports whether a file would arrive at the top of the job's directory under a name that begins with
+// a dot and that the description does not have. In a home directory such files decide what the user's programs
+// do (.bashrc, .ssh), and the name is the machine's word.
+func hidden(to string, declared []string, remap map[string]string) bool {
+	top, _, _ := strings.Cut(to, "/")
+	has := func(text string) bool { return slices.Contains(strings.Split(filepath.ToSlash(text), "/"), top) }
+	return strings.HasPrefix(top, ".") &&
+		!slices.ContainsFunc(declared, has) && !slices.ContainsFunc(slices.Collect(maps.Values(remap)), has)
 }
 
 // remappedDir moves a file with the nearest directory around it that the description moves, and gives the
