@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -101,7 +102,7 @@ func TestGetFromServersThatAreWrong(t *testing.T) {
 			}
 
 			dir := t.TempDir()
-			if _, err := c.GetFile(t.Context(), "x", digest, filepath.Join(dir, "f"), nil); err == nil {
+			if _, err := c.GetFile(t.Context(), "x", digest, filepath.Join(dir, "f"), 0o600, nil); err == nil {
 				// The bound is the caller's of Bytes alone; this content is wrong as well.
 				t.Errorf("GetFile took it")
 			}
@@ -224,6 +225,43 @@ func TestFileThatShrinksIsOurFault(t *testing.T) {
 	err := c.Put(t.Context(), "x", digest, 1000, bytes.NewReader(content), nil)
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("Put of a file that became shorter = %v", err)
+	}
+}
+
+// Who else may write into the directory can put a link where the beginning of a download will be.
+func TestPlantedBeginning(t *testing.T) {
+	c := newClient(t, func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+	}, transfer.Config{})
+	for _, tt := range []struct {
+		name string
+		link func(to, name string) error
+	}{
+		{"symbolic link", os.Symlink},
+		{"hard link", os.Link},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if runtime.GOOS == "windows" {
+				t.Skip("links are made by those who may write to the file")
+			}
+			dir := t.TempDir()
+			keys, path := filepath.Join(dir, "authorized_keys"), filepath.Join(dir, "out")
+			if err := os.WriteFile(keys, []byte("mine"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := tt.link(keys, filepath.Join(dir, ".out."+digest.Short()+".part")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.GetFile(t.Context(), "x", digest, path, 0o600, nil); err != nil {
+				t.Error(err)
+			}
+			if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, content) {
+				t.Errorf("the file is %q, %v", b, err)
+			}
+			if b, err := os.ReadFile(keys); err != nil || string(b) != "mine" {
+				t.Errorf("what the link led to is %q, %v", b, err)
+			}
+		})
 	}
 }
 

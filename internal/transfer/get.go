@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"math"
 	"net/http"
 	"os"
@@ -48,11 +49,11 @@ func (c *Client) unverified(ctx context.Context, capability string, d blob.Diges
 	return g.mem[:g.off], nil
 }
 
-// GetFile makes the file at path hold the blob d, durably and all at once, readable by its owner only.
-// The beginning of a download that fails is kept beside it and continued by the next GetFile.
-func (c *Client) GetFile(ctx context.Context, capability string, d blob.Digest, path string, progress Progress) (size int64, err error) {
+// GetFile makes a file of the given mode at path that holds the blob d, durably and all at once. The beginning of a
+// download that fails is kept beside it, readable by its owner only, and continued by the next GetFile.
+func (c *Client) GetFile(ctx context.Context, capability string, d blob.Digest, path string, mode fs.FileMode, progress Progress) (size int64, err error) {
 	part := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+d.Short()+".part")
-	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openPart(part)
 	if err != nil {
 		return 0, fmt.Errorf("get blob %s: %w", d.Short(), err)
 	}
@@ -67,7 +68,7 @@ func (c *Client) GetFile(ctx context.Context, capability string, d blob.Digest, 
 		f.Close()
 		os.Remove(part)
 		if resumed { // an old beginning may be the damaged part
-			return c.GetFile(ctx, capability, d, path, progress)
+			return c.GetFile(ctx, capability, d, path, mode, progress)
 		}
 	}
 	if g.off == 0 {
@@ -76,7 +77,7 @@ func (c *Client) GetFile(ctx context.Context, capability string, d blob.Digest, 
 	if err != nil {
 		return 0, err
 	}
-	if err = f.Sync(); err == nil {
+	if err = errors.Join(f.Chmod(mode), f.Sync()); err == nil {
 		err = f.Close()
 	}
 	if err == nil {

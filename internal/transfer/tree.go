@@ -93,7 +93,7 @@ func (s *Source) File(ctx context.Context, d blob.Digest, path string, progress 
 	if err != nil {
 		return fmt.Errorf("get blob %s: %w", d.Short(), err)
 	}
-	size, err := s.Client.GetFile(ctx, capability, d, path, progress)
+	size, err := s.Client.GetFile(ctx, capability, d, path, 0o600, progress)
 	if err != nil || s.Cache == nil {
 		return err
 	}

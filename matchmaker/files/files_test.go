@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -165,12 +166,15 @@ func TestRoundTrip(t *testing.T) {
 				t.Errorf("Get = %d bytes, %v; want the %d that were put", got.Len(), err, size)
 			}
 			path := filepath.Join(t.TempDir(), "out")
-			if _, err := s.client.GetFile(t.Context(), "r:ann", d, path, nil); err != nil {
+			if _, err := s.client.GetFile(t.Context(), "r:ann", d, path, 0o640, nil); err != nil {
 				t.Fatal(err)
 			}
 			file, err := os.ReadFile(path)
 			if err != nil || !bytes.Equal(file, data) {
 				t.Errorf("GetFile made %d bytes, %v", len(file), err)
+			}
+			if fi, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && fi.Mode() != 0o640 {
+				t.Errorf("GetFile made %v, %v; want the mode that was asked for", fi.Mode(), err)
 			}
 			if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
 				t.Errorf("GetFile left %v", left)
@@ -205,7 +209,7 @@ func TestCutTransfersGoOn(t *testing.T) {
 		var got bytes.Buffer
 		if toFile {
 			path := filepath.Join(t.TempDir(), "f")
-			if _, err = s.client.GetFile(t.Context(), "r:ann", d, path, nil); err == nil {
+			if _, err = s.client.GetFile(t.Context(), "r:ann", d, path, 0o640, nil); err == nil {
 				data, rerr := os.ReadFile(path)
 				got.Write(data)
 				err = rerr
@@ -232,14 +236,14 @@ func TestDownloadGoesOnInAnotherProcess(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "f")
 	s.cutAfter.Store(1 << 20)
-	if _, err := once.GetFile(t.Context(), "r:ann", d, path, nil); !errors.Is(err, transfer.ErrCut) {
+	if _, err := once.GetFile(t.Context(), "r:ann", d, path, 0o640, nil); !errors.Is(err, transfer.ErrCut) {
 		t.Fatalf("cut download = %v, want ErrCut", err)
 	}
 	if _, err := os.Stat(path); err == nil {
 		t.Error("half a file has its final name")
 	}
 	first := int64(-1)
-	_, err = s.client.GetFile(t.Context(), "r:ann", d, path, func(n, _ int64) {
+	_, err = s.client.GetFile(t.Context(), "r:ann", d, path, 0o640, func(n, _ int64) {
 		if first < 0 {
 			first = n
 		}
@@ -254,7 +258,7 @@ func TestDownloadGoesOnInAnotherProcess(t *testing.T) {
 	if err := os.WriteFile(part, make([]byte, 2<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.client.GetFile(t.Context(), "r:ann", d, path, nil); err != nil {
+	if _, err := s.client.GetFile(t.Context(), "r:ann", d, path, 0o640, nil); err != nil {
 		t.Errorf("GetFile over a damaged beginning = %v", err)
 	}
 }

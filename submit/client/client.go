@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"sync"
 	"time"
@@ -47,7 +48,7 @@ type Config struct {
 // Files is the pool's file service.
 type Files interface {
 	Put(ctx context.Context, capability string, d blob.Digest, size int64, r io.ReaderAt, progress transfer.Progress) error
-	GetFile(ctx context.Context, capability string, d blob.Digest, path string, progress transfer.Progress) (int64, error)
+	GetFile(ctx context.Context, capability string, d blob.Digest, path string, mode fs.FileMode, progress transfer.Progress) (int64, error)
 	Bytes(ctx context.Context, capability string, d blob.Digest, limit int64) ([]byte, error)
 }
 

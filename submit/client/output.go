@@ -38,7 +38,7 @@ func (c *Client) Output(ctx context.Context, id job.ID, name, path string) error
 		if err != nil {
 			return err
 		}
-		_, err = files.GetFile(ctx, res.Capability, f.Digest, path, nil)
+		_, err = files.GetFile(ctx, res.Capability, f.Digest, path, 0o600, nil)
 		return err
 	}
 	return ErrNoOutputs

@@ -272,28 +272,19 @@ func (p place) fetch(ctx context.Context, files Files, capability string, progre
 	if st, err := os.Stat(p.path); err == nil && !st.Mode().IsRegular() {
 		return &diag.Problem{What: fmt.Sprintf("%s is there and is not a plain file", p.path), Hint: "move it away, or fetch into another directory with --dir"}
 	}
-	tmp := filepath.Join(dir, ".skua."+filepath.Base(p.path))
-	if p.file.Digest == "" {
-		if int64(len(p.file.Inline)) != p.file.Size {
-			return errors.New("it came without its content")
-		}
-		if err := writeDurably(tmp, p.file.Inline); err != nil {
-			return err
-		}
-	} else if _, err := files.GetFile(ctx, capability, p.file.Digest, tmp, progress); err != nil {
+	mode, err := ordinaryMode(dir)
+	if err != nil {
 		return err
 	}
-	mode, err := ordinaryMode(dir)
-	if err == nil {
-		err = os.Chmod(tmp, mode|fs.FileMode(p.file.Mode)&0o111&(mode>>2)) // executable for those who may read it
+	mode |= fs.FileMode(p.file.Mode) & 0o111 & (mode >> 2) // executable for those who may read it
+	if p.file.Digest != "" {
+		_, err := files.GetFile(ctx, capability, p.file.Digest, p.path, mode, progress)
+		return err
 	}
-	if err == nil {
-		err = os.Rename(tmp, p.path)
+	if int64(len(p.file.Inline)) != p.file.Size {
+		return errors.New("it came without its content")
 	}
-	if err != nil {
-		os.Remove(tmp)
-	}
-	return err
+	return writeDurably(p.path, p.file.Inline, mode)
 }
 
 func missingDir(dir string, err error) error {
@@ -303,13 +294,20 @@ func missingDir(dir string, err error) error {
 	}
 }
 
-func writeDurably(name string, data []byte) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+// writeDurably makes a file all at once. Until then it has a name that nobody can have put a link at.
+func writeDurably(name string, data []byte, mode fs.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".skua.*")
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
+	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
 }
 
 // ordinaryMode is the mode that a new file gets in dir: what the umask and the directory's default ACL

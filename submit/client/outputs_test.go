@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -141,6 +142,29 @@ func TestFetchPlacesFiles(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(iwd, ".skua*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// TestPlantedLink: who else may write into the directory cannot have a file of the user's written over.
+func TestPlantedLink(t *testing.T) {
+	iwd, keys := t.TempDir(), filepath.Join(t.TempDir(), "authorized_keys")
+	if err := os.WriteFile(keys, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(keys, filepath.Join(iwd, ".skua.o")); err != nil {
+		t.Skip(err)
+	}
+	p := place{file: job.File{Size: 6, Inline: []byte("theirs"), Mode: 0o755}, base: iwd, path: filepath.Join(iwd, "o")}
+	if err := p.fetch(t.Context(), nil, "", nil); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(p.path); err != nil || string(b) != "theirs" {
+		t.Errorf("the output is %q, %v", b, err)
+	}
+	b, err := os.ReadFile(keys)
+	fi, serr := os.Stat(keys)
+	if err != nil || serr != nil || string(b) != "mine" || fi.Mode() != 0o600 {
+		t.Errorf("what a link led to is %q, %v, %v", b, fi.Mode(), errors.Join(err, serr))
 	}
 }
 
