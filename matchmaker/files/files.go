@@ -102,6 +102,7 @@ type Service struct {
 	log  *slog.Logger
 	down *turnstile // GET
 	up   *turnstile // PUT
+	room room
 }
 
 // stall is how long a peer may send or take nothing.
@@ -129,6 +130,7 @@ func New(cfg Config) (*Service, error) {
 		log:  cfg.Log,
 		down: newTurnstile(cfg.MaxActive, cfg.MaxWaiting),
 		up:   newTurnstile(cfg.MaxActive, cfg.MaxWaiting),
+		room: room{free: cfg.Store.Free, floor: cfg.DiskFloor},
 	}, nil
 }
 
@@ -315,9 +317,11 @@ func (s *Service) put(w http.ResponseWriter, r *http.Request, d blob.Digest, g G
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	if !s.haveRoom(w, d, rng.total-rng.first) {
+	promised := s.makeRoom(w, d, rng.total-rng.first)
+	if promised == nil {
 		return
 	}
+	defer promised.end()
 	u, err := s.cfg.Store.Upload(d, string(g.User))
 	switch {
 	case errors.Is(err, blob.ErrBusy):
@@ -339,14 +343,14 @@ func (s *Service) put(w http.ResponseWriter, r *http.Request, d blob.Digest, g G
 		http.Error(w, fmt.Sprintf("the upload stands at %d, not %d", u.Offset(), rng.first), http.StatusConflict)
 		return
 	}
-	s.receive(w, r, u, d, g, rng)
+	s.receive(w, r, u, promised, d, g, rng)
 }
 
 // receive appends the body to u, and makes it a blob when that is the last of it.
-func (s *Service) receive(w http.ResponseWriter, r *http.Request, u *blob.Upload, d blob.Digest, g Grant, rng bodyRange) {
+func (s *Service) receive(w http.ResponseWriter, r *http.Request, u *blob.Upload, promised *promise, d blob.Digest, g Grant, rng bodyRange) {
 	body := &steadyReader{r: io.LimitReader(r.Body, rng.length), rc: http.NewResponseController(w)}
 	body.end = time.Now().Add(stall + time.Duration(float64(rng.length)/float64(s.cfg.MinRate)*float64(time.Second)))
-	err := copyFull(u, body)
+	err := copyFull(u, body, promised.wrote)
 	body.rc.SetReadDeadline(time.Time{}) // what follows is our time, not the peer's
 	setOffset(w, u.Offset())
 	switch {
@@ -389,8 +393,9 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, u *blob.Upload
 // buffers has memory that was used before, since new memory is dear.
 var buffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
 
-// copyFull copies all of r. A record of TLS has 16 kB, and to write or hash each alone is dear.
-func copyFull(w io.Writer, r io.Reader) error {
+// copyFull copies all of r, and says what it has written. A record of TLS has 16 kB, and to write or hash each alone is
+// dear.
+func copyFull(w io.Writer, r io.Reader, wrote func(int64)) error {
 	buf := buffers.Get().(*[256 << 10]byte)
 	defer buffers.Put(buf)
 	for {
@@ -398,6 +403,7 @@ func copyFull(w io.Writer, r io.Reader) error {
 		if _, werr := w.Write(buf[:n]); werr != nil {
 			return werr
 		}
+		wrote(int64(n))
 		switch {
 		case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
 			return nil
@@ -407,22 +413,20 @@ func copyFull(w io.Writer, r io.Reader) error {
 	}
 }
 
-// haveRoom answers the request with 507 when n more bytes would take the disk below its floor.
-func (s *Service) haveRoom(w http.ResponseWriter, d blob.Digest, n int64) bool {
-	if s.cfg.DiskFloor < 0 {
-		return true
-	}
-	free, err := s.cfg.Store.Free()
-	if err != nil {
-		s.fail(w, d, err)
-		return false
-	}
-	if free-n < s.cfg.DiskFloor {
-		s.log.Warn("upload refused: disk full", "blob", d.Short(), diag.KeyBytes, n, "free", free, "floor", s.cfg.DiskFloor)
+// makeRoom promises an upload n bytes of the disk. Nil means that the request has been answered: with 507 when they would
+// take the disk below its floor, and with 503 when they would only if all uploads under way came to their end.
+func (s *Service) makeRoom(w http.ResponseWriter, d blob.Digest, n int64) *promise {
+	promised, err := s.room.promise(n)
+	switch {
+	case errors.Is(err, errFull):
+		s.log.Warn("upload refused: disk full", "blob", d.Short(), diag.KeyBytes, n, "floor", s.cfg.DiskFloor)
 		http.Error(w, fmt.Sprintf("the pool's disk has no room for %d bytes", n), http.StatusInsufficientStorage)
-		return false
+	case errors.Is(err, errPromised):
+		sendAway(w, fmt.Sprintf("the pool's disk has no room for %d bytes beside the uploads under way", n))
+	case err != nil:
+		s.fail(w, d, err)
 	}
-	return true
+	return promised
 }
 
 // enter takes the turn of a transfer, or answers the request with 503.
