@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -368,7 +367,7 @@ func (h *Head) leadQueue(ctx context.Context, q *queue.Queue) (*Server, error) {
 		Bus: h.conn(), Queue: q, Past: h.past, Roster: h.roster, Clock: h.clock,
 		Terms: h.settings.terms(), Worklife: h.settings.worklife(), RestartAfter: h.settings.restartAfter(), Baseline: h.settings.baseline(), Domain: h.settings.Domain, CallAgents: h.cluster != nil,
 		DefaultFactor: h.settings.FairShare.DefaultFactor, Limits: h.settings.concurrency(),
-		Free: h.store.Free, DiskFree: int64(cmp.Or(h.settings.Limits.DiskFree, defaultDiskFree)),
+		Free: h.store.Free, DiskFree: int64(h.settings.Limits.DiskFree),
 		Sign: h.signer.Encode, Held: h.held, Settle: h.settle, ImageKey: h.imageKey, Policy: h.policies.signed, Runtimes: h.namedRuntimes, Log: h.log,
 	})
 	if err == nil {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -26,7 +27,8 @@ import (
 type others struct {
 	urls  func() []string
 	store *blob.Store
-	floor int64 // of free disk, in bytes; less than 0 means none
+	free  func() (int64, error) // bytes of the disk; the store's
+	floor int64                 // of them, that stay free
 	sign  func(trust.Capability) (string, error)
 	http  *http.Client
 	log   *slog.Logger
@@ -74,7 +76,7 @@ func newOthers(urls func() []string, store *blob.Store, floor int64, sign func(t
 	}
 	client.Transport = marked{client.Transport}
 	return &others{
-		urls: urls, store: store, floor: floor, sign: sign, log: log, http: client,
+		urls: urls, store: store, free: store.Free, floor: floor, sign: sign, log: log, http: client,
 		queue: make(chan *order, maxOrders), orders: map[queue.Need]*order{}, down: map[string]time.Time{},
 	}
 }
@@ -149,8 +151,8 @@ func (o *others) bring(ctx context.Context, n queue.Need) error {
 	if o.has(n) {
 		return nil
 	}
-	if free, err := o.store.Free(); err == nil && o.floor > 0 && free < o.floor {
-		return fmt.Errorf("%d bytes of disk are free, %d must stay so", free, o.floor)
+	if err := o.checkRoom(0); err != nil {
+		return err
 	}
 	failed := fmt.Errorf("fetch blob %s: %w", n.Digest.Short(), blob.ErrNotFound)
 	for _, url := range o.urls() {
@@ -164,6 +166,14 @@ func (o *others) bring(ctx context.Context, n queue.Need) error {
 		}
 	}
 	return failed
+}
+
+// checkRoom says that n more bytes would take the disk below its floor.
+func (o *others) checkRoom(n int64) error {
+	if free, err := o.free(); err == nil && free-n < o.floor {
+		return fmt.Errorf("%d bytes of disk are free, %d are to come and %d must stay free", free, n, o.floor)
+	}
+	return nil
 }
 
 func (o *others) copyFrom(ctx context.Context, url string, n queue.Need) error {
@@ -183,7 +193,14 @@ func (o *others) copyFrom(ctx context.Context, url string, n queue.Need) error {
 	if err := u.Restart(); err != nil {
 		return err
 	}
-	if _, err := client.Get(ctx, capability, n.Digest, u, nil); err != nil {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	_, err = client.Get(ctx, capability, n.Digest, u, func(done, total int64) {
+		if err := o.checkRoom(total - done); err != nil {
+			stop(err)
+		}
+	})
+	if err = cmp.Or(context.Cause(ctx), err); err != nil {
 		return err
 	}
 	return u.Commit()

@@ -158,6 +158,43 @@ func TestWhatThePoolHasIsFetched(t *testing.T) {
 	}
 }
 
+// What another matchmaker has is not fetched when it would take the disk below its floor, which there is by default.
+func TestFetchedFilesLeaveRoom(t *testing.T) {
+	all := fileHeads(t, 2)
+	data := make([]byte, 1<<20)
+	d, err := all[0].store.PutBytes(data)
+	if err == nil {
+		err = all[0].store.Hold(d, "ann")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	all[1].free, all[1].floor = func() (int64, error) { return 3 << 20, nil }, 5<<19
+	if err := all[1].fetch(t.Context(), "ann", d); err == nil || all[1].store.Has(d) {
+		t.Errorf("for 1 MB where half is free: %v, is here: %v", err, all[1].store.Has(d))
+	}
+	all[1].floor = 2 << 20
+	if err := all[1].fetch(t.Context(), "ann", d); err != nil || !all[1].store.Held(d, "ann") {
+		t.Errorf("for 1 MB where that is free: %v, is held: %v", err, all[1].store.Held(d, "ann"))
+	}
+
+	h, err := NewHead(HeadConfig{Settings: Settings{Data: t.TempDir()}})
+	if err == nil {
+		err = h.openTrust()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.cluster = &cluster{heads: newHeads(nil, "", nil)}
+	o, err := h.newOthers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.floor != defaultDiskFree {
+		t.Errorf("with no settings %d bytes stay free, want %d", o.floor, defaultDiskFree)
+	}
+}
+
 func TestAMatchmakerThatDoesNotAnswerMayHaveIt(t *testing.T) {
 	all := fileHeads(t, 3)
 	all[2].web.Close()

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/url"
@@ -128,7 +129,7 @@ type LimitSettings struct {
 	Jobs        int            `toml:"jobs"`          // in the queue, in all
 	JobsPerUser int            `toml:"jobs_per_user"` // in the queue, of one user
 	File        quantity.Bytes `toml:"file"`          // the largest file
-	DiskFree    quantity.Bytes `toml:"disk_free"`     // that uploads and submits must leave
+	DiskFree    quantity.Bytes `toml:"disk_free"`     // that uploads, files of other matchmakers and submits must leave
 
 	History    quantity.Bytes    `toml:"history"`     // on disk, of jobs that are done with; the oldest are forgotten
 	HistoryAge quantity.Duration `toml:"history_age"` // after which they are, too
@@ -137,7 +138,7 @@ type LimitSettings struct {
 	SnapshotEvery int `toml:"snapshot_every"` // events, from one snapshot of the queue to the next; the log keeps two such spans
 }
 
-const defaultDiskFree = 1 << 30 // as that of [files.Config].DiskFloor
+const defaultDiskFree = 1 << 30
 
 // CheckpointSettings are about jobs' checkpoints.
 type CheckpointSettings struct {
@@ -179,6 +180,7 @@ func (s *Settings) complete() error {
 	if key := s.Limits.negative(); key != "" {
 		return &diag.Problem{What: fmt.Sprintf("[limits]: %s is negative", key), Hint: "leave it out for the default, which docs/configuration.md tells"}
 	}
+	s.Limits.DiskFree = cmp.Or(s.Limits.DiskFree, defaultDiskFree)
 	if r := s.Checkpoints.RestartAfter; r != nil && (*r < 0 || *r > 0 && r.Std() < minRestartAfter) {
 		return &diag.Problem{
 			What: fmt.Sprintf("[checkpoints]: restart_after = %v is less than %v", *r, minRestartAfter),
