@@ -86,7 +86,7 @@ type Config struct {
 
 	MaxBlob   int64        // the largest blob in bytes; 0 means 64 GiB
 	DiskFloor int64        // bytes of free disk that no upload may touch; 0 means 1 GiB, less than 0 none
-	MinRate   int64        // bytes per second below which a transfer is cut off; 0 means 16 kB
+	MinRate   int64        // bytes per second below which, over a minute, a transfer is cut off; 0 means 16 KiB
 	Log       *slog.Logger // nil means no logging
 
 	// Transfers at a time in each direction, and how many more may wait. 0 means 16 and 1024.
@@ -104,9 +104,6 @@ type Service struct {
 	up   *turnstile // PUT
 	room room
 }
-
-// stall is how long a peer may send or take nothing.
-const stall = 60 * time.Second
 
 // New makes a Service. It starts nothing.
 func New(cfg Config) (*Service, error) {
@@ -261,19 +258,10 @@ func (s *Service) get(w http.ResponseWriter, r *http.Request, d blob.Digest, g G
 		return
 	}
 	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		s.fail(w, d, err)
-		return
-	}
-	// One deadline for all of it rather than one per write: the kernel sends the file by itself on
-	// a plain connection, and there are no writes of ours to time.
-	limit := stall + time.Duration(float64(fi.Size())/float64(s.cfg.MinRate)*float64(time.Second))
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit)) // unsupported in some tests: then no limit
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Cache-Control", "private, immutable")
 	w.Header().Set("ETag", etag(d))
-	http.ServeContent(w, r, "", time.Time{}, f)
+	http.ServeContent(&steadyWriter{w, s.pace(http.NewResponseController(w).SetWriteDeadline)}, r, "", time.Time{}, f)
 }
 
 // fetch brings a blob from another matchmaker, or answers the request.
@@ -348,10 +336,10 @@ func (s *Service) put(w http.ResponseWriter, r *http.Request, d blob.Digest, g G
 
 // receive appends the body to u, and makes it a blob when that is the last of it.
 func (s *Service) receive(w http.ResponseWriter, r *http.Request, u *blob.Upload, promised *promise, d blob.Digest, g Grant, rng bodyRange) {
-	body := &steadyReader{r: io.LimitReader(r.Body, rng.length), rc: http.NewResponseController(w)}
-	body.end = time.Now().Add(stall + time.Duration(float64(rng.length)/float64(s.cfg.MinRate)*float64(time.Second)))
+	deadline := http.NewResponseController(w).SetReadDeadline
+	body := &steadyReader{r: io.LimitReader(r.Body, rng.length), pace: s.pace(deadline)}
 	err := copyFull(u, body, promised.wrote)
-	body.rc.SetReadDeadline(time.Time{}) // what follows is our time, not the peer's
+	deadline(time.Time{}) // what follows is our time, not the peer's
 	setOffset(w, u.Offset())
 	switch {
 	case err != nil && body.failed: // the peer has gone or is too slow; what came is kept
@@ -471,25 +459,4 @@ func setOffset(w http.ResponseWriter, n int64) {
 func sendAway(w http.ResponseWriter, why string) {
 	w.Header().Set("Retry-After", "2")
 	http.Error(w, why, http.StatusServiceUnavailable)
-}
-
-// steadyReader gives up on a body that stands still, or is slower than a transfer may be in all.
-type steadyReader struct {
-	r      io.Reader
-	rc     *http.ResponseController
-	end    time.Time
-	failed bool
-}
-
-func (s *steadyReader) Read(p []byte) (int, error) {
-	deadline := time.Now().Add(stall)
-	if s.end.Before(deadline) {
-		deadline = s.end
-	}
-	s.rc.SetReadDeadline(deadline) // unsupported in some tests: then no limit
-	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF {
-		s.failed = true
-	}
-	return n, err
 }

@@ -22,11 +22,13 @@ var errBusy = errors.New("too many transfers")
 //     took turns, all would come to their end at the end, and those whose machines have no more time, or fail, would
 //     have come to nothing; so they come to it one after another;
 //   - of those, the one that has waited longest.
+//
+// No user has all places, however many want them: who holds on to theirs does not keep the others out.
 type turnstile struct {
 	maxActive, maxWaiting int
 
 	mu      sync.Mutex // guards what follows
-	active  map[job.UserID]int64
+	active  map[job.UserID]load
 	total   int // transfers under way
 	waiting []*waiter
 	begun   map[work]*began
@@ -45,6 +47,12 @@ const (
 	pausedFor     = time.Minute // that a job may send nothing and keep its place
 	manyWorks     = 4096        // jobs from which on those are forgotten that have no place to keep
 )
+
+// load is what a user has under way.
+type load struct {
+	transfers int
+	bytes     int64
+}
 
 // work is what several transfers are part of.
 type work struct {
@@ -67,7 +75,7 @@ type waiter struct {
 }
 
 func newTurnstile(maxActive, maxWaiting int) *turnstile {
-	return &turnstile{maxActive: maxActive, maxWaiting: maxWaiting, active: map[job.UserID]int64{}, begun: map[work]*began{}, tidyAt: manyWorks}
+	return &turnstile{maxActive: maxActive, maxWaiting: maxWaiting, active: map[job.UserID]load{}, begun: map[work]*began{}, tidyAt: manyWorks}
 }
 
 // enter waits for the turn of a transfer, at most for wait. The caller calls leave once when done.
@@ -78,7 +86,7 @@ func (t *turnstile) enter(ctx context.Context, tr transfer, wait time.Duration) 
 	me := &waiter{transfer: tr, came: time.Now(), turn: make(chan struct{}), full: make(chan struct{})}
 	me.first = t.arrive(tr, me.came)
 	switch {
-	case t.total < t.maxActive && len(t.waiting) == 0:
+	case t.mayEnter(me): // then nobody waits who may enter, too
 		t.admit(me)
 		t.mu.Unlock()
 		return leave, nil
@@ -133,7 +141,7 @@ func (t *turnstile) compare(a, b *waiter) int {
 		return 1
 	}
 	return cmp.Or(
-		cmp.Compare(t.active[a.user], t.active[b.user]),
+		cmp.Compare(t.active[a.user].bytes, t.active[b.user].bytes),
 		cmp.Compare(small(a), small(b)),
 		a.first.Compare(b.first),
 		a.came.Compare(b.came),
@@ -155,8 +163,14 @@ func (t *turnstile) makeRoom(w *waiter) bool {
 	return true
 }
 
+// mayEnter says that there is a place, also for this user: three quarters of them are the most that one has.
+func (t *turnstile) mayEnter(w *waiter) bool {
+	return t.total < t.maxActive && t.active[w.user].transfers < t.maxActive-t.maxActive/4
+}
+
 func (t *turnstile) admit(w *waiter) {
-	t.active[w.user] += w.bytes
+	l := t.active[w.user]
+	t.active[w.user] = load{l.transfers + 1, l.bytes + w.bytes}
 	t.total++
 	close(w.turn)
 }
@@ -165,14 +179,22 @@ func (t *turnstile) leave(tr transfer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.total--
-	if t.active[tr.user] -= tr.bytes; t.active[tr.user] == 0 {
+	l := t.active[tr.user]
+	if l = (load{l.transfers - 1, l.bytes - tr.bytes}); l.transfers > 0 {
+		t.active[tr.user] = l
+	} else {
 		delete(t.active, tr.user)
 	}
 	t.depart(tr, time.Now())
-	if len(t.waiting) == 0 {
+	var next *waiter
+	for _, w := range t.waiting {
+		if t.mayEnter(w) && (next == nil || t.compare(w, next) < 0) {
+			next = w
+		}
+	}
+	if next == nil {
 		return
 	}
-	next := slices.MinFunc(t.waiting, t.compare)
 	t.waiting = slices.DeleteFunc(t.waiting, func(o *waiter) bool { return o == next })
 	t.admit(next)
 }

@@ -118,6 +118,53 @@ func TestTurnstileSendsTheLastAway(t *testing.T) {
 	})
 }
 
+// A user who keeps all places that can be had leaves some to others, and gets the next that becomes free of the own.
+func TestTurnstileKeepsPlacesForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts := newTurnstile(4, 100)
+		var leaves []func()
+		for {
+			leave, err := ts.enter(t.Context(), transfer{"many", job.ID{}, 1 << 30}, time.Second)
+			if err != nil {
+				break
+			}
+			leaves = append(leaves, leave)
+		}
+		if len(leaves) != 3 {
+			t.Errorf("one user has %d of 4 places, want 3", len(leaves))
+		}
+		waits := make(chan error, 1)
+		go func() {
+			leave, err := ts.enter(t.Context(), transfer{"many", job.ID{}, 1 << 30}, time.Hour)
+			waits <- err
+			if err == nil {
+				leave()
+			}
+		}()
+		synctest.Wait()
+		if leave, err := ts.enter(t.Context(), transfer{"other", job.ID{}, 1 << 30}, 0); err != nil {
+			t.Errorf("another user = %v", err)
+		} else {
+			leave()
+		}
+		select {
+		case err := <-waits:
+			t.Errorf("the one who waits = %v, with all own places taken", err)
+		default:
+		}
+		for _, leave := range leaves {
+			leave()
+		}
+		if err := <-waits; err != nil {
+			t.Errorf("the one who waits = %v, with an own place free", err)
+		}
+		synctest.Wait()
+		if ts.total != 0 || len(ts.active) != 0 || len(ts.waiting) != 0 {
+			t.Errorf("at the end %d active %v, %d waiting", ts.total, ts.active, len(ts.waiting))
+		}
+	})
+}
+
 func TestTurnstileForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ts := newTurnstile(2, 2)
