@@ -205,6 +205,33 @@ func TestLogAndArchive(t *testing.T) {
 	}
 }
 
+// TestCatchUpTakesLittleMemory: large records are copied some at a time. The archive begins a file with each batch here.
+func TestCatchUpTakesLittleMemory(t *testing.T) {
+	log := bus.NewMemoryLog()
+	record := []byte(strings.Repeat("x", 200<<10))
+	const records = 50
+	for i := range uint64(records) {
+		if _, err := log.Append(t.Context(), i, [][]byte{record}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	archive, err := OpenArchive(ArchiveConfig{Dir: t.TempDir(), MaxFile: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	q := &Queue{cfg: Config{Log: log, Archive: archive}}
+	q.archiveAll(t)
+	if first, last := archive.Span(); first != 1 || last != records {
+		t.Errorf("the archive goes from %d to %d, want 1 to %d", first, last, records)
+	}
+	for _, f := range archive.files {
+		if most := int64(maxBatchBytes + maxBatch); f.bytes > most {
+			t.Errorf("a batch had %d bytes, want at most %d", f.bytes, most)
+		}
+	}
+}
+
 func TestLogAndArchiveOfDifferentStories(t *testing.T) {
 	log := bus.NewMemoryLog()
 	q, stop := start(t, Config{Log: log})

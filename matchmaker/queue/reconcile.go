@@ -198,22 +198,24 @@ func (q *Queue) catchUp(ctx context.Context) error {
 		end = first - 1
 	}
 	var batch [][]byte
+	size := 0
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
 		err := q.cfg.Archive.Append(end+1, batch)
 		end += uint64(len(batch))
-		batch = nil
+		batch, size = nil, 0
 		return err
 	}
 	err = q.cfg.Log.Read(ctx, end+1, func(_ uint64, record []byte) error {
-		if len(batch) == maxBatch {
+		if len(batch) == maxBatch || size+len(record) > maxBatchBytes {
 			if err := flush(); err != nil {
 				return err
 			}
 		}
 		batch = append(batch, record)
+		size += len(record)
 		return nil
 	})
 	if err != nil {
