@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,12 +38,16 @@ const DefaultMaxBytes = rootarchive.DefaultRoom
 type Config struct {
 	Dir      string // required; made when missing
 	MaxBytes int64  // of all that is unpacked; 0 means [DefaultMaxBytes]
+
+	// Free is how many bytes may be written to the disk where Dir is. Nil means any number.
+	Free func() int64
 }
 
 // Store is where a machine keeps them. It owns its directory.
 type Store struct {
-	dir string
-	max int64
+	dir  string
+	max  int64
+	free func() int64
 
 	unpacking chan struct{} // full while somebody unpacks
 
@@ -69,9 +74,12 @@ func Open(cfg Config) (*Store, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open the runtime roots: %w", err)
 	}
-	s := &Store{dir: cfg.Dir, max: cfg.MaxBytes, unpacking: make(chan struct{}, 1), have: map[blob.Digest]*root{}}
+	s := &Store{dir: cfg.Dir, max: cfg.MaxBytes, free: cfg.Free, unpacking: make(chan struct{}, 1), have: map[blob.Digest]*root{}}
 	if s.max == 0 {
 		s.max = DefaultMaxBytes
+	}
+	if s.free == nil {
+		s.free = func() int64 { return math.MaxInt64 }
 	}
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -97,8 +105,9 @@ func Open(cfg Config) (*Store, error) {
 }
 
 // Get gives the directory of the root whose archive has the digest d, for as long as release has not been called. If it
-// is not there, fetch brings the archive, as the file of that name in a directory of its own, and it is unpacked.
-func (s *Store) Get(ctx context.Context, d blob.Digest, fetch func(dir *os.Root, name string) error) (path string, release func(), err error) {
+// is not there, fetch brings the archive, of size bytes, as the file of that name in a directory of its own, and it is
+// unpacked. Neither begins before there is room.
+func (s *Store) Get(ctx context.Context, d blob.Digest, size int64, fetch func(dir *os.Root, name string) error) (path string, release func(), err error) {
 	if !d.Valid() {
 		return "", nil, fmt.Errorf("runtime root %.20q: %w", d, ErrArchive)
 	}
@@ -119,7 +128,7 @@ func (s *Store) Get(ctx context.Context, d blob.Digest, fetch func(dir *os.Root,
 	there := s.have[d].bytes > 0
 	s.mu.Unlock()
 	if !there {
-		if err := s.make(ctx, d, fetch); err != nil {
+		if err := s.make(ctx, d, size, fetch); err != nil {
 			return "", nil, err
 		}
 	}
@@ -152,7 +161,10 @@ func (s *Store) Hold(d blob.Digest) (release func()) {
 }
 
 // make brings and unpacks a root.
-func (s *Store) make(ctx context.Context, d blob.Digest, fetch func(dir *os.Root, name string) error) error {
+func (s *Store) make(ctx context.Context, d blob.Digest, size int64, fetch func(dir *os.Root, name string) error) error {
+	if err := s.room(size, size); err != nil {
+		return err
+	}
 	temp, err := os.MkdirTemp(s.dir, tempName)
 	if err != nil {
 		return err
@@ -183,9 +195,14 @@ func (s *Store) make(ctx context.Context, d blob.Digest, fetch func(dir *os.Root
 		return err
 	}
 	defer f.Close()
-	bytes, err := unpack(ctx, f, tree, s.room)
+	asked := int64(0)
+	bytes, err := unpack(ctx, f, tree, func(sum int64) error {
+		more := sum - asked
+		asked = sum
+		return s.room(sum, more)
+	})
 	if err == nil {
-		err = s.room(bytes)
+		err = s.room(bytes, 0)
 	}
 	if err == nil {
 		err = dir.WriteFile(sizeName, strconv.AppendInt(nil, bytes, 10), 0o600)
@@ -205,11 +222,16 @@ func (s *Store) make(ctx context.Context, d blob.Digest, fetch func(dir *os.Root
 	return nil
 }
 
-// room makes room for so many bytes of a new root, if need be by removing others that nobody uses.
-func (s *Store) room(bytes int64) error {
+// room makes room for so many bytes of a new root, more of which are still to be written, if need be by removing others
+// that nobody uses.
+func (s *Store) room(bytes, more int64) error {
+	if bytes > s.max {
+		return fmt.Errorf("%w: it alone takes more than %d MB", ErrNoRoom, s.max/1e6)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sum := bytes
+	free := s.free()
 	var idle []blob.Digest
 	for d, r := range s.have {
 		sum += r.bytes
@@ -219,7 +241,7 @@ func (s *Store) room(bytes int64) error {
 	}
 	slices.SortFunc(idle, func(a, b blob.Digest) int { return s.have[a].used.Compare(s.have[b].used) })
 	for _, d := range idle {
-		if sum <= s.max {
+		if sum <= s.max && more <= free {
 			break
 		}
 		// Renamed first, so that half of it is never taken for the whole.
@@ -232,6 +254,10 @@ func (s *Store) room(bytes int64) error {
 		if err := os.RemoveAll(gone); err != nil {
 			return err
 		}
+		free = s.free()
+	}
+	if more > free {
+		return fmt.Errorf("%w: it takes %d MB more, and %d MB of the disk may be used", ErrNoRoom, more/1e6, max(free, 0)/1e6)
 	}
 	if sum > s.max {
 		return fmt.Errorf("%w: it and those that jobs use take more than %d MB", ErrNoRoom, s.max/1e6)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,7 +74,7 @@ func open(t *testing.T, dir string, most int64) *Store {
 func get(t *testing.T, s *Store, text []byte) (dir string, release func(), err error) {
 	t.Helper()
 	fetch, _ := bringing(text)
-	return s.Get(t.Context(), blob.Sum(text), fetch)
+	return s.Get(t.Context(), blob.Sum(text), int64(len(text)), fetch)
 }
 
 func TestUnpack(t *testing.T) {
@@ -194,7 +195,7 @@ func TestKept(t *testing.T) {
 	use := func(name string) (release func(), fetched int, err error) {
 		t.Helper()
 		fetch, times := bringing(of(name))
-		_, release, err = s.Get(t.Context(), blob.Sum(of(name)), fetch)
+		_, release, err = s.Get(t.Context(), blob.Sum(of(name)), 1, fetch)
 		return release, *times, err
 	}
 	a, fetched, err := use("a")
@@ -242,12 +243,74 @@ func TestKept(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	fetch, _ := bringing(of("c"))
-	if _, _, err := s.Get(ctx, blob.Sum(of("c")), fetch); !errors.Is(err, context.Canceled) {
+	if _, _, err := s.Get(ctx, blob.Sum(of("c")), 1, fetch); !errors.Is(err, context.Canceled) {
 		t.Errorf("after its time: %v", err)
 	}
 	failing := errors.New("no network")
-	if _, _, err := s.Get(t.Context(), blob.Sum(of("c")), func(*os.Root, string) error { return failing }); !errors.Is(err, failing) {
+	if _, _, err := s.Get(t.Context(), blob.Sum(of("c")), 1, func(*os.Root, string) error { return failing }); !errors.Is(err, failing) {
 		t.Errorf("when it cannot be fetched: %v", err)
+	}
+}
+
+// What there is no room for is neither fetched nor unpacked, whatever its submitter says of its size.
+func TestNoRoom(t *testing.T) {
+	text := archive(t, entry{name: "usr/x", text: strings.Repeat("x", 10_000)}, entry{name: "usr/y", text: strings.Repeat("y", 10_000)})
+	var small bytes.Buffer
+	z := gzip.NewWriter(&small)
+	z.Write(text)
+	z.Close()
+	for _, tt := range []struct {
+		name    string
+		free    int64
+		text    []byte
+		size    int64
+		fetched int
+	}{
+		{"an archive that is larger than all that is kept", 1e12, text, 30_000, 0},
+		{"one with a size beyond all bounds", 1e12, text, math.MaxInt64, 0},
+		{"one that the disk has no room for", 20_000, text, int64(len(text)), 0},
+		{"one that unpacks to more than the disk has room for", 9_000, small.Bytes(), int64(small.Len()), 1},
+		{"a disk that is full already", -5, small.Bytes(), int64(small.Len()), 0},
+	} {
+		dir := t.TempDir()
+		s, err := Open(Config{Dir: dir, MaxBytes: 25_000, Free: func() int64 { return tt.free }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fetch, times := bringing(tt.text)
+		if _, _, err := s.Get(t.Context(), blob.Sum(tt.text), tt.size, fetch); !errors.Is(err, ErrNoRoom) || *times != tt.fetched {
+			t.Errorf("%s: %v, and it was fetched %d times", tt.name, err, *times)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("%s: %v is left (%v)", tt.name, left, err)
+		}
+	}
+}
+
+// Where the disk is short, roots that nobody uses make way.
+func TestRootsMakeWayOnTheDisk(t *testing.T) {
+	dir := t.TempDir()
+	old, next := archive(t, entry{name: "usr/old", text: "old"}), archive(t, entry{name: "usr/next", text: "next"})
+	used := func(text []byte) string { return filepath.Join(dir, string(blob.Sum(text)), treeName) }
+	s, err := Open(Config{Dir: dir, Free: func() int64 {
+		if _, err := os.Stat(used(old)); err == nil {
+			return 100
+		}
+		return 1e6
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, release, err := get(t, s, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := get(t, s, next); !errors.Is(err, ErrNoRoom) {
+		t.Errorf("while the old one is used: %v", err)
+	}
+	release()
+	if _, _, err := get(t, s, next); err != nil {
+		t.Errorf("once it is not: %v", err)
 	}
 }
 

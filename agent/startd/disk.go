@@ -2,6 +2,7 @@ package startd
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"skua/agent/starter"
@@ -67,6 +68,16 @@ func diskFloor(total int64) int64 {
 	return min(total/50, most)
 }
 
+// spare is what may be written to the file system of a directory before it has less than is to stay free there, which is
+// floor bytes at least. If nobody knows, that is any number.
+func spare(dir string, floor int64) int64 {
+	free, total, known := diskSpace(dir)
+	if !known {
+		return math.MaxInt64
+	}
+	return free - max(floor, diskFloor(total))
+}
+
 // lookDisk looks what is left of the disk, and measures the scratch directory when that is due. While the disk
 // is nearly full, the job has to go if it is one that fills it.
 func (t *tenant) lookDisk(in Init) {
@@ -104,7 +115,7 @@ func (t *tenant) measureDisk(in Init) (disk int64) {
 	t.disk.walked, t.disk.took, t.disk.had, t.disk.then = time.Now(), time.Since(begun), disk, free
 	t.mu.Unlock()
 	if t.limits.Disk > 0 && disk > t.limits.Disk {
-		t.exceeded(&holdError{code: job.HoldOutOfResources, reason: fmt.Sprintf(
+		t.exceeded(&holdError{code: job.HoldOutOfResources, subcode: job.HoldOutOfDisk, reason: fmt.Sprintf(
 			"the job used %s of disk for its files, and %s allows %s; request_disk asks for a slot with more",
 			size(disk), t.k.name, size(t.limits.Disk))})
 	}

@@ -21,6 +21,7 @@ import (
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/pause"
+	"skua/policy"
 )
 
 // fetchable are the kinds of URL that an input can have.
@@ -34,35 +35,50 @@ const (
 	redirects  = 10
 )
 
-// inputsLeft is how many bytes the inputs that are named by URLs may have together, after the others. It
-// is an error if those are too large themselves.
-func (t *tenant) inputsLeft() (int64, error) {
-	most := t.cmd.Transfers.MaxIn
-	if most < 0 {
-		if most = t.limits.Disk; most == 0 {
-			most = math.MaxInt64
-		}
-		return most, nil
+// mostInputs is how many bytes the job's inputs may have together: what it allows itself, and its disk.
+func (t *tenant) mostInputs() int64 {
+	most := int64(math.MaxInt64)
+	if t.limits.Disk > 0 {
+		most = t.limits.Disk
 	}
+	if own := t.cmd.Transfers.MaxIn; own >= 0 {
+		most = min(most, own)
+	}
+	return most
+}
+
+// inputsLeft is how many of them the inputs that are named by URLs may have, after the others. It is an error if
+// those are too large themselves, by what their submitter says of them; [Files] takes no more than that.
+func (t *tenant) inputsLeft() (int64, error) {
 	var sum int64
 	for _, f := range t.offer.Inputs {
 		if !t.isRuntime(f) {
-			sum += f.Size
+			sum += min(f.Size, math.MaxInt64-sum)
 		}
 	}
-	if sum > most {
-		return 0, t.inputsTooLarge(size(sum))
+	if most := t.mostInputs(); sum <= most {
+		return most - sum, nil
 	}
-	return most - sum, nil
+	return 0, t.inputsTooLarge(size(sum))
 }
 
+// inputsTooLarge has a job held whose inputs are so large, unless it has asked for as much disk as they take and the
+// slot has less than it advertised when they were matched: then it is not the job that is to blame.
 func (t *tenant) inputsTooLarge(sum string) error {
-	if most := t.cmd.Transfers.MaxIn; most >= 0 {
+	if most := t.cmd.Transfers.MaxIn; most >= 0 && most == t.mostInputs() {
 		return &holdError{code: job.HoldInputTooLarge, reason: fmt.Sprintf(
 			"the job's inputs are %s, and its max_transfer_input_mb allows %s", sum, size(most))}
 	}
-	return &holdError{code: job.HoldOutOfResources, reason: fmt.Sprintf(
-		"the job's inputs are more than the %s of disk that %s allows", size(t.limits.Disk), t.k.name)}
+	if asked := policy.RequestOf(t.offer.Ad, t.k.shareAd()).Disk << 10; asked > t.limits.Disk {
+		return fmt.Errorf("%w: the job asked for %s of disk, and %s has %s now", errStaging, size(asked), t.k.name, size(t.limits.Disk))
+	}
+	return &holdError{code: job.HoldOutOfResources, subcode: job.HoldOutOfDisk, reason: fmt.Sprintf(
+		"the job's inputs are %s, and %s allows %s of disk; request_disk asks for a slot with more", sum, t.k.name, size(t.limits.Disk))}
+}
+
+// otherSize has a job held that has brought something else than it said.
+func otherSize(what string, f job.File, err error) error {
+	return &holdError{code: job.HoldTransferInput, reason: fmt.Sprintf("%s is not what was submitted, a file of %s: %v", what, size(f.Size), err)}
 }
 
 // download fetches an input by its URL, at most so many bytes, unless it is there. It is tried several
@@ -102,7 +118,7 @@ func (t *tenant) download(ctx context.Context, root *os.Root, from string, left 
 			return d.got, ctx.Err()
 		}
 		if errors.Is(err, errTooLarge) {
-			return d.got, t.inputsTooLarge("more than " + size(left))
+			return d.got, t.inputsTooLarge("more than " + size(t.mostInputs()))
 		}
 		if errors.As(err, new(*finalError)) || try == fetchTries {
 			return d.got, failed(err)

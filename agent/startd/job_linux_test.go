@@ -295,7 +295,7 @@ time.sleep(1000)"`
 		t.Errorf("the report is %+v", done)
 	}
 	done = d.run("echo begun; head -c 20000000 /dev/zero > data; sleep 1000", "")
-	if done.Outcome != wire.Hold || done.Code != job.HoldOutOfResources ||
+	if done.Outcome != wire.Hold || done.Code != job.HoldOutOfResources || done.SubCode != job.HoldOutOfDisk ||
 		!strings.Contains(done.Reason, "MB of disk for its files, and slot1@desk allows 8.4 MB") || d.file(done.Outputs, job.StdoutFile) != "begun\n" {
 		t.Errorf("the report is %+v", done)
 	}

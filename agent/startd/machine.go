@@ -138,7 +138,11 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	}
 	var roots Runtimes
 	if hasRuntimeRoots {
-		if roots, err = runtimes.Open(runtimes.Config{Dir: filepath.Join(m.settings.Dir, "runtimes"), MaxBytes: int64(m.settings.Runtimes)}); err != nil {
+		cfg := runtimes.Config{
+			Dir: filepath.Join(m.settings.Dir, "runtimes"), MaxBytes: int64(m.settings.Runtimes),
+			Free: func() int64 { return spare(m.settings.Dir, int64(m.Policy().DiskFloor)) },
+		}
+		if roots, err = runtimes.Open(cfg); err != nil {
 			return DirProblem(m.settings.Dir, err)
 		}
 	}

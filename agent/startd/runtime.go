@@ -17,7 +17,7 @@ const hasRuntimeRoots = runtime.GOOS == "linux"
 
 // Runtimes keeps runtime roots. *runtimes.Store does.
 type Runtimes interface {
-	Get(ctx context.Context, d blob.Digest, fetch func(dir *os.Root, name string) error) (path string, release func(), err error)
+	Get(ctx context.Context, d blob.Digest, size int64, fetch func(dir *os.Root, name string) error) (path string, release func(), err error)
 	Hold(d blob.Digest) (release func())
 }
 
@@ -54,7 +54,7 @@ func (t *tenant) runtime(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%w: no runtime roots are kept here", errStaging)
 	}
 	read, _ := t.capabilities()
-	path, release, err := t.k.d.cfg.Runtimes.Get(ctx, runtimeDigest(f), func(dir *os.Root, name string) error {
+	path, release, err := t.k.d.cfg.Runtimes.Get(ctx, runtimeDigest(f), f.Size, func(dir *os.Root, name string) error {
 		archive := f
 		archive.Name, archive.Mode = name, 0o600
 		err := t.k.d.cfg.Files.Fetch(ctx, read, archive, dir)
@@ -66,6 +66,8 @@ func (t *tenant) runtime(ctx context.Context) (string, error) {
 	switch {
 	case errors.Is(err, runtimes.ErrArchive):
 		return "", &holdError{code: job.HoldTransferInput, reason: fmt.Sprintf("its runtime %s cannot be unpacked: %v", t.cmd.Runtime, err)}
+	case errors.Is(err, blob.ErrTooLarge):
+		return "", otherSize("its runtime "+t.cmd.Runtime, f, err)
 	case err != nil:
 		return "", fmt.Errorf("%w: %w", errStaging, err)
 	}

@@ -26,6 +26,9 @@ func (archives) Fetch(_ context.Context, _ string, f job.File, root *os.Root) er
 	if f.Inline == nil {
 		return errNoNetwork
 	}
+	if int64(len(f.Inline)) > f.Size {
+		return blob.ErrTooLarge
+	}
 	return root.WriteFile(f.Name, f.Inline, 0o600)
 }
 
@@ -97,6 +100,8 @@ func TestRuntimeOfTheJob(t *testing.T) {
 	}{
 		"no archive":  {tenantOf("x.tar", archive([]byte("no archive"))), "its runtime x.tar cannot be unpacked"},
 		"not sent":    {tenantOf("x.tar", job.File{Name: "x.tar"}), "its runtime x.tar has not been sent"},
+		"larger":      {tenantOf("x.tar", job.File{Name: job.RuntimeFile, Inline: []byte("larger"), Size: 3}), "its runtime x.tar is not what was submitted"},
+		"too large":   {tenantOf("x.tar", job.File{Name: job.RuntimeFile, Digest: blob.Sum([]byte("far")), Size: 1e12}), ""},
 		"no network":  {tenantOf("x.tar", job.File{Name: job.RuntimeFile, Digest: blob.Sum([]byte("far")), Size: 3}), ""},
 		"not of here": {func() *tenant { tn := tenantOf("x.tar", archive(good.Bytes())); tn.k.d.cfg.Runtimes = nil; return tn }(), ""},
 	} {

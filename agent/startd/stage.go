@@ -20,7 +20,7 @@ import (
 
 // Files brings a job's files and images in and out. Every call checks the content against its digest.
 type Files interface {
-	// Fetch writes an input below root.
+	// Fetch writes an input below root. [blob.ErrTooLarge] means that it is larger than its size says, for good.
 	Fetch(ctx context.Context, capability string, f job.File, root *os.Root) error
 	// Store uploads one file.
 	Store(ctx context.Context, capability string, f *os.File) (blob.Digest, int64, error)
@@ -320,7 +320,10 @@ func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*o
 				return fmt.Errorf("%w: %w", errStaging, err)
 			}
 		}
-		if err := t.k.d.cfg.Files.Fetch(ctx, read, f, root); err != nil {
+		switch err := t.k.d.cfg.Files.Fetch(ctx, read, f, root); {
+		case errors.Is(err, blob.ErrTooLarge):
+			return otherSize("input "+f.Name, f, err)
+		case err != nil:
 			return fmt.Errorf("%w: input %s: %w", errStaging, f.Name, err)
 		}
 		t.moved(f.Size, 0)

@@ -60,7 +60,7 @@ func (s *Storage) fetch(ctx context.Context, capability string, f job.File, out 
 			return err
 		}
 	}
-	_, err := s.Client.Get(ctx, capability, f.Digest, out, nil)
+	_, err := s.Client.Get(ctx, capability, f.Digest, f.Size, out, nil)
 	return err
 }
 

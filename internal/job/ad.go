@@ -66,7 +66,9 @@ func (j *Job) current(ad attributes) {
 		ad.SetInt("MemoryUsage", (kilobytes(used.MaxRSS)+1023)/1024)
 	}
 	if used.MaxDisk > 0 {
-		ad.SetInt("DiskUsage", kilobytes(used.MaxDisk))
+		// A run that ended early may have had less than the job brings, and what it brings is what it asks for.
+		said, _ := j.Ad.Int("DiskUsage")
+		ad.SetInt("DiskUsage", max(said, kilobytes(used.MaxDisk)))
 	}
 	for _, v := range []struct {
 		name  string

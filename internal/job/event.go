@@ -245,6 +245,9 @@ const (
 	HoldExecuteDuration = 47 // JobExecuteExceeded
 )
 
+// HoldOutOfDisk is HTCondor's subcode of [HoldOutOfResources] that tells disk from memory.
+const HoldOutOfDisk = 104
+
 // Kind implements [Body].
 func (*Submitted) Kind() string     { return "submitted" }
 func (*Opened) Kind() string        { return "opened" }

@@ -318,6 +318,18 @@ func TestCurrentAdShowsTheLife(t *testing.T) {
 	}
 }
 
+// A run that was cut short while its inputs came has had less than the job brings, and must not make it ask for less.
+func TestDiskUsageOfRunsCutShort(t *testing.T) {
+	for _, tt := range []struct{ brings, measured, want int64 }{{1000, 300 << 10, 1000}, {1000, 5000 << 10, 5000}, {1000, 0, 1000}} {
+		j := newJob(t, job.ID{Cluster: 3, Proc: 1})
+		j.Ad.SetInt("DiskUsage", tt.brings)
+		j.Usage.MaxDisk = tt.measured
+		if got, _ := j.CurrentAd().Int("DiskUsage"); got != tt.want {
+			t.Errorf("it brings %d kB, and %d bytes were measured: DiskUsage is %d, want %d", tt.brings, tt.measured, got, tt.want)
+		}
+	}
+}
+
 // Every kind of event must come back from the log as it went in.
 func TestEventsRoundTrip(t *testing.T) {
 	id := job.ID{Cluster: 3, Proc: 1}

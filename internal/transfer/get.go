@@ -21,10 +21,10 @@ import (
 	"skua/internal/blob"
 )
 
-// Get writes the blob d to w and verifies it. What w has received before an error is worthless. progress
-// may be nil.
-func (c *Client) Get(ctx context.Context, capability string, d blob.Digest, w io.Writer, progress Progress) (size int64, err error) {
-	g := &getter{client: c, capability: capability, digest: d, w: w, h: sha256.New(), limit: math.MaxInt64, progress: progress}
+// Get writes the blob d, of at most limit bytes, to w and verifies it. Of one that is larger nothing is written. What w
+// has received before an error is worthless. progress may be nil.
+func (c *Client) Get(ctx context.Context, capability string, d blob.Digest, limit int64, w io.Writer, progress Progress) (size int64, err error) {
+	g := &getter{client: c, capability: capability, digest: d, w: w, h: sha256.New(), limit: limit, progress: progress}
 	return g.run(ctx)
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -162,7 +163,7 @@ func TestRoundTrip(t *testing.T) {
 				t.Errorf("Stat = %d, %v; want %d", n, err, size)
 			}
 			var got bytes.Buffer
-			if _, err := s.client.Get(t.Context(), "r:ann", d, &got, nil); err != nil || !bytes.Equal(got.Bytes(), data) {
+			if _, err := s.client.Get(t.Context(), "r:ann", d, math.MaxInt64, &got, nil); err != nil || !bytes.Equal(got.Bytes(), data) {
 				t.Errorf("Get = %d bytes, %v; want the %d that were put", got.Len(), err, size)
 			}
 			path := filepath.Join(t.TempDir(), "out")
@@ -215,7 +216,7 @@ func TestCutTransfersGoOn(t *testing.T) {
 				err = rerr
 			}
 		} else {
-			_, err = s.client.Get(t.Context(), "r:ann", d, &got, nil)
+			_, err = s.client.Get(t.Context(), "r:ann", d, math.MaxInt64, &got, nil)
 		}
 		if err != nil || !bytes.Equal(got.Bytes(), data) {
 			t.Errorf("after a cut: %d bytes, %v", got.Len(), err)
@@ -273,7 +274,7 @@ func TestUsersSeeOnlyWhatTheyProved(t *testing.T) {
 	if _, err := s.client.Stat(t.Context(), "w:bob", d); !errors.Is(err, blob.ErrNotFound) {
 		t.Errorf("Stat by bob = %v, want ErrNotFound", err)
 	}
-	if _, err := s.client.Get(t.Context(), "r:bob", d, io.Discard, nil); !errors.Is(err, blob.ErrNotFound) {
+	if _, err := s.client.Get(t.Context(), "r:bob", d, math.MaxInt64, io.Discard, nil); !errors.Is(err, blob.ErrNotFound) {
 		t.Errorf("Get by bob = %v, want ErrNotFound", err)
 	}
 	// Half an upload shows nothing to others either.
@@ -301,7 +302,7 @@ func TestEverybodySeesWhatThePoolHas(t *testing.T) {
 	if err := s.client.Put(t.Context(), "w:"+string(files.Pool), d, int64(len(data)), bytes.NewReader(data), nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.client.Get(t.Context(), "r:bob", d, io.Discard, nil); err != nil || !s.Held("bob", d) {
+	if _, err := s.client.Get(t.Context(), "r:bob", d, math.MaxInt64, io.Discard, nil); err != nil || !s.Held("bob", d) {
 		t.Errorf("Get by bob = %v; held %t", err, s.Held("bob", d))
 	}
 	if n, err := s.client.Stat(t.Context(), "w:bob", d); err != nil || n != int64(len(data)) {
@@ -559,7 +560,7 @@ func BenchmarkGet(b *testing.B) {
 	}
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
-		if _, err := s.client.Get(b.Context(), "r:ann", d, io.Discard, nil); err != nil {
+		if _, err := s.client.Get(b.Context(), "r:ann", d, math.MaxInt64, io.Discard, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

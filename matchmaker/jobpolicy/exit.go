@@ -56,6 +56,9 @@ func MemoryRetry(ad *classad.Ad) (mb int64, ok bool) {
 	if code, _ := ad.Int("HoldReasonCode"); code != job.HoldOutOfResources {
 		return 0, false
 	}
+	if sub, _ := ad.Int("HoldReasonSubCode"); sub == job.HoldOutOfDisk {
+		return 0, false
+	}
 	now, ok := ad.Int("RequestMemory")
 	if !ok {
 		return 0, false

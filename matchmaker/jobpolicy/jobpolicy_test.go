@@ -240,6 +240,7 @@ func TestMemoryRetry(t *testing.T) {
 		{"no further", "RequestMemory = 3000\nRetryRequestMemoryIncrease = RequestMemory * 4\nRetryRequestMemoryMax = 3000", 0},
 		{"nonsense", "RetryRequestMemory = \"much\"\nRetryRequestMemoryIncrease = error", 0},
 		{"far too much", "RetryRequestMemoryIncrease = 1.0E300", 0},
+		{"for its disk", "RetryRequestMemory = 4096\nHoldReasonSubCode = 104", 0},
 		{"for another reason", "RetryRequestMemory = 4096\nHoldReasonCode = 13", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"sync"
@@ -195,7 +196,7 @@ func (o *others) copyFrom(ctx context.Context, url string, n queue.Need) error {
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	_, err = client.Get(ctx, capability, n.Digest, u, func(done, total int64) {
+	_, err = client.Get(ctx, capability, n.Digest, math.MaxInt64, u, func(done, total int64) {
 		if err := o.checkRoom(total - done); err != nil {
 			stop(err)
 		}
