@@ -2,6 +2,7 @@ package startd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -134,24 +135,24 @@ func (t *tenant) checkOutputSize(root *os.Root, names []string) error {
 // newFiles adds the files that are new or changed.
 func (t *tenant) newFiles(root *os.Root, names []string) ([]string, error) {
 	streams := []string{job.StdoutFile, job.StderrFile}
-	entries, err := fs.ReadDir(root.FS(), ".")
+	have := len(names)
+	err := eachEntry(root, ".", func(e fs.DirEntry) error {
+		if !e.Type().IsRegular() || slices.Contains(streams, e.Name()) || strings.HasPrefix(e.Name(), "_condor_") || isAdFile(e.Name()) {
+			return nil
+		}
+		if fi, err := e.Info(); err != nil || t.unchangedInput(e.Name(), fi) {
+			return nil
+		}
+		if names = append(names, e.Name()); len(names) > maxOutputs {
+			return &holdError{code: job.HoldTransferOutput, reason: fmt.Sprintf(
+				"the job made more than the %d files that come back at most: name those you want in transfer_output_files", maxOutputs)}
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("bring out files: %w", err)
 	}
-	for _, e := range entries {
-		fi, err := e.Info()
-		if err != nil || !e.Type().IsRegular() || slices.Contains(streams, e.Name()) || strings.HasPrefix(e.Name(), "_condor_") || isAdFile(e.Name()) {
-			continue
-		}
-		if t.unchangedInput(e.Name(), fi) {
-			continue
-		}
-		names = append(names, e.Name())
-	}
-	if len(names) > maxOutputs {
-		return nil, &holdError{code: job.HoldTransferOutput, reason: fmt.Sprintf(
-			"the job made %d files; at most %d come back: name those you want in transfer_output_files", len(names), maxOutputs)}
-	}
+	slices.Sort(names[have:])
 	return names, nil
 }
 
@@ -178,12 +179,13 @@ func declaredOutputs(root *os.Root, names, declared []string) ([]string, error) 
 			}
 			return nil
 		}
+		before := len(names)
 		fi, err := root.Stat(top)
 		switch {
 		case err == nil && fi.Mode().IsRegular():
 			err = add(top)
 		case err == nil && fi.IsDir():
-			err = fs.WalkDir(root.FS(), top, func(name string, e fs.DirEntry, err error) error {
+			err = walk(root, top, func(name string, e fs.DirEntry, err error) error {
 				if seen++; seen > maxEntries {
 					return tooManyDeclared(top)
 				}
@@ -195,6 +197,7 @@ func declaredOutputs(root *os.Root, names, declared []string) ([]string, error) 
 				}
 				return add(name)
 			})
+			slices.Sort(names[before:])
 		default:
 			err = &holdError{code: job.HoldTransferOutput, subcode: errnoNoEntry, reason: fmt.Sprintf(
 				"the job declared the output %s and did not make it; it left %s", top, whatIsThere(root))}
@@ -217,28 +220,33 @@ func tooManyDeclared(top string) error {
 // whatIsThere lists some of the files in the top of the scratch directory.
 func whatIsThere(root *os.Root) string {
 	const most = 10
-	entries, err := fs.ReadDir(root.FS(), ".")
-	if err != nil {
+	var names []string
+	err := eachEntry(root, ".", func(e fs.DirEntry) error {
+		name := e.Name()
+		switch {
+		case strings.HasPrefix(name, "_condor_") || strings.HasPrefix(name, ".skua-") || isAdFile(name):
+			return nil
+		case len(names) == maxEntries:
+			return errTooMany
+		case e.IsDir():
+			name += "/"
+		}
+		names = append(names, name)
+		return nil
+	})
+	than := ""
+	switch {
+	case errors.Is(err, errTooMany):
+		than = "more than "
+	case err != nil:
 		return "a directory that cannot be read: " + err.Error()
 	}
-	var names []string
-	more := 0
-	for _, e := range entries {
-		switch name := e.Name(); {
-		case strings.HasPrefix(name, "_condor_") || strings.HasPrefix(name, ".skua-") || isAdFile(name):
-		case len(names) == most:
-			more++
-		case e.IsDir():
-			names = append(names, name+"/")
-		default:
-			names = append(names, name)
-		}
-	}
-	switch {
+	slices.Sort(names)
+	switch more := len(names) - most; {
 	case len(names) == 0:
 		return "no files"
 	case more > 0:
-		return fmt.Sprintf("%s and %d more", strings.Join(names, ", "), more)
+		return fmt.Sprintf("%s and %s%d more", strings.Join(names[:most], ", "), than, more)
 	}
 	return strings.Join(names, ", ")
 }

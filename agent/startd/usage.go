@@ -170,7 +170,8 @@ func (t *tenant) overMemory(used int64) *holdError {
 		size(used), t.k.name, size(t.limits.Memory))}
 }
 
-// maxWalk is how many files of a scratch directory are measured. A job with more is measured too low.
+// maxWalk is how many files of a scratch directory are measured. A job with more is measured too low, and so is one with
+// paths beyond [maxPath].
 const maxWalk = 200_000
 
 // treeSize adds up the disk that a directory's files take.
@@ -181,7 +182,7 @@ func treeSize(dir string) (sum int64) {
 	}
 	defer root.Close()
 	seen, links := 0, map[uint64]bool{}
-	_ = fs.WalkDir(root.FS(), ".", func(_ string, e fs.DirEntry, err error) error {
+	_ = walk(root, ".", func(_ string, e fs.DirEntry, err error) error {
 		if seen++; seen > maxWalk {
 			return errTooMany
 		}
