@@ -148,28 +148,66 @@ func (p *packer) walk(ctx context.Context) error {
 		if err := p.addParents(name); err != nil {
 			return err
 		}
-		err := fs.WalkDir(p.root.FS(), name, func(name string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if err := context.Cause(ctx); err != nil {
-				return err
-			}
-			if name == "." || p.seen[name] {
-				return nil
-			}
-			fi, err := d.Info()
-			if err != nil {
-				return err
-			}
-			return p.add(ctx, name, fi)
-		})
+		fi, err := p.root.Stat(name)
+		if err == nil {
+			err = p.tree(ctx, name, fi)
+		}
 		if err != nil {
 			return err
 		}
 	}
 	return p.flush(ctx)
 }
+
+// tree adds what is called name and, if that is a directory, what is below it, in the order of names.
+func (p *packer) tree(ctx context.Context, name string, fi fs.FileInfo) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if name != "." && !p.seen[name] {
+		if err := p.add(ctx, name, fi); err != nil {
+			return err
+		}
+	}
+	if !fi.IsDir() {
+		return nil
+	}
+	entries, err := readDir(p.root, name, maxEntries)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		fi, err := e.Info()
+		if err == nil {
+			err = p.tree(ctx, path.Join(name, e.Name()), fi)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readDir lists a directory in the order of names. A job can make one with millions of entries: if there are more than
+// most, no more are read, and that is an error.
+func readDir(root *os.Root, name string, most int) ([]fs.DirEntry, error) {
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	entries, err := f.ReadDir(most + 1)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		return nil, err
+	case len(entries) > most:
+		return nil, tooManyFiles(most)
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
+	return entries, nil
+}
+
+func tooManyFiles(most int) error { return fmt.Errorf("%w: more than %d files", ErrTooLarge, most) }
 
 // addParents adds the directories above name.
 func (p *packer) addParents(name string) error {
@@ -197,10 +235,13 @@ func (p *packer) addEntry(name string, k Kind, fi fs.FileInfo) *Entry {
 
 func (p *packer) add(ctx context.Context, name string, fi fs.FileInfo) error {
 	if len(p.entries) >= maxEntries {
-		return fmt.Errorf("%w: more than %d files", ErrTooLarge, maxEntries)
+		return tooManyFiles(maxEntries)
 	}
 	if !fs.ValidPath(name) {
 		return fmt.Errorf("the name %q is not UTF-8", name)
+	}
+	if len(name) > maxPathBytes {
+		return fmt.Errorf("%w: a path of more than %d bytes, which begins with %.80q", ErrTooLarge, maxPathBytes, name)
 	}
 	switch fi.Mode().Type() {
 	case 0:

@@ -296,6 +296,22 @@ func TestPackIncludesOnlyWhatIsAsked(t *testing.T) {
 	}
 }
 
+// Directories can lie deeper than a path reaches. A manifest has no such paths, so none are packed.
+func TestPathsWithoutEnd(t *testing.T) {
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if err := root.MkdirAll(strings.Repeat(strings.Repeat("d", 200)+"/", 50)+"end", 0o755); err != nil {
+		t.Skip("no such paths here:", err)
+	}
+	if _, err := blob.Pack(t.Context(), blob.PackConfig{Dir: dir, Key: blob.NewKey(), Sink: newSink(t)}); !errors.Is(err, blob.ErrTooLarge) {
+		t.Errorf("Pack = %.200v, want ErrTooLarge", err)
+	}
+}
+
 func TestDamageIsRefusedAndLeavesNothing(t *testing.T) {
 	tree, key := makeTree(t), blob.NewKey()
 	for _, tt := range []struct {
