@@ -12,6 +12,7 @@ import (
 
 	"skua/internal/cli"
 	"skua/internal/wire"
+	"skua/submit/client"
 )
 
 func (a *app) usersCommand() *cobra.Command {
@@ -103,8 +104,7 @@ func (a *app) printUserprio(rows []wire.UserRow, now time.Time) {
 }
 
 func (a *app) limitsCommand() *cobra.Command {
-	var asJSON bool
-	c := &cobra.Command{
+	return listing[wire.LimitRow]{none: "no limits", rows: (*client.Client).Limits, show: limitsTable}.of(a, &cobra.Command{
 		Use:   "limits",
 		Short: "show the concurrency limits and how much of them is used",
 		Long: `Limits lists the pool's concurrency limits: how many jobs that ask for something with
@@ -112,35 +112,18 @@ func (a *app) limitsCommand() *cobra.Command {
 matchmaker.toml.`,
 		Example: "  skua limits",
 		Args:    cli.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			pool, _, err := a.connect(c.Context())
-			if err != nil {
-				return err
-			}
-			defer pool.Close()
-			rows, err := pool.Limits(c.Context())
-			switch {
-			case err != nil:
-				return err
-			case asJSON:
-				return json.NewEncoder(a.out).Encode(append([]wire.LimitRow{}, rows...))
-			case len(rows) == 0:
-				fmt.Fprintln(a.out, "no limits")
-				return nil
-			}
-			t := newTable("LIMIT", "USED", "OF")
-			t.right[1], t.right[2] = true, true
-			for _, r := range rows {
-				most := "no limit"
-				if r.Cap >= 0 {
-					most = strconv.FormatFloat(r.Cap, 'g', -1, 64)
-				}
-				t.add(printable(r.Name), strconv.FormatFloat(r.Used, 'g', -1, 64), most)
-			}
-			t.write(a.out)
-			return nil
-		},
+	})
+}
+
+func limitsTable(rows []wire.LimitRow) *table {
+	t := newTable("LIMIT", "USED", "OF")
+	t.right[1], t.right[2] = true, true
+	for _, r := range rows {
+		most := "no limit"
+		if r.Cap >= 0 {
+			most = strconv.FormatFloat(r.Cap, 'g', -1, 64)
+		}
+		t.add(printable(r.Name), strconv.FormatFloat(r.Used, 'g', -1, 64), most)
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print the limits as JSON")
-	return c
+	return t
 }

@@ -47,7 +47,7 @@ type tenant struct {
 	read    string // the newest capabilities
 	write   string
 	frozen  bool              // the keeper wants the job to stand still
-	copied  bool              // the job stands still for an image, whatever the keeper wants
+	imaging bool              // the job stands still for an image, whatever the keeper wants
 	still   time.Time         // since when; zero while it does not
 	hurry   func()            // ends what the work's goroutine does that is not urgent; nil while there is nothing
 	lease   job.Instant       // when the lease ends, as far as is known
@@ -302,7 +302,7 @@ func (t *tenant) stand(still bool, what string, do func(Init) error) {
 	if t.frozen = still; still && t.still.IsZero() {
 		t.still = time.Now()
 	}
-	later := t.copied && !still
+	later := t.imaging && !still
 	t.mu.Unlock()
 	if in := t.init.Load(); in != nil && !later {
 		if err := do(*in); err != nil {

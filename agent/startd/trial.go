@@ -62,7 +62,7 @@ func (t *tenant) tryOut(ctx context.Context, in Init) {
 func (t *tenant) standForImage() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.copied = true
+	t.imaging = true
 }
 
 // standAsWanted has the job, which was frozen for an image, go on unless the keeper wants it to stand still.
@@ -70,7 +70,7 @@ func (t *tenant) standAsWanted(in Init) {
 	still := func() bool {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.copied = false
+		t.imaging = false // the keeper may have it go on by itself again
 		return t.frozen
 	}
 	if still() {
