@@ -252,7 +252,8 @@ while :; do sleep 0.02; done`
 // What a job uses is told while it runs, and at its end.
 func TestUsageIsTold(t *testing.T) {
 	d := newDesk(t, nil)
-	ref := d.offer("head -c 5000000 /dev/zero > data; i=0; while [ ! -e stop ]; do i=$((i+1)); done", "TransferOutput = \"data\"")
+	ref := d.offer("head -c 5000000 /dev/zero > data; echo made; i=0; while [ ! -e stop ]; do i=$((i+1)); done", "TransferOutput = \"data\"")
+	d.prints(ref, "made")
 	d.await("a renewal tells what it uses", func() bool {
 		d.mu.Lock()
 		defer d.mu.Unlock()
