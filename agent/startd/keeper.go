@@ -154,6 +154,7 @@ func (k *keeper) look(ctx context.Context) {
 	}
 	k.step(ctx, slot.Looked{At: at, Verdicts: k.verdicts(at)})
 	k.step(ctx, slot.Tick{At: at, Now: now})
+	k.makeRoom()
 	k.looked = at
 	k.d.restOn()
 }
@@ -298,6 +299,7 @@ func (k *keeper) carryOut(ctx context.Context, e slot.Effect) {
 		k.tenant.throttle(k.inUse())
 	case slot.Unthrottle:
 		k.tenant.throttle(0)
+		k.makeRoom()
 	case slot.Vacate:
 		k.log.Info("job leaves", diag.KeyJob, k.offer.Job, "why", k.slot.Why)
 		k.tenant.vacate(k.slot.Why)
@@ -331,6 +333,9 @@ func (k *keeper) paused() string {
 	// A suspended job that leaves has not gone on in between.
 	if !k.slot.SuspendedAt.IsZero() && !k.slot.Touched {
 		return k.slot.Why
+	}
+	if k.tenant.yielding() {
+		return "the owner's programs use all processors of the machine"
 	}
 	return ""
 }

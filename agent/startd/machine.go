@@ -179,7 +179,7 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots, Partitionable: m.settings.Partitionable,
 		Bus: conn, Starter: m.starter, Files: storage,
 		Policy: m.Policy(), Transfers: transfers, Facts: m.facts(m.claims()), Watch: m.watch(), Clock: Boottime, Log: m.log,
-		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(), Rest: m.Rest, CopyTree: copyTree, ProcessorTime: ProcessorTime, Central: m.Central, System: system,
+		Conditions: conditions, Probes: m.probes(), WhenIdle: m.measure(), Rest: m.Rest, CopyTree: copyTree, ProcessorTime: ProcessorTime, IdleTime: probe.IdleTime, Central: m.Central, System: system,
 		Runtimes: roots,
 	})
 	if err != nil {

@@ -40,7 +40,7 @@ func (t *tenant) saveDue(now time.Time) bool {
 	}
 	s := &t.saves
 	t.mu.Lock()
-	still, since, failed := t.frozen, t.since, t.trial != nil && t.trial.Failed != ""
+	still, since, failed := t.stands(), t.since, t.trial != nil && t.trial.Failed != ""
 	t.mu.Unlock()
 	if still || since.IsZero() && s.last.IsZero() || failed {
 		return false

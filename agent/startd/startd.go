@@ -83,6 +83,10 @@ type Config struct {
 	// ProcessorTime is what the agent's process has used so far; nil means that nobody knows.
 	ProcessorTime func() time.Duration
 
+	// IdleTime is for how long so far nobody has used the machine's processors, all of them together; nil means that
+	// nobody knows, and that a job which is throttled may always have its share.
+	IdleTime func() (time.Duration, error)
+
 	MeasureEach time.Duration // how often a job's scratch directory is measured at most; 0 means a minute
 }
 
@@ -138,6 +142,9 @@ type Init interface {
 	// Throttle has the job get so many cpus at most, from now on and whatever runs in it; 0 or less lets it
 	// have all that it may. It fails where the machine has no means for that.
 	Throttle(ctx context.Context, cpus float64) error
+	// ProcessorTime is what all that ran in the claim has used of the processors so far. It fails where the machine
+	// does not count that.
+	ProcessorTime() (time.Duration, error)
 	Kill() error
 	Done() <-chan struct{}
 	Exit() starter.Exit
@@ -164,6 +171,7 @@ type Daemon struct {
 	wish      atomic.Pointer[control.Wish] // of the person at the machine, the latest
 	ran       ranLog
 	meter     meter
+	room      roomMeter
 	restMu    sync.Mutex  // held while Rest is called
 	rests     bool        // what it was told last
 	factsMu   sync.Mutex  // guards what follows, and is held while facts is replaced
@@ -214,6 +222,7 @@ func New(cfg Config) (*Daemon, error) {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	d.ran.dir = cfg.Dir
+	d.room = roomMeter{idle: cfg.IdleTime, cpus: d.cpus}
 	d.setFacts(classad.NewAd())
 	d.rules.Store(cfg.Policy)
 	d.owner = newPresence(cfg.Bump)

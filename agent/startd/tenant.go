@@ -47,6 +47,7 @@ type tenant struct {
 	read    string // the newest capabilities
 	write   string
 	frozen  bool              // the keeper wants the job to stand still
+	yields  bool              // it makes room for the owner's programs
 	imaging bool              // the job stands still for an image, whatever the keeper wants
 	still   time.Time         // since when; zero while it does not
 	hurry   func()            // ends what the work's goroutine does that is not urgent; nil while there is nothing
@@ -66,6 +67,8 @@ type tenant struct {
 	set *job.Image // that the job has saved itself and was started from; nil once it has saved another. Of its work's goroutine
 
 	cold time.Time // since when the job stood still whose memory was made to go first; zero for none. Of its work's goroutine
+
+	surveyed time.Time // when the job's processes were last counted. Of its work's goroutine
 
 	saves saves // images that are made while the job runs
 
@@ -285,41 +288,84 @@ func (t *tenant) preclude() bool {
 	return !begun
 }
 
-func (t *tenant) freeze() { t.stand(true, "freeze the job", Init.Freeze) }
+func (t *tenant) freeze() {
+	if t != nil {
+		t.stand(func() { t.frozen = true })
+	}
+}
 
-func (t *tenant) thaw() { t.stand(false, "thaw the job", Init.Thaw) }
+func (t *tenant) thaw() {
+	if t != nil {
+		t.stand(func() { t.frozen = false })
+	}
+}
 
-// stand notes whether the job is to stand still, for a job that is still being prepared or of which an image is being
-// made, and has its init do so.
-func (t *tenant) stand(still bool, what string, do func(Init) error) {
+// yield has the job stand still for the owner's programs, or no longer, whatever the keeper wants besides.
+func (t *tenant) yield(scarce bool) {
 	if t == nil {
 		return
 	}
 	t.mu.Lock()
-	if t.frozen != still {
-		t.still = time.Time{}
+	same := t.yields == scarce
+	t.mu.Unlock()
+	if same {
+		return
 	}
-	if t.frozen = still; still && t.still.IsZero() {
+	t.log.Debug("job makes room for the owner's programs", "stands_still", scarce)
+	if scarce {
+		t.k.d.load.sampled(t.k.num, 0)
+	}
+	t.stand(func() { t.yields = scarce })
+}
+
+func (t *tenant) yielding() bool {
+	if t == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.yields
+}
+
+// stand notes why the job is to stand still, for a job that is still being prepared or of which an image is being made,
+// and has its init do so, or let it go on if there is no reason left.
+func (t *tenant) stand(note func()) {
+	t.mu.Lock()
+	note()
+	still := t.stands()
+	switch {
+	case !still:
+		t.still = time.Time{}
+	case t.still.IsZero():
 		t.still = time.Now()
 	}
 	later := t.imaging && !still
 	t.mu.Unlock()
-	if in := t.init.Load(); in != nil && !later {
-		if err := do(*in); err != nil {
-			t.log.Warn(what, diag.KeyError, err)
-		}
+	in := t.init.Load()
+	if in == nil || later {
+		return
+	}
+	what, do := "thaw the job", Init.Thaw
+	if still {
+		what, do = "freeze the job", Init.Freeze
+	}
+	if err := do(*in); err != nil {
+		t.log.Warn(what, diag.KeyError, err)
 	}
 }
+
+// stands reports whether the job is to stand still. Called with mu held.
+func (t *tenant) stands() bool { return t.frozen || t.yields }
 
 // expect makes an init known in which a job is about to start, so that it starts frozen if the owner comes
 // before that.
 func (t *tenant) expect(in Init) {
 	t.init.Store(&in)
 	t.mu.Lock()
-	frozen := t.frozen
+	still := t.stands()
 	t.mu.Unlock()
-	if frozen {
-		t.freeze()
+	if still {
+		t.stand(func() {})
 	}
 	t.applyThrottle()
 	t.k.post(func(at time.Time, now job.Instant) slot.Event { return slot.Tick{At: at, Now: now} }) // arms the slot
@@ -336,7 +382,7 @@ func (t *tenant) runs(in Init, told job.Instant) {
 	t.init.Store(&in)
 	t.running.Store(&in)
 	t.mu.Lock()
-	frozen, lease := t.frozen, t.lease
+	still, lease := t.stands(), t.lease
 	if t.since.IsZero() {
 		t.since = time.Now()
 	}
@@ -347,8 +393,8 @@ func (t *tenant) runs(in Init, told job.Instant) {
 			t.log.Warn("tell the init of the lease", diag.KeyError, err)
 		}
 	}
-	if frozen { // the owner came while the job was being prepared
-		t.freeze()
+	if still { // the owner came while the job was being prepared
+		t.stand(func() {})
 	}
 	t.applyThrottle()
 	t.k.post(func(at time.Time, now job.Instant) slot.Event { return slot.Tick{At: at, Now: now} }) // arms the slot

@@ -28,10 +28,7 @@ const throttleWithin = 5 * time.Second
 // all of them.
 func (k *keeper) inUse() float64 {
 	const least = 0.01 // the kernel's periods cannot be divided further
-	total, ok := k.d.facts.Load().Int("TotalCpus")
-	if !ok {
-		total = int64(runtime.NumCPU())
-	}
+	total := k.d.cpus()
 	if k.d.parts != nil {
 		// As much of it as of the cpus that jobs get while nobody is there.
 		granted, _ := k.d.parts.granted().Int("Cpus")
@@ -44,6 +41,14 @@ func (k *keeper) inUse() float64 {
 		sharers = min(sharers, p.SlotsConnected)
 	}
 	return max(p.InUseCPUs(total)/float64(sharers), least)
+}
+
+// cpus is how many the machine has.
+func (d *Daemon) cpus() int64 {
+	if total, ok := d.facts.Load().Int("TotalCpus"); ok {
+		return total
+	}
+	return int64(runtime.NumCPU())
 }
 
 // throttle has the job get so many cpus only; 0 lets it have all that it may. A job that has no init yet

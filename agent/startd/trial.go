@@ -25,7 +25,7 @@ func (t *tenant) tryDue(now time.Time) bool {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	due := !t.tried && !t.frozen && !t.since.IsZero() && now.Sub(t.since) >= t.k.d.cfg.TrialAfter &&
+	due := !t.tried && !t.stands() && !t.since.IsZero() && now.Sub(t.since) >= t.k.d.cfg.TrialAfter &&
 		t.brought.Wall == 0 && t.used.MaxRSS <= trialMost // what came as an image has shown that it can
 	t.tried = t.tried || due
 	return due
@@ -71,7 +71,7 @@ func (t *tenant) standAsWanted(in Init) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.imaging = false // the keeper may have it go on by itself again
-		return t.frozen
+		return t.stands()
 	}
 	if still() {
 		t.cold = time.Time{} // an image has used all of its memory
@@ -81,7 +81,7 @@ func (t *tenant) standAsWanted(in Init) {
 		t.log.Warn("thaw the job", diag.KeyError, err)
 	}
 	if still() { // since a moment ago
-		t.freeze()
+		t.stand(func() {})
 	}
 }
 

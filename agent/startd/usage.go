@@ -41,7 +41,7 @@ const loadEach = 5 * time.Second
 func (t *tenant) lookEach(in Init) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.frozen {
+	if t.stands() {
 		return t.k.d.cfg.LookEach // it takes nothing more of the disk
 	}
 	return min(t.disk.nextLook(t.k.d.cfg.LookEach), loadEach)
@@ -50,15 +50,21 @@ func (t *tenant) lookEach(in Init) time.Duration {
 // look measures a job that runs, and has it end if it takes more than it may.
 func (t *tenant) look(ctx context.Context, in Init) {
 	t.mu.Lock()
-	still := t.frozen
+	still := t.stands()
 	t.mu.Unlock()
 	if still {
 		return // it takes nothing more, and the machine is its owner's now
 	}
-	if p := in.Processes(); p.Refused {
+	p := in.Processes()
+	if p.Refused {
 		t.exceeded(t.overProcesses(p.Peak))
 	}
-	t.usage(ctx)
+	// Where the kernel keeps a job to its limits its processes are counted for the load only; that costs the more the more
+	// there are.
+	if kept := in.LimitsMemory() && p.Peak > 0; !kept || time.Since(t.surveyed) >= loadEach {
+		t.surveyed = time.Now()
+		t.usage(ctx)
+	}
 	t.lookDisk(in)
 }
 

@@ -214,6 +214,18 @@ func (i *Init) Throttle(ctx context.Context, cpus float64) error {
 	return nil
 }
 
+// ProcessorTime is what all that ran in the claim has used of the processors so far. It fails where there is no cgroup.
+func (i *Init) ProcessorTime() (time.Duration, error) {
+	if i.cg == nil {
+		return 0, fmt.Errorf("processor time of claim %s: %w", i.claim, errors.ErrUnsupported)
+	}
+	b, err := os.ReadFile(filepath.Join(i.cg.path, "cpu.stat"))
+	if err != nil {
+		return 0, fmt.Errorf("processor time of claim %s: %w", i.claim, err)
+	}
+	return parseCPUStat(b)
+}
+
 // Kill ends everything in the claim, its init included, and returns when nothing of it is left.
 func (i *Init) Kill() error {
 	i.mu.Lock()

@@ -111,6 +111,9 @@ func (i *Init) Processes() Processes { return Processes{} }
 // Throttle cannot be had on this system yet.
 func (i *Init) Throttle(context.Context, float64) error { return errors.ErrUnsupported }
 
+// ProcessorTime is of use for [Init.Throttle] only.
+func (i *Init) ProcessorTime() (time.Duration, error) { return 0, errors.ErrUnsupported }
+
 // Kill ends everything in the claim, its runner included, and returns when nothing of it is left.
 func (i *Init) Kill() error {
 	if err := killRunner(i.s.dir(i.claim)); err != nil {

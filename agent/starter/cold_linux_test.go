@@ -69,7 +69,7 @@ func usedPages(t testing.TB, pids []int) (u use) {
 					}
 				}
 			} else if a.own() {
-				sizes := parseSizes(line, "Rss", "Referenced")
+				sizes := parseSizes([]byte(line), "Rss", "Referenced")
 				u.all += sizes["Rss"]
 				u.referenced += sizes["Referenced"]
 			}

@@ -252,7 +252,7 @@ func (p *pid1) describe(j *running) (checkpoint.Meta, error) {
 	if err != nil {
 		return checkpoint.Meta{}, err
 	}
-	live, _ := liveUsage()
+	live := surveyJob().used
 	used := j.used.Plus(live).Plus(p.traffic().since(j.io))
 	used.Wall += bootClock() - j.started
 	mono, boot := p.clock.now()

@@ -145,8 +145,7 @@ func (p *pid1) processorTime() (time.Duration, error) {
 	if p.job == nil {
 		return 0, nil
 	}
-	live, _ := liveUsage()
-	used := p.job.used.Plus(live)
+	used := p.job.used.Plus(surveyJob().used)
 	return used.User + used.System, nil
 }
 

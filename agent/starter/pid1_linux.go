@@ -281,12 +281,11 @@ func (p *pid1) look(limit int64) (*Reading, error) {
 	}
 	used, started, io := p.job.used, p.job.started, p.job.io
 	p.mu.Unlock()
-	live, memory := liveUsage()
-	if memory > limit {
-		memory = exactMemory()
+	now := surveyJob()
+	r := &Reading{Used: used.Plus(now.used), Memory: now.memory, Pids: now.threads, Runnable: &now.atWork}
+	if r.Memory > limit {
+		r.Memory = exactMemory()
 	}
-	threads := runnable()
-	r := &Reading{Used: used.Plus(live), Memory: memory, Pids: jobThreads(), Runnable: &threads}
 	r.Used.Wall += bootClock() - started
 	r.Used = r.Used.Plus(p.traffic().since(io))
 	return r, nil

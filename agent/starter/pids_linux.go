@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,17 +38,28 @@ func raiseLastPid(pid int) error {
 }
 
 // pids lists the processes in this namespace.
-func pids() []int { return numbers("/proc/[0-9]*") }
+func pids() []int { return numbersIn("/proc") }
 
-// tids lists their threads.
-func tids() []int { return numbers("/proc/[0-9]*/task/[0-9]*") }
-
-func numbers(pattern string) (ns []int) {
-	names, _ := filepath.Glob(pattern) // the patterns are well formed
-	for _, f := range names {
-		if n, err := strconv.Atoi(filepath.Base(f)); err == nil {
+// numbersIn lists the entries of a directory that are numbers.
+func numbersIn(dir string) (ns []int) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(-1) // what there is before an error
+	for _, name := range names {
+		if n, err := strconv.Atoi(name); err == nil {
 			ns = append(ns, n)
 		}
+	}
+	return ns
+}
+
+// tids lists their threads.
+func tids() (ns []int) {
+	for _, pid := range pids() {
+		ns = append(ns, numbersIn(fmt.Sprintf("/proc/%d/task", pid))...)
 	}
 	return ns
 }

@@ -72,6 +72,9 @@ func (*Init) Processes() Processes { return Processes{} }
 
 func (*Init) Throttle(context.Context, float64) error { return errors.ErrUnsupported }
 
+// ProcessorTime fails.
+func (*Init) ProcessorTime() (time.Duration, error) { return 0, errors.ErrUnsupported }
+
 func (*Init) Signal(int) error { return errors.ErrUnsupported }
 
 func (*Init) Kill() error { return errors.ErrUnsupported }

@@ -2,6 +2,7 @@ package starter
 
 import (
 	"errors"
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -53,7 +54,7 @@ time.sleep(1000)`}, Stdout: "out", Stderr: "out"})
 
 func TestParseSizes(t *testing.T) {
 	const status = "Name:\tx\nVmHWM:\t    3304 kB\nRssAnon:\t 100 kB\nRssShmem:\tmany kB\nRssAnonym: 5 kB\n"
-	got := parseSizes(status, "VmHWM", "RssAnon", "RssShmem", "Pss")
+	got := parseSizes([]byte(status), "VmHWM", "RssAnon", "RssShmem", "Pss")
 	if len(got) != 2 || got["VmHWM"] != 3304<<10 || got["RssAnon"] != 100<<10 {
 		t.Errorf("sizes are %v", got)
 	}
@@ -90,11 +91,19 @@ func TestOwnLimits(t *testing.T) {
 // What a look at a running job costs its init.
 func BenchmarkLook(b *testing.B) {
 	capable(b)
-	i := open(b, newStarter(b, nil), "bench")
-	runShell(b, i, "sleep 1000 & sleep 1000 & sleep 1000 & wait")
-	for b.Loop() {
-		if _, err := i.Look(b.Context(), 1<<40); err != nil {
-			b.Fatal(err)
-		}
+	for _, processes := range []int{4, 200} {
+		b.Run(fmt.Sprint(processes, "processes"), func(b *testing.B) {
+			i := open(b, newStarter(b, nil), "bench")
+			runShell(b, i, fmt.Sprintf("i=1; while [ $i -lt %d ]; do sleep 1000 & i=$((i+1)); done; wait", processes))
+			await(b, "all are there", func() bool {
+				r, err := i.Look(b.Context(), 1<<40)
+				return err == nil && r.Pids == processes
+			})
+			for b.Loop() {
+				if _, err := i.Look(b.Context(), 1<<40); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

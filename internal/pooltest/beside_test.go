@@ -72,6 +72,39 @@ func TestBumpBesideTheOwner(t *testing.T) {
 	})
 }
 
+// A job that is throttled stands still while the owner's programs want all processors, and its user is told why.
+func TestOfficeWithBusyOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pooltest.Start(t, pooltest.Config{Machines: 1, Policy: policy.File{Preset: policy.Office}})
+		desk := p.Machines()[0]
+		id := p.Submit(t, "sleep 1h")
+		p.AwaitState(t, id, job.Running, time.Minute)
+		desk.Compute(4)
+		time.Sleep(5 * time.Second)
+		if p.Running(id) == "" {
+			t.Error("the job stands still though it is not throttled")
+		}
+		desk.Type(30 * time.Minute)
+		for _, now := range []struct {
+			owner float64
+			runs  bool
+		}{{4, false}, {2.9, true}, {3.2, true}, {3.9, false}, {3.2, false}, {0, true}, {3.9, false}} {
+			desk.Compute(now.owner)
+			time.Sleep(3 * time.Second)
+			if runs := p.Running(id) != ""; runs != now.runs {
+				t.Errorf("while the owner's programs want %v processors the job runs: %v", now.owner, runs)
+			}
+		}
+		p.AwaitState(t, id, job.Suspended, 10*time.Minute)
+		if why := p.Job(id).LastReason; why != "the owner's programs use all processors of the machine" {
+			t.Errorf("it is suspended because %q", why)
+		}
+		p.Check(t)
+		p.AwaitState(t, id, job.Completed, 3*time.Hour) // the owner has left long before, and the programs compute on
+		p.CheckCompleted(t)
+	})
+}
+
 // Where jobs cannot be slowed down they stand still for the owner.
 func TestOfficeWithoutThrottle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

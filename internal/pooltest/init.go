@@ -209,6 +209,15 @@ func (h *handle) Throttle(_ context.Context, cpus float64) error {
 	return nil
 }
 
+// ProcessorTime implements [startd.Init]. A job uses one processor while it runs.
+func (h *handle) ProcessorTime() (time.Duration, error) {
+	defer h.lock()()
+	if h.x.job == nil {
+		return 0, nil
+	}
+	return h.x.job.used(time.Now()), nil
+}
+
 // Grant implements [startd.Init].
 func (h *handle) Grant(left time.Duration) error {
 	defer h.lock()()

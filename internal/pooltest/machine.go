@@ -26,6 +26,7 @@ type Machine struct {
 	dir   string // its disk
 	owner owner
 	like  *likeness
+	began time.Time
 
 	// What follows is guarded by the book's mu.
 	off       bool          // without power
@@ -34,6 +35,7 @@ type Machine struct {
 	unplugged bool
 	clock     job.LeaseClock
 	inits     map[job.ClaimID]*process // living and dead, until they are removed
+	worked    time.Duration            // of a processor, by jobs that do not run now
 	cooled    int                      // how often a job's memory was made to go first
 
 	agent *agent // nil while none runs; belongs to the test
@@ -53,7 +55,7 @@ func newMachine(p *Pool, n int) *Machine {
 	m := &Machine{
 		Name: fmt.Sprintf("desk%d", n+1), p: p, id: job.AgentID(fmt.Sprintf("agent%d", n+1)),
 		dir:   filepath.Join(p.dir, fmt.Sprintf("desk%d", n+1)),
-		awake: make(chan struct{}), clock: p.clock(), inits: map[job.ClaimID]*process{},
+		began: time.Now(), awake: make(chan struct{}), clock: p.clock(), inits: map[job.ClaimID]*process{},
 	}
 	m.like = newLikeness(p.cfg, n)
 	close(m.awake)
@@ -81,7 +83,7 @@ func (m *Machine) StartAgent() {
 		Agent: m.id, Machine: m.Name, Dir: records, Slots: m.p.cfg.Slots, Partitionable: m.p.cfg.Parts,
 		Bus: a.conn, Starter: starterOf{m, a}, Files: disk{m, m.p.store}, Policy: m.p.policy,
 		Facts: m.facts, System: m.like, Clock: m.clockOf(a), LookEach: m.p.cfg.LookEach, Log: m.p.cfg.Log.With(diag.KeyMachine, m.Name),
-		CopyTree: m.copyTree(), TrialAfter: m.trialAfter(),
+		CopyTree: m.copyTree(), IdleTime: m.idle, TrialAfter: m.trialAfter(),
 		Watch: func(on startd.Signs) (startd.Owner, error) {
 			m.p.book.mu.Lock()
 			defer m.p.book.mu.Unlock()
@@ -305,11 +307,14 @@ func (m *Machine) clockOf(a *agent) job.LeaseClock {
 	}
 }
 
+// cpus is how many processors a machine has.
+const cpus = 4
+
 func (m *Machine) facts(context.Context) (*classad.Ad, error) {
 	ad := classad.NewAd()
 	ad.SetString("OpSys", "LINUX")
 	ad.SetString("Arch", "X86_64")
-	ad.SetInt("TotalCpus", 4)
+	ad.SetInt("TotalCpus", cpus)
 	ad.SetInt("TotalMemory", 16<<10)
 	ad.SetInt("TotalDisk", 100<<20)
 	ad.SetBool("HasCheckpointing", true)
@@ -328,12 +333,45 @@ func (m *Machine) Touch() { m.owner.input(0) }
 // Type is input without a pause for d. It returns at once.
 func (m *Machine) Type(d time.Duration) { m.owner.input(d) }
 
+// Compute has the owner's programs want so many of the machine's processors from now on.
+func (m *Machine) Compute(processors float64) {
+	m.p.book.mu.Lock()
+	defer m.p.book.mu.Unlock()
+	now := time.Now()
+	m.owner.computed += m.owner.computing(now)
+	m.owner.wants, m.owner.since = processors, now
+}
+
+// idle is for how long nobody has used the machine's processors. Of what both the owner's programs and a job want, both
+// are counted.
+func (m *Machine) idle() (time.Duration, error) {
+	m.p.book.mu.Lock()
+	defer m.p.book.mu.Unlock()
+	now := time.Now()
+	idle := cpus*now.Sub(m.began) - m.owner.computed - m.owner.computing(now) - m.worked
+	for _, x := range m.inits {
+		if x.job != nil && !x.job.since.IsZero() {
+			idle -= now.Sub(x.job.since)
+		}
+	}
+	return idle, nil
+}
+
 // owner is the person at the machine, and the watcher that sees the input.
 type owner struct {
 	m       *Machine
 	touched func(probe.Active) // guarded by the book's mu, as all below; nil while no agent watches
 	from    time.Time          // of the latest input without a pause
 	last    time.Time          // end of it; in the future while typing goes on
+
+	wants    float64       // processors, for programs of the owner's
+	since    time.Time     // when that began
+	computed time.Duration // by the owner's programs, until then
+}
+
+// computing is what the owner's programs have used since they want as much as they do.
+func (o *owner) computing(now time.Time) time.Duration {
+	return time.Duration(o.wants * float64(now.Sub(o.since)))
 }
 
 func (o *owner) input(d time.Duration) {

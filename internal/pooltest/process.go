@@ -83,10 +83,19 @@ func (x *process) settle() {
 	}
 }
 
+// used is what the job has used of a processor by now.
+func (j *program) used(now time.Time) time.Duration {
+	if j.since.IsZero() {
+		return j.done
+	}
+	return j.done + now.Sub(j.since)
+}
+
 func (x *process) pause(now time.Time) {
 	x.finish.Stop()
 	x.machine.p.book.ceases(x, now)
-	x.job.done += now.Sub(x.job.since)
+	x.machine.worked += now.Sub(x.job.since)
+	x.job.done = x.job.used(now)
 	x.job.since = time.Time{}
 }
 
