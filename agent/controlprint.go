@@ -54,7 +54,7 @@ func headline(s control.Status, now time.Time) string {
 	for _, slot := range s.Slots {
 		switch {
 		case slot.Job == "":
-		case slot.Activity == "Suspended":
+		case slot.Still:
 			frozen++
 		default:
 			running++

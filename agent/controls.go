@@ -23,7 +23,7 @@ func controlCommands(configFile *string) []*cobra.Command {
 		if err == nil && cfg.Control == startd.NoControl {
 			err = &diag.Problem{
 				What: "the agent of this machine listens to nobody",
-				Hint: "set control in agent.toml; on Windows it is not available yet",
+				Hint: `control = "none" in agent.toml says so; without it the person at the machine is heard`,
 			}
 		}
 		return control.Client{Path: cfg.Control}, err

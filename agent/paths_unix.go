@@ -2,9 +2,17 @@
 
 package main
 
+import "path/filepath"
+
 const (
 	defaultConfig = "/etc/skua/agent.toml"
 	defaultDir    = "/var/lib/skua/agent"
-
-	defaultControl = "/run/skua-agent/agent.sock"
 )
+
+// controlOf is the socket of an agent with such a directory.
+func controlOf(dir string) string {
+	if dir == defaultDir {
+		return "/run/skua-agent/agent.sock"
+	}
+	return filepath.Join(dir, "agent.sock")
+}

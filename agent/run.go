@@ -134,10 +134,7 @@ func readConfig(path string) (fileConfig, error) {
 		cfg.Name = host
 	}
 	if cfg.Control == "" {
-		cfg.Control = filepath.Join(cfg.Dir, "agent.sock")
-		if cfg.Dir == defaultDir {
-			cfg.Control = defaultControl
-		}
+		cfg.Control = controlOf(cfg.Dir)
 	}
 	if cfg.Policy != "" && !filepath.IsAbs(cfg.Policy) {
 		cfg.Policy = filepath.Join(filepath.Dir(path), cfg.Policy)

@@ -39,7 +39,7 @@ func (c Client) ask(ctx context.Context, method, path string, send, into any) er
 	transport := &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", c.Path)
+			return dial(ctx, c.Path)
 		},
 	}
 	body, err := json.Marshal(send)

@@ -8,14 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"os/user"
-	"path/filepath"
-	"strconv"
 	"time"
 
 	"skua/internal/diag"
-	"skua/internal/peer"
 )
 
 // Agent is what is controlled.
@@ -26,36 +21,14 @@ type Agent interface {
 	MayPause() time.Duration
 }
 
-// Server answers on a socket.
+// Server answers on a socket or pipe.
 type Server struct {
 	Agent  Agent
-	Seated func() []uint32 // users who sit at the machine now
+	Seated func() []uint32 // who sits at the machine now, as [Peer.Seat] says it
 	Log    *slog.Logger
 }
 
-// Listen makes the socket, in the place of one that an agent before has left. Everybody may connect;
-// what they may ask for is another question.
-func Listen(path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("make the directory of the control socket: %w", err)
-	}
-	if fi, err := os.Lstat(path); err == nil && fi.Mode().Type() == os.ModeSocket {
-		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("remove the control socket of an agent before: %w", err)
-		}
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(path, 0o666); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
-}
-
-type peerKey struct{}
+type connKey struct{}
 
 // Bounds of a conversation: it is short, or somebody plays.
 const (
@@ -74,12 +47,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ReadTimeout: patient, WriteTimeout: patient, IdleTimeout: patient, MaxHeaderBytes: mostAsk,
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			who, err := peer.Of(c)
-			if err != nil {
-				s.Log.Warn("control socket", diag.KeyError, err)
-				c.Close()
-			}
-			return context.WithValue(ctx, peerKey{}, Peer{UID: who.UID, Name: userName(who.UID)})
+			return context.WithValue(ctx, connKey{}, c)
 		},
 	}
 	stopped := make(chan struct{})
@@ -100,7 +68,18 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 func (s *Server) rights() Rights {
-	return Rights{Admin: uint32(os.Geteuid()), Seated: s.Seated(), MayPause: s.Agent.MayPause()}
+	return Rights{Seated: s.Seated(), MayPause: s.Agent.MayPause()}
+}
+
+// asks is who has sent a request. It is asked for only now, since Windows does not tell before something was read.
+func (s *Server) asks(r *http.Request) (Peer, error) {
+	c, _ := r.Context().Value(connKey{}).(net.Conn)
+	who, err := peerOf(c)
+	if err != nil {
+		s.Log.Warn("who asks the agent cannot be told", diag.KeyError, err)
+		return Peer{}, &diag.Problem{What: "the system does not tell who asks: " + err.Error(), Err: err}
+	}
+	return who, nil
 }
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
@@ -108,7 +87,11 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) ran(w http.ResponseWriter, r *http.Request) {
-	who, _ := r.Context().Value(peerKey{}).(Peer)
+	who, err := s.asks(r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
 	if !s.rights().MayRead(who) {
 		refuse(w, &diag.Problem{
 			What: fmt.Sprintf("%s does not sit at this machine", who.Name),
@@ -125,7 +108,11 @@ func (s *Server) ran(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) wish(w http.ResponseWriter, r *http.Request) {
-	who, _ := r.Context().Value(peerKey{}).(Peer)
+	who, err := s.asks(r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
 	var ask Ask
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, mostAsk)).Decode(&ask); err != nil {
 		refuse(w, &diag.Problem{What: "what was asked cannot be read: " + err.Error(), Err: err})
@@ -142,15 +129,6 @@ func (s *Server) wish(w http.ResponseWriter, r *http.Request) {
 	}
 	s.Log.Info("control", "user", who.Name, "ask", ask.Kind, "until", wish.Until)
 	answer(w, s.Agent.Status(time.Now()))
-}
-
-// userName is what people call a user.
-func userName(uid uint32) string {
-	id := strconv.FormatUint(uint64(uid), 10)
-	if u, err := user.LookupId(id); err == nil {
-		return u.Username
-	}
-	return "user " + id
 }
 
 func answer(w http.ResponseWriter, v any) {

@@ -33,6 +33,7 @@ type SlotStatus struct {
 	Since    time.Time `json:"since"`
 	Job      string    `json:"job,omitempty"`  // its id
 	User     string    `json:"user,omitempty"` // whose job it is
+	Still    bool      `json:"still"`          // the job is frozen
 	Why      string    `json:"why,omitempty"`  // the job is frozen or leaves, or none may start
 }
 

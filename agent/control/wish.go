@@ -1,7 +1,7 @@
 // Package control lets the person at the machine speak to its agent: what the agent does, what ran
 // here, and to be left in peace for a while.
 //
-// The agent listens on a unix socket and asks the kernel who is at the other end. Who may ask for what
+// The agent listens on a unix socket, on Windows on a named pipe, and asks the kernel who is at the other end. Who may ask for what
 // is decided by [Rights.Decide], which is pure: an administrator may do everything, and whoever sits
 // at the machine may do what the policy's owner.may_pause grants. The package runs no jobs and evaluates
 // no policy.
@@ -9,6 +9,7 @@ package control
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"skua/internal/diag"
@@ -58,14 +59,14 @@ type Ask struct {
 
 // Peer is who asks, as the kernel knows it.
 type Peer struct {
-	UID  uint32
-	Name string // the user's name, or the number
+	Seat  uint32 // what tells who sits at the machine: the user's number, on Windows the session
+	Name  string // the user's name, or the number
+	Admin bool   // may do everything
 }
 
 // Rights say who may ask for what.
 type Rights struct {
-	Admin    uint32        // the agent's own user, who may do all that root may
-	Seated   []uint32      // users who sit at the machine
+	Seated   []uint32      // who sits at the machine, as [Peer.Seat] says it
 	MayPause time.Duration // the longest wish that those are granted; 0 means none
 }
 
@@ -82,7 +83,7 @@ func (r Rights) Decide(p Peer, a Ask, now time.Time) (Wish, error) {
 		return Wish{}, &diag.Problem{What: fmt.Sprintf("an agent cannot %q", a.Kind)}
 	case a.For < 0:
 		return Wish{}, &diag.Problem{What: fmt.Sprintf("%v is no duration", a.For), Hint: `write for example "30m" or "2h"`}
-	case r.isAdmin(p):
+	case p.Admin:
 		most = longest
 	case !r.IsSeated(p):
 		return Wish{}, &diag.Problem{
@@ -111,16 +112,7 @@ func (r Rights) Decide(p Peer, a Ask, now time.Time) (Wish, error) {
 }
 
 // MayRead reports whether the peer may see what ran here, and for whom.
-func (r Rights) MayRead(p Peer) bool { return r.isAdmin(p) || r.IsSeated(p) }
-
-func (r Rights) isAdmin(p Peer) bool { return p.UID == 0 || p.UID == r.Admin }
+func (r Rights) MayRead(p Peer) bool { return p.Admin || r.IsSeated(p) }
 
 // IsSeated reports whether the peer sits at the machine.
-func (r Rights) IsSeated(p Peer) bool {
-	for _, uid := range r.Seated {
-		if uid == p.UID {
-			return true
-		}
-	}
-	return false
-}
+func (r Rights) IsSeated(p Peer) bool { return slices.Contains(r.Seated, p.Seat) }

@@ -12,8 +12,8 @@ var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 
 // Who sits at the machine may do what policy grants, an administrator everything, and nobody else anything.
 func TestDecide(t *testing.T) {
-	const agent, mira, tom = 990, 1000, 1001
-	rights := Rights{Admin: agent, Seated: []uint32{mira}, MayPause: 4 * time.Hour}
+	const mira, tom, root = 1000, 1001, 0
+	rights := Rights{Seated: []uint32{mira}, MayPause: 4 * time.Hour}
 	none := rights
 	none.MayPause = 0
 	for _, tt := range []struct {
@@ -34,17 +34,16 @@ func TestDecide(t *testing.T) {
 		{"nothing is granted, nor taken back", none, mira, Ask{Kind: Resume}, 0, "only an administrator"},
 		{"somebody else", rights, tom, Ask{Kind: Pause}, 0, "does not sit at this machine"},
 		{"somebody else resumes", rights, tom, Ask{Kind: Resume}, 0, "does not sit at this machine"},
-		{"nobody sits there", Rights{Admin: agent, MayPause: time.Hour}, mira, Ask{Kind: Pause}, 0, "does not sit"},
-		{"root", none, 0, Ask{Kind: Pause, For: 100 * time.Hour}, 100 * time.Hour, ""},
-		{"root, without a duration", none, 0, Ask{Kind: Pause}, time.Hour, ""},
-		{"root, for ever", none, 0, Ask{Kind: Pause, For: 1<<63 - 1}, longest, ""},
-		{"the agent's own user", none, agent, Ask{Kind: Finish, For: time.Hour}, time.Hour, ""},
-		{"nonsense", rights, 0, Ask{Kind: "dance"}, 0, `cannot "dance"`},
-		{"no kind", rights, 0, Ask{}, 0, "cannot"},
-		{"negative", rights, 0, Ask{Kind: Pause, For: -1}, 0, "no duration"},
+		{"nobody sits there", Rights{MayPause: time.Hour}, mira, Ask{Kind: Pause}, 0, "does not sit"},
+		{"root", none, root, Ask{Kind: Pause, For: 100 * time.Hour}, 100 * time.Hour, ""},
+		{"root, without a duration", none, root, Ask{Kind: Pause}, time.Hour, ""},
+		{"root, for ever", none, root, Ask{Kind: Pause, For: 1<<63 - 1}, longest, ""},
+		{"nonsense", rights, root, Ask{Kind: "dance"}, 0, `cannot "dance"`},
+		{"no kind", rights, root, Ask{}, 0, "cannot"},
+		{"negative", rights, root, Ask{Kind: Pause, For: -1}, 0, "no duration"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w, err := tt.rights.Decide(Peer{UID: tt.uid, Name: "somebody"}, tt.ask, noon)
+			w, err := tt.rights.Decide(Peer{Seat: tt.uid, Name: "somebody", Admin: tt.uid == root}, tt.ask, noon)
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Fatalf("error %v, want %q", err, tt.err)

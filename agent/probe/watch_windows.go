@@ -212,6 +212,20 @@ func activeSessions() ([]winSession, error) {
 	return sessions, nil
 }
 
+// SeatedSessions are the sessions in use at the machine's own screen and keyboard; none if they cannot be listed.
+func SeatedSessions() (ids []uint32) {
+	sessions, err := activeSessions()
+	if err != nil {
+		return nil
+	}
+	for _, s := range sessions {
+		if !s.Remote {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
+
 // isRemote says whether a session is used from another machine.
 func isRemote(id uint32) bool {
 	const clientProtocolType, console = 16, 0

@@ -30,19 +30,19 @@ func (c controlled) Status(now time.Time) control.Status {
 }
 
 // startControls listens to the person at the machine until the function that it gives is called. An agent
-// whose socket cannot be made does its work all the same.
+// whose socket, or pipe, cannot be made does its work all the same.
 func (m *Machine) startControls(d *Daemon, conn *bus.Client) (stop func()) {
 	if m.settings.Control == NoControl || m.settings.Control == "" {
 		return nil
 	}
 	l, err := control.Listen(m.settings.Control)
 	if err != nil {
-		m.log.Warn("the person at the machine cannot speak to the agent", "socket", m.settings.Control, diag.KeyError, err)
+		m.log.Warn("the person at the machine cannot speak to the agent", "path", m.settings.Control, diag.KeyError, err)
 		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	server := control.Server{Agent: controlled{d, m, conn}, Seated: control.Seats{}.Users, Log: m.log}
+	server := control.Server{Agent: controlled{d, m, conn}, Seated: seated, Log: m.log}
 	go func() {
 		defer close(ended)
 		if err := server.Serve(ctx, l); err != nil {

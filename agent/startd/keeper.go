@@ -31,10 +31,11 @@ type keeper struct {
 	// armed holds the init that the owner's first touch must freeze; nil while none.
 	armed atomic.Pointer[Init]
 
-	mu   sync.Mutex // guards what others read
-	slot slot.Slot
-	user string        // whose job it is, of the present claim
-	free chan struct{} // closed and replaced whenever the slot becomes free
+	mu     sync.Mutex // guards what others read
+	slot   slot.Slot
+	user   string        // whose job it is, of the present claim
+	yields bool          // its job makes room for the owner's programs
+	free   chan struct{} // closed and replaced whenever the slot becomes free
 
 	offer    wire.Offer // of the present claim
 	next     wire.Offer // that came with the answer to its report
@@ -334,8 +335,8 @@ func (k *keeper) paused() string {
 	if !k.slot.SuspendedAt.IsZero() && !k.slot.Touched {
 		return k.slot.Why
 	}
-	if k.tenant.yielding() {
-		return "the owner's programs use all processors of the machine"
+	if k.yields {
+		return noRoom
 	}
 	return ""
 }

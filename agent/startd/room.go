@@ -126,7 +126,7 @@ func (k *keeper) makeRoom() {
 	}
 	if in == nil {
 		k.d.room.forget(k.num)
-		k.tenant.yield(false) // if it stands still, then not for this
+		k.yield(false) // if it stands still, then not for this
 		return
 	}
 	want := 0.0
@@ -137,5 +137,15 @@ func (k *keeper) makeRoom() {
 	if err != nil {
 		k.log.Debug("what the owner's programs leave of the processors cannot be told", diag.KeyError, err)
 	}
+	k.yield(scarce)
+}
+
+// noRoom is why a job stands still that makes room.
+const noRoom = "the owner's programs use all processors of the machine"
+
+func (k *keeper) yield(scarce bool) {
+	k.mu.Lock()
+	k.yields = scarce
+	k.mu.Unlock()
 	k.tenant.yield(scarce)
 }

@@ -318,15 +318,6 @@ func (t *tenant) yield(scarce bool) {
 	t.stand(func() { t.yields = scarce })
 }
 
-func (t *tenant) yielding() bool {
-	if t == nil {
-		return false
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.yields
-}
-
 // stand notes why the job is to stand still, for a job that is still being prepared or of which an image is being made,
 // and has its init do so, or let it go on if there is no reason left.
 func (t *tenant) stand(note func()) {

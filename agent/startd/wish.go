@@ -105,6 +105,9 @@ func (k *keeper) status() control.SlotStatus {
 	s := control.SlotStatus{
 		Name: k.name, State: k.slot.State.String(), Activity: k.slot.Activity.String(), Since: k.slot.Entered, Why: k.slot.Why,
 	}
+	if s.Still = k.slot.Frozen() || k.yields; k.yields {
+		s.Why = noRoom
+	}
 	if k.slot.Tenancy.Phase != job.Free {
 		s.Job, s.User = k.slot.Tenancy.Job.String(), k.user
 	}

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -40,10 +37,10 @@ func (a *fakeAgent) Heed(w Wish) error {
 func (a *fakeAgent) Ran() ([]Ran, error)     { return a.ran, nil }
 func (a *fakeAgent) MayPause() time.Duration { return time.Hour }
 
-// serve starts a server and gives the path of its socket.
+// serve starts a server and gives the path of its socket or pipe.
 func serve(t *testing.T, s *Server) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "run", "agent.sock")
+	path := somewhere(t)
 	l, err := Listen(path)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +96,7 @@ func TestMadPeer(t *testing.T) {
 		"POST /wish HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n" + strings.Repeat("{", 9000),
 		"GET /status HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("a", 64<<10) + "\r\n\r\n",
 	} {
-		conn, err := net.Dial("unix", path)
+		conn, err := dial(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,33 +105,5 @@ func TestMadPeer(t *testing.T) {
 	}
 	if _, err := (Client{Path: path}).Status(t.Context()); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestListen(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "agent.sock")
-	l, err := Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false) // as a killed agent leaves it
-	l.Close()
-	if l, err = Listen(path); err != nil {
-		t.Fatalf("in the place of an agent before: %v", err)
-	}
-	l.Close()
-	file := filepath.Join(dir, "file")
-	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Listen(file); err == nil {
-		t.Error("a file was taken for a socket")
-	}
-	if data, err := os.ReadFile(file); err != nil || string(data) != "precious" {
-		t.Errorf("the file has become %q, %v", data, err)
-	}
-	if _, err := (Client{Path: filepath.Join(dir, "none.sock")}).Status(t.Context()); err == nil || !strings.Contains(err.Error(), "no agent runs") {
-		t.Errorf("without an agent: %v", err)
 	}
 }
