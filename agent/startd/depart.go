@@ -77,7 +77,7 @@ func (t *tenant) departAsItIs(ctx context.Context, in Init, why error) error {
 
 // askToEnd sends the job a signal and waits for its end, as long as the job says or else until ctx ends.
 func (t *tenant) askToEnd(ctx context.Context, in Init, signal int) (ended bool, err error) {
-	t.thaw()
+	t.stand(func() { t.frozen, t.yields = false, false }) // it must hear that
 	if err := in.Signal(signal); err != nil {
 		return false, err
 	}

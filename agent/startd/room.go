@@ -28,9 +28,9 @@ func (r room) step(at time.Time, free time.Duration, want float64) room {
 	took := at.Sub(r.at)
 	left := (free - r.free).Seconds() / took.Seconds()
 	switch {
-	case want <= 0:
+	case want <= 0 || r.at.IsZero() || took > stale: // nothing is known
 		r.scarce = false
-	case r.at.IsZero() || took <= 0 || took > stale: // nothing is known
+	case took <= 0:
 	case left < want*3/4:
 		r.scarce = true
 	case left >= want:
@@ -116,36 +116,44 @@ func (m *roomMeter) measure(now time.Time) error {
 	return nil
 }
 
-// makeRoom has a job that is throttled stand still while the owner's programs leave it no room.
+// makeRoom has a job that is throttled stand still while the owner's programs leave it no room. One that is leaving is in
+// the hands of its tenant.
 func (k *keeper) makeRoom() {
-	var in Init
+	var in *Init
 	if k.tenant != nil {
-		if p := k.tenant.init.Load(); p != nil && runs(k.slot) {
-			in = *p
+		in = k.tenant.init.Load()
+	}
+	switch {
+	case in != nil && runs(k.slot):
+		want := 0.0
+		if k.slot.Throttled {
+			want = k.inUse()
 		}
-	}
-	if in == nil {
+		scarce, err := k.d.room.scarce(k.num, *in, want, time.Now())
+		if err != nil {
+			k.log.Debug("what the owner's programs leave of the processors cannot be told", diag.KeyError, err)
+		}
+		k.yield(scarce)
+	case k.slot.Frozen(): // and not for this
 		k.d.room.forget(k.num)
-		k.yield(false) // if it stands still, then not for this
-		return
+		k.yield(false)
+	default:
+		k.d.room.forget(k.num)
+		k.say(false)
 	}
-	want := 0.0
-	if k.slot.Throttled {
-		want = k.inUse()
-	}
-	scarce, err := k.d.room.scarce(k.num, in, want, time.Now())
-	if err != nil {
-		k.log.Debug("what the owner's programs leave of the processors cannot be told", diag.KeyError, err)
-	}
-	k.yield(scarce)
 }
 
 // noRoom is why a job stands still that makes room.
 const noRoom = "the owner's programs use all processors of the machine"
 
 func (k *keeper) yield(scarce bool) {
-	k.mu.Lock()
-	k.yields = scarce
-	k.mu.Unlock()
+	k.say(scarce)
 	k.tenant.yield(scarce)
+}
+
+// say notes for others whether the job makes room.
+func (k *keeper) say(yields bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.yields = yields
 }
