@@ -143,3 +143,22 @@ func TestInputsThatAreLargerThanTheySay(t *testing.T) {
 		}
 	}
 }
+
+// A job whose input the matchmaker does not have is held: no machine will find it.
+func TestInputThatIsGone(t *testing.T) {
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	client, err := transfer.New(transfer.Config{BaseURL: web.URL, HTTP: web.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := bareDaemon(t)
+	d.cfg.Files = &Storage{Client: client}
+	tn := &tenant{k: d.keepers[1], log: slog.New(slog.DiscardHandler), limits: limits{Disk: 10 << 20}}
+	tn.cmd.Transfers.MaxIn = -1
+	tn.offer.Inputs = []job.File{{Name: "data", Digest: blob.Sum([]byte("data")), Size: 4}}
+	var held *holdError
+	if err := tn.stageIn(t.Context(), t.TempDir()); !errors.As(err, &held) || held.code != job.HoldTransferInput || !strings.Contains(held.reason, "does not have the input data") {
+		t.Errorf("%v, want a hold that names the input", err)
+	}
+}

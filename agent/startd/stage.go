@@ -323,6 +323,8 @@ func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*o
 		switch err := t.k.d.cfg.Files.Fetch(ctx, read, f, root); {
 		case errors.Is(err, blob.ErrTooLarge):
 			return otherSize("input "+f.Name, f, err)
+		case errors.Is(err, blob.ErrNotFound): // nor will another machine find it
+			return &holdError{code: job.HoldTransferInput, reason: fmt.Sprintf("the matchmaker does not have the input %s any more; submit the job again", f.Name)}
 		case err != nil:
 			return fmt.Errorf("%w: input %s: %w", errStaging, f.Name, err)
 		}

@@ -98,6 +98,7 @@ type Run struct {
 	Since     int64  `json:"since,omitempty"`
 	Offered   bool   `json:"offered,omitempty"`   // the machine has not answered yet
 	Planned   bool   `json:"planned,omitempty"`   // it is about to be offered to it
+	Ending    bool   `json:"ending,omitempty"`    // it was taken from it, which has not said yet that nothing runs there any more
 	Suspended int64  `json:"suspended,omitempty"` // since when it stands still
 	Reason    string `json:"reason,omitempty"`    // why it does
 	NoImage   string `json:"no_image,omitempty"`  // why it cannot be checkpointed as it is, as far as is known
@@ -141,6 +142,8 @@ func (e *Explanation) Sentence(loc *time.Location) string {
 		return text
 	case r == nil:
 		return "it waits for the matchmaker"
+	case r.Ending:
+		return fmt.Sprintf("its last run, on %s, is being ended; it waits until that machine has said so or its lease is over", r.Slot)
 	case r.Planned:
 		return "it is about to be offered to " + r.Slot
 	case r.Offered:

@@ -35,6 +35,8 @@ func Explain(s Snapshot, j *job.Job) *why.Explanation {
 		if j.State == job.Suspended {
 			e.Run.Suspended, e.Run.Reason = j.Entered.Unix(), j.LastReason
 		}
+	case j.Lingering != nil:
+		e.Run = &why.Run{Slot: j.Lingering.Slot, Ending: true}
 	default:
 		explainWaiting(s, j, ad, e)
 	}

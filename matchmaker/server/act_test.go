@@ -38,6 +38,9 @@ func TestRemoveHoldRelease(t *testing.T) {
 		}
 		ann.act(wire.Release, id)
 		desk.noOffer() // its copy there may still be running
+		if e := ann.explain(id); e.Run == nil || !e.Run.Ending || !strings.HasPrefix(e.Sentence(time.UTC), "its last run, on slot1@desk, is being ended") {
+			t.Errorf("why says %q", e.Sentence(time.UTC))
+		}
 		if ack := desk.done(o, wire.Done{Outcome: wire.Killed}); !ack.Stale {
 			t.Error("the end of a withdrawn claim counted for something")
 		}
@@ -46,6 +49,9 @@ func TestRemoveHoldRelease(t *testing.T) {
 			t.Errorf("epoch %d", o.Epoch)
 		}
 		desk.accept(o)
+		if e := ann.explain(id); e.Run == nil || e.Run.Ending {
+			t.Errorf("of a job that runs why says %+v", e.Run)
+		}
 		time.Sleep(7 * time.Second)
 		ann.act(wire.Remove, id)
 		p.wantState(id, job.Removed)

@@ -120,9 +120,12 @@ func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done 
 	if ruling == job.Counts {
 		k.departed(ctx)
 	}
-	if !stands || ruling == job.Stale || done.Outcome == wire.Killed {
+	if !stands || ruling == job.Stale {
 		k.s.reply(m, wire.Ack{V: wire.Version, Stale: true})
 		return
+	}
+	if done.Outcome == wire.Killed { // it took the claim for dead, which is not so here: a grant came too late, or was lost
+		done.Outcome, done.Reason = wire.Evicted, "its machine did not hear in time that it has the job, and gave it up"
 	}
 	now := time.Now()
 	bodies := k.s.outcome(j, done, now)
@@ -135,6 +138,9 @@ func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done 
 			b.Reason = wish.reason
 		case atOnce:
 			k.rest()
+			k.s.restJob(j.ID) // it may be the job that is to blame, on every machine
+		default:
+			k.s.again.clear(j.ID)
 		}
 	case *job.Requeued:
 		if atOnce {

@@ -113,9 +113,10 @@ func (s *Server) entrust(id job.ID, e errand) bool {
 	return true
 }
 
-// run carries out errands and looks at the clock until nothing of the claim counts any more.
+// run carries out errands and looks at the clock until nothing of the claim counts any more, or the matchmaker stops.
+// Then the keeper stays on the table: an agent whose word still comes gets no answer and asks again, which is another
+// thing than to hear that its claim is dead.
 func (k *keeper) run(ctx context.Context) {
-	defer k.leave()
 	for k.grant.Phase != job.Over {
 		var timer *time.Timer
 		var due <-chan time.Time
@@ -139,13 +140,15 @@ func (k *keeper) run(ctx context.Context) {
 			timer.Stop()
 		}
 		select {
-		case <-k.stop:
-			return
 		case <-ctx.Done():
+			return
+		case <-k.stop:
+			k.leave()
 			return
 		default:
 		}
 	}
+	k.leave()
 }
 
 // leave takes the keeper off the table, unless another has taken its place there.

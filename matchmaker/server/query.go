@@ -235,11 +235,13 @@ func (s *Server) historyRows(p *page, jobs []*job.Job, match func(*job.Job) bool
 // one the standard streams of the run that led to the hold. The last come first.
 func (s *Server) fetchRows(p *page, user job.UserID, sel wire.Selection, match func(*job.Job) bool) {
 	jobs := s.history(user, sel)
-	for j := range s.cfg.Queue.Stirred {
-		if j.User == user && len(j.HeldOutputs) > 0 {
+	live := queue.Filter{User: user, Live: true, Fleeting: true, Clusters: sel.Clusters, Jobs: sel.Jobs}
+	s.cfg.Queue.Walk(live, func(j *job.Job) bool {
+		if len(j.HeldOutputs) > 0 { // something has happened to it, so that it is not a fleeting one
 			jobs = append(jobs, j)
 		}
-	}
+		return true
+	})
 	slices.SortFunc(jobs, lastFirst)
 	for _, j := range jobs {
 		outputs := j.HeldOutputs

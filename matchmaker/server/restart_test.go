@@ -1,7 +1,10 @@
 package server
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,6 +64,73 @@ func TestAcceptanceAfterRestart(t *testing.T) {
 		p.run()
 		if ack := desk.done(o, exited(0)); !ack.Stale {
 			t.Errorf("the result of a completed job got %+v", ack)
+		}
+	})
+}
+
+// A matchmaker that stops does not call claims dead that stand: it says nothing about them any more.
+func TestStoppedMatchmakerIsSilent(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, desk := p.user("u1"), p.agent("desk")
+		desk.advertise("Unclaimed")
+		id := ann.submit(1, "")
+		desk.accept(desk.offered())
+		p.stop()
+		if !p.server.entrust(id, func(context.Context, *keeper) { t.Error("it goes on with its work") }) {
+			t.Error("the claim has no keeper any more")
+		}
+	})
+}
+
+// A machine that gave a claim up, since it did not hear that it was granted, says so; the job need not wait for the end
+// of the lease.
+func TestGivenUp(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, desk := p.user("u1"), p.agent("desk")
+		desk.advertise("Unclaimed")
+		id := ann.submit(1, "")
+		o := desk.offered()
+		desk.accept(o)
+		if ack := desk.done(o, wire.Done{Outcome: wire.Killed}); ack.Stale || ack.Fail != nil {
+			t.Errorf("it was answered %+v", ack)
+		}
+		p.wantState(id, job.Idle)
+		if why := p.job(id).LastReason; !strings.Contains(why, "gave it up") {
+			t.Errorf("it is idle because %q", why)
+		}
+		time.Sleep(2 * firstRest)
+		if o = desk.offered(); o.Epoch != 2 {
+			t.Errorf("it is offered in epoch %d", o.Epoch)
+		}
+	})
+}
+
+// A job that every machine gives back at once is offered more and more seldom, however many machines there are.
+func TestGivenBackEverywhere(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		const machines = 20
+		ann := p.user("u1")
+		var desks []*agent
+		for n := range machines {
+			desks = append(desks, p.agent(job.AgentID(fmt.Sprint("desk", n))))
+			desks[n].advertise("Unclaimed")
+		}
+		ann.submit(1, "")
+		offers := 0
+		for begun := time.Now(); time.Since(begun) < 5*time.Minute; time.Sleep(500 * time.Millisecond) {
+			for _, d := range desks {
+				select {
+				case o := <-d.offers:
+					offers++
+					d.accept(o)
+					d.done(o, wire.Done{Outcome: wire.Evicted, Reason: "it cannot be run"})
+				default:
+				}
+			}
+			synctest.Wait()
+		}
+		if offers < 5 || offers > 12 {
+			t.Errorf("it was offered %d times in five minutes", offers)
 		}
 	})
 }
