@@ -138,7 +138,9 @@ func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done 
 			b.Reason = wish.reason
 		case atOnce:
 			k.rest()
-			k.s.restJob(j.ID) // it may be the job that is to blame, on every machine
+			if len(j.Avoid) > 1 { // others have given it back before: it may be the job that is to blame
+				k.s.restJob(j.ID)
+			}
 		default:
 			k.s.again.clear(j.ID)
 		}
