@@ -111,6 +111,7 @@ func (d *Daemon) whenIdle(ctx context.Context) {
 	d.cfg.WhenIdle(ctx)
 	d.readFacts(ctx)
 	d.advertiseNow()
+	d.restAnew()
 }
 
 // rest says whether there is no job.
@@ -123,6 +124,16 @@ func (d *Daemon) rest() {
 	if busy := d.busy(); !busy || d.rests {
 		d.rests = !busy
 		d.cfg.Rest(!busy)
+	}
+}
+
+// restAnew has an agent that rests give back all that a longer piece of work has needed.
+func (d *Daemon) restAnew() {
+	d.restMu.Lock()
+	defer d.restMu.Unlock()
+	if d.rests {
+		d.cfg.Rest(false)
+		d.cfg.Rest(true)
 	}
 }
 

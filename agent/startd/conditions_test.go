@@ -2,6 +2,7 @@ package startd
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -150,6 +151,20 @@ func TestWorkForAnIdleMoment(t *testing.T) {
 	d.whenIdle(t.Context())
 	if done != 1 {
 		t.Errorf("it is done %d times, want once", done)
+	}
+}
+
+// What such work has needed is given back after it, by an agent that rests.
+func TestRestsAnewAfterWork(t *testing.T) {
+	d := bareDaemon(t)
+	d.load.read, d.load.ok = time.Now().Add(time.Hour), true
+	var did []string
+	d.cfg.Rest = func(rests bool) { did = append(did, fmt.Sprint("rests ", rests)) }
+	d.cfg.WhenIdle = func(context.Context) { did = append(did, "works") }
+	d.rest()
+	d.whenIdle(t.Context())
+	if want := []string{"rests true", "works", "rests false", "rests true"}; !slices.Equal(did, want) {
+		t.Errorf("it did %q, want %q", did, want)
 	}
 }
 
