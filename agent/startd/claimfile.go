@@ -107,12 +107,14 @@ func (k *keeper) buried(t *tenant) {
 }
 
 // readopt brings back the claims that an earlier agent left on disk, into the slots they were made
-// for. A claim file that cannot be read is set aside and named; it does not keep the agent from work.
-func (d *Daemon) readopt(ctx context.Context) error {
+// for, and gives the reports of those of which the slots are no longer here. A claim file that cannot be read is set
+// aside and named; it does not keep the agent from work.
+func (d *Daemon) readopt(ctx context.Context) ([]lastWord, error) {
 	entries, err := os.ReadDir(d.cfg.Dir)
 	if err != nil {
-		return fmt.Errorf("look for claims: %w", err)
+		return nil, fmt.Errorf("look for claims: %w", err)
 	}
+	var words []lastWord
 	for _, e := range entries {
 		if !e.IsDir() {
 			continue
@@ -128,6 +130,10 @@ func (d *Daemon) readopt(ctx context.Context) error {
 			d.log.Warn("claim file cannot be read; its job will run elsewhere after the lease", diag.KeyClaim, claim, diag.KeyError, err)
 		case k == nil || k.tenant != nil || (rec.Share != nil) != (d.parts != nil):
 			d.log.Warn("claim of a slot that is no longer here", diag.KeyClaim, claim, diag.KeySlot, rec.Offer.Slot)
+			if w, ok := d.lastWordOf(claim, rec); ok {
+				words = append(words, w)
+			}
+			continue
 		default:
 			if d.parts != nil {
 				d.parts.restore(k, rec.Offer.Claim, *rec.Share)
@@ -137,7 +143,7 @@ func (d *Daemon) readopt(ctx context.Context) error {
 		}
 		d.removeClaim(claim)
 	}
-	return nil
+	return words, nil
 }
 
 // removeClaim ends whatever of a claim still lives and removes its files.

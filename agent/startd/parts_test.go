@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"testing"
 	"time"
 
@@ -147,34 +145,44 @@ func TestPartsAreNotOffered(t *testing.T) {
 }
 
 // An agent that is started again gives its claims back what they had, before it takes any offer. One that is
-// no longer partitionable, or was not, gives them up.
+// no longer partitionable, or was not, gives them up, and says so.
 func TestPartsAreReadopted(t *testing.T) {
 	had := policy.Parts{Cpus: 3, Memory: 1024, Disk: 1024}
-	left := func(d *Daemon, slotName string, share *policy.Parts) *Daemon {
+	left := func(d *Daemon, slotName string, share *policy.Parts) []lastWord {
 		offer := asks(t, "c1", 3, 1000)
 		offer.Slot = slotName
 		if err := writeJSON(d.claimDir("c1"), claimFile, claimRecord{V: wire.Version, Offer: offer, Share: share}, true); err != nil {
 			t.Fatal(err)
 		}
-		if err := d.readopt(t.Context()); err != nil {
+		words, err := d.readopt(t.Context())
+		if err != nil {
 			t.Fatal(err)
 		}
-		return d
+		return words
 	}
-	d := left(partedDaemon(t, 4), "slot1_2@desk", &had)
+	d := partedDaemon(t, 4)
+	if words := left(d, "slot1_2@desk", &had); len(words) > 0 {
+		t.Errorf("of a claim that goes on is said %+v", words)
+	}
 	if got := d.parts.of(d.keepers[1]); got == nil || *got != had {
 		t.Errorf("the claim has %+v, and had %+v", got, had)
 	}
 	if k, refused := d.parts.take(asks(t, "c2", 2, 100)); k != nil || refused != "slot1@desk has 1 cpu left, and the job asks for 2 cpus" {
 		t.Errorf("another job gets %v (%s)", k, refused)
 	}
-	for what, d := range map[string]*Daemon{
-		"now even slots":    left(bareDaemon(t), "slot1_2@desk", &had),
-		"now partitionable": left(partedDaemon(t, 4), "slot1@desk", nil),
-		"fewer at a time":   left(partedDaemon(t, 1), "slot1_2@desk", &had),
+	for _, tt := range []struct {
+		what  string
+		d     *Daemon
+		slot  string
+		share *policy.Parts
+	}{
+		{"now even slots", bareDaemon(t), "slot1_2@desk", &had},
+		{"now partitionable", partedDaemon(t, 4), "slot1@desk", nil},
+		{"fewer at a time", partedDaemon(t, 1), "slot1_2@desk", &had},
 	} {
-		if _, err := os.Stat(d.claimDir("c1")); !errors.Is(err, fs.ErrNotExist) || d.keepers[0].tenant != nil {
-			t.Errorf("%s: the claim is still there: %v", what, err)
+		words := left(tt.d, tt.slot, tt.share)
+		if len(words) != 1 || words[0].done.Claim != "c1" || words[0].done.Outcome != wire.Evicted || tt.d.keepers[0].tenant != nil {
+			t.Errorf("%s: of the claim is said %+v", tt.what, words)
 		}
 	}
 }

@@ -273,7 +273,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.readWish()
 	d.cfg.Conditions.SetApps(d.policy().WatchedApps)
 	d.cfg.Conditions.LookAtPower(time.Now(), 0)
-	if err := d.readopt(ctx); err != nil {
+	words, err := d.readopt(ctx)
+	if err != nil {
 		return err
 	}
 	unlisten, err := d.listen()
@@ -289,6 +290,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if d.cfg.Central != nil {
 		run(d.followCentral)
 	}
+	run(func(ctx context.Context) error { return d.tellLastWords(ctx, words) })
 	run(d.advertise)
 	for _, k := range d.keepers {
 		run(k.run)

@@ -27,6 +27,7 @@ type Machine struct {
 	owner owner
 	like  *likeness
 	began time.Time
+	slots int // of its next agent; belongs to the test
 
 	// What follows is guarded by the book's mu.
 	off       bool          // without power
@@ -55,7 +56,7 @@ func newMachine(p *Pool, n int) *Machine {
 	m := &Machine{
 		Name: fmt.Sprintf("desk%d", n+1), p: p, id: job.AgentID(fmt.Sprintf("agent%d", n+1)),
 		dir:   filepath.Join(p.dir, fmt.Sprintf("desk%d", n+1)),
-		began: time.Now(), awake: make(chan struct{}), clock: p.clock(), inits: map[job.ClaimID]*process{},
+		slots: p.cfg.Slots, began: time.Now(), awake: make(chan struct{}), clock: p.clock(), inits: map[job.ClaimID]*process{},
 	}
 	m.like = newLikeness(p.cfg, n)
 	close(m.awake)
@@ -80,7 +81,7 @@ func (m *Machine) StartAgent() {
 		m.p.t.Fatal(err)
 	}
 	d, err := startd.New(startd.Config{
-		Agent: m.id, Machine: m.Name, Dir: records, Slots: m.p.cfg.Slots, Partitionable: m.p.cfg.Parts,
+		Agent: m.id, Machine: m.Name, Dir: records, Slots: m.slots, Partitionable: m.p.cfg.Parts,
 		Bus: a.conn, Starter: starterOf{m, a}, Files: disk{m, m.p.store}, Policy: m.p.policy,
 		Facts: m.facts, System: m.like, Clock: m.clockOf(a), LookEach: m.p.cfg.LookEach, Log: m.p.cfg.Log.With(diag.KeyMachine, m.Name),
 		CopyTree: m.copyTree(), IdleTime: m.idle, TrialAfter: m.trialAfter(),
@@ -125,6 +126,9 @@ func (m *Machine) trialAfter() time.Duration {
 	}
 	return 10_000 * time.Hour
 }
+
+// SetSlots has the machine's next agent have so many slots.
+func (m *Machine) SetSlots(n int) { m.slots = n }
 
 // Daemon is the machine's agent, nil while none runs.
 func (m *Machine) Daemon() *startd.Daemon {

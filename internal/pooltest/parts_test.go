@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"skua/agent/control"
 	"skua/internal/bus"
 	"skua/internal/job"
 	"skua/internal/pooltest"
@@ -309,5 +310,32 @@ func TestPartsUnderFaults(t *testing.T) {
 			return true
 		})
 		p.CheckCompleted(t)
+	})
+}
+
+// Small jobs that come one after another keep a large one from a partitionable machine, whatever its priority. When the machine
+// has been left to empty, it is the large one's turn.
+func TestLargeJobComesToAMachineThatWasEmptied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := partsPool(t, 1, nil)
+		var small []job.ID
+		for i := range 30 {
+			small = append(small, p.SubmitAs(t, fmt.Sprintf("sleep %dm", 7+i%5), 1, part(1, 500))...)
+		}
+		p.AwaitState(t, small[3], job.Running, 2*time.Minute)
+		large := p.SubmitAs(t, "sleep 20m", 1, part(4, 1000)+"\nJobPrio = 10")[0]
+		time.Sleep(30 * time.Minute)
+		if got := p.State(large); got != job.Idle {
+			t.Fatalf("beside small jobs the large one is %v", got)
+		}
+		now := time.Now()
+		if err := p.Machines()[0].Daemon().Heed(control.Wish{Kind: control.Finish, At: now, Until: now.Add(15 * time.Minute)}); err != nil {
+			t.Fatal(err)
+		}
+		p.AwaitState(t, large, job.Running, 20*time.Minute)
+		if last := small[len(small)-1]; p.State(last) != job.Idle {
+			t.Errorf("the last small job is %v: the large one came when there were no others", p.State(last))
+		}
+		p.Check(t)
 	})
 }

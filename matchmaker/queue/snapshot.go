@@ -11,46 +11,34 @@ import (
 	"slices"
 	"time"
 
-	"skua/internal/blob"
 	"skua/internal/job"
-	"skua/matchmaker/negotiate"
 )
 
 // A snapshot is the state after one event, written down, so that a restart reads only the events after it. It is
-// JSON, a line for the queue, one for each cluster with one for each of its jobs that something has happened to
-// after it, and one for the end. What follows from these is not in it.
+// JSON, a line for the queue, lines with the lists that grow with its age, one for each cluster with one for each of
+// its jobs that something has happened to after it, and one for the end. What follows from these is not in it.
 
-// snapshotVersion is the version of snapshots that this build writes and reads. Another one is passed over: the
-// log is the truth.
-const snapshotVersion = 1
+// snapshotVersion is the version of snapshots that this build writes. It reads those before it, too; another one is
+// passed over: the log is the truth.
+//
+//   - 1: first release; the lists are in the line for the queue, however long that is
+//   - 2: lists in lines of their own
+const snapshotVersion = 2
 
-// maxSnapshotLine bounds a line of a snapshot, in bytes. A cluster's line has a bit for each of its procs beside what
-// its event had.
-const maxSnapshotLine = 64 << 20
+// maxSnapshotLine bounds a line of a snapshot, in bytes. It holds for writing as for reading, so that a snapshot for which
+// the log forgets its events can be read. Lines stay far below it: a cluster's has a bit for each of its procs beside what
+// its event had, and the first version's line for the queue some 700 bytes for each of 100,000 requests.
+const maxSnapshotLine = 1 << 30
 
 type (
 	snapshotHead struct {
-		V        int                              `json:"v"`
-		Seq      uint64                           `json:"seq"`
-		Sum      []byte                           `json:"sum,omitempty"` // the chain after it; none for an unsealed one
-		Cluster  int                              `json:"cluster"`
-		Users    map[int]job.UserID               `json:"users"`
-		Tables   map[blob.Digest]uint64           `json:"tables"`
-		History  []job.ID                         `json:"history"`
-		Requests []snapshotRequest                `json:"requests"`
-		Accounts map[job.UserID]negotiate.Account `json:"accounts"`
-		Runs     map[job.ID]snapshotRun           `json:"runs"`
-		Goodput  Goodput                          `json:"goodput,omitzero"` // builds that did not know of it began to count later
-	}
-	snapshotRequest struct {
-		User    job.UserID `json:"user"`
-		Request string     `json:"request"`
-		Cluster int        `json:"cluster"`
-		Seq     uint64     `json:"seq"`
-	}
-	snapshotRun struct {
-		CPUs   float64 `json:"cpus"`
-		Counts bool    `json:"counts"`
+		V       int     `json:"v"`
+		Seq     uint64  `json:"seq"`
+		Sum     []byte  `json:"sum,omitempty"` // the chain after it; none for an unsealed one
+		Cluster int     `json:"cluster"`
+		Goodput Goodput `json:"goodput,omitzero"` // builds that did not know of it began to count later
+		Lists   int     `json:"lists,omitempty"`  // lines with lists that follow; since 2
+		snapshotLists
 	}
 	snapshotCluster struct {
 		Event   job.Event       `json:"event"`
@@ -73,8 +61,9 @@ type (
 
 // capture is what a snapshot is written from: a picture of the state that the committer does not change any more.
 type capture struct {
-	head     snapshotHead
+	head     snapshotHead // has all lists
 	clusters []captured
+	longest  int // bytes of a line that can still be read
 }
 
 type captured struct {
@@ -85,10 +74,12 @@ type captured struct {
 
 // capture copies what changes; jobs and clusters are shared. The caller holds a lock.
 func (s *state) capture() *capture {
-	c := &capture{head: snapshotHead{
-		V: snapshotVersion, Seq: s.seq, Cluster: s.cluster, Users: maps.Clone(s.users), Tables: maps.Clone(s.named),
-		History: slices.Clone(s.history), Accounts: maps.Clone(s.accounts.users), Runs: map[job.ID]snapshotRun{},
-		Goodput: s.goodput,
+	c := &capture{longest: maxSnapshotLine, head: snapshotHead{
+		V: snapshotVersion, Seq: s.seq, Cluster: s.cluster, Goodput: s.goodput,
+		snapshotLists: snapshotLists{
+			Users: maps.Clone(s.users), Tables: maps.Clone(s.named), History: slices.Clone(s.history),
+			Accounts: maps.Clone(s.accounts.users), Runs: map[job.ID]snapshotRun{},
+		},
 	}}
 	if s.chain.sealed {
 		c.head.Sum = bytes.Clone(s.chain.sum[:])
@@ -112,12 +103,20 @@ func (s *state) capture() *capture {
 	return c
 }
 
-// write writes the snapshot.
+// write writes the snapshot. A line that could not be read again is an error.
 func (c *capture) write(w io.Writer) error {
+	w = lineWriter{w, c.longest}
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
-	if err := out.Encode(c.head); err != nil {
+	head, lists := c.head, c.head.split(listsPerLine)
+	head.Lists, head.snapshotLists = len(lists), snapshotLists{}
+	if err := out.Encode(head); err != nil {
 		return err
+	}
+	for _, l := range lists {
+		if err := out.Encode(l); err != nil {
+			return err
+		}
 	}
 	for _, k := range c.clusters {
 		k.line.Event = k.cluster.Submitted()
@@ -135,6 +134,19 @@ func (c *capture) write(w io.Writer) error {
 		}
 	}
 	return out.Encode(snapshotEnd{true, len(c.clusters)})
+}
+
+// lineWriter writes lines, each with one Write, that have at most so many bytes.
+type lineWriter struct {
+	to      io.Writer
+	longest int
+}
+
+func (w lineWriter) Write(line []byte) (int, error) {
+	if len(line) > w.longest {
+		return 0, fmt.Errorf("a line of %d bytes could not be read again, at most %d can be", len(line), w.longest)
+	}
+	return w.to.Write(line)
 }
 
 // readSnapshot makes a state of a snapshot. tables and what else is configured are the caller's to set in the
@@ -155,10 +167,17 @@ func readSnapshot(r io.Reader, s *state) error {
 	if err := next(&head); err != nil {
 		return err
 	}
-	if head.V != snapshotVersion {
-		return fmt.Errorf("it has version %d: this build reads version %d", head.V, snapshotVersion)
+	if head.V < 1 || head.V > snapshotVersion {
+		return fmt.Errorf("it has version %d: this build reads versions up to %d", head.V, snapshotVersion)
 	}
 	s.restoreHead(&head)
+	for range head.Lists {
+		var lists snapshotLists
+		if err := next(&lists); err != nil {
+			return err
+		}
+		s.restoreLists(&lists)
+	}
 	clusters := 0
 	for {
 		if err := next(nil); err != nil {
@@ -200,17 +219,8 @@ func (s *state) restoreHead(h *snapshotHead) {
 	if len(h.Sum) == sumSize {
 		s.chain = chain{[sumSize]byte(h.Sum), true}
 	}
-	maps.Copy(s.users, h.Users)
-	maps.Copy(s.named, h.Tables)
-	maps.Copy(s.accounts.users, h.Accounts)
 	s.goodput = h.Goodput
-	s.history = h.History
-	for _, r := range h.Requests {
-		s.remember(requestKey{r.User, r.Request}, Receipt{r.Cluster, r.Seq})
-	}
-	for id, r := range h.Runs {
-		s.accounts.runs[id] = run{r.CPUs, r.Counts}
-	}
+	s.restoreLists(&h.snapshotLists) // of the first version
 }
 
 // restoreCluster adds a cluster with its fresh jobs.

@@ -325,6 +325,7 @@ func FuzzSnapshot(f *testing.F) {
 		}
 		f.Add(text.Bytes())
 	}
+	f.Add([]byte(firstSnapshot))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s := q.emptyState()
 		if readSnapshot(bytes.NewReader(text), s) != nil {

@@ -18,7 +18,7 @@ import (
 const (
 	maxProcs      = 10_000
 	maxAttributes = 1000
-	maxRequestID  = 100 // letters
+	maxRequestID  = 100 // characters
 )
 
 // submit checks a cluster and puts it into the queue.
@@ -27,8 +27,8 @@ func (s *Server) submit(ctx context.Context, user job.UserID, data []byte) (queu
 	if err != nil {
 		return queue.Receipt{}, &diag.Problem{What: "the submit is not understood: " + err.Error(), Err: err}
 	}
-	if m.Request == "" || len(m.Request) > maxRequestID {
-		return queue.Receipt{}, problem("the submit has no request id, or one of more than %d letters", maxRequestID)
+	if !goodRequestID(m.Request) {
+		return queue.Receipt{}, problem("the submit has no request id, or one that is not of 1 to %d printable ASCII characters", maxRequestID)
 	}
 	return s.submits.once(ctx, string(user)+" "+m.Request, func() (queue.Receipt, error) {
 		if known, ok := s.cfg.Queue.Known(user, m.Request); ok {
@@ -36,6 +36,12 @@ func (s *Server) submit(ctx context.Context, user job.UserID, data []byte) (queu
 		}
 		return s.enqueue(ctx, user, m)
 	})
+}
+
+// goodRequestID says whether a request id is one that the queue may remember.
+func goodRequestID(id string) bool {
+	unprintable := func(r rune) bool { return r < ' ' || r > '~' }
+	return id != "" && len(id) <= maxRequestID && !strings.ContainsFunc(id, unprintable)
 }
 
 // enqueue is submit for a request that is new, or of which nobody knows what became.
