@@ -129,7 +129,7 @@ func constant(text string) bool {
 // attributeOf are the attributes that commands of job descriptions set, of those that people edit.
 var attributeOf = map[string]string{
 	"request_memory": "RequestMemory", "request_cpus": "RequestCpus", "request_disk": "RequestDisk",
-	"priority": "JobPrio", "batch_name": "JobBatchName", "arguments": "Args", "environment": "Env",
+	"priority": "JobPrio", "batch_name": "JobBatchName",
 	"periodic_hold": "PeriodicHold", "periodic_release": "PeriodicRelease", "periodic_remove": "PeriodicRemove",
 	"on_exit_hold": "OnExitHold", "on_exit_remove": "OnExitRemove", "max_retries": "JobMaxRetries",
 	"concurrency_limits": "ConcurrencyLimits", "job_max_vacate_time": "JobMaxVacateTime",

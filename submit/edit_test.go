@@ -22,6 +22,8 @@ func TestEdits(t *testing.T) {
 		{"12|+Night|true|MY.Room|\"B2\"", false, "12", `Night=true|Room="B2"`},
 		{"12|Requirements=Memory > 8 && Arch == \"X86_64\"", false, "12", `Requirements=Memory > 8 && Arch == "X86_64"`},
 		{"12|Requirements|Memory >= 8", false, "12", "Requirements=Memory >= 8"},
+		{"12|Arguments|\"-n '5 6'\"", false, "12", `Arguments="-n '5 6'"`},
+		{"12|Environment=\"A=1 B=2\"", false, "12", `Environment="A=1 B=2"`},
 	} {
 		jobs, edits := splitEdits(strings.Split(tt.line, "|"), tt.chosen)
 		set, _, err := parseEdits(edits)

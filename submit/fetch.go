@@ -1,25 +1,30 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
+	"skua/submit/client"
 )
 
 func (a *app) fetchCommand() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
 		Use:   "fetch {CLUSTER | JOB}...",
-		Short: "bring the outputs of completed jobs",
-		Long: `Fetch brings outputs to where the job description wants them, or with --dir anywhere. On the machine
-where you submitted, the courier does so by itself; fetch is for other machines, and for when the
-courier could not.`,
+		Short: "bring the outputs of completed and held jobs",
+		Long: `Fetch brings outputs to where the job description wants them, or with --dir anywhere: those of several
+jobs into a directory for each, such as results/12.3. A job that has completed brings all its outputs,
+one that is held its standard output and error, if it has run before. On the machine where you
+submitted, the courier does so by itself; fetch is for other machines, and for when the courier could
+not.`,
 		Example: `  skua fetch 12.0
   skua fetch 12 --dir results`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -38,49 +43,96 @@ courier could not.`,
 				if dir, err = filepath.Abs(dir); err != nil {
 					return err
 				}
-				if err := os.MkdirAll(dir, 0o777); err != nil {
-					return err
-				}
 			}
 			pool, home, err := a.connect(c.Context())
 			if err != nil {
 				return err
 			}
 			defer pool.Close()
-			rows, err := pool.History(c.Context(), sel, 0)
-			if err != nil {
-				return err
-			}
 			host, err := home.HostID()
 			if err != nil {
 				return err
 			}
+			rows, err := fetchable(c.Context(), pool, sel)
+			if err != nil {
+				return err
+			}
 			fetched := 0
+			var failed []error
 			for _, r := range rows {
-				if stateOf(r.Ad) != job.Completed {
-					continue
+				into := dir
+				if dir != "" && len(rows) > 1 {
+					into = filepath.Join(dir, r.ID.String()) // the jobs' files have the same names
 				}
-				fetched++
-				files, err := pool.Fetch(c.Context(), r.ID, dir, a.progress("fetching"))
-				for _, f := range files {
-					fmt.Fprintln(a.out, f)
+				some, err := a.fetch(c.Context(), pool, r, into, host)
+				if some {
+					fetched++
 				}
 				if err != nil {
+					failed = append(failed, err)
+				}
+				if err := c.Context().Err(); err != nil {
 					return err
 				}
-				// Brought to their place, they need no courier any more.
-				if at, _ := r.Ad.Str("SkuaSubmitHost"); dir == "" && at == host {
-					if _, err := pool.Act(c.Context(), wire.Deliver, wire.Selection{Jobs: []job.ID{r.ID}}, ""); err != nil {
-						return err
-					}
+				if diag.ExitCode(err) == diag.ExitUnreachable {
+					break // the others would fail in the same way
 				}
 			}
+			if len(failed) > 0 {
+				return a.several(failed)
+			}
 			if fetched == 0 {
-				return &diag.Problem{What: "none of these jobs has completed", Hint: `"skua q" and "skua history" say how they are`}
+				return &diag.Problem{
+					What: "none of these jobs has completed, and of those that are held there is no output",
+					Hint: `"skua q" and "skua history" say how they are`,
+				}
 			}
 			return nil
 		},
 	}
-	c.Flags().StringVar(&dir, "dir", "", "bring them into this directory")
+	c.Flags().StringVar(&dir, "dir", "", "bring them into this directory; of several jobs, into one for each below it")
 	return c
+}
+
+// fetchable lists the jobs of a selection that may have outputs to fetch: those that have completed, and those that
+// are held.
+func fetchable(ctx context.Context, pool *client.Client, sel wire.Selection) ([]wire.JobRow, error) {
+	rows, err := pool.History(ctx, sel, 0)
+	if err != nil {
+		return nil, err
+	}
+	rows = slices.DeleteFunc(rows, func(r wire.JobRow) bool { return stateOf(r.Ad) != job.Completed })
+	sel.Constraint = fmt.Sprintf("JobStatus == %d", job.Held)
+	held, _, err := pool.Jobs(ctx, sel)
+	return append(rows, held...), err
+}
+
+// fetch brings the outputs of one job into a directory, or to their places if dir is empty. some is false for a job
+// that has none. host is this machine: what was submitted here is delivered when its outputs are in their places.
+func (a *app) fetch(ctx context.Context, pool *client.Client, r wire.JobRow, dir, host string) (some bool, err error) {
+	held := stateOf(r.Ad) == job.Held
+	files, err := pool.Fetch(ctx, r.ID, dir, a.progress("fetching"))
+	for _, f := range files {
+		fmt.Fprintln(a.out, f)
+	}
+	switch {
+	case held && errors.Is(err, client.ErrNoOutputs):
+		return false, nil
+	case err != nil:
+		return true, err
+	}
+	// Brought to their place, they need no courier any more.
+	if at, _ := r.Ad.Str("SkuaSubmitHost"); dir == "" && at == host && !held {
+		_, err = pool.Act(ctx, wire.Deliver, wire.Selection{Jobs: []job.ID{r.ID}}, "")
+	}
+	return true, err
+}
+
+// several says what went wrong with each of several things, but for the last, which is for whoever called.
+func (a *app) several(errs []error) error {
+	last := len(errs) - 1
+	for _, err := range errs[:last] {
+		diag.Print(a.err, a.name(), err)
+	}
+	return errs[last]
 }

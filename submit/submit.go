@@ -221,7 +221,9 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, how submiss
 		const mostDots = 60
 		fmt.Fprintf(a.out, "Submitting job(s)%s\n", strings.Repeat(".", min(n, mostDots)))
 	}
+	told := len(s.Notes)
 	res, err := pool.Submit(ctx, s, a.progress("uploading"))
+	a.notes(s.Notes[told:])
 	if err != nil {
 		return err
 	}

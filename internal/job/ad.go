@@ -37,6 +37,10 @@ func (j *Job) current(ad attributes) {
 	ad.SetInt("QDate", j.Submitted.Unix())
 	ad.SetInt("EnteredCurrentStatus", j.Entered.Unix())
 	ad.SetInt("NumJobStarts", int64(j.Starts))
+	if j.Starts > 0 { // HTCondor's jobs have these from their first run on
+		ad.SetInt("NumShadowStarts", int64(j.Starts))
+		ad.SetInt("JobRunCount", int64(j.Starts))
+	}
 	ad.SetInt("NumEvictions", int64(j.Evictions))
 	ad.SetInt("NumCkpts", int64(len(j.Images)))
 	ad.SetInt("NumJobCompletions", int64(j.Completions))
@@ -46,6 +50,8 @@ func (j *Job) current(ad attributes) {
 	used := j.Usage.Add(j.Run)
 	ad.SetReal("RemoteUserCpu", used.UserCPU.Seconds())
 	ad.SetReal("RemoteSysCpu", used.SysCPU.Seconds())
+	ad.SetReal("CumulativeRemoteUserCpu", used.UserCPU.Seconds())
+	ad.SetReal("CumulativeRemoteSysCpu", used.SysCPU.Seconds())
 	ad.SetReal("RemoteWallClockTime", j.Usage.Wall.Seconds()) // of runs that are over, as in HTCondor
 	for _, v := range []struct {
 		name string

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"unicode/utf8"
 
 	"skua/internal/fit"
 	"skua/policy/classad"
@@ -44,11 +45,11 @@ type Command struct {
 
 // CommandFaults are the attributes on whose account [CommandOf] may refuse a job. What the others say is taken as it is.
 var CommandFaults = []string{
-	"Cmd", "ShouldTransferFiles", "Iwd", "Arguments", "Environment", "Env", "KillSig", "RemoveKillSig", "HoldKillSig",
+	"Cmd", "ShouldTransferFiles", "Iwd", "Arguments", "Environment", "Env", "EnvDelim", "KillSig", "RemoveKillSig", "HoldKillSig",
 	"CpuBaseline",
 }
 
-// CommandOf reads the command from a job's ad: Cmd, Args or Arguments, Env or Environment, In, Out,
+// CommandOf reads the command from a job's ad: Cmd, Args or Arguments, Env with EnvDelim or Environment, In, Out,
 // Err, Iwd, ShouldTransferFiles, TransferExecutable, SuccessCheckpointExitCode, RequestCpus, CoreSize, StackSize, CpuBaseline, and
 // what [Stop] and [Transfers] are made of.
 func CommandOf(ad *classad.Ad) (Command, error) {
@@ -86,8 +87,9 @@ func CommandOf(ad *classad.Ad) (Command, error) {
 			return c, fmt.Errorf("attribute Environment: %w", err)
 		}
 		c.Env = env
-	} else if s, ok := ad.Str("Env"); ok && s != "" {
-		c.Env = strings.Split(s, ";")
+	} else if s, ok := ad.Str("Env"); ok {
+		delim, _ := ad.Str("EnvDelim")
+		c.Env = splitOldEnv(s, delim)
 	}
 	for _, e := range c.Env {
 		if !strings.Contains(e, "=") {
@@ -136,6 +138,26 @@ func from(dir, name string) string {
 		return path.Clean(name)
 	}
 	return path.Join(dir, name)
+}
+
+// splitOldEnv splits an environment in HTCondor's old form: NAME=value, separated by a delimiter (its first character
+// counts; a semicolon if it is empty) or by the ends of lines. Blanks before a name are no part of it, and nothing can
+// be quoted. A list that begins with | is separated by that, whatever delimiter stands beside it, as in descriptions.
+func splitOldEnv(s, delim string) []string {
+	sep, n := utf8.DecodeRuneInString(delim)
+	if n == 0 {
+		sep = ';'
+	}
+	if rest, own := strings.CutPrefix(s, "|"); own {
+		s, sep = rest, '|'
+	}
+	var env []string
+	for _, e := range strings.FieldsFunc(s, func(c rune) bool { return c == sep || c == '\n' }) {
+		if e = strings.TrimLeft(e, " \t"); e != "" {
+			env = append(env, e)
+		}
+	}
+	return env
 }
 
 // SplitArgs splits a string in HTCondor's new argument form: blanks separate, single quotes group,

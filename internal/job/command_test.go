@@ -101,11 +101,36 @@ MaxTransferOutputMB = -1`,
 	}
 }
 
+// The old form of an environment is separated by a delimiter of the job's, by ; or by the ends of lines.
+func TestOldEnvironment(t *testing.T) {
+	for _, tt := range []struct {
+		env, delim string
+		want       []string
+	}{
+		{"A=1; B=x y ;;\tC=a|b;", ";", []string{"A=1", "B=x y ", "C=a|b"}},
+		{"A=1;\n B=2\n\nC=\n", "", []string{"A=1", "B=2", "C="}},
+		{"A=1;2| B=2", "|", []string{"A=1;2", "B=2"}},
+		{"|A=1;2|B=2|", ";", []string{"A=1;2", "B=2"}},
+		{"; ", ";", nil},
+		{"", "", nil},
+	} {
+		ad := parse(t, `Cmd = "x"`)
+		ad.SetString("Env", tt.env)
+		if tt.delim != "" {
+			ad.SetString("EnvDelim", tt.delim)
+		}
+		if c, err := job.CommandOf(ad); err != nil || !slices.Equal(c.Env, tt.want) {
+			t.Errorf("%q with the delimiter %q gives %q (%v), want %q", tt.env, tt.delim, c.Env, err, tt.want)
+		}
+	}
+}
+
 func TestCommandOfRefuses(t *testing.T) {
 	for _, ad := range []string{
 		`Iwd = "/"`,
 		"Cmd = \"x\"\nArguments = \"'open\"",
 		"Cmd = \"x\"\nEnvironment = \"NOVALUE\"",
+		"Cmd = \"x\"\nEnv = \"A=1;NOVALUE\"",
 		"Cmd = \"x\"\nKillSig = \"SIGNOSUCH\"",
 		"Cmd = \"x\"\nShouldTransferFiles = \"NO\"",
 		"Cmd = \"x\"\nHoldKillSig = \"SIGNOSUCH\"",
@@ -120,6 +145,7 @@ func TestCommandOfRefuses(t *testing.T) {
 func FuzzCommandOf(f *testing.F) {
 	f.Add("Cmd = \"x\"\nArguments = \"a 'b c'\"\nKillSigTimeout = 99999999999999\nMaxTransferInputMB = 1e300")
 	f.Add("Cmd = \"x\"\nShouldTransferFiles = \"NO\"\nIwd = \"/srv\"\nTransferInput = \"a,http://b/c\"\nHoldKillSig = 64")
+	f.Add("Cmd = \"x\"\nEnv = \"|A=1| B=2;\"\nEnvDelim = \"|\"")
 	f.Fuzz(func(t *testing.T, src string) {
 		ad, err := classad.ParseOldAd(src)
 		if err != nil {

@@ -297,6 +297,11 @@ func TestApplyRefusesWhatCannotFollow(t *testing.T) {
 func TestCurrentAdShowsTheLife(t *testing.T) {
 	id := job.ID{Cluster: 3, Proc: 1}
 	j := newJob(t, id)
+	for _, name := range []string{"JobRunCount", "NumShadowStarts"} {
+		if e, ok := j.CurrentAd().Lookup(name); ok {
+			t.Errorf("%s is %v before the first run, where HTCondor's jobs have none", name, e)
+		}
+	}
 	for _, b := range []job.Body{
 		&job.Offered{Job: id, Claim: "c1", Epoch: 1, Slot: "slot1@desk", Machine: "desk"},
 		&job.Started{Job: id, Epoch: 1},
@@ -306,9 +311,18 @@ func TestCurrentAdShowsTheLife(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	j.Usage, j.Run = job.Usage{UserCPU: 2 * time.Second, SysCPU: time.Second}, job.Usage{UserCPU: 3 * time.Second}
 	ad := j.CurrentAd()
 	if n, _ := ad.Int("JobStatus"); n != int64(job.Running) {
 		t.Errorf("JobStatus is %d, want %d", n, job.Running)
+	}
+	for name, want := range map[string]float64{
+		"NumJobStarts": 1, "NumShadowStarts": 1, "JobRunCount": 1,
+		"RemoteUserCpu": 5, "CumulativeRemoteUserCpu": 5, "RemoteSysCpu": 1, "CumulativeRemoteSysCpu": 1,
+	} {
+		if got, ok := ad.Real(name); got != want || !ok {
+			t.Errorf("%s is %v, want %g", name, ad.Eval(name, nil), want)
+		}
 	}
 	if s, _ := ad.Str("RemoteHost"); s != "slot1@desk" {
 		t.Errorf("RemoteHost is %q", s)

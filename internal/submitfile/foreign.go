@@ -2,6 +2,7 @@ package submitfile
 
 import (
 	"bytes"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -84,9 +85,9 @@ var otherSystems = []otherSystem{
 }
 
 // foreign recognises a script of another batch system: it has that system's directives and begins
-// as a script does, which no job description does. The hint has the lines that ask for the same here.
+// as a script does, which no job description does unless the script's interpreter is a submit command. The hint has the lines that ask for the same here.
 func foreign(name string, text []byte) error {
-	if !bytes.HasPrefix(text, []byte("#!")) {
+	if !bytes.HasPrefix(text, []byte("#!")) || ownInterpreter(text) {
 		return nil
 	}
 	const looked = 1 << 16 // bytes
@@ -105,6 +106,24 @@ func foreign(name string, text []byte) error {
 		What: pos{file: name, line: 1}.String() + ": this is a script, not a job description",
 		Hint: "to run it as a job put these lines into a file and submit that:\n" + otherSystem{}.description(name, nil),
 	}
+}
+
+// ownInterpreter says whether the first line is that of a job description which can be executed: its interpreter,
+// a path or what env is to find, is skua or condor_submit.
+func ownInterpreter(text []byte) bool {
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	words := strings.Fields(strings.TrimPrefix(string(line), "#!"))
+	if len(words) > 1 && path.Base(words[0]) == "env" {
+		words = words[1:]
+		if words[0] == "-S" && len(words) > 1 {
+			words = words[1:]
+		}
+	}
+	if len(words) == 0 {
+		return false
+	}
+	name := path.Base(words[0])
+	return name == "skua" || name == "condor_submit"
 }
 
 // description is what to write instead of a script: its directives as far as they have an equivalent.

@@ -1,6 +1,7 @@
 package submitfile
 
 import (
+	"slices"
 	"sort"
 	"strings"
 )
@@ -246,7 +247,8 @@ func (p *proc) readEnvironment(v value, env map[string]string) error {
 	return nil
 }
 
-// inherit adds what getenv asks for from the submitter's environment, without overriding.
+// inherit adds what getenv asks for from the submitter's environment, without overriding. Patterns do not bring what is
+// [ofThisMachine].
 func (p *proc) inherit(env map[string]string) error {
 	v, err := p.get("getenv", "get_env", "get_environment")
 	if err != nil || !v.set() {
@@ -284,11 +286,21 @@ func (p *proc) inherit(env map[string]string) error {
 		if _, set := env[name]; set || strings.ContainsAny(val, "\n\r") || name == "" {
 			continue
 		}
-		if matchesAny(name, want) && !matchesAny(name, unwanted) {
-			env[name] = val
+		if !matchesAny(name, want) || matchesAny(name, unwanted) {
+			continue
 		}
+		if ofThisMachine(name) && !slices.ContainsFunc(want, func(w string) bool { return strings.EqualFold(w, name) }) {
+			continue
+		}
+		env[name] = val
 	}
 	return nil
+}
+
+// ofThisMachine says whether a variable is about the machine where the user submits or the user's pool there. The job has
+// those of its own machine, which would be hidden: only who asks for such a one by its name gets it.
+func ofThisMachine(name string) bool {
+	return matchesAny(name, []string{"TMPDIR", "TMP", "TEMP", "_CONDOR_*", "SKUA_*"})
 }
 
 // matchesAny compares a name with patterns in which * stands for anything.

@@ -43,6 +43,13 @@ func buildRemaps(p *proc) error {
 				return err
 			}
 		}
+		if scheme := urlScheme(r.place); scheme != "" {
+			err := p.e.d.refuse(v.at, "name a file or a directory of yours; what belongs elsewhere the job can send itself, or you when it is here",
+				"transfer_output_remaps: %q: outputs that go to %s:// are %w", clip(strings.TrimSpace(r.part)), scheme, ErrUnsupported)
+			if err != nil {
+				return err
+			}
+		}
 		if t.outFiles != nil && !slices.ContainsFunc(t.outFiles, r.moves) {
 			p.note(v.at, fmt.Sprintf("transfer_output_remaps moves %s, which transfer_output_files does not name", r.name))
 		}

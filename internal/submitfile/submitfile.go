@@ -84,7 +84,7 @@ type Description struct {
 type Submission struct {
 	Cluster *classad.Ad // what the jobs have in common
 	Procs   []Proc
-	Notes   []string // what the user should know, as "file:line: text"; not errors
+	Notes   []string // what the user should know, as "file:line: text" or of the files as text alone; not errors
 
 	// Runtimes are the pool's runtime roots that jobs name, each with the place of the command that does, as
 	// "file:line:col: runtime_root = pool:name".

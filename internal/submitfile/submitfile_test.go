@@ -100,6 +100,37 @@ func TestJob(t *testing.T) {
 	}
 }
 
+// However a description writes the environment, the job gets it.
+func TestEnvironmentOfTheJob(t *testing.T) {
+	for _, line := range []string{
+		"environment = \"A=1 B='x y'\"", "environment = A=1; B=x y", "env = A=1; B=x y;", "env = A=1;B=x y", "env = |A=1| B=x y", "env = \"A=1 B='x y'\"",
+	} {
+		c, err := job.CommandOf(mustExpand(t, "executable = sim\n"+line+"\nqueue\n", here()).Procs[0].Ad)
+		if want := []string{"A=1", "B=x y"}; err != nil || !slices.Equal(c.Env, want) {
+			t.Errorf("%s\ngives %q (%v), want %q", line, c.Env, err, want)
+		}
+	}
+}
+
+// Patterns of getenv do not bring the places of the desk where somebody submits; names do.
+func TestGetenvLeavesTheDesk(t *testing.T) {
+	opts := here()
+	opts.Environ = []string{"TMPDIR=/home/anna/tmp", "TEMP=/t", "Tmp=/t", "_CONDOR_SCRATCH_DIR=/x", "SKUA_HOME=/home/anna/pool", "TMPL=a", "LANG=C"}
+	for _, tt := range []struct{ line, want string }{
+		{"getenv = true", "LANG=C TMPL=a"},
+		{"getenv = T*, S*, _*", "TMPL=a"},
+		{"getenv = !LANG", "TMPL=a"},
+		{"getenv = TMPDIR, Skua_Home", "SKUA_HOME=/home/anna/pool TMPDIR=/home/anna/tmp"},
+		{"getenv = *, _CONDOR_SCRATCH_DIR", "LANG=C TMPL=a _CONDOR_SCRATCH_DIR=/x"},
+		{"getenv = true\nenvironment = TMPDIR=/scratch/t", "LANG=C TMPDIR=/scratch/t TMPL=a"},
+	} {
+		sub := mustExpand(t, "executable = sim\n"+tt.line+"\nqueue\n", opts)
+		if got, _ := sub.Procs[0].Ad.Str("Environment"); got != tt.want {
+			t.Errorf("%s\ngives %q, want %q", tt.line, got, tt.want)
+		}
+	}
+}
+
 func TestOnlyDifferencesInJobs(t *testing.T) {
 	sub := mustExpand(t, "executable = sim\narguments = $(Process)\n+Group = $(Step)\nlog = j.log\nqueue 3\narguments = x\nlog =\nqueue\n", here())
 	for i, want := range [][]string{{"Args", "Group", "ProcId"}, {"Args", "Group", "ProcId"}, {"Args", "Group", "ProcId"}, {"Args", "Group", "ProcId", "UserLog"}} {
@@ -209,6 +240,28 @@ func TestRandomMacrosRepeat(t *testing.T) {
 	opts.Seed++
 	if slices.Equal(args(mustExpand(t, src, opts)), args(first)) {
 		t.Error("another seed draws the same")
+	}
+}
+
+// A description that can be executed names a submit command in its first line, and is no script.
+func TestExecutableDescription(t *testing.T) {
+	for line, want := range map[string]bool{
+		"#!/usr/bin/env condor_submit":         true,
+		"#!/usr/bin/env skua submit":           true,
+		"#!/usr/bin/env -S skua submit --wait": true,
+		"#! /opt/skua/bin/skua submit\r":       true,
+		"#!/usr/local/bin/condor_submit -q":    true,
+		"#!condor_submit":                      true,
+		"#!/usr/bin/env python3":               false,
+		"#!/usr/bin/env":                       false,
+		"#!/bin/sh skua":                       false,
+		"#!/usr/bin/env -S":                    false,
+		"#!":                                   false,
+	} {
+		_, err := Parse("job.sub", []byte(line+"\n#SBATCH --mem=4G\nexecutable = sim\nqueue\n"), here())
+		if (err == nil) != want {
+			t.Errorf("%q: error %v, want a description: %v", line, err, want)
+		}
 	}
 }
 
@@ -341,6 +394,7 @@ func TestProblems(t *testing.T) {
 		"executable = sim\nshould_transfer_files = NO\ntransfer_input_files = a.dat\nqueue\n",
 		"executable = sim\nwhen_to_transfer_output = LATER\nqueue\n",
 		"executable = sim\ntransfer_output_remaps = a=b\nqueue\n",
+		"executable = sim\ntransfer_output_remaps = \"b = c; a.dat = https://example.test/a\"\nqueue\n",
 		"executable = sim\nhold = perhaps\nqueue\n",
 		"executable = sim\nuniverse = docker\ndocker_image = debian\nqueue\n",
 		"executable = sim\nuniverse = container\nqueue\n",

@@ -130,6 +130,11 @@ func (m *machine) setUp() {
 			t.Errorf("%s is %s, and would not come back after a boot", service, got)
 		}
 	}
+	// It may listen on ports below 1024, and has no other privilege.
+	const bindService = "0000000000000400"
+	if got := m.must(fmt.Sprintf("sed -n 's/^CapEff:[[:space:]]*//p' /proc/%d/status", m.mainPID("skua-matchmaker"))); got != bindService {
+		t.Errorf("the matchmaker's effective capabilities are %s, want %s", got, bindService)
+	}
 	t.Log("figure: admin_path=true")
 }
 

@@ -64,20 +64,51 @@ func editing(set []job.Assigned) (action, error) {
 		if not := ended(j); not != "" {
 			return nil, not
 		}
-		ad, not := edited(j, set, exprs)
+		all, exprs := oneForm(j.Ad, set, exprs)
+		ad, not := edited(j, all, exprs)
 		if not != "" {
 			return nil, not
 		}
 		if at, ok := jobpolicy.NextRun(ad, time.Now()); ok && clock {
-			return &job.Edited{Job: j.ID, Set: slices.Concat(set, deferTo(at))}, ""
+			all = slices.Concat(all, deferTo(at))
 		}
-		return &job.Edited{Job: j.ID, Set: set}, ""
+		return &job.Edited{Job: j.ID, Set: all}, ""
 	}}
 	if len(next) > 0 {
 		act.note = fmt.Sprintf("jobs that run now heed %s at their next start", strings.Join(next, ", "))
 	}
 	return act, nil
 }
+
+// otherForm pairs the attributes that are two ways of saying one thing, in lower case. A run heeds one of a job's.
+var otherForm = map[string]string{"args": "Arguments", "arguments": "Args", "env": "Environment", "environment": "Env"}
+
+// oneForm adds to an edit that the other form of what it sets goes away where the job has it, so that the new value is
+// the one that counts. An edit that takes a form away, or sets both, is left as it is.
+func oneForm(ad *classad.Ad, set []job.Assigned, exprs []*classad.Expr) ([]job.Assigned, []*classad.Expr) {
+	all := set
+	for i, a := range set {
+		other := otherForm[strings.ToLower(a.Name)]
+		if other == "" || exprs[i].String() == nothing.String() {
+			continue
+		}
+		_, has := ad.Str(other)
+		if !has || slices.ContainsFunc(set, func(b job.Assigned) bool { return strings.EqualFold(b.Name, other) }) {
+			continue
+		}
+		all = append(slices.Clip(all), job.Assigned{Name: other, Expr: nothing.String()})
+		exprs = append(slices.Clip(exprs), nothing)
+	}
+	return all, exprs
+}
+
+var nothing = func() *classad.Expr {
+	e, err := classad.ParseExpr("undefined")
+	if err != nil {
+		panic(err)
+	}
+	return e
+}()
 
 // edited is a job's ad after an edit. not is why the job would not do any more.
 func edited(j *job.Job, set []job.Assigned, exprs []*classad.Expr) (ad *classad.Ad, not string) {
@@ -177,8 +208,8 @@ var protected = func() map[string]protection {
 		},
 		{
 			protection{"the matchmaker keeps it itself", ""},
-			"QDate EnteredCurrentStatus NumJobStarts NumEvictions NumCkpts NumJobCompletions NumHolds TotalSuspensions " +
-				"CumulativeSuspensionTime LastSuspensionTime RemoteUserCpu RemoteSysCpu RemoteWallClockTime ResidentSetSize BlockReadKbytes BlockWriteKbytes NetworkInputMb NetworkOutputMb " +
+			"QDate EnteredCurrentStatus NumJobStarts NumShadowStarts JobRunCount NumEvictions NumCkpts NumJobCompletions NumHolds TotalSuspensions " +
+				"CumulativeSuspensionTime LastSuspensionTime RemoteUserCpu RemoteSysCpu CumulativeRemoteUserCpu CumulativeRemoteSysCpu RemoteWallClockTime ResidentSetSize BlockReadKbytes BlockWriteKbytes NetworkInputMb NetworkOutputMb " +
 				"ImageSize MemoryUsage DiskUsage JobStartDate JobCurrentStartDate JobCurrentStartExecutingDate CompletionDate " +
 				"RemoteHost LastRemoteHost LastHoldReason LastHoldReasonCode LastVacateReason ExitBySignal ExitSignal ExitCode " +
 				"CheckpointMethod LastCkptTime CheckpointRequirements",
@@ -199,7 +230,7 @@ var protected = func() map[string]protection {
 // run does not heed their change.
 var startsWith = func() map[string]bool {
 	all := map[string]bool{}
-	for name := range strings.FieldsSeq("Cmd Args Arguments Env Environment In Out Err KillSig JobLeaseDuration Requirements Rank " +
+	for name := range strings.FieldsSeq("Cmd Args Arguments Env EnvDelim Environment In Out Err KillSig JobLeaseDuration Requirements Rank " +
 		"RequestMemory RequestDisk RequestCpus TransferOutput SuccessCheckpointExitCode CheckpointExitCode CoreSize StackSize " +
 		"RemoveKillSig HoldKillSig WantGracefulRemoval JobMaxVacateTime KillSigTimeout DeferralTime CpuBaseline") {
 		all[strings.ToLower(name)] = true

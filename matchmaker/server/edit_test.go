@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,40 @@ func TestEdit(t *testing.T) {
 		}
 		if r := ann.set(wire.Edit, one); r.Fail == nil {
 			t.Errorf("setting nothing got %+v", r)
+		}
+	})
+}
+
+// Arguments and environment can be said in two forms, of which a run heeds one: the one that was edited last.
+func TestEditOfEitherForm(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann := p.user("u1")
+		for _, tt := range []struct {
+			name, attrs string
+			edits       [][]job.Assigned
+			want        string // arguments | environment
+		}{
+			{"the old form over the new", `Arguments = "old"; Environment = "A=1"; `, [][]job.Assigned{{{Name: "Args", Expr: `"new"`}, {Name: "Env", Expr: `"B=2"`}}}, "new | B=2"},
+			{"the new form over the old", `Args = "old"; Env = "A=1"; `, [][]job.Assigned{{{Name: "arguments", Expr: `"'n w'"`}, {Name: "Environment", Expr: `"B=2 C=3"`}}}, "n w | B=2 C=3"},
+			{"there and back", `Args = "old"; `, [][]job.Assigned{{{Name: "Arguments", Expr: `"new"`}}, {{Name: "Args", Expr: `"again"`}}}, "again | "},
+			{"one is taken away that is not there", `Args = "old"; `, [][]job.Assigned{{{Name: "Arguments", Expr: "UNDEFINED"}}}, "old | "},
+			{"both", `Args = "old"; `, [][]job.Assigned{{{Name: "Arguments", Expr: `"new"`}, {Name: "Args", Expr: `"other"`}}}, "new | "},
+			{"neither", `Arguments = "old"; `, [][]job.Assigned{{{Name: "JobPrio", Expr: "1"}}}, "old | "},
+		} {
+			id := ann.submit(2, tt.attrs)
+			for _, set := range tt.edits {
+				if r := ann.set(wire.Edit, wire.Selection{Jobs: []job.ID{id}}, set...); len(r.Done) != 1 {
+					t.Errorf("%s: editing got %+v", tt.name, r)
+				}
+			}
+			c, err := job.CommandOf(p.job(id).CurrentAd())
+			if got := strings.Join(c.Argv[1:], "|") + " | " + strings.Join(c.Env, " "); err != nil || got != tt.want {
+				t.Errorf("%s: the job runs with %s (%v), want %s", tt.name, got, err, tt.want)
+			}
+			c, err = job.CommandOf(p.job(job.ID{Cluster: id.Cluster, Proc: 1}).CurrentAd())
+			if err != nil || !slices.Equal(c.Argv[1:], []string{"old"}) {
+				t.Errorf("%s: the other job of the cluster runs with %q (%v)", tt.name, c.Argv, err)
+			}
 		}
 	})
 }

@@ -15,7 +15,7 @@ import (
 func TestProtectedAttributes(t *testing.T) {
 	now := time.Now()
 	full := job.Job{
-		ID: job.ID{Cluster: 1}, User: "u1", Owner: "ann", State: job.Suspended, Entered: now, Submitted: now, Started: now, LastStart: now, Ended: now,
+		ID: job.ID{Cluster: 1}, User: "u1", Owner: "ann", State: job.Suspended, Entered: now, Submitted: now, Started: now, LastStart: now, Ended: now, Starts: 1,
 		Claim: &job.Claim{Slot: "slot1@desk"}, Usage: job.Usage{MaxRSS: 1, MaxDisk: 1}, LastReason: "x", RemoveText: "x", ReleaseText: "x",
 		LastHold: job.Hold{Reason: "x", Code: 1}, LastState: job.Running, LastHost: "x", Result: &job.Result{Signal: 9},
 		Images: []job.Image{{Kind: job.CRIUImage, Digest: blob.Sum(nil), Needs: "true"}},

@@ -21,8 +21,8 @@ import (
 	"skua/policy/classad"
 )
 
-// Fetch brings the outputs of a job that has completed to where its description wants them or, when
-// dir is not empty, into that directory. Each file appears whole and durably, or not at all; what was there
+// Fetch brings the outputs of a job that has completed, or the streams of one that is held, to where its description
+// wants them or, when dir is not empty, into that directory, which is made. Each file appears whole and durably, or not at all; what was there
 // under the name is replaced. It gives the paths written. A download that was cut goes on where it was the
 // next time. progress may be nil.
 func (c *Client) Fetch(ctx context.Context, id job.ID, dir string, progress transfer.Progress) ([]string, error) {
@@ -33,7 +33,7 @@ func (c *Client) Fetch(ctx context.Context, id job.ID, dir string, progress tran
 	if len(res.Rows) == 0 {
 		return nil, &diag.Problem{
 			What: fmt.Sprintf("job %v has no outputs to fetch", id),
-			Hint: "only a job that has completed has; \"skua q\" and \"skua history\" say how it is",
+			Hint: "only a job that has completed, or is held after a run, has; \"skua q\" and \"skua history\" say how it is",
 			Err:  ErrNoOutputs,
 		}
 	}
@@ -47,6 +47,11 @@ func (c *Client) Fetch(ctx context.Context, id job.ID, dir string, progress tran
 	}
 	var files Files
 	if len(places) > 0 {
+		if dir != "" {
+			if err := os.MkdirAll(dir, 0o777); err != nil {
+				return nil, err
+			}
+		}
 		if files, err = c.fileService(); err != nil {
 			return nil, err
 		}

@@ -103,6 +103,37 @@ func TestSubmitCarriesFiles(t *testing.T) {
 	}
 }
 
+// Directories with nothing in them are not sent, and the user is told.
+func TestSubmitTellsOfEmptyDirectories(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	for _, tt := range []struct{ name, dirs, files, want string }{
+		{"none", "", "data", ""},
+		{"one", "out", "data,out", "makes them itself: out"},
+		{"below one, for each job", "data/results", "data", "makes them itself: data/results"},
+		{"what is in an empty one", "out", "data,out/", ""},
+		{"many", "a,b,c,d,e/f", "a,b,c,d,e,data", "makes them itself: a, b, c and 2 more"},
+	} {
+		dir := t.TempDir()
+		write(t, dir, "sim.sh", "#!/bin/sh\n")
+		write(t, dir, "data/a.dat", "a")
+		for d := range strings.SplitSeq(tt.dirs, ",") {
+			if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := describe(t, dir, "executable = sim.sh\narguments = $(Process)\ntransfer_input_files = "+tt.files+"\nqueue 2")
+		before := len(s.Notes)
+		if _, err := c.Submit(t.Context(), s, nil); err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if notes := s.Notes[before:]; len(notes) > 1 || (len(notes) == 1) != (tt.want != "") || len(notes) == 1 && !strings.HasSuffix(notes[0], tt.want) {
+			t.Errorf("%s: notes %q, want one with %q", tt.name, notes, tt.want)
+		}
+	}
+}
+
 // The archive of a runtime root goes along under a name of its own, once for all jobs, and is no input.
 func TestSubmitCarriesRuntimeRoot(t *testing.T) {
 	pool := submittest.Start(t)
