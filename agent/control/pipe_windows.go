@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime"
 	"strings"
+	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/Microsoft/go-winio"
@@ -27,10 +30,148 @@ func Listen(path string) (net.Listener, error) {
 	if !strings.HasPrefix(path, pipePrefix) {
 		return nil, fmt.Errorf("%s is no name of a pipe, which begins with %s", path, pipePrefix)
 	}
-	return winio.ListenPipe(path, &winio.PipeConfig{
-		SecurityDescriptor: fmt.Sprintf("D:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;OW)(A;;%#x;;;AU)", uint32(pipeAccess)),
-	})
+	sd, err := windows.SecurityDescriptorFromString(fmt.Sprintf("D:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;OW)(A;;%#x;;;AU)", uint32(pipeAccess)))
+	if err != nil {
+		return nil, fmt.Errorf("say who may connect to %s: %w", path, err)
+	}
+	l := &pipeListener{path: path, rights: &windows.SecurityAttributes{SecurityDescriptor: sd}}
+	l.rights.Length = uint32(unsafe.Sizeof(*l.rights))
+	if l.closing, err = windows.CreateEvent(nil, 1, 0, nil); err != nil {
+		return nil, os.NewSyscallError("CreateEvent", err)
+	}
+	if l.next, err = l.instance(windows.FILE_FLAG_FIRST_PIPE_INSTANCE); err != nil {
+		_ = windows.CloseHandle(l.closing)
+		return nil, err
+	}
+	return l, nil
 }
+
+// pipeListener waits for clients at one instance of a pipe after the other. The listener of package winio relies on the
+// first instance being out of reach of clients, which it is not under Wine.
+type pipeListener struct {
+	path    string
+	rights  *windows.SecurityAttributes
+	closing windows.Handle // an event
+
+	accepting sync.Mutex     // guards next
+	next      windows.Handle // the instance that nobody has connected to; 0 once closed
+	once      sync.Once
+}
+
+// instance makes an instance of the pipe.
+func (l *pipeListener) instance(flags uint32) (windows.Handle, error) {
+	const buffer = 4096 // bytes each way
+	name, err := windows.UTF16PtrFromString(l.path)
+	if err != nil {
+		return 0, err
+	}
+	h, err := windows.CreateNamedPipe(name, windows.PIPE_ACCESS_DUPLEX|windows.FILE_FLAG_OVERLAPPED|flags,
+		windows.PIPE_TYPE_BYTE|windows.PIPE_READMODE_BYTE|windows.PIPE_REJECT_REMOTE_CLIENTS, windows.PIPE_UNLIMITED_INSTANCES, buffer, buffer, 0, l.rights)
+	if err != nil {
+		return 0, &os.PathError{Op: "listen", Path: l.path, Err: err}
+	}
+	return h, nil
+}
+
+// Accept waits for the next client. There is an instance at any time, so that nobody else can take the name.
+func (l *pipeListener) Accept() (net.Conn, error) {
+	l.accepting.Lock()
+	defer l.accepting.Unlock()
+	if err := l.connect(); err != nil {
+		return nil, err
+	}
+	h := l.next
+	var err error
+	if l.next, err = l.instance(0); err != nil {
+		l.next = h
+		_ = windows.DisconnectNamedPipe(h)
+		return nil, err
+	}
+	file, err := winio.NewOpenFile(h)
+	if err != nil {
+		_ = windows.CloseHandle(h)
+		return nil, err
+	}
+	return pipeConn{file.(pipeFile), pipeAddr(l.path)}, nil
+}
+
+// connect waits until a client has connected to the next instance.
+func (l *pipeListener) connect() error {
+	if l.next == 0 {
+		return net.ErrClosed
+	}
+	connected, err := windows.CreateEvent(nil, 1, 0, nil)
+	if err != nil {
+		return os.NewSyscallError("CreateEvent", err)
+	}
+	defer windows.CloseHandle(connected)
+	o := &windows.Overlapped{HEvent: connected}
+	switch err := windows.ConnectNamedPipe(l.next, o); {
+	case err == nil || errors.Is(err, windows.ERROR_PIPE_CONNECTED):
+		return nil
+	case !errors.Is(err, windows.ERROR_IO_PENDING):
+		return os.NewSyscallError("ConnectNamedPipe", err)
+	}
+	which, err := windows.WaitForMultipleObjects([]windows.Handle{l.closing, connected}, false, windows.INFINITE)
+	if err == nil && which == windows.WAIT_OBJECT_0+1 {
+		var none uint32
+		err = os.NewSyscallError("ConnectNamedPipe", windows.GetOverlappedResult(l.next, o, &none, false))
+		return err
+	}
+	_ = windows.CancelIoEx(l.next, o)
+	var none uint32
+	_ = windows.GetOverlappedResult(l.next, o, &none, true) // nothing may write to o any more
+	_ = windows.CloseHandle(l.next)
+	l.next = 0
+	if err != nil {
+		return os.NewSyscallError("WaitForMultipleObjects", err)
+	}
+	return net.ErrClosed
+}
+
+// Close ends an Accept that waits.
+func (l *pipeListener) Close() error {
+	l.once.Do(func() {
+		_ = windows.SetEvent(l.closing)
+		l.accepting.Lock()
+		defer l.accepting.Unlock()
+		if l.next != 0 {
+			_ = windows.CloseHandle(l.next)
+			l.next = 0
+		}
+		_ = windows.CloseHandle(l.closing)
+	})
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return pipeAddr(l.path) }
+
+// pipeFile is what winio makes of a handle.
+type pipeFile interface {
+	io.ReadWriteCloser
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+	Fd() uintptr
+}
+
+// pipeConn is the server's end of a connection.
+type pipeConn struct {
+	pipeFile
+	addr pipeAddr
+}
+
+func (c pipeConn) LocalAddr() net.Addr  { return c.addr }
+func (c pipeConn) RemoteAddr() net.Addr { return c.addr }
+
+// SetDeadline implements [net.Conn].
+func (c pipeConn) SetDeadline(at time.Time) error {
+	return errors.Join(c.SetReadDeadline(at), c.SetWriteDeadline(at))
+}
+
+type pipeAddr string
+
+func (pipeAddr) Network() string  { return "pipe" }
+func (a pipeAddr) String() string { return string(a) }
 
 // dial connects, and lets the other end know who we are but not act as us.
 func dial(ctx context.Context, path string) (net.Conn, error) {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"golang.org/x/sys/windows"
 )
 
 var pipes atomic.Int32
@@ -23,10 +25,14 @@ func TestListen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if second, err := Listen(path); err == nil {
+	second, err := Listen(path)
+	if err == nil {
 		second.Close()
-		t.Error("two listen on one pipe")
+		if windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() != nil { // Wine takes no note of what forbids it
+			t.Error("two listen on one pipe")
+		}
 	}
+	t.Logf("figure: pipe_is_ours=%v", err != nil)
 	l.Close()
 	if l, err = Listen(path); err != nil {
 		t.Fatalf("after an agent before: %v", err)
