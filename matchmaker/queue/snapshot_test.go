@@ -31,8 +31,10 @@ func TestSnapshotIsTheState(t *testing.T) {
 	for seed := range uint64(10) {
 		r := rand.New(rand.NewPCG(seed, 11))
 		q, stop := start(t, Config{Log: bus.NewMemoryLog(), MaxHistory: 3})
-		for range 120 {
-			life(t, q, r, seed%2 == 0)
+		for range 120 / stepsPerLook {
+			for range stepsPerLook {
+				life(t, q, r, seed%2 == 0)
+			}
 			var text bytes.Buffer
 			if err := q.state.capture().write(&text); err != nil {
 				t.Fatal(err)
