@@ -115,7 +115,7 @@ func TestOwnerStays(t *testing.T) {
 
 // The owner comes back in the middle of every step of a job's start.
 func TestOwnerReturnsWhileJobStarts(t *testing.T) {
-	for after := time.Duration(0); after <= 12*time.Second; after += 500 * time.Millisecond {
+	for after := time.Duration(0); after <= 12*time.Second; after += 750 * time.Millisecond {
 		synctest.Test(t, func(t *testing.T) {
 			slow := func(*rand.Rand, bus.Packet) bus.Fate { return bus.Fate{Delay: 400 * time.Millisecond} }
 			p := start(t, pooltest.Config{Machines: 2, Fate: slow})
@@ -144,7 +144,7 @@ func TestOwnerReturnsWhileJobStarts(t *testing.T) {
 
 // The owner comes back in the middle of the start of a job that needs nothing brought in.
 func TestOwnerReturnsWhileNewJobStarts(t *testing.T) {
-	for after := time.Duration(0); after <= 3*time.Second; after += 100 * time.Millisecond {
+	for after := time.Duration(0); after <= 3*time.Second; after += 150 * time.Millisecond {
 		synctest.Test(t, func(t *testing.T) {
 			slow := func(*rand.Rand, bus.Packet) bus.Fate { return bus.Fate{Delay: 400 * time.Millisecond} }
 			p := start(t, pooltest.Config{Machines: 1, Fate: slow})
