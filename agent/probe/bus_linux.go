@@ -10,6 +10,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"skua/agent/rhythm"
 	"skua/internal/pause"
 )
 
@@ -48,7 +49,7 @@ func (c *Conditions) followBus(ctx context.Context) {
 		if time.Since(began) > busAgainLast {
 			again = busAgainFirst
 		}
-		if pause.For(ctx, again) != nil {
+		if pause.For(ctx, time.Until(rhythm.Next(time.Now(), again))) != nil {
 			return
 		}
 	}

@@ -11,12 +11,13 @@ import (
 
 	"github.com/shirou/gopsutil/v3/disk"
 
+	"skua/agent/rhythm"
 	"skua/policy/classad"
 )
 
 // How often the machine is looked at.
 const (
-	lookIdle  = 2 * time.Minute  // while no job is here
+	lookIdle  = 5 * time.Minute  // while no job is here
 	lookPower = 5 * time.Second  // while one is: a laptop that is unplugged should not have one for long
 	lookOther = 10 * time.Second // the same for everything else
 )
@@ -105,16 +106,17 @@ func (c *Conditions) Run(ctx context.Context, changed func()) error {
 		case <-timer.C:
 		case <-c.kick:
 		}
-		pause, between := lookIdle, lookIdle
+		now := time.Now()
+		next, power, other := rhythm.Next(now, lookIdle), lookIdle, lookIdle
 		if c.busy.Load() {
-			pause, between = lookPower, lookOther
+			next, power, other = now.Add(lookPower), lookPower, lookOther
 		}
-		c.LookAtPower(time.Now(), pause/2)
-		if now := time.Now(); now.Sub(others) >= between-between/8 {
+		c.LookAtPower(now, power/2)
+		if now.Sub(others) >= other-other/8 {
 			others = now
 			c.look(ctx)
 		}
-		timer.Reset(pause)
+		timer.Reset(time.Until(next))
 	}
 }
 

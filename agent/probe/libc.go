@@ -7,7 +7,7 @@ import (
 
 // A C library names itself in these words: the GNU one in its data, musl when its loader is run.
 var (
-	glibcBanner = regexp.MustCompile(`GNU C Library [^\n\x00]{0,200}release version ([0-9]+(?:\.[0-9]+)*)`)
+	glibcBanner = regexp.MustCompile(`GNU C Library [^\n\x00]*release version ([0-9]+(?:\.[0-9]+)*)`)
 	muslBanner  = regexp.MustCompile(`(?m)^musl libc.*\nVersion ([0-9]+(?:\.[0-9]+)*)`)
 )
 

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"skua/agent/rhythm"
 	"skua/agent/session"
 	"skua/agent/x11"
 )
@@ -329,7 +330,7 @@ func (w *Watcher) followLogind(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(again):
+		case <-time.After(time.Until(rhythm.Next(time.Now(), again))):
 		}
 		again = min(2*again, busAgainLast)
 	}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"skua/agent/rhythm"
 	"skua/agent/slot"
 	"skua/internal/diag"
 	"skua/internal/job"
@@ -23,6 +24,10 @@ const (
 	adPause = 250 * time.Millisecond
 )
 
+// afterOthers is how long after a beat the matchmaker hears of the agent: what is looked at on the same beat has been
+// by then, and what that has needed is given back with the rest.
+const afterOthers = 200 * time.Millisecond
+
 // advertiseNow has the ads sent soon: something in them has changed.
 func (d *Daemon) advertiseNow() {
 	select {
@@ -32,14 +37,15 @@ func (d *Daemon) advertiseNow() {
 }
 
 // advertise keeps the matchmaker informed until ctx ends: the whole ad on change and every
-// wire.AdInterval, a heartbeat in between, and a farewell at the end.
+// wire.AdInterval, a heartbeat in between unless the agent is calm, and a farewell at the end.
 func (d *Daemon) advertise(ctx context.Context) error {
-	heartbeat := time.NewTicker(wire.HeartbeatInterval)
-	defer heartbeat.Stop()
-	full := time.NewTicker(wire.AdInterval)
-	defer full.Stop()
 	d.sendAd(false)
 	d.whenIdle(ctx)
+	last := time.Now() // when the matchmaker heard of the agent without a change
+	full := last       // the same with the whole ad
+	next := func() time.Duration { return time.Until(rhythm.Next(last, d.every())) + afterOthers }
+	beat := time.NewTimer(next())
+	defer beat.Stop()
 	spare, since := adBurst, time.Now()
 	for {
 		select {
@@ -62,11 +68,16 @@ func (d *Daemon) advertise(ctx context.Context) error {
 				}
 			}
 			d.sendAd(false)
-		case <-full.C:
-			d.readFacts(ctx)
-			d.sendAd(false)
-		case <-heartbeat.C:
-			d.send(wire.HeartbeatSubject(d.cfg.Agent), wire.Heartbeat{V: wire.Version})
+		case <-beat.C:
+			last = time.Now().Add(-afterOthers)
+			d.calm = !d.busy() && (d.cfg.WhenIdle == nil || d.idleDone)
+			if d.calm || last.Sub(full) > wire.AdInterval-wire.HeartbeatInterval/2 {
+				full = last
+				d.readFacts(ctx)
+				d.sendAd(false)
+			} else {
+				d.send(wire.HeartbeatSubject(d.cfg.Agent), wire.Heartbeat{V: wire.Version})
+			}
 			d.whenIdle(ctx)
 			d.rest()
 		case <-d.cfg.Bus.Reconnected():
@@ -76,7 +87,16 @@ func (d *Daemon) advertise(ctx context.Context) error {
 			}
 			d.sendAd(false)
 		}
+		beat.Reset(next())
 	}
+}
+
+// every is how often the matchmaker hears of the agent without a change. The advertiser calls it.
+func (d *Daemon) every() time.Duration {
+	if d.calm && !d.busy() {
+		return wire.AdInterval
+	}
+	return wire.HeartbeatInterval
 }
 
 func (d *Daemon) readFacts(ctx context.Context) {
@@ -93,7 +113,7 @@ func (d *Daemon) readFacts(ctx context.Context) {
 func (d *Daemon) sendAd(bye bool) {
 	ad := wire.Ad{V: wire.Version, Machine: d.cfg.Machine, Bye: bye}
 	if !bye {
-		ad.Slots = d.ads(time.Now())
+		ad.Slots, ad.Every = d.ads(time.Now()), d.every()
 	}
 	d.send(wire.AdSubject(d.cfg.Agent), ad)
 }

@@ -85,25 +85,14 @@ func (k *keeper) forget() {
 	k.wg.Go(func() {
 		<-t.ended
 		t.leaveHome()
-		k.d.removeClaim(t.chain)
+		if !k.d.removeClaim(t.chain) {
+			return
+		}
+		k.d.remains.remove(t.offer.Claim)
 		if t.reported().Outcome == "" {
-			k.buried(t)
+			k.d.buried(wire.ClaimRef{Job: t.offer.Job, Claim: t.offer.Claim, Epoch: t.offer.Epoch})
 		}
 	})
-}
-
-// buried tells the matchmaker that nothing runs any more of a claim that it has called dead, so that the job
-// need not wait for the end of the lease before it runs elsewhere. If the word is lost, it does.
-func (k *keeper) buried(t *tenant) {
-	data, err := wire.Encode(wire.Done{
-		V: wire.Version, ClaimRef: wire.ClaimRef{Job: t.offer.Job, Claim: t.offer.Claim, Epoch: t.offer.Epoch}, Outcome: wire.Killed,
-	})
-	if err == nil {
-		err = k.d.cfg.Bus.Publish(wire.AgentSubject(k.d.cfg.Agent, wire.VerbDone), data)
-	}
-	if err != nil {
-		k.log.Debug("the end of a dead claim is not reported", diag.KeyJob, t.offer.Job, diag.KeyError, err)
-	}
 }
 
 // readopt brings back the claims that an earlier agent left on disk, into the slots they were made
@@ -130,6 +119,7 @@ func (d *Daemon) readopt(ctx context.Context) ([]lastWord, error) {
 			d.log.Warn("claim file cannot be read; its job will run elsewhere after the lease", diag.KeyClaim, claim, diag.KeyError, err)
 		case k == nil || k.tenant != nil || (rec.Share != nil) != (d.parts != nil):
 			d.log.Warn("claim of a slot that is no longer here", diag.KeyClaim, claim, diag.KeySlot, rec.Offer.Slot)
+			d.remains.add(rec.Offer.Claim)
 			if w, ok := d.lastWordOf(claim, rec); ok {
 				words = append(words, w)
 			}
@@ -141,13 +131,15 @@ func (d *Daemon) readopt(ctx context.Context) ([]lastWord, error) {
 			k.readopt(ctx, rec, claim)
 			continue
 		}
-		d.removeClaim(claim)
+		if !d.removeClaim(claim) {
+			d.remains.addUnknown()
+		}
 	}
 	return words, nil
 }
 
-// removeClaim ends whatever of a claim still lives and removes its files.
-func (d *Daemon) removeClaim(claim job.ClaimID) {
+// removeClaim ends whatever of a claim still lives and removes its files. It is false when it could not.
+func (d *Daemon) removeClaim(claim job.ClaimID) bool {
 	err := d.cfg.Starter.Remove(claim)
 	if err == nil {
 		err = os.RemoveAll(d.claimDir(claim))
@@ -155,6 +147,7 @@ func (d *Daemon) removeClaim(claim job.ClaimID) {
 	if err != nil {
 		d.log.Warn("remove what a claim left", diag.KeyClaim, claim, diag.KeyError, err)
 	}
+	return err == nil
 }
 
 func (d *Daemon) keeperOf(name string) *keeper {

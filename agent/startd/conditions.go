@@ -136,12 +136,3 @@ func (d *Daemon) restAnew() {
 		d.cfg.Rest(true)
 	}
 }
-
-// restOn has an agent that rests rest on, after a moment's work.
-func (d *Daemon) restOn() {
-	d.restMu.Lock()
-	defer d.restMu.Unlock()
-	if d.rests {
-		d.cfg.Rest(true)
-	}
-}

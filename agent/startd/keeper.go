@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"skua/agent/rhythm"
 	"skua/agent/slot"
 	"skua/internal/diag"
 	"skua/internal/job"
@@ -157,7 +159,6 @@ func (k *keeper) look(ctx context.Context) {
 	k.step(ctx, slot.Tick{At: at, Now: now})
 	k.makeRoom()
 	k.looked = at
-	k.d.restOn()
 }
 
 func judged(at time.Time, stayed bool) slot.Event {
@@ -194,9 +195,13 @@ func (k *keeper) untilLook(now time.Time) time.Duration {
 	case s.State == slot.Claimed || s.State == slot.Preempting:
 		return k.d.cfg.LookEach
 	case k.d.parts != nil && s.Tenancy.Phase == job.Free && k.d.parts.rests(k):
-		return k.d.cfg.LookIdle // it speaks for nothing
+		return rhythm.Next(now, wire.AdInterval).Sub(now) // it speaks for nothing
 	}
-	wait := k.d.cfg.LookIdle - now.Sub(k.looked)
+	each := k.d.cfg.LookIdle
+	if s.State == slot.Unclaimed {
+		each = max(each, wire.AdInterval) // the policy looks again when a job is offered
+	}
+	wait := rhythm.Next(k.looked, each).Sub(now)
 	if idle, ok := k.d.owner.idle(now); ok {
 		away := now.Add(k.d.policy().IdleAfter - idle + time.Second) // KeyboardIdle counts whole seconds
 		if away.After(k.looked) {
@@ -213,6 +218,9 @@ const overdue = 20 * time.Millisecond
 func (k *keeper) step(ctx context.Context, ev slot.Event) {
 	before := k.slot
 	after, effects := before.Step(ev, k.cfg)
+	if k.tenant != nil && slices.Contains(effects, slot.Forget) {
+		k.d.remains.add(k.tenant.offer.Claim) // before the slot is seen without it
+	}
 	k.mu.Lock()
 	k.slot = after
 	if after.Tenancy.Claim != before.Tenancy.Claim {

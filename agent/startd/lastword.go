@@ -75,6 +75,8 @@ func (d *Daemon) tellLastWord(ctx context.Context, w lastWord) (told bool) {
 	}
 	d.log.Info("claim without a slot is reported",
 		diag.KeyJob, w.done.Job, diag.KeyEpoch, w.done.Epoch, "outcome", w.done.Outcome, "stale", ack.Stale)
-	d.removeClaim(w.claim)
+	if d.removeClaim(w.claim) {
+		d.remains.remove(w.done.Claim)
+	}
 	return true
 }

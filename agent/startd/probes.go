@@ -31,7 +31,9 @@ const (
 	probeLeast   = 10 * time.Second // an owner would notice programs that are started more often
 )
 
-var probeName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+const probeNameMost = 64
+
+var probeName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // checkProbes refuses probes that cannot be run.
 func (s Settings) checkProbes() error {
@@ -48,8 +50,8 @@ func (s Settings) checkProbes() error {
 		p := s.Probes[name]
 		every, timeout := p.times()
 		switch {
-		case !probeName.MatchString(name):
-			return bad(name, "this is not a probe's name", "use letters, digits, _ and -")
+		case len(name) > probeNameMost || !probeName.MatchString(name):
+			return bad(name, "this is not a probe's name", "use up to 64 letters, digits, _ and -")
 		case !filepath.IsAbs(p.Run):
 			return bad(name, "run = %q is not the path of a program", `name it as in run = "/usr/local/bin/licences"`, p.Run)
 		case every < probeLeast:

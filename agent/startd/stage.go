@@ -312,13 +312,18 @@ func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*o
 	}
 	read, _ := t.capabilities()
 	for _, f := range t.offer.Inputs {
-		if have(root, f.Name) || t.isRuntime(f) {
+		if t.isRuntime(f) || have(root, f.Name) {
 			continue
 		}
-		if dir := path.Dir(f.Name); dir != "." {
-			if err := root.MkdirAll(dir, 0o755); err != nil {
-				return fmt.Errorf("%w: %w", errStaging, err)
-			}
+		dir, empty := f.Dir()
+		if !empty {
+			dir = path.Dir(f.Name)
+		}
+		if err := root.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("%w: %w", errStaging, err)
+		}
+		if empty {
+			continue
 		}
 		switch err := t.k.d.cfg.Files.Fetch(ctx, read, f, root); {
 		case errors.Is(err, blob.ErrTooLarge):

@@ -54,7 +54,7 @@ type Config struct {
 	Bump      time.Duration      // see slot.Config; 0 means one second
 	Log       *slog.Logger       // nil means no logging
 	LookEach  time.Duration      // how often the policy looks at a slot with a job; 0 means one second
-	LookIdle  time.Duration      // the same for one without, which is looked at on every change that is told, too, and when a job is offered; 0 means two minutes
+	LookIdle  time.Duration      // the same for one that takes no job now, which is looked at on every change that is told, too; 0 means two minutes
 	Probes    Probes             // nil means none
 	Runtimes  Runtimes           // nil means that no job comes with a runtime root
 	System    SystemFiles        // nil means that nothing is known of the system's files
@@ -170,13 +170,15 @@ type Daemon struct {
 	leaving   atomic.Bool                  // Vacate has begun: no offer is taken any more
 	wish      atomic.Pointer[control.Wish] // of the person at the machine, the latest
 	ran       ranLog
+	remains   remains
 	meter     meter
 	room      roomMeter
 	restMu    sync.Mutex  // held while Rest is called
 	rests     bool        // what it was told last
 	factsMu   sync.Mutex  // guards what follows, and is held while facts is replaced
 	ownFacts  *classad.Ad // without what probes say
-	idleDone  bool        // WhenIdle has been called; the advertiser's own
+	idleDone  bool        // WhenIdle has been called; the advertiser's own, as is what follows
+	calm      bool        // there has been no job for a while, and nothing is left to do
 }
 
 // New checks the configuration. It starts nothing.

@@ -79,8 +79,13 @@ func (d *Daemon) onControl(m bus.Msg) {
 			return
 		}
 	}
-	if c.Do == wire.PeekClaim {
+	switch c.Do {
+	case wire.PeekClaim:
 		d.peeked(wire.Peeked{ID: c.ID, Fail: wire.Fail(errNotRunning)})
+	case wire.ConfirmClaim:
+		if d.remains.none(c.Claim) {
+			d.buried(c.ClaimRef)
+		}
 	}
 }
 
@@ -105,6 +110,7 @@ func (k *keeper) controlled(c wire.Control, at time.Time, now job.Instant) slot.
 		return slot.ContinueAsked{At: at, Claim: c.Claim}
 	case wire.PeekClaim:
 		k.peek(c)
+	case wire.ConfirmClaim: // its renewals say so
 	default:
 		k.log.Warn("control of an unknown kind", "do", c.Do)
 	}

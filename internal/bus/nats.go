@@ -57,7 +57,7 @@ const (
 	// That a host has vanished the kernel notices, without waking this process each time it looks. Pings, of which
 	// two unanswered ones end a connection, are for servers that live and do nothing any more.
 	vanishedAfter = time.Minute
-	pingInterval  = 2 * time.Minute
+	pingInterval  = 10 * time.Minute
 	flushTimeout  = 10 * time.Second
 	maxDelay      = 30 * time.Second
 )

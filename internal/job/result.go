@@ -1,6 +1,7 @@
 package job
 
 import (
+	"strings"
 	"time"
 
 	"skua/internal/blob"
@@ -16,6 +17,10 @@ type File struct {
 	Mode   uint32      `json:"mode,omitempty"`   // permission bits
 	Inline []byte      `json:"inline,omitempty"` // the content itself; Digest is then empty
 }
+
+// Dir gives the name of a directory with nothing in it, which goes along as a file whose name ends in a slash. Others come
+// into being with what is in them.
+func (f File) Dir() (name string, ok bool) { return strings.CutSuffix(f.Name, "/") }
 
 // MaxInline is the size in bytes up to which an input travels inside the job.
 const MaxInline = 16 << 10

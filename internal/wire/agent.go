@@ -10,12 +10,13 @@ import (
 )
 
 // Ad is all that an agent says of its machine: one ad for each slot. It is sent on change and every
-// [AdInterval]; what is not heard of for three heartbeats is forgotten.
+// [AdInterval]; an agent that could have been heard of three times since is forgotten.
 type Ad struct {
 	V       int           `json:"v"`
 	Machine string        `json:"machine"`
-	Slots   []*classad.Ad `json:"slots"`         // each with Name, Machine, State, Activity, ...
-	Bye     bool          `json:"bye,omitempty"` // the agent stops: forget the machine at once
+	Slots   []*classad.Ad `json:"slots"`           // each with Name, Machine, State, Activity, ...
+	Every   time.Duration `json:"every,omitempty"` // how often the agent is heard of until its next ad; 0 means every HeartbeatInterval
+	Bye     bool          `json:"bye,omitempty"`   // the agent stops: forget the machine at once
 }
 
 // Heartbeat says that a machine is there.
@@ -23,7 +24,8 @@ type Heartbeat struct {
 	V int `json:"v"`
 }
 
-// How often an agent is heard of.
+// How often an agent is heard of. One that has had nothing to do for a while sends its ads only, as HTCondor's machines do:
+// to wake each minute would cost its owner most of what an idle agent costs.
 const (
 	AdInterval        = 300 * time.Second
 	HeartbeatInterval = 60 * time.Second
@@ -177,6 +179,11 @@ const (
 	SuspendClaim  ControlVerb = "suspend"  // its user wants it frozen until continued
 	ContinueClaim ControlVerb = "continue" // its user wants it to go on
 	PeekClaim     ControlVerb = "peek"     // send a piece of one of its files: [Peeked] by [VerbPeeked]
+
+	// ConfirmClaim asks whether the agent has the claim, of which nothing was heard for a while. An agent that has it
+	// renews it as ever; one that knows nothing of it, and on whose machine nothing can be left of it, says that: Done
+	// with the outcome Killed.
+	ConfirmClaim ControlVerb = "confirm"
 
 	// Advertise asks for the full ad; it is about no claim. A matchmaker that was restarted behind a
 	// bus that was not sends it to an agent whose heartbeat it cannot place.

@@ -62,6 +62,10 @@ const (
 	connectSeconds = 10       // for TLS and for signing in, each
 	maxPending     = 64 << 20 // bytes that wait for one connection; beyond that its reader is too slow, and is cut off
 	writeSeconds   = 10       // that a write to a connection may take, for the same
+
+	// Members of whom nothing has come for so long are asked whether they are there. That a host has vanished the kernel
+	// notices, and each question would wake an agent that has nothing to do.
+	pingInterval = 10 * time.Minute
 )
 
 // ErrInUse is the error of a directory on which a broker runs.
@@ -189,6 +193,7 @@ func (cfg *Config) options() (*server.Options, error) {
 			Port:             server.RANDOM_PORT,
 			NoTLS:            true, // see proxy
 			HandshakeTimeout: connectSeconds * time.Second,
+			PingInterval:     pingInterval,
 		},
 	}
 	if cfg.MaxStore > 0 {
@@ -198,6 +203,8 @@ func (cfg *Config) options() (*server.Options, error) {
 		if err := cfg.Leaf.apply(opts); err != nil {
 			return nil, err
 		}
+	} else {
+		opts.PingInterval = pingInterval // of a leaf node it is how soon it misses the cluster
 	}
 	if cfg.Listen == "" {
 		return opts, nil

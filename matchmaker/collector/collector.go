@@ -1,6 +1,6 @@
 // Package collector keeps what the pool's machines say of themselves.
 //
-// It is soft state: an agent that has not been heard of for three heartbeats is forgotten, and nothing
+// It is soft state: an agent that could have been heard of three times is forgotten, and nothing
 // of it is on disk. Forgetting a machine makes it unmatchable and does no more; what becomes of a claim
 // is decided by its lease. The package reads no clock: the caller says what time it is. It bounds how
 // many slots an agent may have and how many agents there may be, and keeps for each agent only what
@@ -27,8 +27,13 @@ const (
 	maxSlots  = 1024 // of one agent
 )
 
-// Expiry is how long an agent is remembered after it was last heard of.
-const Expiry = wire.MissedHeartbeats * wire.HeartbeatInterval
+// longestEvery is how seldom an agent may be heard of, whatever it says.
+const longestEvery = wire.AdInterval
+
+// expiry is how long an agent is remembered after it was last heard of, which says that it is heard of so often.
+func expiry(every time.Duration) time.Duration {
+	return wire.MissedHeartbeats * min(max(every, wire.HeartbeatInterval), longestEvery)
+}
 
 // Slot is one slot as its agent last described it.
 type Slot struct {
@@ -49,8 +54,9 @@ type Table struct {
 }
 
 type machine struct {
-	slots []Slot
-	heard time.Time
+	slots  []Slot
+	heard  time.Time
+	expiry time.Duration // after it was heard of
 }
 
 // New makes an empty table.
@@ -68,7 +74,7 @@ func (t *Table) Update(agent job.AgentID, ad wire.Ad, now time.Time) error {
 	if t.agents[agent] == nil && len(t.agents) >= maxAgents {
 		return fmt.Errorf("ad of agent %s: there are %d agents already", agent, maxAgents)
 	}
-	m := &machine{heard: now}
+	m := &machine{heard: now, expiry: expiry(ad.Every)}
 	var err error
 	if m.slots, err = slotsOf(agent, ad); err != nil {
 		return fmt.Errorf("ad of agent %s: %w", agent, err)
@@ -89,19 +95,26 @@ func (t *Table) Heartbeat(agent job.AgentID, now time.Time) (known bool) {
 	return true
 }
 
-// Expire forgets the agents that have been silent for [Expiry], and returns them in order.
+// Expire forgets the agents that have been silent for longer than they said they would be, and returns them in order.
 func (t *Table) Expire(now time.Time) []job.AgentID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var gone []job.AgentID
 	for agent, m := range t.agents {
-		if now.Sub(m.heard) >= Expiry {
+		if now.Sub(m.heard) >= m.expiry {
 			gone = append(gone, agent)
 			delete(t.agents, agent)
 		}
 	}
 	slices.Sort(gone)
 	return gone
+}
+
+// Forget forgets an agent until it says again what it has.
+func (t *Table) Forget(agent job.AgentID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.agents, agent)
 }
 
 // Slots gives all slots in the order of machines and names. The ads must not be changed.

@@ -67,7 +67,7 @@ func TestSilenceEndsIt(t *testing.T) {
 	if !table.Heartbeat("a", noon.Add(2*time.Minute)) {
 		t.Error("the heartbeat of a known agent was not taken")
 	}
-	end := noon.Add(time.Minute + Expiry) // of b, which was heard of last at 12:01
+	end := noon.Add(4 * time.Minute) // of b, which was heard of last at 12:01
 	if gone := table.Expire(end.Add(-1)); gone != nil {
 		t.Errorf("%v gone before their time", gone)
 	}
@@ -76,6 +76,48 @@ func TestSilenceEndsIt(t *testing.T) {
 	}
 	if got := names(table); got != "slot1@a" {
 		t.Errorf("left are %q", got)
+	}
+}
+
+// TestSeldomHeard has agents say how often they are heard of.
+func TestSeldomHeard(t *testing.T) {
+	for _, c := range []struct{ every, silent time.Duration }{
+		{0, 3 * time.Minute},
+		{time.Second, 3 * time.Minute},
+		{-time.Hour, 3 * time.Minute},
+		{wire.HeartbeatInterval, 3 * time.Minute},
+		{2 * time.Minute, 6 * time.Minute},
+		{wire.AdInterval, 15 * time.Minute},
+		{1 << 62, 15 * time.Minute},
+	} {
+		table := New()
+		ad := adOf("desk", "slot1@desk")
+		ad.Every = c.every
+		if err := table.Update("a", ad, noon); err != nil {
+			t.Fatal(err)
+		}
+		if gone := table.Expire(noon.Add(c.silent - 1)); gone != nil {
+			t.Errorf("one that is heard of every %v is gone before %v", c.every, c.silent)
+		}
+		if gone := table.Expire(noon.Add(c.silent)); len(gone) != 1 {
+			t.Errorf("one that is heard of every %v is there after %v", c.every, c.silent)
+		}
+	}
+}
+
+func TestForget(t *testing.T) {
+	table := New()
+	for range 2 { // it comes back with its next ad
+		if err := table.Update("a", adOf("desk", "slot1@desk"), noon); err != nil {
+			t.Fatal(err)
+		}
+		if got := names(table); got != "slot1@desk" {
+			t.Errorf("the table has %q", got)
+		}
+		table.Forget("a")
+		if got := names(table); got != "" || table.Heartbeat("a", noon) {
+			t.Errorf("forgotten, the table has %q", got)
+		}
 	}
 }
 

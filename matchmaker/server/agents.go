@@ -104,14 +104,17 @@ func (s *Server) checkOutputs(user job.UserID, outputs []job.File) error {
 func (s *Server) checkFiles(user job.UserID, files []job.File) error {
 	seen := map[string]bool{}
 	for _, f := range files {
-		if !safeName(f.Name) {
+		name, dir := f.Dir()
+		if !safeName(name) {
 			return fmt.Errorf("file name %.200q is not a plain relative path", f.Name)
 		}
-		if seen[f.Name] {
+		if seen[name] {
 			return fmt.Errorf("file %s is listed twice", f.Name)
 		}
-		seen[f.Name] = true
+		seen[name] = true
 		switch {
+		case dir && (f.Digest != "" || f.Size != 0):
+			return fmt.Errorf("directory %s has a size or a digest", f.Name)
 		case f.Digest == "":
 			if len(f.Inline) > job.MaxInline || int64(len(f.Inline)) != f.Size {
 				return fmt.Errorf("file %s: %d bytes inline, its size is %d, and at most %d travel inline", f.Name, len(f.Inline), f.Size, job.MaxInline)

@@ -87,7 +87,7 @@ func (k *keeper) renew(ctx context.Context, m bus.Msg, agent job.AgentID, claim 
 	} else if err != nil {
 		return // no answer: the agent asks again
 	}
-	k.grant, k.again = next, false
+	k.grant, k.again, k.heard = next, false, time.Now()
 	switch record {
 	case job.RecordStart:
 		k.started = time.Now()
@@ -125,7 +125,7 @@ func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done 
 		return
 	}
 	if done.Outcome == wire.Killed { // it took the claim for dead, which is not so here: a grant came too late, or was lost
-		done.Outcome, done.Reason = wire.Evicted, "its machine did not hear in time that it has the job, and gave it up"
+		done.Outcome, done.Reason = wire.Evicted, "its machine knows nothing of the job: it may not have heard that it has it"
 	}
 	now := time.Now()
 	bodies := k.s.outcome(j, done, now)

@@ -8,15 +8,18 @@ import (
 	"skua/internal/wire"
 )
 
-// control takes the control message that must have come.
+// control takes the control message that must have come. Whether it has its claim, an agent may be asked at any time.
 func (a *agent) control() wire.Control {
 	a.t.Helper()
-	select {
-	case c := <-a.controls:
-		return c
-	default:
-		a.t.Fatalf("agent %s was told nothing", a.id)
-		panic("unreachable")
+	for {
+		select {
+		case c := <-a.controls:
+			if c.Do != wire.ConfirmClaim {
+				return c
+			}
+		default:
+			a.t.Fatalf("agent %s was told nothing", a.id)
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ type keeper struct {
 	grant   job.Grant
 	started time.Time // when the claim was granted, if that was in this process
 	since   time.Time // when the first of the claims began that have followed each other in the slot
+	heard   time.Time // when the agent was last heard of about the claim, or asked
 	again   bool      // the clock's verdict could not be logged: look again soon
 	told    bool      // the agent, that the claim is withdrawn
 }
@@ -44,6 +45,10 @@ type errand func(ctx context.Context, k *keeper)
 const (
 	maxErrands = 16          // an agent asks again, so what finds no room is dropped
 	retry      = time.Second // after the log has refused an event
+
+	// missedRenewals is how many times an agent could have renewed a claim before it is asked whether it has it. It may
+	// have lost it: it did not hear that it was granted, or its disk is another one. The lease would tell that much later.
+	missedRenewals = 3
 )
 
 // recover takes up the claims that the log has, each with a full fresh lease.
@@ -74,6 +79,7 @@ func (s *Server) keepSince(ctx context.Context, g job.Grant, terms job.Terms, us
 		errands: make(chan errand, maxErrands),
 		stop:    make(chan struct{}),
 		since:   since,
+		heard:   time.Now(),
 	}
 	if g.Given {
 		k.started = time.Now()
@@ -124,6 +130,9 @@ func (k *keeper) run(ctx context.Context) {
 			wait := max(at.Sub(k.s.cfg.Clock()), 0)
 			if k.again {
 				wait = retry
+			}
+			if k.grant.Phase == job.Granted {
+				wait = min(wait, max(time.Until(k.doubtful()), 0))
 			}
 			timer = time.NewTimer(wait)
 			due = timer.C
@@ -215,8 +224,19 @@ func (k *keeper) commit(ctx context.Context, bodies ...job.Body) error {
 	return err
 }
 
+// doubtful is when the agent is asked whether it has the claim.
+func (k *keeper) doubtful() time.Time { return k.heard.Add(missedRenewals * k.terms.Renew) }
+
 // tick does what the clock asks for.
 func (k *keeper) tick(ctx context.Context) {
+	if now := time.Now(); k.grant.Phase == job.Granted && !now.Before(k.doubtful()) {
+		k.heard = now
+		k.s.publish(wire.ControlSubject(k.grant.Agent), wire.Control{
+			V:        wire.Version,
+			ClaimRef: wire.ClaimRef{Job: k.grant.Job, Claim: k.grant.Claim, Epoch: k.grant.Epoch},
+			Do:       wire.ConfirmClaim,
+		})
+	}
 	next, record := k.grant.Tick(k.s.cfg.Clock())
 	var err error
 	if k.lingers() {
@@ -232,6 +252,7 @@ func (k *keeper) tick(ctx context.Context) {
 		return
 	case job.RecordDecline:
 		k.rest()
+		k.s.doubt(k.grant.Agent)
 		err = k.commit(ctx, &job.Declined{Job: next.Job, Epoch: next.Epoch, Reason: "the machine did not answer the offer"})
 	case job.RecordLapse:
 		k.log.Warn("lease has run out")

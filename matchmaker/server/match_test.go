@@ -3,6 +3,7 @@ package server
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"skua/internal/job"
@@ -35,6 +36,32 @@ func TestRefusingMachineRests(t *testing.T) {
 			t.Errorf("ann is told %s", row)
 		}
 		p.wantState(id, job.Idle)
+	})
+}
+
+// TestUnansweredOffer has a machine that is gone be noticed by the first job that is offered to it, and one that lives be
+// back at once.
+func TestUnansweredOffer(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, desk := p.user("u1"), p.agent("desk")
+		desk.advertise("Unclaimed")
+		machines := func(want int, when string) {
+			t.Helper()
+			synctest.Wait()
+			if n := len(ann.query(wire.Query{Kind: wire.QueryMachines}).Rows); n != want {
+				t.Errorf("%s there are %d machines, want %d", when, n, want)
+			}
+		}
+		machines(1, "at first")
+		ann.submit(1, "")
+		<-desk.offers
+		if c := <-desk.controls; c.Do != wire.Advertise {
+			t.Errorf("the agent is told to %s", c.Do)
+		}
+		machines(0, "after an offer was not answered")
+		desk.advertise("Unclaimed")
+		machines(1, "after the agent has spoken")
+		<-desk.offers // once its slot has rested
 	})
 }
 

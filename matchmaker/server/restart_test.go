@@ -95,13 +95,46 @@ func TestGivenUp(t *testing.T) {
 			t.Errorf("it was answered %+v", ack)
 		}
 		p.wantState(id, job.Idle)
-		if why := p.job(id).LastReason; !strings.Contains(why, "gave it up") {
+		if why := p.job(id).LastReason; !strings.Contains(why, "knows nothing of the job") {
 			t.Errorf("it is idle because %q", why)
 		}
 		time.Sleep(2 * firstRest)
 		if o = desk.offered(); o.Epoch != 2 {
 			t.Errorf("it is offered in epoch %d", o.Epoch)
 		}
+	})
+}
+
+// A machine of whose claim nothing is heard is asked whether it has it, long before the lease is over: a matchmaker that
+// dies with the grant on its lips leaves a claim that only itself knows of.
+func TestUnheardClaim(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, desk := p.user("u1"), p.agent("desk")
+		desk.advertise("Unclaimed")
+		id := ann.submit(1, "")
+		o := desk.offered()
+		desk.accept(o)
+		p.stop()
+		p.run()
+		desk.advertise("Unclaimed")
+		asked := func() {
+			t.Helper()
+			began := time.Now()
+			if c := <-desk.controls; c.Do != wire.ConfirmClaim || c.ClaimRef != refOf(o) || time.Since(began) > missedRenewals*testTerms.Renew {
+				t.Errorf("after %v the agent was sent %+v", time.Since(began), c)
+			}
+		}
+		asked()
+		p.wantState(id, job.Running) // it is not for the matchmaker to say
+		desk.renew(o, "")
+		time.Sleep(missedRenewals*testTerms.Renew - time.Millisecond)
+		synctest.Wait()
+		if n := len(desk.controls); n != 0 {
+			t.Errorf("%d controls for an agent that has just been heard of", n)
+		}
+		asked()
+		desk.done(o, wire.Done{Outcome: wire.Killed})
+		p.wantState(id, job.Idle)
 	})
 }
 

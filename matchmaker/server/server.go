@@ -296,14 +296,26 @@ func (s *Server) onHeartbeat(_ context.Context, m bus.Msg) {
 	}
 	// The agent does not know that this matchmaker is a new one, and would say nothing more of itself for
 	// minutes.
-	s.publish(wire.ControlSubject(job.AgentID(agent)), wire.Control{V: wire.Version, Do: wire.Advertise})
+	s.call(job.AgentID(agent))
+}
+
+// call has an agent say what it has.
+func (s *Server) call(agent job.AgentID) {
+	s.publish(wire.ControlSubject(agent), wire.Control{V: wire.Version, Do: wire.Advertise})
+}
+
+// doubt makes sure of an agent that has not answered an offer: its machine may be gone, which would else be noticed only
+// minutes later, and jobs would wait for it one after the other.
+func (s *Server) doubt(agent job.AgentID) {
+	s.slots.Forget(agent)
+	s.call(agent)
 }
 
 // callAgents has every agent say what it has.
 func (s *Server) callAgents() {
 	for _, m := range s.cfg.Roster.Members() {
 		if m.Kind == trust.Agent && m.Active() {
-			s.publish(wire.ControlSubject(job.AgentID(m.ID)), wire.Control{V: wire.Version, Do: wire.Advertise})
+			s.call(job.AgentID(m.ID))
 		}
 	}
 }

@@ -25,13 +25,12 @@ import (
 type inputs struct {
 	procs   [][]input
 	content map[string]*content // by path on this machine
-	empty   []string            // directories that a job will not find, since there is nothing in them; names there
 	pool    poolRuntimes
 }
 
 // input is a file as one job gets it.
 type input struct {
-	name string // in the scratch directory
+	name string // in the scratch directory; that of an empty directory ends in a slash
 	from *content
 	exec bool // it is the program
 }
@@ -168,8 +167,8 @@ func (in *inputs) add(ctx context.Context, full, to string) ([]input, error) {
 	if err != nil {
 		return nil, unreadable(full, err)
 	}
-	if len(entries) == 0 && to != "" && !slices.Contains(in.empty, to) && len(in.empty) < maxEmpty {
-		in.empty = append(in.empty, to)
+	if len(entries) == 0 && to != "" {
+		return []input{{to + "/", &content{path: full, mode: st.Mode().Perm()}, false}}, nil
 	}
 	var list []input
 	for _, e := range entries {
@@ -182,25 +181,6 @@ func (in *inputs) add(ctx context.Context, full, to string) ([]input, error) {
 		}
 	}
 	return list, nil
-}
-
-// maxEmpty is how many empty directories are remembered; a few are named.
-const maxEmpty = 1000
-
-// emptyNote says which directories do not go along; empty when there are none.
-func (in *inputs) emptyNote() string {
-	const named = 3
-	var more string
-	switch n := len(in.empty) - named; {
-	case len(in.empty) == 0:
-		return ""
-	case len(in.empty) == maxEmpty:
-		more = " and many others"
-	case n > 0:
-		more = fmt.Sprintf(" and %d more", n)
-	}
-	return fmt.Sprintf("empty directories among the inputs are not sent, and a job that needs them makes them itself: %s%s",
-		strings.Join(in.empty[:min(named, len(in.empty))], ", "), more)
 }
 
 // read takes the digest of a file, once.

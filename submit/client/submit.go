@@ -20,15 +20,11 @@ import (
 // error the matchmaker has them on disk, and this machine is no longer needed. A submit whose answer is lost, or that
 // meets a change of the matchmaker that leads, is repeated, and the jobs are queued once; when no answer comes in the
 // end, the error says that it is not known whether they are. progress is told of
-// uploads; nil tells nobody. The submission's ads are the client's from here on; its notes get what the files give
-// cause for.
+// uploads; nil tells nobody. The submission's ads are the client's from here on.
 func (c *Client) Submit(ctx context.Context, s *submitfile.Submission, progress transfer.Progress) (wire.Submitted, error) {
 	in, err := gather(ctx, s, c.Runtimes)
 	if err != nil {
 		return wire.Submitted{}, err
-	}
-	if note := in.emptyNote(); note != "" {
-		s.Notes = append(s.Notes, note)
 	}
 	if len(s.Procs) == 0 {
 		return wire.Submitted{}, &diag.Problem{What: "there is no job to submit"}
