@@ -205,7 +205,7 @@ func machineNow(ctx context.Context, cfg fileConfig, p *policy.Policy) (*classad
 	if load, err := probe.NewLoadMeter("").Load(ctx, 0); err == nil {
 		load.Set(ad)
 	}
-	conditions, err := probe.NewConditions(probe.ConditionsConfig{Watch: cfg.WatchConfig()})
+	conditions, err := probe.NewConditions(cfg.ConditionsConfig())
 	if err != nil {
 		return nil, err
 	}

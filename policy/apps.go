@@ -27,7 +27,7 @@ func (a *Apps) UnmarshalTOML(list any) error {
 	var apps Apps
 	for _, v := range values {
 		name, ok := v.(string)
-		name = strings.ToLower(strings.TrimSuffix(strings.TrimSpace(name), ".exe"))
+		name = strings.TrimSuffix(strings.ToLower(strings.TrimSpace(name)), ".exe")
 		if !ok || name == "" || len(name) > longestApp || strings.ContainsFunc(name, func(r rune) bool {
 			return r < ' ' || r == 0x7f || strings.ContainsRune(`,"\/`, r)
 		}) {

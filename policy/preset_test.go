@@ -149,7 +149,7 @@ func TestKeys(t *testing.T) {
 		{"something else runs", `owner.exclusive_apps = ["Zoom", "obs"]`, noon, `RunningApps = "zoomer,ob"`, "start continue"},
 		{"one of them runs", `owner.exclusive_apps = ["Zoom", "obs"]`, noon, `RunningApps = "zoom"`, "suspend"},
 		{"nobody knows what runs", `owner.exclusive_apps = ["Zoom", "obs"]`, noon, "", "suspend"},
-		{"one with a blank in its name", `owner.exclusive_apps = ["Google Meet.exe"]`, noon, `RunningApps = "google meet,obs"`, "suspend"},
+		{"one with a blank in its name", `owner.exclusive_apps = ["Google Meet.EXE"]`, noon, `RunningApps = "google meet,obs"`, "suspend"},
 		{"one runs in the office", "preset = 'office'\nowner.exclusive_apps = ['zoom']", noon, busyAt + `RunningApps = "zoom"`, "suspend"},
 
 		{"a film that does not count", "owner.full_screen = false", noon, "FullScreen = true", "start continue"},

@@ -118,7 +118,8 @@ func (s *Server) wish(w http.ResponseWriter, r *http.Request) {
 		refuse(w, &diag.Problem{What: "what was asked cannot be read: " + err.Error(), Err: err})
 		return
 	}
-	wish, err := s.rights().Decide(who, ask, time.Now())
+	now := time.Now()
+	wish, err := s.rights().Decide(who, ask, s.Agent.Status(now).Wish, now)
 	if err == nil {
 		err = s.Agent.Heed(wish)
 	}

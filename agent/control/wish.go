@@ -33,7 +33,8 @@ type Wish struct {
 	Kind  Kind      `json:"kind,omitempty"`
 	At    time.Time `json:"at,omitzero"`
 	Until time.Time `json:"until,omitzero"`
-	By    string    `json:"by,omitempty"` // the person's user name
+	By    string    `json:"by,omitempty"`    // the person's user name
+	Admin bool      `json:"admin,omitempty"` // an administrator wants it, and nobody else takes it back
 }
 
 // Holds reports whether the wish is still to be heeded.
@@ -75,9 +76,11 @@ const (
 	longest = 10 * 365 * 24 * time.Hour // of an administrator's wish
 )
 
-// Decide gives the wish that becomes of an Ask, or says why there is none.
-func (r Rights) Decide(p Peer, a Ask, now time.Time) (Wish, error) {
+// Decide gives the wish that becomes of an Ask, or says why there is none. What an administrator has wished for before
+// holds on beside that of the person at the machine, who may only want more.
+func (r Rights) Decide(p Peer, a Ask, before Wish, now time.Time) (Wish, error) {
 	most := r.MayPause
+	bound := before.Admin && before.Holds(now) && !p.Admin
 	switch {
 	case a.Kind != Pause && a.Kind != Finish && a.Kind != Resume:
 		return Wish{}, &diag.Problem{What: fmt.Sprintf("an agent cannot %q", a.Kind)}
@@ -100,6 +103,8 @@ func (r Rights) Decide(p Peer, a Ask, now time.Time) (Wish, error) {
 			What: fmt.Sprintf("the machine's policy grants %v at a time, and %v was asked for", most, a.For),
 			Hint: "ask for less, and again when it is over",
 		}
+	case bound && a.Kind == Resume:
+		return Wish{}, &diag.Problem{What: before.String(), Hint: "only an administrator takes back what an administrator asked for"}
 	}
 	if a.Kind == Resume {
 		return Wish{}, nil
@@ -108,7 +113,17 @@ func (r Rights) Decide(p Peer, a Ask, now time.Time) (Wish, error) {
 	if a.For == 0 {
 		long = min(usual, most)
 	}
-	return Wish{Kind: a.Kind, At: now.UTC().Round(0), Until: now.Add(long).UTC().Round(0), By: p.Name}, nil
+	w := Wish{Kind: a.Kind, At: now.UTC().Round(0), Until: now.Add(long).UTC().Round(0), By: p.Name, Admin: p.Admin}
+	if bound {
+		if before.Kind == Pause {
+			w.Kind = Pause
+		}
+		if w.Until.Before(before.Until) {
+			w.Until = before.Until
+		}
+		w.Admin = true
+	}
+	return w, nil
 }
 
 // MayRead reports whether the peer may see what ran here, and for whom.

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,44 @@ import (
 )
 
 var noon = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+
+// What an administrator wishes for is neither ended nor shortened by who sits at the machine.
+func TestDecideBesideAnAdministrator(t *testing.T) {
+	rights := Rights{Seated: []uint32{1000}, MayPause: 4 * time.Hour}
+	mira, root := Peer{Seat: 1000, Name: "mira"}, Peer{Name: "root", Admin: true}
+	week := Wish{Kind: Pause, At: noon, Until: noon.Add(7 * 24 * time.Hour), By: "root", Admin: true}
+	empty := Wish{Kind: Finish, At: noon, Until: noon.Add(time.Hour), By: "root", Admin: true}
+	own := Wish{Kind: Pause, At: noon, Until: noon.Add(3 * time.Hour), By: "mira"}
+	for _, tt := range []struct {
+		name   string
+		who    Peer
+		before Wish
+		ask    Ask
+		want   string // kind, hours, and whether it is an administrator's
+	}{
+		{"a shorter pause", mira, week, Ask{Kind: Pause, For: time.Hour}, "pause 168 true"},
+		{"a finish", mira, week, Ask{Kind: Finish, For: time.Hour}, "pause 168 true"},
+		{"a resume", mira, week, Ask{Kind: Resume}, "root paused this machine"},
+		{"a pause while a machine is emptied", mira, empty, Ask{Kind: Pause, For: 2 * time.Hour}, "pause 2 true"},
+		{"one's own, shorter", mira, own, Ask{Kind: Pause, For: time.Hour}, "pause 1 false"},
+		{"one's own, taken back", mira, own, Ask{Kind: Resume}, " 0 false"},
+		{"the administrator, shorter", root, week, Ask{Kind: Pause, For: time.Hour}, "pause 1 true"},
+		{"the administrator takes it back", root, week, Ask{Kind: Resume}, " 0 false"},
+	} {
+		w, err := rights.Decide(tt.who, tt.ask, tt.before, noon)
+		got := fmt.Sprintf("%s %v %v", w.Kind, max(0, w.Until.Sub(noon).Hours()), w.Admin)
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+	// When it is over it binds nobody any more.
+	if w, err := rights.Decide(mira, Ask{Kind: Resume}, week, week.Until); err != nil || w != (Wish{}) {
+		t.Errorf("after its time: %+v, %v", w, err)
+	}
+}
 
 // Who sits at the machine may do what policy grants, an administrator everything, and nobody else anything.
 func TestDecide(t *testing.T) {
@@ -43,7 +82,7 @@ func TestDecide(t *testing.T) {
 		{"negative", rights, root, Ask{Kind: Pause, For: -1}, 0, "no duration"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w, err := tt.rights.Decide(Peer{Seat: tt.uid, Name: "somebody", Admin: tt.uid == root}, tt.ask, noon)
+			w, err := tt.rights.Decide(Peer{Seat: tt.uid, Name: "somebody", Admin: tt.uid == root}, tt.ask, Wish{}, noon)
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Fatalf("error %v, want %q", err, tt.err)
@@ -62,7 +101,7 @@ func TestDecide(t *testing.T) {
 				}
 				return
 			}
-			if want := (Wish{Kind: tt.ask.Kind, At: noon, Until: noon.Add(tt.long), By: "somebody"}); w != want {
+			if want := (Wish{Kind: tt.ask.Kind, At: noon, Until: noon.Add(tt.long), By: "somebody", Admin: tt.uid == root}); w != want {
 				t.Errorf("got %+v, want %+v", w, want)
 			}
 			if !w.Holds(noon) || !w.Holds(noon.Add(tt.long-1)) || w.Holds(noon.Add(tt.long)) {

@@ -15,8 +15,8 @@ const commLength = 15
 // right one.
 func appSeen(apps []string, comm, exe string) string {
 	comm = strings.ToLower(comm)
-	if slices.Contains(apps, comm) {
-		return comm
+	if name := strings.TrimSuffix(comm, ".exe"); slices.Contains(apps, name) { // of Wine, too
+		return name
 	}
 	base := strings.ToLower(path.Base(strings.TrimSuffix(exe, " (deleted)")))
 	base = strings.TrimSuffix(base, ".exe")
@@ -25,7 +25,7 @@ func appSeen(apps []string, comm, exe string) string {
 	}
 	if len(comm) >= commLength {
 		for _, app := range apps {
-			if strings.HasPrefix(app, comm) {
+			if strings.HasPrefix(app, comm) || strings.HasPrefix(app+".exe", comm) {
 				return app
 			}
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 func TestAppSeen(t *testing.T) {
-	apps := []string{"zoom", "obs", "teams-for-linux-insiders", "steam"}
+	apps := []string{"zoom", "obs", "teams-for-linux-insiders", "steam", "elden ring game"}
 	for _, tt := range []struct{ comm, exe, want string }{
 		{"zoom", "/opt/zoom/zoom", "zoom"},
 		{"ZoomLauncher", "/opt/zoom/ZOOM", "zoom"},
@@ -20,6 +20,9 @@ func TestAppSeen(t *testing.T) {
 		{"teams-for-linux", "/usr/lib/electron", "teams-for-linux-insiders"},
 		{"teams", "/usr/lib/electron", ""},
 		{"", `Zoom.exe`, "zoom"},
+		{"Zoom.exe", "/usr/bin/wine64-preloader", "zoom"},
+		{"ELDEN RING GAME", "/usr/bin/wine64-preloader", "elden ring game"}, // of which the rest is cut off
+		{"Elden Ring.exe", "/usr/bin/wine64-preloader", ""},
 		{"bash", "/usr/bin/bash", ""},
 		{"", "", ""},
 	} {

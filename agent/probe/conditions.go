@@ -107,12 +107,12 @@ func (c *Conditions) Run(ctx context.Context, changed func()) error {
 		case <-c.kick:
 		}
 		now := time.Now()
-		next, power, other := rhythm.Next(now, lookIdle), lookIdle, lookIdle
+		next, power, other := rhythm.Next(now, lookIdle), lookIdle/2, lookIdle/2
 		if c.busy.Load() {
-			next, power, other = now.Add(lookPower), lookPower, lookOther
+			next, power, other = now.Add(lookPower), lookPower/2, lookOther-lookOther/8
 		}
-		c.LookAtPower(now, power/2)
-		if now.Sub(others) >= other-other/8 {
+		c.LookAtPower(now, power)
+		if now.Sub(others) >= other {
 			others = now
 			c.look(ctx)
 		}
@@ -165,13 +165,27 @@ func (c *Conditions) LookAtPower(now time.Time, within time.Duration) {
 	c.note(func(r *reading) { r.onBattery, r.percent = p.OnBattery, p.Percent })
 }
 
+// LookFirst reads all that can be read without waiting for anybody, so that nothing is decided without it.
+func (c *Conditions) LookFirst(ctx context.Context) {
+	c.LookAtPower(time.Now(), 0)
+	c.note(c.readOwn(ctx))
+}
+
 // look reads everything but the power supplies and the bus.
 func (c *Conditions) look(ctx context.Context) {
-	full := c.screens.fullScreen(ctx)
+	full, own := c.screens.fullScreen(ctx), c.readOwn(ctx)
+	c.note(func(r *reading) {
+		r.fullScreen = full
+		own(r)
+	})
+}
+
+// readOwn reads what the machine itself tells.
+func (c *Conditions) readOwn(ctx context.Context) func(*reading) {
 	temperature := readTemperature(c.cfg.Sys)
 	free := c.freeDisk(ctx)
 	apps := c.runningApps()
-	c.note(func(r *reading) { r.fullScreen, r.temperature, r.disk, r.apps = full, temperature, free, apps })
+	return func(r *reading) { r.temperature, r.disk, r.apps = temperature, free, apps }
 }
 
 // note changes what is known, and says so if that is news.

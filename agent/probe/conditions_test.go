@@ -131,3 +131,20 @@ func TestConditionsSeeApps(t *testing.T) {
 		}
 	}
 }
+
+// What an agent decides first about jobs that it adopts it decides with the disk, the power and the programs known.
+func TestConditionsLookFirst(t *testing.T) {
+	c := conditionsOf(t, unpack(t, "power/laptop-unplugged"))
+	if err := os.Mkdir(filepath.Join(c.cfg.Proc, "812"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c.SetApps([]string{"zoom"})
+	c.LookFirst(t.Context())
+	ad := classad.NewAd()
+	c.Set(ad)
+	for _, name := range []string{"FreeDisk", "OnBattery", "RunningApps"} {
+		if ad.Eval(name, nil).String() == "undefined" {
+			t.Errorf("%s is not known", name)
+		}
+	}
+}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"skua/internal/pause"
 )
 
 const (
@@ -37,12 +39,20 @@ func (w *Watcher) watchDevices(ctx context.Context) {
 		err := d.watch(ctx, opened)
 		d.close()
 		opened()
-		w.log.Debug("input devices not watched", "error", err)
-		if !errors.Is(err, os.ErrNotExist) {
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			w.log.Debug("input devices not watched", "error", err)
+			if err := awaitEntry(ctx, w.cfg.Dev, "input"); err != nil {
+				return
+			}
+		case errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOSPC):
+			w.log.Warn("input devices not watched", "error", err) // the kernel has no room for a watch
+			if pause.For(ctx, peopleAgain) != nil {
+				return
+			}
+		default:
+			w.log.Debug("input devices not watched", "error", err)
 			return // nothing that another attempt would mend
-		}
-		if err := awaitEntry(ctx, w.cfg.Dev, "input"); err != nil {
-			return
 		}
 	}
 }

@@ -41,7 +41,7 @@ func Facts(ctx context.Context, cfg FactsConfig) (*classad.Ad, error) {
 	ad := classad.NewAd()
 	var errs []error
 	for _, read := range []func(context.Context, FactsConfig, *classad.Ad) error{
-		nameFacts, systemFacts, libcFacts, cpuFacts, featureFacts, memoryFacts, diskFacts,
+		nameFacts, systemFacts, libcFacts, cpuFacts, featureFacts, memoryFacts, DiskFacts,
 	} {
 		if err := read(ctx, cfg, ad); err != nil {
 			errs = append(errs, err)
@@ -133,7 +133,8 @@ func memoryFacts(ctx context.Context, _ FactsConfig, ad *classad.Ad) error {
 	return nil
 }
 
-func diskFacts(ctx context.Context, cfg FactsConfig, ad *classad.Ad) error {
+// DiskFacts reads how much of the disk is free, the one fact of [Facts] that changes all the time.
+func DiskFacts(ctx context.Context, cfg FactsConfig, ad *classad.Ad) error {
 	if cfg.ExecuteDir == "" {
 		return nil
 	}

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"skua/internal/pause"
 )
 
 // Names of the two groups of terminals.
@@ -26,28 +29,37 @@ const (
 func (w *Watcher) watchTTYs(ctx context.Context) {
 	opened := sync.OnceFunc(w.opened)
 	defer opened()
-	terminals := w.addSource(sourceTerminals, false)
+	t := ttys{w: w, terminals: w.addSource(sourceTerminals, false)}
+	for {
+		err := t.follow(ctx, opened)
+		if ctx.Err() != nil {
+			return
+		}
+		t.terminals.failed(err)
+		opened()
+		if errors.Is(err, os.ErrNotExist) || pause.For(ctx, peopleAgain) != nil { // else the kernel had no room for a watch
+			return
+		}
+	}
+}
+
+// follow reports input until ctx ends or it cannot be seen any more. It calls opened when it can.
+func (t *ttys) follow(ctx context.Context, opened func()) error {
 	q, err := newInotify()
 	if err != nil {
-		terminals.failed(err)
-		return
+		return err
 	}
 	defer q.Close()
 	defer context.AfterFunc(ctx, func() { q.Close() })()
-
-	t := ttys{w: w, q: q, terminals: terminals, watches: make(map[int32]*source)}
+	t.q, t.watches = q, make(map[int32]*source)
 	if err := t.start(); err != nil {
-		terminals.failed(err)
-		return
+		return err
 	}
 	opened()
 	for {
 		events, err := q.read()
 		if err != nil {
-			if ctx.Err() == nil {
-				terminals.failed(fmt.Errorf("read inotify: %w", err))
-			}
-			return
+			return fmt.Errorf("read inotify: %w", err)
 		}
 		now := time.Now()
 		for ev := range events {
@@ -56,8 +68,8 @@ func (w *Watcher) watchTTYs(ctx context.Context) {
 		// Somebody is typing, which was reported at once; more of it is looked at less often.
 		select {
 		case <-ctx.Done():
-			return
-		case <-time.After(w.holdOff()):
+			return nil
+		case <-time.After(t.w.holdOff()):
 		}
 	}
 }
@@ -71,6 +83,7 @@ type ttys struct {
 	w         *Watcher
 	q         *inotify
 	terminals *source
+	consoles  *source           // nil while there are none
 	dir       int32             // watch of the directory of pseudo-terminals
 	watches   map[int32]*source // watches of terminals
 }
@@ -89,8 +102,10 @@ func (t *ttys) start() error {
 
 	consoles := filepath.Join(dev, "tty[1-9]*")
 	if found, _ := filepath.Glob(consoles); len(found) > 0 {
-		vts := t.w.addSource(sourceVTs, true)
-		vts.watched(t.addAll(consoles, vts))
+		if t.consoles == nil {
+			t.consoles = t.w.addSource(sourceVTs, true)
+		}
+		t.consoles.watched(t.addAll(consoles, t.consoles))
 	}
 	return nil
 }
@@ -111,7 +126,17 @@ func (t *ttys) addAll(pattern string, s *source) time.Time {
 			last = at
 		}
 	}
-	return last
+	if last.IsZero() {
+		return last
+	}
+	return sinceBoot(last, time.Now(), bootTime())
+}
+
+// sinceBoot takes a time of the wall clock to one that goes on with now, whatever becomes of the wall clock. The clock may
+// have been set since, so that the time lies ahead, or before the machine was switched on.
+func sinceBoot(at, now, boot time.Time) time.Time {
+	ago := min(max(now.Sub(at), 0), max(now.Sub(boot), 0))
+	return now.Add(-ago)
 }
 
 func (t *ttys) handle(ev fileEvent, now time.Time) {

@@ -215,3 +215,21 @@ func BenchmarkTerminal(b *testing.B) {
 	awaitQuiet(b, w, sourceTerminals)
 	benchmarkInput(b, w, events, sourceTerminals, func() { p.typed(b) })
 }
+
+// TestSinceBoot takes times at which a terminal was read, by a clock that has been set meanwhile.
+func TestSinceBoot(t *testing.T) {
+	boot := time.Date(2026, 3, 2, 8, 0, 0, 0, time.UTC)
+	now := boot.Add(time.Hour)
+	for _, c := range []struct {
+		at   time.Time
+		want time.Duration // before now
+	}{
+		{now.Add(-time.Minute), time.Minute},
+		{now.Add(2 * time.Hour), 0},                // the clock was ahead
+		{boot.Add(-3 * 24 * time.Hour), time.Hour}, // it was behind, or the terminal is of a machine that ran before
+	} {
+		if got := now.Sub(sinceBoot(c.at, now, boot)); got != c.want {
+			t.Errorf("read at %v: %v ago, want %v", c.at, got, c.want)
+		}
+	}
+}

@@ -128,6 +128,7 @@ func (d *Daemon) readopt(ctx context.Context) ([]lastWord, error) {
 			if d.parts != nil {
 				d.parts.restore(k, rec.Offer.Claim, *rec.Share)
 			}
+			d.remains.add(rec.Offer.Claim) // until the slot has it
 			k.readopt(ctx, rec, claim)
 			continue
 		}

@@ -13,6 +13,7 @@ import (
 type Conditions interface {
 	// Run looks until ctx ends, and calls changed when a policy may have another view of the machine.
 	Run(ctx context.Context, changed func()) error
+	LookFirst(ctx context.Context)                   // at all that needs no waiting, before Run
 	LookAtPower(now time.Time, within time.Duration) // unless that was done within so long
 	Busy(busy bool)                                  // whether a job is here
 	SetApps(apps []string)                           // the programs to look for, in lower case
@@ -33,6 +34,7 @@ const offerPower = 5 * time.Second
 type noConditions struct{}
 
 func (noConditions) Run(ctx context.Context, _ func()) error { return nil }
+func (noConditions) LookFirst(context.Context)               {}
 func (noConditions) LookAtPower(time.Time, time.Duration)    {}
 func (noConditions) Busy(bool)                               {}
 func (noConditions) SetApps([]string)                        {}

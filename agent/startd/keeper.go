@@ -223,6 +223,9 @@ func (k *keeper) step(ctx context.Context, ev slot.Event) {
 	}
 	k.mu.Lock()
 	k.slot = after
+	if _, ok := ev.(slot.Readopted); ok {
+		k.d.remains.remove(after.Tenancy.Claim)
+	}
 	if after.Tenancy.Claim != before.Tenancy.Claim {
 		k.user = userOf(k.offer)
 	}

@@ -97,7 +97,10 @@ func (m *Machine) Prepare(ctx context.Context) (starter.Capabilities, error) {
 	return can, nil
 }
 
-func (m *Machine) claims() string { return filepath.Join(m.settings.Dir, "claims") }
+func (m *Machine) claims() string { return claimsDir(m.settings.Dir) }
+
+// claimsDir is where the claims of an agent with its state in dir have their directories.
+func claimsDir(dir string) string { return filepath.Join(dir, "claims") }
 
 // Occasion is why an agent ends. What becomes of its jobs depends on it.
 type Occasion int
@@ -160,7 +163,7 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	defer minding.Wait()
 	defer stop()
 	minding.Go(func() { m.mindHeads(ctx, conn) })
-	conditions, err := probe.NewConditions(m.conditions(m.claims()))
+	conditions, err := probe.NewConditions(m.conditions())
 	if err != nil {
 		return err
 	}
@@ -289,10 +292,27 @@ func (m *Machine) serve(ctx context.Context, d *Daemon, occasion func() Occasion
 	return <-ended
 }
 
+// factsLast is how long it is taken for granted that the machine has the processors, the memory and the system that it had.
+const factsLast = time.Hour
+
+// facts reads the machine's part of the ads.
 func (m *Machine) facts(dir string) Facts {
+	cfg := probe.FactsConfig{Machine: m.settings.Name, ExecuteDir: dir}
+	var mu sync.Mutex // guards what follows, and m.gpus
+	var lasting *classad.Ad
+	var read time.Time
 	return func(ctx context.Context) (*classad.Ad, error) {
+		mu.Lock()
+		defer mu.Unlock()
 		can := m.can.Load()
-		ad, err := probe.Facts(ctx, probe.FactsConfig{Machine: m.settings.Name, ExecuteDir: dir})
+		var ad *classad.Ad
+		var err error
+		if lasting != nil && time.Since(read) < factsLast {
+			ad = lasting.Clone()
+			err = probe.DiskFacts(ctx, cfg, ad)
+		} else if ad, err = probe.Facts(ctx, cfg); err == nil {
+			lasting, read = ad.Clone(), time.Now()
+		}
 		if ad == nil {
 			ad = classad.NewAd()
 		}

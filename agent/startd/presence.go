@@ -9,10 +9,12 @@ import (
 )
 
 // presence tells the owner from a bumped desk. A first touch after quiet counts only if more input
-// follows within the bump time; until then, and if none does, the owner counts as away as before.
+// follows within the bump time, or somebody has touched the machine not long before: who reads presses a key now and then.
+// Until it counts, and if it does not, the owner counts as away as before.
 type presence struct {
 	bump    time.Duration
-	watcher Owner // nil: nobody to watch
+	gone    func() time.Duration // how long the owner has touched nothing when a job goes on
+	watcher Owner                // nil: nobody to watch
 
 	mu      sync.Mutex // guards what follows
 	touchAt time.Time  // the first touch that is not judged yet; zero for none
@@ -21,7 +23,9 @@ type presence struct {
 	stayed  bool       // the latest verdict
 }
 
-func newPresence(bump time.Duration) *presence { return &presence{bump: bump} }
+func newPresence(bump time.Duration, gone func() time.Duration) *presence {
+	return &presence{bump: bump, gone: gone}
+}
 
 // touch notes a first input after quiet. It keeps the time of the input before it, to fall back on.
 func (p *presence) touch(at time.Time) {
@@ -41,8 +45,12 @@ func (p *presence) judge(now time.Time) (stayed, ok bool) {
 		return false, false
 	}
 	last := now.Add(-p.watcher.Idle(now))
+	before := p.seen
+	if p.bumpAt.After(before) {
+		before = p.bumpAt
+	}
 	// Press and release of one key, or one push of the desk, are over in half the bump time.
-	stayed = last.Sub(p.touchAt) > p.bump/2
+	stayed = last.Sub(p.touchAt) > p.bump/2 || !before.IsZero() && p.touchAt.Sub(before) < p.gone()
 	if stayed {
 		p.seen, p.bumpAt = last, time.Time{}
 	} else {

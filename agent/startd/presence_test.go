@@ -20,7 +20,7 @@ func TestPresence(t *testing.T) {
 	noon := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 	at := func(d time.Duration) time.Time { return noon.Add(d) }
 	w := &handWatcher{last: at(-time.Hour)}
-	p := newPresence(time.Second)
+	p := newPresence(time.Second, func() time.Duration { return 5 * time.Minute })
 	p.watcher = w
 	idle := func(now time.Time, want time.Duration) {
 		t.Helper()
@@ -43,21 +43,56 @@ func TestPresence(t *testing.T) {
 	}
 	idle(at(10*time.Second), time.Hour+10*time.Second)
 
-	// A second touch that is followed up is the owner.
-	w.last = at(20 * time.Second)
-	p.touch(at(20 * time.Second))
-	w.last = at(20*time.Second + 900*time.Millisecond)
-	if stayed, ok := p.judge(at(21 * time.Second)); !ok || !stayed {
+	// A touch that is followed up is the owner.
+	w.last = at(6 * time.Minute)
+	p.touch(at(6 * time.Minute))
+	w.last = at(6*time.Minute + 900*time.Millisecond)
+	if stayed, ok := p.judge(at(6*time.Minute + time.Second)); !ok || !stayed {
 		t.Errorf("judged %v, %v after a second of typing", stayed, ok)
 	}
-	idle(at(31*time.Second), 10*time.Second)
+	idle(at(6*time.Minute+11*time.Second), 10*time.Second)
 	if _, ok := p.due(); ok {
 		t.Error("there is still something to judge")
 	}
 }
 
+// TestReader has an owner press single keys, as one does who reads.
+func TestReader(t *testing.T) {
+	noon := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+	w := &handWatcher{last: noon.Add(-time.Hour)}
+	p := newPresence(time.Second, func() time.Duration { return 5 * time.Minute })
+	p.watcher = w
+	p.idle(noon)
+	press := func(at time.Duration) (stayed bool) {
+		t.Helper()
+		w.last = noon.Add(at)
+		p.touch(w.last)
+		w.last = w.last.Add(80 * time.Millisecond)
+		stayed, ok := p.judge(noon.Add(at + time.Second))
+		if !ok {
+			t.Errorf("the press after %v is not judged", at)
+		}
+		return stayed
+	}
+	for _, c := range []struct {
+		at     time.Duration
+		stayed bool
+	}{
+		{0, false},
+		{40 * time.Second, true},            // after another press
+		{5 * time.Minute, true},             // after the owner was there
+		{9*time.Minute + time.Second, true}, // the same
+		{20 * time.Minute, false},
+		{30 * time.Minute, false}, // long after a bump
+	} {
+		if got := press(c.at); got != c.stayed {
+			t.Errorf("the press after %v is the owner: %v, want %v", c.at, got, c.stayed)
+		}
+	}
+}
+
 func TestPresenceWithoutOwner(t *testing.T) {
-	if _, ok := newPresence(time.Second).idle(time.Now()); ok {
+	if _, ok := newPresence(time.Second, nil).idle(time.Now()); ok {
 		t.Error("a machine without a watcher has an idle time")
 	}
 }

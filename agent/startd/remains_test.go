@@ -40,15 +40,25 @@ func TestConfirm(t *testing.T) {
 	for name, c := range map[string]struct {
 		before func(t *testing.T, d *Daemon)
 		stuck  bool
-		denied bool
+		denied bool // that anything runs of the claim
+		silent bool // about all claims
 	}{
-		"nobody knows it":           {func(*testing.T, *Daemon) {}, false, true},
-		"a slot has it":             {take, false, false},
-		"it has gone":               {lose, false, true},
-		"its processes do not end":  {lose, true, false},
-		"its report is not told":    {func(_ *testing.T, d *Daemon) { d.remains.add("c1") }, false, false},
-		"another's is not told":     {func(_ *testing.T, d *Daemon) { d.remains.add("c2") }, false, true},
-		"something remains, of any": {func(_ *testing.T, d *Daemon) { d.remains.addUnknown() }, false, false},
+		"nobody knows it":           {func(*testing.T, *Daemon) {}, false, true, false},
+		"a slot has it":             {take, false, false, false},
+		"it has gone":               {lose, false, true, false},
+		"its processes do not end":  {lose, true, false, false},
+		"its report is not told":    {func(_ *testing.T, d *Daemon) { d.remains.add("c1") }, false, false, false},
+		"another's is not told":     {func(_ *testing.T, d *Daemon) { d.remains.add("c2") }, false, true, false},
+		"something remains, of any": {func(_ *testing.T, d *Daemon) { d.remains.addUnknown() }, false, false, true},
+		"a slot will be given it":   {func(_ *testing.T, d *Daemon) { d.keepers[1].slot.Tenancy.Phase = job.Reporting }, false, false, true},
+		"a slot takes it up again": {func(t *testing.T, d *Daemon) { // and its keeper does not run yet
+			take(t, d)
+			d.keepers[0].slot.Tenancy = job.Tenancy{}
+			d.keepers[0].tenant = nil
+			if _, err := d.readopt(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}, false, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := bareDaemon(t)
@@ -82,7 +92,7 @@ func TestConfirm(t *testing.T) {
 				}
 				d.onControl(bus.Msg{Data: data})
 			}
-			if d.remains.unknown {
+			if c.silent {
 				if len(said) != 0 {
 					t.Error("it says that nothing runs")
 				}

@@ -312,12 +312,13 @@ func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*o
 	}
 	read, _ := t.capabilities()
 	for _, f := range t.offer.Inputs {
-		if t.isRuntime(f) || have(root, f.Name) {
+		name, empty := f.Dir()
+		if t.isRuntime(f) || have(root, name) {
 			continue
 		}
-		dir, empty := f.Dir()
+		dir := name
 		if !empty {
-			dir = path.Dir(f.Name)
+			dir = path.Dir(name)
 		}
 		if err := root.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("%w: %w", errStaging, err)

@@ -227,7 +227,7 @@ func New(cfg Config) (*Daemon, error) {
 	d.room = roomMeter{idle: cfg.IdleTime, cpus: d.cpus}
 	d.setFacts(classad.NewAd())
 	d.rules.Store(cfg.Policy)
-	d.owner = newPresence(cfg.Bump)
+	d.owner = newPresence(cfg.Bump, func() time.Duration { return d.policy().ContinueAfter })
 	d.load = newLoadMeter()
 	d.web = newWeb(checkAddress)
 	if d.cfg.Transfers == nil {
@@ -274,7 +274,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.readFacts(ctx)
 	d.readWish()
 	d.cfg.Conditions.SetApps(d.policy().WatchedApps)
-	d.cfg.Conditions.LookAtPower(time.Now(), 0)
+	d.cfg.Conditions.LookFirst(ctx) // an adopted job would leave for a disk of which nothing is known
 	words, err := d.readopt(ctx)
 	if err != nil {
 		return err

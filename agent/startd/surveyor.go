@@ -2,6 +2,7 @@ package startd
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 
 	"skua/agent/probe"
@@ -10,15 +11,34 @@ import (
 )
 
 // conditions says where the machine's conditions are looked for.
-func (m *Machine) conditions(dir string) probe.ConditionsConfig {
+func (m *Machine) conditions() probe.ConditionsConfig {
+	cfg := m.settings.ConditionsConfig()
+	cfg.Log = m.log
+	return cfg
+}
+
+// ConditionsConfig says what changes about the machine that an agent looks at.
+func (s Settings) ConditionsConfig() probe.ConditionsConfig {
 	const ids = 1 << 16 // that jobs have
-	base := m.settings.UIDBase
+	base := s.UIDBase
 	if base == 0 {
 		base = starter.DefaultUIDBase
 	}
-	watch := m.settings.WatchConfig()
-	watch.SkipDisplays = watch.SkipDisplays || m.settings.Owner != nil && !*m.settings.Owner
-	return probe.ConditionsConfig{ExecuteDir: dir, SkipUser: probe.OthersThan(base, ids), Watch: watch, Log: m.log}
+	watch := s.WatchConfig()
+	watch.SkipDisplays = watch.SkipDisplays || s.Owner != nil && !*s.Owner
+	return probe.ConditionsConfig{ExecuteDir: s.executeDir(), SkipUser: probe.OthersThan(base, ids), Watch: watch}
+}
+
+// executeDir is where jobs run, or will, as far as it is there and may be seen.
+func (s Settings) executeDir() string {
+	dir := claimsDir(s.Dir)
+	for {
+		above := filepath.Dir(dir)
+		if _, err := os.Stat(dir); err == nil || above == dir {
+			return dir
+		}
+		dir = above
+	}
 }
 
 // probes are those of the settings, nil if there are none.

@@ -70,8 +70,11 @@ func (d *Daemon) onControl(m bus.Msg) {
 		d.fetchPolicySoon()
 		return
 	}
+	given := false // some slot may be, with the answer to its report
 	for _, k := range d.keepers {
-		if c.Claim != "" && k.state().Tenancy.Claim == c.Claim {
+		t := k.state().Tenancy
+		given = given || t.Phase == job.Reporting
+		if c.Claim != "" && t.Claim == c.Claim {
 			k.post(func(at time.Time, now job.Instant) slot.Event {
 				k.told++
 				return k.controlled(c, at, now)
@@ -83,7 +86,7 @@ func (d *Daemon) onControl(m bus.Msg) {
 	case wire.PeekClaim:
 		d.peeked(wire.Peeked{ID: c.ID, Fail: wire.Fail(errNotRunning)})
 	case wire.ConfirmClaim:
-		if d.remains.none(c.Claim) {
+		if !given && d.remains.none(c.Claim) {
 			d.buried(c.ClaimRef)
 		}
 	}

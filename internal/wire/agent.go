@@ -109,7 +109,7 @@ const (
 	Exited  Outcome = "exited"  // the job ended by itself
 	Evicted Outcome = "evicted" // the machine is needed, or failed: the job goes on elsewhere
 	Hold    Outcome = "hold"    // the job cannot run as it is; a person must look
-	Killed  Outcome = "killed"  // the claim was dead already, and now nothing of it runs any more; published, not asked
+	Killed  Outcome = "killed"  // the claim was dead already, or is not known, and nothing of it runs; published, not asked
 )
 
 // Done reports how a claim ended. It is resent until it is acknowledged.
@@ -185,8 +185,8 @@ const (
 	// with the outcome Killed.
 	ConfirmClaim ControlVerb = "confirm"
 
-	// Advertise asks for the full ad; it is about no claim. A matchmaker that was restarted behind a
-	// bus that was not sends it to an agent whose heartbeat it cannot place.
+	// Advertise asks for the full ad; it is about no claim. A matchmaker sends it at its start, to an agent whose heartbeat
+	// it cannot place, and to one that has not answered an offer.
 	Advertise ControlVerb = "advertise"
 
 	// FetchPolicy says to all agents that the pool has another central policy for some group; it is about no

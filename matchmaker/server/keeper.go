@@ -251,12 +251,17 @@ func (k *keeper) tick(ctx context.Context) {
 		k.again = false
 		return
 	case job.RecordDecline:
-		k.rest()
-		k.s.doubt(k.grant.Agent)
-		err = k.commit(ctx, &job.Declined{Job: next.Job, Epoch: next.Epoch, Reason: "the machine did not answer the offer"})
+		if !k.again {
+			k.rest()
+		}
+		if err = k.commit(ctx, &job.Declined{Job: next.Job, Epoch: next.Epoch, Reason: "the machine did not answer the offer"}); err == nil {
+			k.s.doubt(k.grant.Agent)
+		}
 	case job.RecordLapse:
 		k.log.Warn("lease has run out")
-		k.rest()
+		if !k.again {
+			k.rest()
+		}
 		bodies := []job.Body{&job.Lapsed{Job: next.Job, Epoch: next.Epoch}}
 		if j, stands := k.job(); stands {
 			bodies = withEdit(bodies[0], j.ID, goesOn(j, time.Now()))

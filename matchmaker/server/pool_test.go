@@ -124,7 +124,10 @@ func (p *pool) run() {
 type fakeRoster struct{}
 
 func (fakeRoster) Members() []trust.Member {
-	return []trust.Member{{ID: "u1", Kind: trust.User, Name: "ann"}, {ID: "u2", Kind: trust.User, Name: "bob"}}
+	return []trust.Member{
+		{ID: "u1", Kind: trust.User, Name: "ann"}, {ID: "u2", Kind: trust.User, Name: "bob"},
+		{ID: "enrolled", Kind: trust.Agent, Name: "enrolled", Approved: true},
+	}
 }
 
 func (fakeRoster) Redeem(secret []byte, key string, _ time.Time, name string) (trust.Member, error) {

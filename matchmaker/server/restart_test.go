@@ -168,6 +168,19 @@ func TestGivenBackEverywhere(t *testing.T) {
 	})
 }
 
+// A matchmaker that begins asks all agents what they have: those that have nothing to do would say it minutes later.
+func TestAgentsAreCalled(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		desk := p.agent("enrolled")
+		p.stop()
+		p.run()
+		synctest.Wait()
+		if c := desk.control(); c.Do != wire.Advertise {
+			t.Errorf("it is told to %s", c.Do)
+		}
+	})
+}
+
 func TestHeartbeatOfAnUnknownAgent(t *testing.T) {
 	inPool(t, func(t *testing.T, p *pool) {
 		desk := p.agent("desk")

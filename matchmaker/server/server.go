@@ -73,10 +73,6 @@ type Config struct {
 	// ImageKey derives the key that seals the images of a job. Required.
 	ImageKey func(job.ID) blob.Key
 
-	// CallAgents asks every agent of the roster for its ad at the start: where several matchmakers take turns, agents
-	// do not notice that another one leads, and would be silent until their next heartbeat.
-	CallAgents bool
-
 	// Policy gives the signed central policy of a group of machines; nothing for a group that has never had
 	// one. Nil means a pool without.
 	Policy func(ctx context.Context, group string) ([]byte, error)
@@ -200,9 +196,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		stop(err)
 	}
-	if s.cfg.CallAgents {
-		s.callAgents()
-	}
+	s.callAgents()
 	loop(s.negotiate)
 	loop(s.succeed)
 	loop(s.follow)
@@ -311,7 +305,8 @@ func (s *Server) doubt(agent job.AgentID) {
 	s.call(agent)
 }
 
-// callAgents has every agent say what it has.
+// callAgents has every agent say what it has: those that were connected before this matchmaker listened do not know that it
+// is a new one, and would be silent for minutes.
 func (s *Server) callAgents() {
 	for _, m := range s.cfg.Roster.Members() {
 		if m.Kind == trust.Agent && m.Active() {

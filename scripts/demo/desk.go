@@ -61,7 +61,7 @@ func (d *desk) startAgent(ctx context.Context, token string) error {
 	policy := fmt.Sprintf(`preset = "desktop"
 [owner]
 idle_after = "4s"
-continue_after = "4s"
+continue_after = "2s"
 background_load = 1000.0
 [vacate]
 suspend_for = "1s"

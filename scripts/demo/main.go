@@ -132,15 +132,16 @@ func workDir() (string, error) {
 }
 
 // bump presses single keys and measures how soon the job stands still. A press that nobody follows up
-// is a bumped desk, so the job goes on a second later.
+// is a bumped desk, so the job goes on a second later. Those that follow each other soon would be the owner.
 func (s *story) bump(ctx context.Context, d *desk, job *jobFiles) error {
 	say("Somebody brushes the keyboard of %s, %d times: a real key press on its X display.", d.name, s.presses)
+	const apart = 2 * time.Second // continue_after of its policy, and the second of the bump
 	tree, err := findJob(ctx, job.journal)
 	if err != nil {
 		return err
 	}
 	for i := range s.presses {
-		if err := pause.For(ctx, time.Second); err != nil { // let it work in between
+		if err := pause.For(ctx, apart); err != nil { // let it work in between
 			return err
 		}
 		took, err := tree.timeToFrozen(ctx, d.pressKey)

@@ -122,7 +122,7 @@ func (in *inputs) ofProc(ctx context.Context, p submitfile.Proc, want wanted) ([
 		if want.paths && filepath.IsLocal(name) {
 			to = filepath.ToSlash(filepath.Clean(name))
 		}
-		if strings.HasSuffix(name, "/") {
+		if strings.HasSuffix(name, "/") || to == "." {
 			to = "" // what is in the directory, not the directory
 		}
 		more, err := in.add(ctx, full, to)
@@ -229,15 +229,16 @@ func unique(list []input) ([]input, error) {
 	seen := map[string]input{}
 	out := list[:0]
 	for _, i := range list {
-		old, have := seen[i.name]
-		if have && old.from.digest != i.from.digest {
+		name, _ := job.File{Name: i.name}.Dir()
+		old, have := seen[name]
+		if have && (old.from.digest != i.from.digest || old.name != i.name) {
 			return nil, &diag.Problem{
-				What: fmt.Sprintf("two input files are both called %s where the job runs: %s and %s", i.name, old.from.path, i.from.path),
+				What: fmt.Sprintf("two input files are both called %s where the job runs: %s and %s", name, old.from.path, i.from.path),
 				Hint: "rename one of them, or add a line: preserve_relative_paths = true",
 			}
 		}
 		if !have {
-			seen[i.name] = i
+			seen[name] = i
 			out = append(out, i)
 		}
 	}
