@@ -35,7 +35,7 @@ type Job struct {
 	Evictions int
 	Usage     Usage    // over all runs
 	Avoid     []string // machines that gave an offer back or failed the job lately, newest last
-	Result    *Result
+	Result    *Result  // of the last run that ended by itself; nil before
 	Delivered bool
 
 	HoldReason  string
@@ -208,13 +208,8 @@ func (j Job) Apply(ev Event) (Job, error) {
 		if !j.claimed(b.Epoch) || j.State.Ended() || j.State == Held {
 			return j, j.misfit(ev)
 		}
-		r := b.Result
-		j.Result = &r
-		j.Images = nil // they are of a run that has come to its end
 		j.LastReason = b.Reason
-		j.Completions++
-		j.conclude(r.Usage)
-		j.Kept = 0 // what it did was done, and the next run begins anew
+		j.complete(b.Result)
 		j.enter(Idle, ev.At)
 	case *Ended:
 		if !b.Noop && !j.claimed(b.Epoch) || b.Noop && j.Claim != nil || j.State.Ended() || j.State == Held {
@@ -227,7 +222,7 @@ func (j Job) Apply(ev Event) (Job, error) {
 		j.Ended = ev.At
 		j.enter(Completed, ev.At)
 	case *HeldBack:
-		if j.State.Ended() || j.State == Held {
+		if j.State.Ended() || j.State == Held || b.Result != nil && !j.claimed(b.Epoch) {
 			return j, j.misfit(ev)
 		}
 		j.HoldReason, j.HoldCode, j.HoldSubCode, j.HeldOutputs = b.Reason, b.Code, b.SubCode, b.Outputs
@@ -235,7 +230,11 @@ func (j Job) Apply(ev Event) (Job, error) {
 		if c := j.Claim; c != nil && c.Started && !c.Lapsed && b.Epoch != j.Epoch {
 			j.Lingering = c
 		}
-		j.leave(b.Usage)
+		if b.Result != nil {
+			j.complete(*b.Result)
+		} else {
+			j.leave(b.Usage)
+		}
 		j.enter(Held, ev.At)
 	case *Departed:
 		if j.Lingering == nil || b.Epoch != j.Epoch {
@@ -324,6 +323,15 @@ func (j *Job) enter(s State, at time.Time) {
 	}
 	j.LastState, j.State, j.Entered = j.State, s, at
 	j.Stranded = time.Time{}
+}
+
+// complete ends the present claim with a run that has ended by itself, after which the job may be run again.
+func (j *Job) complete(r Result) {
+	j.Result = &r
+	j.Images = nil // they are of a run that has come to its end
+	j.Completions++
+	j.conclude(r.Usage)
+	j.Kept = 0 // what it did was done, and the next run begins anew
 }
 
 // leave ends the present claim, if there is one, before the job has ended by itself, and adds what its run has

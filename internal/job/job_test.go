@@ -221,6 +221,19 @@ func TestApply(t *testing.T) {
 			[]job.Body{&job.HeldBack{Job: id, Reason: "by hand", Code: 1}, &job.Released{Job: id}},
 			job.Idle, func(j job.Job) bool { return j.HoldReason == "" },
 		},
+		{
+			"held for how its run ended, it begins anew",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: worth(40)},
+				&job.HeldBack{Job: id, Epoch: 1, Code: job.HoldByPolicy, Usage: used(100), Result: &job.Result{ExitCode: 75, Usage: used(100)}},
+				&job.Released{Job: id},
+			},
+			job.Idle,
+			func(j job.Job) bool {
+				code, ok := j.CurrentAd().Int("ExitCode")
+				return code == 75 && ok && j.Completions == 1 && len(j.Images) == 0 && j.Lingering == nil && lost(0, 100)(j)
+			},
+		},
 		{"removed", []job.Body{offered, &job.Withdrawn{Job: id}}, job.Removed, func(j job.Job) bool { return j.Claim == nil }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -270,6 +283,11 @@ func TestApplyRefusesWhatCannotFollow(t *testing.T) {
 		{"that no machine can take it, once more", []job.Body{&job.Stranded{Job: id}}, &job.Stranded{Job: id}},
 		{"that a machine can take it again that it never lacked", nil, &job.Stranded{Job: id, Over: true}},
 		{"that no machine can take it, of an older epoch", []job.Body{offered, &job.Declined{Job: id, Epoch: 1}}, &job.Stranded{Job: id}},
+		{
+			"a hold for how a run of an older epoch ended",
+			[]job.Body{offered, started, &job.Evicted{Job: id, Epoch: 1}},
+			&job.HeldBack{Job: id, Epoch: 1, Result: &job.Result{ExitCode: 1}},
+		},
 		{"a release of a job that is not held", nil, &job.Released{Job: id}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -372,6 +390,7 @@ func TestEventsRoundTrip(t *testing.T) {
 		&job.Edited{Job: id, Set: []job.Assigned{{Name: "JobPrio", Expr: "7"}}},
 		&job.Factored{User: "u", Factor: 2},
 		&job.HeldBack{Job: id, Reason: "r", Code: 6, SubCode: 2, Outputs: []job.File{{Name: "_condor_stdout", Size: 2, Inline: []byte("hi")}}},
+		&job.HeldBack{Job: id, Reason: "r", Code: 3, Epoch: 1, Result: &job.Result{ExitCode: 2}},
 		&job.Departed{Job: id, Epoch: 1},
 		&job.Released{Job: id, Reason: "r"},
 		&job.Withdrawn{Job: id, Reason: "r"},

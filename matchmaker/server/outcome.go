@@ -54,8 +54,10 @@ func (s *Server) exit(j *job.Job, r job.Result, now time.Time) []job.Body {
 	ad.SetInt("JobStatus", int64(j.State)) // it is not over before its policy says so
 	switch v := jobpolicy.Exit(ad); v.Action {
 	case jobpolicy.Hold:
+		outputs := streams(r.Outputs)
+		r.Outputs = nil // the others are not kept
 		return []job.Body{&job.HeldBack{
-			Job: j.ID, Epoch: j.Epoch, Reason: v.Reason, Code: v.Code, SubCode: v.SubCode, Usage: r.Usage, Outputs: streams(r.Outputs),
+			Job: j.ID, Epoch: j.Epoch, Reason: v.Reason, Code: v.Code, SubCode: v.SubCode, Usage: r.Usage, Outputs: outputs, Result: &r,
 		}}
 	case jobpolicy.Requeue:
 		return withEdit(&job.Requeued{Job: j.ID, Epoch: j.Epoch, Result: r, Reason: v.Reason}, j.ID, runsNext(ad, now))

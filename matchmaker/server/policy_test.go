@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"skua/internal/blob"
 	"skua/internal/job"
 	"skua/internal/wire"
 )
@@ -201,6 +202,39 @@ func TestPeriodicPolicy(t *testing.T) {
 			time.Sleep(time.Hour)
 			p.wantState(id, job.Held)
 		})
+	})
+	t.Run("release by how the run ended", func(t *testing.T) {
+		for _, tt := range []struct {
+			name string
+			end  wire.Done
+			want job.State
+		}{
+			{"the code that is worth another try", exited(75), job.Idle},
+			{"another code", exited(1), job.Held},
+			{"a signal", signalled(11), job.Held},
+		} {
+			inPool(t, func(t *testing.T, p *pool) {
+				ann, desk := p.user("u1"), p.agent("desk")
+				id := ann.submit(1, "OnExitHold = ExitBySignal || ExitCode != 0; PeriodicRelease = ExitCode == 75 && NumJobCompletions < 5; ")
+				o := desk.start()
+				image := job.Image{Kind: job.FileImage, Digest: blob.Sum([]byte("image"))}
+				p.held["u1/"+string(image.Digest)] = true
+				if ack := desk.checkpoint(o, wire.Checkpoint{Image: &image}); ack.Fail != nil || ack.Stale {
+					t.Fatalf("the image was answered with %+v", ack)
+				}
+				desk.done(o, tt.end)
+				time.Sleep(2 * policyEach)
+				p.wantState(id, tt.want)
+				ad := p.job(id).CurrentAd()
+				signal, _ := ad.Bool("ExitBySignal")
+				if runs, _ := ad.Int("NumJobCompletions"); runs != 1 || signal != (tt.end.Result.Signal != 0) {
+					t.Errorf("%s: after %d runs, ended by a signal: %v", tt.name, runs, signal)
+				}
+				if n := len(p.job(id).Images); n != 0 {
+					t.Errorf("%s: it goes on from one of %d images of a run that is over", tt.name, n)
+				}
+			})
+		}
 	})
 	t.Run("a job that its user holds stays held", func(t *testing.T) {
 		inPool(t, func(t *testing.T, p *pool) {
@@ -421,6 +455,17 @@ func TestHeldJobsOutputs(t *testing.T) {
 		var row wire.JobRow
 		if len(r.Rows) != 1 || json.Unmarshal(r.Rows[0], &row) != nil || len(row.Outputs) != 1 || string(row.Outputs[0].Inline) != "hi" {
 			t.Errorf("to fetch: %s", r.Rows)
+		}
+
+		id = ann.submit(1, "OnExitHold = true; ")
+		desk.done(desk.start(), wire.Done{Outcome: wire.Exited, Result: &job.Result{ExitCode: 1, Outputs: []job.File{stdout}}})
+		fetch := wire.Query{Kind: wire.QueryFetch, Select: wire.Selection{Jobs: []job.ID{id}}}
+		if rows := ann.query(fetch).Rows; len(rows) != 1 {
+			t.Errorf("held when it ended, it has to fetch: %s", rows)
+		}
+		ann.act(wire.Remove, id)
+		if rows := ann.query(fetch).Rows; len(rows) != 0 {
+			t.Errorf("removed, it has to fetch: %s", rows)
 		}
 	})
 }
