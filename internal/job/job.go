@@ -21,6 +21,7 @@ type Job struct {
 	Submitted time.Time
 	Started   time.Time // first start; zero before it
 	LastStart time.Time // latest start; zero before it
+	LastLeft  time.Time `json:",omitzero"` // until when it ran last, or was heard of; zero before
 	Ended     time.Time // zero while it has not
 
 	Epoch Epoch  // of the latest offer; 0 before the first
@@ -307,7 +308,7 @@ func (j *Job) claimed(e Epoch) bool { return j.Claim != nil && j.Epoch == e }
 
 // runs reports whether the claim of that epoch has been granted and has not lapsed.
 func (j *Job) runs(e Epoch) bool {
-	return j.claimed(e) && j.Claim.Started && !j.Claim.Lapsed && (j.State == Running || j.State == Suspended)
+	return j.claimed(e) && j.Claim.Started && !j.Claim.Lapsed && j.State.runs()
 }
 
 // claim changes a copy of the present claim, since snapshots of the job may still be read.
@@ -320,6 +321,9 @@ func (j *Job) claim(change func(*Claim)) {
 func (j *Job) enter(s State, at time.Time) {
 	if j.State == Suspended {
 		j.SuspendedFor += at.Sub(j.Entered)
+	}
+	if j.State.runs() && !s.runs() {
+		j.LastLeft = at
 	}
 	j.LastState, j.State, j.Entered = j.State, s, at
 	j.Stranded = time.Time{}

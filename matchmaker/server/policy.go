@@ -235,6 +235,11 @@ func (p *police) ask(id job.ID, now time.Time) job.Body {
 	}
 	switch v.Action {
 	case jobpolicy.Hold:
+		if v.Code == job.HoldMissedDeferral {
+			if set := startsLate(j, ad, now); set != nil {
+				return &job.Edited{Job: id, Set: set}
+			}
+		}
 		return &job.HeldBack{Job: id, Reason: v.Reason, Code: v.Code, SubCode: v.SubCode, Usage: p.s.runOf(j)}
 	case jobpolicy.Release:
 		return &job.Released{Job: id, Reason: v.Reason}

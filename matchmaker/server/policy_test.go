@@ -400,6 +400,74 @@ func TestDeferral(t *testing.T) {
 			p.wantState(id, job.Held) // one that has not begun is still missed
 		})
 	})
+	t.Run("goes on however its run came to its end", func(t *testing.T) {
+		for _, tt := range []struct {
+			name, attrs string
+			end         func(u *user, a *agent, o wire.Offer)
+		}{
+			{"evicted", "", func(_ *user, a *agent, o wire.Offer) {
+				a.done(o, wire.Done{Outcome: wire.Evicted, Reason: "the owner is back"})
+			}},
+			{"lost", "", func(*user, *agent, wire.Offer) { time.Sleep(testTerms.Outlives()) }},
+			{"held by its user", "", func(u *user, _ *agent, o wire.Offer) { u.act(wire.HoldJob, o.Job) }},
+			{"held by its machine", "", func(_ *user, a *agent, o wire.Offer) {
+				a.done(o, wire.Done{Outcome: wire.Hold, Code: job.HoldTransferInput})
+			}},
+			{"held when it ended", "OnExitHold = true; ", func(_ *user, a *agent, o wire.Offer) { a.done(o, exited(1)) }},
+			{"to be run again", "OnExitRemove = false; ", func(_ *user, a *agent, o wire.Offer) { a.done(o, exited(1)) }},
+		} {
+			inPool(t, func(t *testing.T, p *pool) {
+				ann, desk := p.user("u1"), p.agent("desk")
+				id := ann.submit(1, deferred(time.Hour, time.Minute)+tt.attrs+"Requirements = time() < (DeferralTime + DeferralWindow); ")
+				time.Sleep(time.Hour - 30*time.Second)
+				o := desk.start()
+				time.Sleep(45 * time.Second)
+				tt.end(ann, desk, o)
+				time.Sleep(3 * time.Hour)
+				if p.job(id).State == job.Held {
+					ann.act(wire.Release, id)
+				}
+				if j := p.job(id); j.State != job.Idle {
+					t.Fatalf("%s: it is %v: %s", tt.name, j.State, j.HoldReason)
+				}
+				desk.start()
+			})
+		}
+	})
+	t.Run("by the clock, after a hold", func(t *testing.T) {
+		for _, runs := range []bool{false, true} {
+			inPool(t, func(t *testing.T, p *pool) {
+				ann, desk := p.user("u1"), p.agent("desk")
+				id := ann.submit(1, `CronMinute = "30"; DeferralPrepTime = 60; OnExitHold = true; `)
+				begun := time.Now() // midnight
+				time.Sleep(30*time.Minute - 30*time.Second)
+				if runs {
+					o := desk.start()
+					time.Sleep(45 * time.Second)
+					desk.done(o, exited(1))
+				}
+				time.Sleep(2 * time.Hour)
+				p.wantState(id, job.Held)
+				if e := ann.explain(id); e.Hold == nil || e.Hold.Recurs == runs {
+					t.Errorf("it is explained with %+v", e.Hold)
+				}
+				ann.act(wire.Release, id)
+				p.wantState(id, job.Idle)
+				at, _ := p.job(id).CurrentAd().Int("DeferralTime")
+				want := begun.Add(2*time.Hour + 30*time.Minute)
+				if runs { // for it is half past two already
+					want = want.Add(time.Hour)
+				}
+				if at != want.Unix() {
+					t.Errorf("released, it is to run at %v, want %v", time.Unix(at, 0).UTC(), want)
+				}
+				time.Sleep(time.Until(time.Unix(at, 0)) - 30*time.Second)
+				desk.start()
+				time.Sleep(45 * time.Second)
+				p.wantState(id, job.Running)
+			})
+		}
+	})
 	t.Run("by the clock, again and again", func(t *testing.T) {
 		inPool(t, func(t *testing.T, p *pool) {
 			ann, desk := p.user("u1"), p.agent("desk")
