@@ -501,6 +501,40 @@ func TestLatestStart(t *testing.T) {
 	}
 }
 
+// The execution of a run begins with its program, which its inputs, and the time of a deferred job, keep waiting.
+func TestExecutionBegins(t *testing.T) {
+	id := job.ID{Cluster: 3, Proc: 1}
+	minute := func(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
+	started := []job.Body{&job.Offered{Job: id, Epoch: 1, Machine: "desk"}, &job.Started{Job: id, Epoch: 1}} // in minute 1
+	for _, tt := range []struct {
+		name   string
+		events []job.Body
+		want   int // the minute; 0 for none
+	}{
+		{"inputs come", []job.Body{&job.Measured{Job: id, Epoch: 1, Usage: job.Usage{Fetched: 1 << 20}}}, 0},
+		{"inputs come, and it stands still", []job.Body{&job.Paused{Job: id, Epoch: 1}}, 0},
+		{"its machine has said when", []job.Body{&job.Measured{Job: id, Epoch: 1, Executing: minute(5)}}, 5},
+		{"by a clock that is slow", []job.Body{&job.Measured{Job: id, Epoch: 1, Executing: minute(-5)}}, 1},
+		{"its machine does not know when", []job.Body{&job.Measured{Job: id, Epoch: 1, Usage: job.Usage{UserCPU: time.Second}}}, 1},
+		{"the run before had begun", []job.Body{
+			&job.Measured{Job: id, Epoch: 1, Executing: minute(5)}, &job.Evicted{Job: id, Epoch: 1},
+			&job.Offered{Job: id, Epoch: 2, Machine: "desk"}, &job.Started{Job: id, Epoch: 2},
+		}, 0},
+	} {
+		j := newJob(t, id)
+		for i, b := range append(started, tt.events...) {
+			var err error
+			if j, err = j.Apply(job.Event{At: minute(i), Body: b}); err != nil {
+				t.Fatalf("%s: %v", tt.name, err)
+			}
+		}
+		at, ok := j.CurrentAd().Int("JobCurrentStartExecutingDate")
+		if ok != (tt.want > 0) || ok && at != minute(tt.want).Unix() {
+			t.Errorf("%s: it began in %v (%v), want minute %d", tt.name, time.Unix(at, 0).UTC(), ok, tt.want)
+		}
+	}
+}
+
 // A run that ends and is to be repeated leaves its result for the job's policy to read, and no image: those
 // are of a run that is over.
 func TestRequeued(t *testing.T) {

@@ -46,6 +46,12 @@ func (a *agent) used(o wire.Offer, u job.Usage) wire.Grant {
 	return ask[wire.Grant](a.pool, a.conn, wire.AgentSubject(a.id, wire.VerbRenew), wire.Renew{V: wire.Version, ClaimRef: refOf(o), Usage: u})
 }
 
+// executing renews the lease of a job whose program began then; zero for one that has not.
+func (a *agent) executing(o wire.Offer, began time.Time) wire.Grant {
+	a.t.Helper()
+	return ask[wire.Grant](a.pool, a.conn, wire.AgentSubject(a.id, wire.VerbRenew), wire.Renew{V: wire.Version, ClaimRef: refOf(o), Executing: began})
+}
+
 func signalled(n int) wire.Done {
 	return wire.Done{Outcome: wire.Exited, Result: &job.Result{Signal: n}}
 }
@@ -310,21 +316,33 @@ func TestPeriodicPolicy(t *testing.T) {
 
 func TestAllowedDurations(t *testing.T) {
 	for _, tt := range []struct {
-		attr string
-		code int
+		attr   string
+		begins time.Duration // after the start; until then the inputs come
+		code   int
 	}{
-		{"AllowedJobDuration", job.HoldJobDuration},
-		{"AllowedExecuteDuration", job.HoldExecuteDuration},
+		{"AllowedJobDuration", 0, job.HoldJobDuration},
+		{"AllowedJobDuration", 30 * time.Second, job.HoldJobDuration},
+		{"AllowedExecuteDuration", 0, job.HoldExecuteDuration},
+		{"AllowedExecuteDuration", 10 * time.Minute, job.HoldExecuteDuration},
 	} {
 		inPool(t, func(t *testing.T, p *pool) {
 			ann, desk := p.user("u1"), p.agent("desk")
 			id := ann.submit(1, tt.attr+" = 95; ")
 			o := desk.start()
-			for range 9 {
-				time.Sleep(10 * time.Second)
-				desk.renew(o, "")
+			begins := time.Now().Add(tt.begins)
+			ends := time.Now().Add(95 * time.Second)
+			if tt.code == job.HoldExecuteDuration {
+				ends = begins.Add(95 * time.Second)
 			}
-			time.Sleep(4 * time.Second)
+			for time.Until(ends) > 10*time.Second {
+				var executing time.Time
+				if !time.Now().Before(begins) {
+					executing = begins
+				}
+				desk.executing(o, executing)
+				time.Sleep(10 * time.Second)
+			}
+			time.Sleep(time.Until(ends) - time.Second)
 			p.wantState(id, job.Running)
 			time.Sleep(time.Second)
 			p.wantState(id, job.Held) // to the second, not at the next minute
