@@ -452,6 +452,31 @@ func TestDeferral(t *testing.T) {
 			})
 		}
 	})
+	t.Run("that is no time", func(t *testing.T) {
+		for _, tt := range []struct {
+			expr string
+			want job.State
+			code int
+		}{
+			{`"noon"`, job.Held, job.HoldPolicyUndefined},
+			{"Nothing", job.Held, job.HoldPolicyUndefined},
+			{"false", job.Held, job.HoldMissedDeferral},
+			{"undefined", job.Idle, 0},
+		} {
+			inPool(t, func(t *testing.T, p *pool) {
+				ann, desk := p.user("u1"), p.agent("desk")
+				id := ann.submit(1, deferred(time.Hour, time.Minute))
+				ann.set(wire.Edit, wire.Selection{Jobs: []job.ID{id}}, job.Assigned{Name: "DeferralTime", Expr: tt.expr})
+				p.wantState(id, tt.want)
+				if j := p.job(id); j.HoldCode != tt.code {
+					t.Errorf("%s: held with %d, %q", tt.expr, j.HoldCode, j.HoldReason)
+				}
+				if tt.want == job.Idle {
+					desk.start()
+				}
+			})
+		}
+	})
 	t.Run("by the clock, after a hold", func(t *testing.T) {
 		for _, runs := range []bool{false, true} {
 			inPool(t, func(t *testing.T, p *pool) {
