@@ -99,11 +99,15 @@ func (j *Job) current(ad attributes) {
 	if !j.Started.IsZero() {
 		ad.SetInt("JobStartDate", j.Started.Unix())
 		ad.SetInt("JobCurrentStartDate", j.LastStart.Unix())
-		executing := j.LastStart // until the machine has said when its inputs were there
-		if j.Executing.After(executing) {
-			executing = j.Executing
+		// Before its program began, while its inputs come or its time has not, a run has none. One whose machine says
+		// only what the program has used is taken to have begun at once.
+		if !j.State.runs() || !j.Executing.IsZero() || j.Run.cpu() > 0 {
+			executing := j.LastStart
+			if j.Executing.After(executing) {
+				executing = j.Executing
+			}
+			ad.SetInt("JobCurrentStartExecutingDate", executing.Unix())
 		}
-		ad.SetInt("JobCurrentStartExecutingDate", executing.Unix())
 	}
 	if !j.Ended.IsZero() {
 		ad.SetInt("CompletionDate", j.Ended.Unix())

@@ -158,7 +158,8 @@ type (
 		Result Result `json:"result"`
 		Noop   bool   `json:"noop,omitempty"`
 	}
-	// HeldBack parks a job until it is released. Agents, users and the job's own policy can cause it.
+	// HeldBack parks a job until it is released. Agents, users and the job's own policy can cause it. With a Result
+	// the run that Epoch names has ended by itself, and a release has the job run again from its beginning.
 	HeldBack struct {
 		Job     ID     `json:"job"`
 		Reason  string `json:"reason"`
@@ -167,6 +168,8 @@ type (
 		Usage   Usage  `json:"usage"`
 		Outputs []File `json:"outputs,omitempty"` // what the run left that its user should see: its standard streams
 		Epoch   Epoch  `json:"epoch,omitempty"`   // of the claim whose own report this is; 0 when somebody else holds the job
+
+		Result *Result `json:"result,omitempty"` // how the run ended; nil for one that was cut short
 	}
 	// Departed says that nothing runs any more of a claim that was taken from its job while it ran: its
 	// agent has said so, or its lease is over.

@@ -21,6 +21,7 @@ type Job struct {
 	Submitted time.Time
 	Started   time.Time // first start; zero before it
 	LastStart time.Time // latest start; zero before it
+	LastLeft  time.Time `json:",omitzero"` // until when it ran last, or was heard of; zero before
 	Ended     time.Time // zero while it has not
 
 	Epoch Epoch  // of the latest offer; 0 before the first
@@ -35,7 +36,7 @@ type Job struct {
 	Evictions int
 	Usage     Usage    // over all runs
 	Avoid     []string // machines that gave an offer back or failed the job lately, newest last
-	Result    *Result
+	Result    *Result  // of the last run that ended by itself; nil before
 	Delivered bool
 
 	HoldReason  string
@@ -208,13 +209,8 @@ func (j Job) Apply(ev Event) (Job, error) {
 		if !j.claimed(b.Epoch) || j.State.Ended() || j.State == Held {
 			return j, j.misfit(ev)
 		}
-		r := b.Result
-		j.Result = &r
-		j.Images = nil // they are of a run that has come to its end
 		j.LastReason = b.Reason
-		j.Completions++
-		j.conclude(r.Usage)
-		j.Kept = 0 // what it did was done, and the next run begins anew
+		j.complete(b.Result)
 		j.enter(Idle, ev.At)
 	case *Ended:
 		if !b.Noop && !j.claimed(b.Epoch) || b.Noop && j.Claim != nil || j.State.Ended() || j.State == Held {
@@ -227,7 +223,7 @@ func (j Job) Apply(ev Event) (Job, error) {
 		j.Ended = ev.At
 		j.enter(Completed, ev.At)
 	case *HeldBack:
-		if j.State.Ended() || j.State == Held {
+		if j.State.Ended() || j.State == Held || b.Result != nil && !j.claimed(b.Epoch) {
 			return j, j.misfit(ev)
 		}
 		j.HoldReason, j.HoldCode, j.HoldSubCode, j.HeldOutputs = b.Reason, b.Code, b.SubCode, b.Outputs
@@ -235,7 +231,11 @@ func (j Job) Apply(ev Event) (Job, error) {
 		if c := j.Claim; c != nil && c.Started && !c.Lapsed && b.Epoch != j.Epoch {
 			j.Lingering = c
 		}
-		j.leave(b.Usage)
+		if b.Result != nil {
+			j.complete(*b.Result)
+		} else {
+			j.leave(b.Usage)
+		}
 		j.enter(Held, ev.At)
 	case *Departed:
 		if j.Lingering == nil || b.Epoch != j.Epoch {
@@ -308,7 +308,7 @@ func (j *Job) claimed(e Epoch) bool { return j.Claim != nil && j.Epoch == e }
 
 // runs reports whether the claim of that epoch has been granted and has not lapsed.
 func (j *Job) runs(e Epoch) bool {
-	return j.claimed(e) && j.Claim.Started && !j.Claim.Lapsed && (j.State == Running || j.State == Suspended)
+	return j.claimed(e) && j.Claim.Started && !j.Claim.Lapsed && j.State.runs()
 }
 
 // claim changes a copy of the present claim, since snapshots of the job may still be read.
@@ -322,8 +322,20 @@ func (j *Job) enter(s State, at time.Time) {
 	if j.State == Suspended {
 		j.SuspendedFor += at.Sub(j.Entered)
 	}
+	if j.State.runs() && !s.runs() {
+		j.LastLeft = at
+	}
 	j.LastState, j.State, j.Entered = j.State, s, at
 	j.Stranded = time.Time{}
+}
+
+// complete ends the present claim with a run that has ended by itself, after which the job may be run again.
+func (j *Job) complete(r Result) {
+	j.Result = &r
+	j.Images = nil // they are of a run that has come to its end
+	j.Completions++
+	j.conclude(r.Usage)
+	j.Kept = 0 // what it did was done, and the next run begins anew
 }
 
 // leave ends the present claim, if there is one, before the job has ended by itself, and adds what its run has

@@ -221,6 +221,19 @@ func TestApply(t *testing.T) {
 			[]job.Body{&job.HeldBack{Job: id, Reason: "by hand", Code: 1}, &job.Released{Job: id}},
 			job.Idle, func(j job.Job) bool { return j.HoldReason == "" },
 		},
+		{
+			"held for how its run ended, it begins anew",
+			[]job.Body{
+				offered, &job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1, Image: worth(40)},
+				&job.HeldBack{Job: id, Epoch: 1, Code: job.HoldByPolicy, Usage: used(100), Result: &job.Result{ExitCode: 75, Usage: used(100)}},
+				&job.Released{Job: id},
+			},
+			job.Idle,
+			func(j job.Job) bool {
+				code, ok := j.CurrentAd().Int("ExitCode")
+				return code == 75 && ok && j.Completions == 1 && len(j.Images) == 0 && j.Lingering == nil && lost(0, 100)(j)
+			},
+		},
 		{"removed", []job.Body{offered, &job.Withdrawn{Job: id}}, job.Removed, func(j job.Job) bool { return j.Claim == nil }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -270,6 +283,11 @@ func TestApplyRefusesWhatCannotFollow(t *testing.T) {
 		{"that no machine can take it, once more", []job.Body{&job.Stranded{Job: id}}, &job.Stranded{Job: id}},
 		{"that a machine can take it again that it never lacked", nil, &job.Stranded{Job: id, Over: true}},
 		{"that no machine can take it, of an older epoch", []job.Body{offered, &job.Declined{Job: id, Epoch: 1}}, &job.Stranded{Job: id}},
+		{
+			"a hold for how a run of an older epoch ended",
+			[]job.Body{offered, started, &job.Evicted{Job: id, Epoch: 1}},
+			&job.HeldBack{Job: id, Epoch: 1, Result: &job.Result{ExitCode: 1}},
+		},
 		{"a release of a job that is not held", nil, &job.Released{Job: id}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -372,6 +390,7 @@ func TestEventsRoundTrip(t *testing.T) {
 		&job.Edited{Job: id, Set: []job.Assigned{{Name: "JobPrio", Expr: "7"}}},
 		&job.Factored{User: "u", Factor: 2},
 		&job.HeldBack{Job: id, Reason: "r", Code: 6, SubCode: 2, Outputs: []job.File{{Name: "_condor_stdout", Size: 2, Inline: []byte("hi")}}},
+		&job.HeldBack{Job: id, Reason: "r", Code: 3, Epoch: 1, Result: &job.Result{ExitCode: 2}},
 		&job.Departed{Job: id, Epoch: 1},
 		&job.Released{Job: id, Reason: "r"},
 		&job.Withdrawn{Job: id, Reason: "r"},
@@ -478,6 +497,40 @@ func TestLatestStart(t *testing.T) {
 	for name, want := range map[string]int{"JobStartDate": 1, "JobCurrentStartDate": 4, "EnteredCurrentStatus": 6} {
 		if at, _ := j.CurrentAd().Int(name); at != noon.Add(time.Duration(want)*time.Minute).Unix() {
 			t.Errorf("%s is %v, want minute %d", name, time.Unix(at, 0).UTC(), want)
+		}
+	}
+}
+
+// The execution of a run begins with its program, which its inputs, and the time of a deferred job, keep waiting.
+func TestExecutionBegins(t *testing.T) {
+	id := job.ID{Cluster: 3, Proc: 1}
+	minute := func(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
+	started := []job.Body{&job.Offered{Job: id, Epoch: 1, Machine: "desk"}, &job.Started{Job: id, Epoch: 1}} // in minute 1
+	for _, tt := range []struct {
+		name   string
+		events []job.Body
+		want   int // the minute; 0 for none
+	}{
+		{"inputs come", []job.Body{&job.Measured{Job: id, Epoch: 1, Usage: job.Usage{Fetched: 1 << 20}}}, 0},
+		{"inputs come, and it stands still", []job.Body{&job.Paused{Job: id, Epoch: 1}}, 0},
+		{"its machine has said when", []job.Body{&job.Measured{Job: id, Epoch: 1, Executing: minute(5)}}, 5},
+		{"by a clock that is slow", []job.Body{&job.Measured{Job: id, Epoch: 1, Executing: minute(-5)}}, 1},
+		{"its machine does not know when", []job.Body{&job.Measured{Job: id, Epoch: 1, Usage: job.Usage{UserCPU: time.Second}}}, 1},
+		{"the run before had begun", []job.Body{
+			&job.Measured{Job: id, Epoch: 1, Executing: minute(5)}, &job.Evicted{Job: id, Epoch: 1},
+			&job.Offered{Job: id, Epoch: 2, Machine: "desk"}, &job.Started{Job: id, Epoch: 2},
+		}, 0},
+	} {
+		j := newJob(t, id)
+		for i, b := range append(started, tt.events...) {
+			var err error
+			if j, err = j.Apply(job.Event{At: minute(i), Body: b}); err != nil {
+				t.Fatalf("%s: %v", tt.name, err)
+			}
+		}
+		at, ok := j.CurrentAd().Int("JobCurrentStartExecutingDate")
+		if ok != (tt.want > 0) || ok && at != minute(tt.want).Unix() {
+			t.Errorf("%s: it began in %v (%v), want minute %d", tt.name, time.Unix(at, 0).UTC(), ok, tt.want)
 		}
 	}
 }

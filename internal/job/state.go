@@ -35,3 +35,6 @@ func (s State) String() string {
 
 // Ended reports whether a job in this state will never run again.
 func (s State) Ended() bool { return s == Removed || s == Completed }
+
+// runs reports whether a job in this state is on a machine.
+func (s State) runs() bool { return s == Running || s == Suspended }

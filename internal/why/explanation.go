@@ -111,6 +111,7 @@ type Hold struct {
 	SubCode int    `json:"sub_code,omitempty"`
 	Since   int64  `json:"since"`
 	Try     int64  `json:"try_memory,omitempty"` // the RequestMemory to try, if it had too little
+	Recurs  bool   `json:"recurs,omitempty"`     // it has missed its time, and its cron_... commands give it another
 }
 
 // Ended is how a job left the queue.

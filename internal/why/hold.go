@@ -76,6 +76,9 @@ func (h *Hold) remedy(id string) string {
 	case noSharedFS:
 		return "submit it with should_transfer_files = YES, or ask the administrator for a shared file system"
 	case missedDeferral:
+		if h.Recurs {
+			return "let it wait for the next of its times: " + release
+		}
 		return "give it another time, then release it: skua edit " + id + " DeferralTime=TIME, " + release
 	case inputTooLarge, outputTooLarge:
 		return "make the files smaller, or raise max_transfer_input_mb or max_transfer_output_mb, and submit again"

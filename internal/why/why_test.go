@@ -160,6 +160,9 @@ func TestHolds(t *testing.T) {
 			t.Errorf("code %d: the remedy is %q", tt.code, got)
 		}
 	}
+	if got := (&Hold{Code: 19, Recurs: true}).remedy("12.0"); got != "let it wait for the next of its times: skua release 12.0" {
+		t.Errorf("missed, with another time to come: the remedy is %q", got)
+	}
 	if got := (&Hold{Code: 1}).sentence(); got != "held by its user" {
 		t.Errorf("without a reason: %s", got)
 	}

@@ -20,8 +20,8 @@ func Startable(ad *classad.Ad, now time.Time) (ok bool, from time.Time, why stri
 	earliest, latest, deferred := window(ad)
 	switch {
 	case !deferred:
-		if _, ok := ad.Lookup(attrDeferralTime); ok {
-			return false, time.Time{}, "its deferral_time is not a time"
+		if why := noTime(ad); why != "" {
+			return false, time.Time{}, why
 		}
 		return true, time.Time{}, ""
 	case now.After(latest):
@@ -48,6 +48,19 @@ func window(ad *classad.Ad) (earliest, latest time.Time, ok bool) {
 		wait = 0
 	}
 	return time.Unix(at-min(prep, at), 0), time.Unix(at+min(wait, longest), 0), true
+}
+
+// noTime says what is wrong with the deferral_time of a job that [window] finds none in; "" if it has none, or a plain
+// undefined, which takes it away.
+func noTime(ad *classad.Ad) string {
+	e, ok := ad.Lookup(attrDeferralTime)
+	if !ok {
+		return ""
+	}
+	if v, constant := e.Literal(); constant && v.Kind() == classad.Undefined {
+		return ""
+	}
+	return "its deferral_time is not a time: " + shorten(e.OldString())
 }
 
 func missed(ad *classad.Ad) string {

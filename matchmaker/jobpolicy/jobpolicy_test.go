@@ -118,6 +118,9 @@ func TestPeriodic(t *testing.T) {
 			"missed", job.Idle, "DeferralTime = @-61\nDeferralWindow = 60",
 			Verdict{Hold, "no machine could start the job at its deferral_time 1772452739 (2026-03-02 11:58:59 UTC), nor within its deferral_window of 60 s after it", 19, 0},
 		},
+		{"a time to start that is none", job.Idle, "DeferralTime = Nothing + 60", Verdict{Hold, "its deferral_time is not a time: Nothing + 60", 5, 0}},
+		{"that is none while it runs", job.Running, "DeferralTime = \"noon\"", Verdict{}},
+		{"none at all", job.Idle, "DeferralTime = undefined", Verdict{}},
 		{"not missed while it runs", job.Running, "DeferralTime = @-61\nDeferralWindow = 60", Verdict{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -265,6 +268,8 @@ func TestStartable(t *testing.T) {
 		{"in its window", "DeferralTime = @-10\nDeferralWindow = 60", true, 0, ""},
 		{"missed", "DeferralTime = @-10", false, 0, "no machine could start"},
 		{"no time", "DeferralTime = \"noon\"", false, 0, "not a time"},
+		{"nor one that depends on what is not there", "DeferralTime = Nothing", false, 0, "not a time"},
+		{"taken away", "DeferralTime = undefined", true, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ok, from, why := Startable(jobAd(t, tt.ad), noon)

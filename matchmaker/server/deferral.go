@@ -29,19 +29,24 @@ func deferTo(at time.Time) []job.Assigned {
 	return []job.Assigned{{Name: attrDeferralTime, Expr: fmt.Sprint(at.Unix())}}
 }
 
-// goesOn is what to set of a deferred job that began at its time and has to leave its machine: it may go
-// on at any time, though its description's Requirements want it to begin within its window. It is nil
-// for other jobs.
-func goesOn(j *job.Job, now time.Time) []job.Assigned {
-	at, deferred := j.Ad.Int(attrDeferralTime)
-	if !deferred || now.Unix() < at || wantedWindow(j.Ad) != nil {
-		return nil
+// startsLate is what to set of a job whose window is past so that it may start all the same; nil for one that
+// has missed it. A job that began at its time and had to leave its machine may go on at any time, though its
+// description's Requirements want it to begin within its window. One with cron_... commands that was released
+// since waits for its next time.
+func startsLate(j *job.Job, ad *classad.Ad, now time.Time) []job.Assigned {
+	at, _ := ad.Int(attrDeferralTime)
+	if began := j.LastLeft.Unix() >= at; began && wantedWindow(ad) == nil {
+		window := "0"
+		if e, ok := ad.Lookup(attrDeferralWindow); ok {
+			window = e.String()
+		}
+		return []job.Assigned{{Name: attrWindowFirst, Expr: window}, {Name: attrDeferralWindow, Expr: "2147483647"}}
 	}
-	window := "0"
-	if e, ok := j.Ad.Lookup(attrDeferralWindow); ok {
-		window = e.String()
+	ok, from, _ := jobpolicy.Startable(ad, j.Entered)
+	if past := !ok && from.IsZero(); past && j.LastState == job.Held {
+		return runsNext(ad, now)
 	}
-	return []job.Assigned{{Name: attrWindowFirst, Expr: window}, {Name: attrDeferralWindow, Expr: "2147483647"}}
+	return nil
 }
 
 // runsNext is what to set of a job with cron_... commands whose run is over; nil for other jobs.

@@ -262,11 +262,7 @@ func (k *keeper) tick(ctx context.Context) {
 		if !k.again {
 			k.rest()
 		}
-		bodies := []job.Body{&job.Lapsed{Job: next.Job, Epoch: next.Epoch}}
-		if j, stands := k.job(); stands {
-			bodies = withEdit(bodies[0], j.ID, goesOn(j, time.Now()))
-		}
-		err = k.commit(ctx, bodies...)
+		err = k.commit(ctx, &job.Lapsed{Job: next.Job, Epoch: next.Epoch})
 	}
 	k.again = err != nil
 	if err == nil {

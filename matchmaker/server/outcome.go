@@ -20,14 +20,14 @@ func (s *Server) outcome(j *job.Job, done wire.Done, now time.Time) []job.Body {
 	case done.Outcome == wire.Hold:
 		return s.holdBack(j, done, now)
 	case done.Outcome == wire.Evicted:
-		return s.evicted(j, shorten(done.Reason), done.Usage, now)
+		return evicted(j, shorten(done.Reason), done.Usage)
 	}
 	reason := fmt.Sprintf("the machine reported an outcome that this matchmaker does not know (%.20q)", done.Outcome)
-	return s.evicted(j, reason, done.Usage, now)
+	return evicted(j, reason, done.Usage)
 }
 
-func (s *Server) evicted(j *job.Job, reason string, used job.Usage, now time.Time) []job.Body {
-	return withEdit(&job.Evicted{Job: j.ID, Epoch: j.Epoch, Reason: reason, Usage: used}, j.ID, goesOn(j, now))
+func evicted(j *job.Job, reason string, used job.Usage) []job.Body {
+	return []job.Body{&job.Evicted{Job: j.ID, Epoch: j.Epoch, Reason: reason, Usage: used}}
 }
 
 // withEdit is an event and the assignments that go with it, if there are any.
@@ -54,9 +54,11 @@ func (s *Server) exit(j *job.Job, r job.Result, now time.Time) []job.Body {
 	ad.SetInt("JobStatus", int64(j.State)) // it is not over before its policy says so
 	switch v := jobpolicy.Exit(ad); v.Action {
 	case jobpolicy.Hold:
-		return []job.Body{&job.HeldBack{
-			Job: j.ID, Epoch: j.Epoch, Reason: v.Reason, Code: v.Code, SubCode: v.SubCode, Usage: r.Usage, Outputs: streams(r.Outputs),
-		}}
+		outputs := streams(r.Outputs)
+		r.Outputs = nil // the others are not kept
+		return withEdit(&job.HeldBack{
+			Job: j.ID, Epoch: j.Epoch, Reason: v.Reason, Code: v.Code, SubCode: v.SubCode, Usage: r.Usage, Outputs: outputs, Result: &r,
+		}, j.ID, runsNext(ad, now))
 	case jobpolicy.Requeue:
 		return withEdit(&job.Requeued{Job: j.ID, Epoch: j.Epoch, Result: r, Reason: v.Reason}, j.ID, runsNext(ad, now))
 	}
@@ -79,7 +81,7 @@ func (s *Server) holdBack(j *job.Job, done wire.Done, now time.Time) []job.Body 
 	}
 	if mb, ok := jobpolicy.MemoryRetry(ad); ok {
 		reason := fmt.Sprintf("%s; it asks for %d MB from now on", held.Reason, mb)
-		set := append(goesOn(j, now), job.Assigned{Name: "RequestMemory", Expr: fmt.Sprint(mb)})
+		set := []job.Assigned{{Name: "RequestMemory", Expr: fmt.Sprint(mb)}}
 		return withEdit(&job.Evicted{Job: j.ID, Epoch: j.Epoch, Usage: done.Usage, Reason: reason}, j.ID, set)
 	}
 	return []job.Body{held}

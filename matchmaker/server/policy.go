@@ -150,11 +150,11 @@ func isPolicy(name string) bool {
 }
 
 // mayHavePolicy says whether a job has an attribute of a policy that is not plainly false, as submit
-// writes those that are not wanted.
+// writes those that are not wanted. A deferral_time that is false is not such a one.
 func mayHavePolicy(ad *classad.Ad) bool {
 	for _, name := range policyAttributes {
 		if e, ok := ad.Lookup(name); ok {
-			if v, constant := e.Literal(); !constant || v.Kind() != classad.Undefined && (v.Kind() != classad.Boolean || v.IsTrue()) {
+			if v, constant := e.Literal(); !constant || v.Kind() != classad.Undefined && (v.Kind() != classad.Boolean || v.IsTrue() || name == attrDeferralTime) {
 				return true
 			}
 		}
@@ -235,6 +235,11 @@ func (p *police) ask(id job.ID, now time.Time) job.Body {
 	}
 	switch v.Action {
 	case jobpolicy.Hold:
+		if v.Code == job.HoldMissedDeferral {
+			if set := startsLate(j, ad, now); set != nil {
+				return &job.Edited{Job: id, Set: set}
+			}
+		}
 		return &job.HeldBack{Job: id, Reason: v.Reason, Code: v.Code, SubCode: v.SubCode, Usage: p.s.runOf(j)}
 	case jobpolicy.Release:
 		return &job.Released{Job: id, Reason: v.Reason}

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"skua/internal/blob"
 	"skua/internal/job"
 	"skua/internal/wire"
 )
@@ -43,6 +44,12 @@ func (a *agent) start() wire.Offer {
 func (a *agent) used(o wire.Offer, u job.Usage) wire.Grant {
 	a.t.Helper()
 	return ask[wire.Grant](a.pool, a.conn, wire.AgentSubject(a.id, wire.VerbRenew), wire.Renew{V: wire.Version, ClaimRef: refOf(o), Usage: u})
+}
+
+// executing renews the lease of a job whose program began then; zero for one that has not.
+func (a *agent) executing(o wire.Offer, began time.Time) wire.Grant {
+	a.t.Helper()
+	return ask[wire.Grant](a.pool, a.conn, wire.AgentSubject(a.id, wire.VerbRenew), wire.Renew{V: wire.Version, ClaimRef: refOf(o), Executing: began})
 }
 
 func signalled(n int) wire.Done {
@@ -202,6 +209,39 @@ func TestPeriodicPolicy(t *testing.T) {
 			p.wantState(id, job.Held)
 		})
 	})
+	t.Run("release by how the run ended", func(t *testing.T) {
+		for _, tt := range []struct {
+			name string
+			end  wire.Done
+			want job.State
+		}{
+			{"the code that is worth another try", exited(75), job.Idle},
+			{"another code", exited(1), job.Held},
+			{"a signal", signalled(11), job.Held},
+		} {
+			inPool(t, func(t *testing.T, p *pool) {
+				ann, desk := p.user("u1"), p.agent("desk")
+				id := ann.submit(1, "OnExitHold = ExitBySignal || ExitCode != 0; PeriodicRelease = ExitCode == 75 && NumJobCompletions < 5; ")
+				o := desk.start()
+				image := job.Image{Kind: job.FileImage, Digest: blob.Sum([]byte("image"))}
+				p.held["u1/"+string(image.Digest)] = true
+				if ack := desk.checkpoint(o, wire.Checkpoint{Image: &image}); ack.Fail != nil || ack.Stale {
+					t.Fatalf("the image was answered with %+v", ack)
+				}
+				desk.done(o, tt.end)
+				time.Sleep(2 * policyEach)
+				p.wantState(id, tt.want)
+				ad := p.job(id).CurrentAd()
+				signal, _ := ad.Bool("ExitBySignal")
+				if runs, _ := ad.Int("NumJobCompletions"); runs != 1 || signal != (tt.end.Result.Signal != 0) {
+					t.Errorf("%s: after %d runs, ended by a signal: %v", tt.name, runs, signal)
+				}
+				if n := len(p.job(id).Images); n != 0 {
+					t.Errorf("%s: it goes on from one of %d images of a run that is over", tt.name, n)
+				}
+			})
+		}
+	})
 	t.Run("a job that its user holds stays held", func(t *testing.T) {
 		inPool(t, func(t *testing.T, p *pool) {
 			ann := p.user("u1")
@@ -276,21 +316,33 @@ func TestPeriodicPolicy(t *testing.T) {
 
 func TestAllowedDurations(t *testing.T) {
 	for _, tt := range []struct {
-		attr string
-		code int
+		attr   string
+		begins time.Duration // after the start; until then the inputs come
+		code   int
 	}{
-		{"AllowedJobDuration", job.HoldJobDuration},
-		{"AllowedExecuteDuration", job.HoldExecuteDuration},
+		{"AllowedJobDuration", 0, job.HoldJobDuration},
+		{"AllowedJobDuration", 30 * time.Second, job.HoldJobDuration},
+		{"AllowedExecuteDuration", 0, job.HoldExecuteDuration},
+		{"AllowedExecuteDuration", 10 * time.Minute, job.HoldExecuteDuration},
 	} {
 		inPool(t, func(t *testing.T, p *pool) {
 			ann, desk := p.user("u1"), p.agent("desk")
 			id := ann.submit(1, tt.attr+" = 95; ")
 			o := desk.start()
-			for range 9 {
-				time.Sleep(10 * time.Second)
-				desk.renew(o, "")
+			begins := time.Now().Add(tt.begins)
+			ends := time.Now().Add(95 * time.Second)
+			if tt.code == job.HoldExecuteDuration {
+				ends = begins.Add(95 * time.Second)
 			}
-			time.Sleep(4 * time.Second)
+			for time.Until(ends) > 10*time.Second {
+				var executing time.Time
+				if !time.Now().Before(begins) {
+					executing = begins
+				}
+				desk.executing(o, executing)
+				time.Sleep(10 * time.Second)
+			}
+			time.Sleep(time.Until(ends) - time.Second)
 			p.wantState(id, job.Running)
 			time.Sleep(time.Second)
 			p.wantState(id, job.Held) // to the second, not at the next minute
@@ -366,6 +418,99 @@ func TestDeferral(t *testing.T) {
 			p.wantState(id, job.Held) // one that has not begun is still missed
 		})
 	})
+	t.Run("goes on however its run came to its end", func(t *testing.T) {
+		for _, tt := range []struct {
+			name, attrs string
+			end         func(u *user, a *agent, o wire.Offer)
+		}{
+			{"evicted", "", func(_ *user, a *agent, o wire.Offer) {
+				a.done(o, wire.Done{Outcome: wire.Evicted, Reason: "the owner is back"})
+			}},
+			{"lost", "", func(*user, *agent, wire.Offer) { time.Sleep(testTerms.Outlives()) }},
+			{"held by its user", "", func(u *user, _ *agent, o wire.Offer) { u.act(wire.HoldJob, o.Job) }},
+			{"held by its machine", "", func(_ *user, a *agent, o wire.Offer) {
+				a.done(o, wire.Done{Outcome: wire.Hold, Code: job.HoldTransferInput})
+			}},
+			{"held when it ended", "OnExitHold = true; ", func(_ *user, a *agent, o wire.Offer) { a.done(o, exited(1)) }},
+			{"to be run again", "OnExitRemove = false; ", func(_ *user, a *agent, o wire.Offer) { a.done(o, exited(1)) }},
+		} {
+			inPool(t, func(t *testing.T, p *pool) {
+				ann, desk := p.user("u1"), p.agent("desk")
+				id := ann.submit(1, deferred(time.Hour, time.Minute)+tt.attrs+"Requirements = time() < (DeferralTime + DeferralWindow); ")
+				time.Sleep(time.Hour - 30*time.Second)
+				o := desk.start()
+				time.Sleep(45 * time.Second)
+				tt.end(ann, desk, o)
+				time.Sleep(3 * time.Hour)
+				if p.job(id).State == job.Held {
+					ann.act(wire.Release, id)
+				}
+				if j := p.job(id); j.State != job.Idle {
+					t.Fatalf("%s: it is %v: %s", tt.name, j.State, j.HoldReason)
+				}
+				desk.start()
+			})
+		}
+	})
+	t.Run("that is no time", func(t *testing.T) {
+		for _, tt := range []struct {
+			expr string
+			want job.State
+			code int
+		}{
+			{`"noon"`, job.Held, job.HoldPolicyUndefined},
+			{"Nothing", job.Held, job.HoldPolicyUndefined},
+			{"false", job.Held, job.HoldMissedDeferral},
+			{"undefined", job.Idle, 0},
+		} {
+			inPool(t, func(t *testing.T, p *pool) {
+				ann, desk := p.user("u1"), p.agent("desk")
+				id := ann.submit(1, deferred(time.Hour, time.Minute))
+				ann.set(wire.Edit, wire.Selection{Jobs: []job.ID{id}}, job.Assigned{Name: "DeferralTime", Expr: tt.expr})
+				p.wantState(id, tt.want)
+				if j := p.job(id); j.HoldCode != tt.code {
+					t.Errorf("%s: held with %d, %q", tt.expr, j.HoldCode, j.HoldReason)
+				}
+				if tt.want == job.Idle {
+					desk.start()
+				}
+			})
+		}
+	})
+	t.Run("by the clock, after a hold", func(t *testing.T) {
+		for _, runs := range []bool{false, true} {
+			inPool(t, func(t *testing.T, p *pool) {
+				ann, desk := p.user("u1"), p.agent("desk")
+				id := ann.submit(1, `CronMinute = "30"; DeferralPrepTime = 60; OnExitHold = true; `)
+				begun := time.Now() // midnight
+				time.Sleep(30*time.Minute - 30*time.Second)
+				if runs {
+					o := desk.start()
+					time.Sleep(45 * time.Second)
+					desk.done(o, exited(1))
+				}
+				time.Sleep(2 * time.Hour)
+				p.wantState(id, job.Held)
+				if e := ann.explain(id); e.Hold == nil || e.Hold.Recurs == runs {
+					t.Errorf("it is explained with %+v", e.Hold)
+				}
+				ann.act(wire.Release, id)
+				p.wantState(id, job.Idle)
+				at, _ := p.job(id).CurrentAd().Int("DeferralTime")
+				want := begun.Add(2*time.Hour + 30*time.Minute)
+				if runs { // for it is half past two already
+					want = want.Add(time.Hour)
+				}
+				if at != want.Unix() {
+					t.Errorf("released, it is to run at %v, want %v", time.Unix(at, 0).UTC(), want)
+				}
+				time.Sleep(time.Until(time.Unix(at, 0)) - 30*time.Second)
+				desk.start()
+				time.Sleep(45 * time.Second)
+				p.wantState(id, job.Running)
+			})
+		}
+	})
 	t.Run("by the clock, again and again", func(t *testing.T) {
 		inPool(t, func(t *testing.T, p *pool) {
 			ann, desk := p.user("u1"), p.agent("desk")
@@ -421,6 +566,17 @@ func TestHeldJobsOutputs(t *testing.T) {
 		var row wire.JobRow
 		if len(r.Rows) != 1 || json.Unmarshal(r.Rows[0], &row) != nil || len(row.Outputs) != 1 || string(row.Outputs[0].Inline) != "hi" {
 			t.Errorf("to fetch: %s", r.Rows)
+		}
+
+		id = ann.submit(1, "OnExitHold = true; ")
+		desk.done(desk.start(), wire.Done{Outcome: wire.Exited, Result: &job.Result{ExitCode: 1, Outputs: []job.File{stdout}}})
+		fetch := wire.Query{Kind: wire.QueryFetch, Select: wire.Selection{Jobs: []job.ID{id}}}
+		if rows := ann.query(fetch).Rows; len(rows) != 1 {
+			t.Errorf("held when it ended, it has to fetch: %s", rows)
+		}
+		ann.act(wire.Remove, id)
+		if rows := ann.query(fetch).Rows; len(rows) != 0 {
+			t.Errorf("removed, it has to fetch: %s", rows)
 		}
 	})
 }

@@ -245,11 +245,12 @@ func (s *Server) fetchRows(p *page, user job.UserID, sel wire.Selection, match f
 	slices.SortFunc(jobs, lastFirst)
 	for _, j := range jobs {
 		outputs := j.HeldOutputs
-		if j.State != job.Held {
-			if j.Result == nil {
-				continue
-			}
+		switch j.State {
+		case job.Held:
+		case job.Completed:
 			outputs = j.Result.Outputs
+		default: // what a removed job has left is not brought
+			continue
 		}
 		if !match(j) || !olderThan(j, p.after) {
 			continue

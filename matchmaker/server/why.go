@@ -4,6 +4,7 @@ import (
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
+	"skua/matchmaker/jobpolicy"
 	"skua/matchmaker/negotiate"
 )
 
@@ -17,6 +18,9 @@ func (s *Server) whyRow(p *page, user job.UserID, sel wire.Selection) error {
 	e := negotiate.Explain(snapshot, j)
 	if e.Waiting != nil {
 		e.Waiting.StartsOver = s.startsOverAt(j, e.Waiting, snapshot.Now)
+	}
+	if e.Hold != nil && e.Hold.Code == job.HoldMissedDeferral {
+		_, e.Hold.Recurs = jobpolicy.NextRun(j.CurrentAd(), snapshot.Now)
 	}
 	p.add("", e)
 	return nil

@@ -9,6 +9,25 @@ import (
 	"skua/internal/job"
 )
 
+// A run that its policy holds for how it ended has no checkpoint from which the job goes on.
+func TestHeldForHowItEnded(t *testing.T) {
+	id := job.ID{Cluster: 3}
+	var entries []eventlog.Event
+	var r *run
+	for _, b := range []job.Body{
+		&job.Started{Job: id, Epoch: 1}, &job.Checkpointed{Job: id, Epoch: 1},
+		&job.HeldBack{Job: id, Epoch: 1, Code: job.HoldByPolicy, Result: &job.Result{ExitCode: 1}},
+	} {
+		entries, r = translate(id, &origin{}, r, job.Event{Body: b})
+	}
+	if len(entries) != 2 || entries[0].Kind != eventlog.Evicted || entries[1].Kind != eventlog.Held {
+		t.Fatalf("the log says %+v", entries)
+	}
+	if entries[0].Checkpointed || r.Saved {
+		t.Error("the log says that there is a checkpoint")
+	}
+}
+
 // A log says once when a run's inputs were brought, whenever that is told, and never with times that run
 // backwards, though the machine's clock may.
 func TestTransfers(t *testing.T) {

@@ -136,6 +136,9 @@ func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *r
 		if used == (job.Usage{}) {
 			used = next.Now // held by somebody who does not know
 		}
+		if b.Result != nil {
+			next.Saved = false // images are of a run that is over
+		}
 		left := next.leave(id, o, entry.Time, used, b.Reason)
 		entry.Reason, entry.Code, entry.Subcode = b.Reason, b.Code, b.SubCode
 		return append(left, say(eventlog.Held)...), &next
