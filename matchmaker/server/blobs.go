@@ -152,6 +152,9 @@ func (h *Head) neededBlobs(ctx context.Context, now time.Time) (map[queue.Need]b
 	}
 	for j := range h.queue.Load().Stirred {
 		addOutputs(live, j.User, j.HeldOutputs)
+		if j.Result != nil { // of a run after which the job goes on
+			addOutputs(live, j.User, j.Result.Outputs)
+		}
 		for _, img := range j.Images {
 			live[queue.Need{Digest: img.Digest, User: j.User}] = true
 			m, err := blob.LoadManifest(ctx, blob.Local{Store: h.store}, h.imageKey(j.ID), img.Digest)

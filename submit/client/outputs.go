@@ -33,7 +33,7 @@ func (c *Client) Fetch(ctx context.Context, id job.ID, dir string, progress tran
 	if len(res.Rows) == 0 {
 		return nil, &diag.Problem{
 			What: fmt.Sprintf("job %v has no outputs to fetch", id),
-			Hint: "only a job that has completed, or is held after a run, has; \"skua q\" and \"skua history\" say how it is",
+			Hint: "only a job of which a run has come to its end, or that is held after one, has; \"skua q\" and \"skua history\" say how it is",
 			Err:  ErrNoOutputs,
 		}
 	}

@@ -123,8 +123,8 @@ func (c *Courier) Run(ctx context.Context) (left bool, err error) {
 		c.save() // which tries them
 	}
 	for id, r := range c.state.Runs {
-		if r.End != nil {
-			c.bag.add(id)
+		if r.End != nil || r.Bring {
+			c.bag.add(id, r.End != nil)
 		}
 	}
 	pages, handled := make(chan client.Page), make(chan error, 1)
@@ -179,7 +179,9 @@ func (c *Courier) loop(ctx context.Context, pages <-chan client.Page, handled ch
 				c.log.Warn("outputs are lost: the matchmaker has forgotten the job", diag.KeyJob, d.id)
 				c.drop(d.id)
 			}
-			c.bag.settle(d)
+			if c.bag.settle(d) {
+				c.brought(d.id)
+			}
 		case <-c.bag.timer.C:
 			c.bag.start()
 		case err := <-c.post.done:
@@ -306,9 +308,19 @@ func (c *Courier) event(ctx context.Context, ev job.Event) {
 		switch b := ev.Body.(type) {
 		case *job.Edited:
 			c.adopt(id, c.known.origins.edited(o, b.Set))
+		case *job.Requeued, *job.HeldBack:
+			if run.Bring {
+				c.bag.add(id, false) // also for a held one: what is on its way may be older than its streams
+			}
 		case *job.Ended:
-			c.bag.add(id)
-		case *job.Withdrawn, *job.Delivered:
+			c.bag.add(id, true)
+		case *job.Withdrawn:
+			if run != nil {
+				c.forget(id) // what its last run has left is still brought
+			} else {
+				c.drop(id)
+			}
+		case *job.Delivered:
 			c.drop(id)
 		}
 	}
@@ -316,6 +328,15 @@ func (c *Courier) event(ctx context.Context, ev job.Event) {
 		out.add(l.Log, l.JSON, after)
 	}
 	c.logs.append(ev.Seq, out)
+}
+
+// brought notes that the outputs of a job's latest run are in place.
+func (c *Courier) brought(id job.ID) {
+	if r := c.state.Runs[id]; r != nil {
+		next := *r
+		next.Bring = false
+		c.setRun(id, &next)
+	}
 }
 
 // bringStreams brings what a held job has said, so that it is there when the log says that it is held.

@@ -242,6 +242,85 @@ func TestStreamsOfAHeldJob(t *testing.T) {
 	}
 }
 
+// TestOutputsOfRepeatedRuns: what a run has left is brought though the job goes on, and also when it is removed
+// before a courier comes.
+func TestOutputsOfRepeatedRuns(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir, state := t.TempDir(), t.TempDir()
+	id := job.ID{Cluster: submit(t, c, host, dir, description+"1")}
+	ends := func(said string) {
+		epoch := pool.Begin(id, "desk7")
+		pool.Commit(&job.Requeued{Job: id, Epoch: epoch, Reason: "on_exit_remove", Result: job.Result{
+			Outputs: []job.File{{Name: job.StdoutFile, Size: int64(len(said)), Inline: []byte(said)}},
+		}})
+	}
+	out := filepath.Join(dir, "out.1.0")
+	brought := func(want string) func() bool {
+		return func() bool { data, _ := os.ReadFile(out); return string(data) == want }
+	}
+	stop, _ := start(t, c, state)
+	ends("monday")
+	await(t, "the first run's output is brought", brought("monday"))
+	ends("tuesday")
+	await(t, "the second run's output is brought", brought("tuesday"))
+	stop()
+	ends("wednesday")
+	if _, err := c.Act(t.Context(), wire.Remove, wire.Selection{Jobs: []job.ID{id}}, "no more"); err != nil {
+		t.Fatal(err)
+	}
+	_, ended := start(t, c, state)
+	if err := within(t, ended); err != nil {
+		t.Fatal(err)
+	}
+	if !brought("wednesday")() {
+		t.Errorf("the output is %q", read(t, out))
+	}
+	const run = ", 1.0 execute, 1.0 evicted"
+	if got, want := kinds(t, filepath.Join(dir, "job.log")), "1.0 submit"+run+run+run+", 1.0 aborted"; got != want {
+		t.Errorf("the log has %s, want %s", got, want)
+	}
+}
+
+// TestRunWithoutAPlace: the outputs of a run that could not be put anywhere are left to the next courier, which brings
+// them when the job is removed since.
+func TestRunWithoutAPlace(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir, state := t.TempDir(), t.TempDir()
+	sub := filepath.Join(dir, "sub")
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	id := job.ID{Cluster: submit(t, c, host, dir, strings.ReplaceAll(description, "out.$(Cluster)", "sub/out")+"1")}
+	if err := os.Remove(sub); err != nil {
+		t.Fatal(err)
+	}
+	epoch := pool.Begin(id, "desk7")
+	pool.Commit(&job.Requeued{Job: id, Epoch: epoch, Result: job.Result{
+		Outputs: []job.File{{Name: job.StdoutFile, Size: 1, Inline: []byte("x")}},
+	}})
+	if _, err := c.Act(t.Context(), wire.Remove, wire.Selection{Jobs: []job.ID{id}}, "no more"); err != nil {
+		t.Fatal(err)
+	}
+	_, ended := start(t, c, state)
+	if err := within(t, ended); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, ended = start(t, c, state)
+	if err := within(t, ended); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, filepath.Join(sub, "out.0")); got != "x" {
+		t.Errorf("the output is %q", got)
+	}
+}
+
 func sorted(list string) string {
 	parts := strings.Split(list, ", ")
 	for i := range parts {
