@@ -209,6 +209,7 @@ func (s *Server) Run(ctx context.Context) error {
 	loop(s.materialize)
 	loop(s.enforce)
 	loop(s.expire)
+	loop(s.expireOutputs)
 	loop(s.startOver)
 	<-ctx.Done()
 	unsubscribe()

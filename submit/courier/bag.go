@@ -47,11 +47,14 @@ type parcel struct {
 // delivery is how an errand went.
 type delivery struct {
 	id   job.ID
-	over bool  // the job had ended when the errand began
-	err  error // errGone: there is nothing to bring and never will be
+	over bool // the job had ended when the errand began
+	err  error
 }
 
-var errGone = errors.New("the matchmaker has forgotten the job")
+var (
+	errGone   = errors.New("the matchmaker has nothing of the job")
+	errUntold = errors.New("the outputs are in place, and the matchmaker knows of no job that has so ended")
+)
 
 const (
 	maxErrands   = 4
@@ -79,11 +82,15 @@ func (b *bag) add(id job.ID, over bool) {
 		b.ready = append(b.ready, id)
 	}
 	p.over = p.over || over
-	p.again = p.active // one errand at a time, so that older outputs never come last
+	p.tries, p.next = 0, time.Time{} // what was in the way may be over, too
+	p.again = p.active               // one errand at a time, so that older outputs never come last
 }
 
 // remove takes a job out. An errand for it that is under way comes to nothing.
 func (b *bag) remove(id job.ID) { delete(b.jobs, id) }
+
+// sent says whether a job's outputs are in place and the matchmaker has been told.
+func (b *bag) sent(id job.ID) bool { return b.jobs[id] != nil && b.jobs[id].sent }
 
 // start sets out for what can be brought now.
 func (b *bag) start() {
@@ -109,7 +116,7 @@ func (b *bag) start() {
 		id := b.ready[0]
 		b.ready = b.ready[1:]
 		p := b.jobs[id]
-		if p == nil || p.sent {
+		if p == nil || p.sent || p.active {
 			continue
 		}
 		b.active++
@@ -145,7 +152,7 @@ func (b *bag) bring(id job.ID, over bool) error {
 		return err
 	}
 	if res.Not[id.String()] != "" {
-		return errGone
+		return errUntold
 	}
 	b.log.Info("outputs are in place", diag.KeyJob, id, "files", len(files))
 	return nil

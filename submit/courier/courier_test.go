@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"skua/internal/blob"
 	"skua/internal/eventlog"
 	"skua/internal/job"
 	"skua/internal/submitfile"
@@ -318,6 +319,54 @@ func TestRunWithoutAPlace(t *testing.T) {
 	}
 	if got := read(t, filepath.Join(sub, "out.0")); got != "x" {
 		t.Errorf("the output is %q", got)
+	}
+}
+
+// TestEndWithoutOutputs: outputs that are not to be had any more do not keep the job's end from the log, and as long as
+// they may come back nothing is said.
+func TestEndWithoutOutputs(t *testing.T) {
+	const begins, ends = "1.0 submit, 1.0 execute", ", 1.0 terminated"
+	here := []job.File{{Name: job.StdoutFile, Size: 1, Inline: []byte("x")}}
+	swept := append([]job.File{{Name: job.StderrFile, Size: 1, Digest: blob.Sum([]byte("y"))}}, here...)
+	for _, tt := range []struct {
+		name    string
+		outputs []job.File
+		expired bool
+		log     string
+		says    string
+	}{
+		{name: "a file is missing", outputs: swept, log: begins},
+		{name: "and is given up", outputs: swept, expired: true, log: begins + ", 1.0 generic" + ends, says: "in the time for which"},
+		{name: "what is given up is still there", outputs: here, expired: true, log: begins + ends},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			pool := submittest.Start(t)
+			c := pool.Client(client.Config{})
+			defer c.Close()
+			dir, state := t.TempDir(), t.TempDir()
+			id := job.ID{Cluster: submit(t, c, host, dir, description+"1")}
+			epoch := pool.Begin(id, "desk7")
+			pool.Commit(&job.Ended{Job: id, Epoch: epoch, Result: job.Result{Outputs: tt.outputs}})
+			if tt.expired {
+				pool.Commit(&job.Delivered{Job: id, Expired: true})
+			}
+			log := filepath.Join(dir, "job.log")
+			for range 2 { // the second finds nothing more to tell
+				_, ended := start(t, c, state)
+				if err := within(t, ended); err != nil {
+					t.Fatal(err)
+				}
+				if got := kinds(t, log); got != tt.log {
+					t.Errorf("the log has %s, want %s", got, tt.log)
+				}
+			}
+			if got := read(t, filepath.Join(dir, "out.1.0")); got != "x" {
+				t.Errorf("the output that is there came as %q", got)
+			}
+			if text := read(t, log); !strings.Contains(text, tt.says) {
+				t.Errorf("the log does not say %q:\n%s", tt.says, text)
+			}
+		})
 	}
 }
 

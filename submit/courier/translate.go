@@ -25,6 +25,8 @@ type run struct {
 	Now     job.Usage `json:"now"`               // of this run, as last measured
 	Said    int64     `json:"said_kb,omitempty"` // resident size in the latest image size entry
 	Bring   bool      `json:"bring,omitempty"`   // the outputs of a run after which the job went on are not here
+	Gone    time.Time `json:"gone,omitzero"`     // since when the matchmaker has nothing of a job that has ended
+	Expired bool      `json:"expired,omitempty"` // the matchmaker has given them up: what is not there now never will be
 	End     *end      `json:"end,omitempty"`     // when the job has ended and its outputs are not here
 }
 
@@ -168,6 +170,10 @@ func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *r
 	case *job.Delivered:
 		if next.End == nil {
 			return nil, nil // it has been said
+		}
+		if b.Expired {
+			next.Expired = true // it is said once it is known what is left to be brought
+			return nil, &next
 		}
 		return terminated(id, o, next, ev.At.Location()), nil
 	}
