@@ -19,10 +19,11 @@ func (a *app) fetchCommand() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
 		Use:   "fetch {CLUSTER | JOB}...",
-		Short: "bring the outputs of completed and held jobs",
+		Short: "bring the outputs of completed and held jobs, and of runs that are repeated",
 		Long: `Fetch brings outputs to where the job description wants them, or with --dir anywhere: those of several
 jobs into a directory for each, such as results/12.3. A job that has completed brings all its outputs,
-one that is held its standard output and error, if it has run before. On the machine where you
+one that is held its standard output and error, if it has run before, and one that runs again and again
+the outputs of its last whole run. On the machine where you
 submitted, the courier does so by itself; fetch is for other machines, and for when the courier could
 not.`,
 		Example: `  skua fetch 12.0
@@ -83,7 +84,7 @@ not.`,
 			}
 			if fetched == 0 {
 				return &diag.Problem{
-					What: "none of these jobs has completed, and of those that are held there is no output",
+					What: "none of these jobs has completed, and of those that are held or run again there is no output",
 					Hint: `"skua q" and "skua history" say how they are`,
 				}
 			}
@@ -94,35 +95,35 @@ not.`,
 	return c
 }
 
-// fetchable lists the jobs of a selection that may have outputs to fetch: those that have completed, and those that
-// are held.
+// fetchable lists the jobs of a selection that may have outputs to fetch: those that have completed, those that are
+// held, and those of which a run has ended that is to be repeated.
 func fetchable(ctx context.Context, pool *client.Client, sel wire.Selection) ([]wire.JobRow, error) {
 	rows, err := pool.History(ctx, sel, 0)
 	if err != nil {
 		return nil, err
 	}
 	rows = slices.DeleteFunc(rows, func(r wire.JobRow) bool { return stateOf(r.Ad) != job.Completed })
-	sel.Constraint = fmt.Sprintf("JobStatus == %d", job.Held)
-	held, _, err := pool.Jobs(ctx, sel)
-	return append(rows, held...), err
+	sel.Constraint = fmt.Sprintf("JobStatus == %d || NumJobCompletions > 0", job.Held)
+	live, _, err := pool.Jobs(ctx, sel)
+	return append(rows, live...), err
 }
 
 // fetch brings the outputs of one job into a directory, or to their places if dir is empty. some is false for a job
 // that has none. host is this machine: what was submitted here is delivered when its outputs are in their places.
 func (a *app) fetch(ctx context.Context, pool *client.Client, r wire.JobRow, dir, host string) (some bool, err error) {
-	held := stateOf(r.Ad) == job.Held
+	live := stateOf(r.Ad) != job.Completed
 	files, err := pool.Fetch(ctx, r.ID, dir, a.progress("fetching"))
 	for _, f := range files {
 		fmt.Fprintln(a.out, f)
 	}
 	switch {
-	case held && errors.Is(err, client.ErrNoOutputs):
+	case live && errors.Is(err, client.ErrNoOutputs):
 		return false, nil
 	case err != nil:
 		return true, err
 	}
 	// Brought to their place, they need no courier any more.
-	if at, _ := r.Ad.Str("SkuaSubmitHost"); dir == "" && at == host && !held {
+	if at, _ := r.Ad.Str("SkuaSubmitHost"); dir == "" && at == host && !live {
 		_, err = pool.Act(ctx, wire.Deliver, wire.Selection{Jobs: []job.ID{r.ID}}, "")
 	}
 	return true, err

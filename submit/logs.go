@@ -209,6 +209,9 @@ func (s *story) sentence(id job.ID, body job.Body) string {
 		}
 		return "edited: " + strings.Join(parts, ", ")
 	case *job.Delivered:
+		if b.Expired {
+			return "outputs have not been fetched in time"
+		}
 		return "outputs are in place"
 	}
 	return ""

@@ -35,6 +35,7 @@ type Writer struct {
 	size     int64          // of the log
 	sure     int64          // length up to which no event can come again
 	unsure   map[string]int // events after that length, see identity, and how often
+	more     bool           // something of AppendMore is written, which may come again
 	dirty    bool           // something is written that Sync has not recorded
 }
 
@@ -135,20 +136,41 @@ func (w *Writer) AppendText(seq uint64, text []byte) error {
 	if seq <= w.seq {
 		return nil
 	}
+	fresh, err := w.put(text)
+	if err != nil {
+		return err
+	}
+	if fresh {
+		clear(w.unsure) // entries come in order: what was written before has all come again
+	}
+	w.seq, w.more, w.dirty = seq, false, true
+	return nil
+}
+
+// AppendMore writes events that stem from no entry: what was found out between two. Until the next entry they may come
+// again, also to another Writer, and are recognised then.
+func (w *Writer) AppendMore(text []byte) error {
+	if _, err := w.put(text); err != nil {
+		return err
+	}
+	w.more, w.dirty = true, true
+	return nil
+}
+
+// put writes the events of text that have not been written, and says whether there were any.
+func (w *Writer) put(text []byte) (written bool, err error) {
 	fresh, again := w.fresh(text)
 	if len(fresh) > 0 {
 		if err := w.write(fresh); err != nil {
-			return err
+			return false, err
 		}
-		clear(w.unsure) // entries come in order: what was written before has all come again
 	}
 	for t, n := range again {
 		if w.unsure[t] -= n; w.unsure[t] <= 0 {
 			delete(w.unsure, t)
 		}
 	}
-	w.seq, w.dirty = seq, true
-	return nil
+	return len(fresh) > 0, nil
 }
 
 // fresh gives the events of text that have not been written, and the others with how often they come.
@@ -210,7 +232,7 @@ func (w *Writer) Sync() error {
 		}
 	}
 	w.size = info.Size() // what others have appended counts too
-	if len(w.unsure) == 0 {
+	if len(w.unsure) == 0 && !w.more {
 		w.sure = w.size // else the next writer must recognise what has not come again yet
 	}
 	text, err := json.Marshal(record{Version: recordVersion, Seq: w.seq, Size: w.sure})

@@ -138,6 +138,31 @@ func write(t *testing.T, name, text string) {
 	}
 }
 
+// TestAppendMore: what stems from no entry is written once, also by a Writer that does not know of the one before.
+func TestAppendMore(t *testing.T) {
+	dir := t.TempDir()
+	more := Event{Kind: Generic, Job: j12, Time: noon, Reason: "what was found out"}.Append(nil)
+	for range 3 {
+		w := open(t, dir)
+		if w.Seq() == 0 {
+			if err := w.Append(1, history[1]...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(w.AppendMore(more), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := open(t, dir)
+	if err := errors.Join(w.Append(2, history[2]...), w.Sync(), w.Append(2, history[2]...), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	want := string(history[1][0].Append(nil)) + string(more) + string(history[2][0].Append(nil))
+	if got := content(t, dir); got != want {
+		t.Errorf("the log is\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestZerosAtTheEndAreCutOff(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "job.log"), whole()[:300]+strings.Repeat("\x00", 5000))

@@ -193,9 +193,12 @@ type (
 		Job ID         `json:"job"`
 		Set []Assigned `json:"set"`
 	}
-	// Delivered says that the submit side has the outputs, so that they need not be kept.
+	// Delivered says that the submit side has the outputs, so that they need not be kept. Expired is set when it has
+	// not fetched them in the time for which they are kept: from here on they may be gone. A build that does not know
+	// it takes them for fetched.
 	Delivered struct {
-		Job ID `json:"job"`
+		Job     ID   `json:"job"`
+		Expired bool `json:"expired,omitempty"`
 	}
 	// Factored sets how much a user's share of the pool weighs: the effective priority is the real one
 	// times the factor, and lower is better.

@@ -26,6 +26,17 @@ func LimitsOf(ad, slot *classad.Ad) string {
 	return text
 }
 
+// LimitsVary says whether the limits of a job depend on more than the text in its ad, which may then lack what they
+// are made of: its number and its user are in [job.Job.CurrentAd] only.
+func LimitsVary(ad *classad.Ad) bool {
+	e, ok := ad.Lookup(attrLimits)
+	if !ok {
+		return false
+	}
+	_, literal := e.Literal()
+	return !literal
+}
+
 // LimitsInUse lists all limits that are configured for a name or in use, by name.
 func LimitsInUse(s Snapshot) []LimitUse {
 	l := newLimits(s)

@@ -41,7 +41,7 @@ func (k *keeper) renew(ctx context.Context, m bus.Msg, agent job.AgentID, claim 
 	if record == job.RecordRevival {
 		room := k.s.limits.enter(k.s)
 		defer room.leave()
-		if !room.take(j, nil) {
+		if !room.take(j, k.s.slotAd(j.Claim.Agent, j.Claim.Slot)) {
 			// Another job has come into its place. Too many at a time is what a limit forbids; this one goes on
 			// from its newest image when there is room again.
 			k.log.Info("claim does not revive: a concurrency limit is full")

@@ -102,7 +102,8 @@ func (h *Head) settle(ctx context.Context, id job.ID, image blob.Digest) error {
 	return err
 }
 
-// When blobs go. What a job or the name of a runtime root refers to stays; outputs that nobody fetches do so for ten days.
+// When blobs go. What a job or the name of a runtime root refers to stays; outputs that nobody fetches do so for ten days,
+// and until the log says that these are over, see [Server.expireOutputs].
 const (
 	sweepEvery  = time.Hour
 	sweepAge    = 24 * time.Hour // covers the time from an upload to the event that refers to it
@@ -152,6 +153,9 @@ func (h *Head) neededBlobs(ctx context.Context, now time.Time) (map[queue.Need]b
 	}
 	for j := range h.queue.Load().Stirred {
 		addOutputs(live, j.User, j.HeldOutputs)
+		if j.Result != nil { // of a run after which the job goes on
+			addOutputs(live, j.User, j.Result.Outputs)
+		}
 		for _, img := range j.Images {
 			live[queue.Need{Digest: img.Digest, User: j.User}] = true
 			m, err := blob.LoadManifest(ctx, blob.Local{Store: h.store}, h.imageKey(j.ID), img.Digest)
@@ -172,7 +176,7 @@ func (h *Head) neededBlobs(ctx context.Context, now time.Time) (map[queue.Need]b
 		}
 	}
 	for _, j := range h.queue.Load().History("") {
-		if j.Result == nil || j.Delivered || now.Sub(j.Ended) > keepResults {
+		if j.Result == nil || j.Delivered || j.State == job.Removed && now.Sub(j.Ended) > keepResults {
 			continue
 		}
 		addOutputs(live, j.User, j.Result.Outputs)

@@ -108,12 +108,20 @@ func TestLiveBlobs(t *testing.T) {
 	now := time.Now()
 	want("while it runs", live(now), append(slices.Clone(chunks), input, image)...)
 
-	output := blob.Sum([]byte("output"))
-	if err := h.queue.Load().Commit(t.Context(), &job.Ended{Job: id, Epoch: 1, Result: job.Result{Outputs: []job.File{{Name: "out", Digest: output}}}}); err != nil {
+	output, first := blob.Sum([]byte("output")), blob.Sum([]byte("first"))
+	if err := h.queue.Load().Commit(t.Context(),
+		&job.Requeued{Job: id, Epoch: 1, Result: job.Result{Outputs: []job.File{{Name: "out", Digest: first}}}},
+		&job.Offered{Job: id, Claim: "c2", Epoch: 2, Agent: "a", Slot: "slot1@a", Machine: "a"},
+		&job.Started{Job: id, Epoch: 2},
+	); err != nil {
+		t.Fatal(err)
+	}
+	want("while it runs again", live(now.Add(keepResults+time.Hour)), input, first)
+	if err := h.queue.Load().Commit(t.Context(), &job.Ended{Job: id, Epoch: 2, Result: job.Result{Outputs: []job.File{{Name: "out", Digest: output}}}}); err != nil {
 		t.Fatal(err)
 	}
 	want("completed", live(now), output)
-	want("after ten days", live(now.Add(keepResults+time.Hour)))
+	want("after ten days, of which the log does not say that they are over", live(now.Add(keepResults+time.Hour)), output)
 	if err := h.queue.Load().Commit(t.Context(), &job.Delivered{Job: id}); err != nil {
 		t.Fatal(err)
 	}

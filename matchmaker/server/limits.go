@@ -16,6 +16,16 @@ type limits struct {
 	mu sync.Mutex // held from the look at the claims until the new one is in the log
 }
 
+// limitsOf gives the concurrency limits of a job on a slot, whose ad may be nil. The view makes the ads of jobs that
+// follow on each other.
+func limitsOf(j *job.Job, slot *classad.Ad, view *job.View) string {
+	ad := j.Ad
+	if negotiate.LimitsVary(ad) {
+		ad = view.Of(j)
+	}
+	return negotiate.LimitsOf(ad, slot)
+}
+
 // room is a look at what is in use, which others wait for.
 type room struct {
 	s      *Server
@@ -34,8 +44,11 @@ func (r *room) leave() { r.s.limits.mu.Unlock() }
 // take counts a job in, unless one of its limits has no room. slot is the ad of the slot that it is to
 // have; it may be nil.
 func (r *room) take(j *job.Job, slot *classad.Ad) bool {
-	text := negotiate.LimitsOf(j.Ad, slot)
-	if text == "" || len(r.s.cfg.Limits) == 0 {
+	if len(r.s.cfg.Limits) == 0 {
+		return true
+	}
+	text := limitsOf(j, slot, new(job.View))
+	if text == "" {
 		return true
 	}
 	if !r.looked {

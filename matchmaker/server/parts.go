@@ -72,7 +72,11 @@ func (s *Server) unadvertised(slots []collector.Slot) map[slotKey]carved {
 // slotAd is the ad of a slot, or that of the slot it was carved out of while its own has not come; nil if
 // neither is known.
 func (s *Server) slotAd(agent job.AgentID, slot string) *classad.Ad {
-	ads := s.slotAds()
+	return adIn(s.slotAds(), agent, slot)
+}
+
+// adIn is slotAd where the ads of all slots are at hand.
+func adIn(ads map[slotKey]*classad.Ad, agent job.AgentID, slot string) *classad.Ad {
 	if ad := ads[slotKey{agent, slot}]; ad != nil {
 		return ad
 	}

@@ -581,6 +581,49 @@ func TestHeldJobsOutputs(t *testing.T) {
 	})
 }
 
+// A run that ends by itself brings its outputs back, though the job goes on.
+func TestRepeatedJobsOutputs(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, desk := p.user("u1"), p.agent("desk")
+		id := ann.submit(1, "OnExitRemove = false; ")
+		want := func(when, content string) {
+			t.Helper()
+			r := ann.query(wire.Query{Kind: wire.QueryFetch, Select: wire.Selection{Jobs: []job.ID{id}}})
+			got := ""
+			for _, raw := range r.Rows {
+				var row wire.JobRow
+				if err := json.Unmarshal(raw, &row); err != nil {
+					t.Fatal(err)
+				}
+				for _, f := range row.Outputs {
+					got += f.Name + " " + string(f.Inline) + ";"
+				}
+			}
+			if got != content {
+				t.Errorf("%s there is to fetch: %q, want %q", when, got, content)
+			}
+		}
+		ends := func(content string) wire.Done {
+			return wire.Done{Outcome: wire.Exited, Result: &job.Result{Outputs: []job.File{{Name: "out.txt", Size: int64(len(content)), Inline: []byte(content)}}}}
+		}
+		want("at first", "")
+		desk.done(desk.start(), ends("one"))
+		p.wantState(id, job.Idle)
+		want("after the first run", "out.txt one;")
+		time.Sleep(time.Minute)
+		o := desk.start()
+		want("during the second", "out.txt one;")
+		desk.done(o, ends("two"))
+		want("after the second", "out.txt two;")
+		ann.act(wire.HoldJob, id)
+		want("while it is held", "out.txt two;")
+		ann.act(wire.Remove, id)
+		want("when it is removed", "out.txt two;")
+		time.Sleep(keepResults + time.Minute)
+		want("ten days later", "")
+	})
+}
+
 // Of a cluster's jobs those are looked at that may have a policy, and no others.
 func TestConcerned(t *testing.T) {
 	inPool(t, func(t *testing.T, p *pool) {

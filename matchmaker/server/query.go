@@ -231,28 +231,20 @@ func (s *Server) historyRows(p *page, jobs []*job.Job, match func(*job.Job) bool
 	}
 }
 
-// fetchRows lists jobs with the outputs that wait for their user: all of a completed one, and of a held
-// one the standard streams of the run that led to the hold. The last come first.
+// fetchRows lists jobs with the outputs that wait for their user; see [kept]. The last come first.
 func (s *Server) fetchRows(p *page, user job.UserID, sel wire.Selection, match func(*job.Job) bool) {
 	jobs := s.history(user, sel)
 	live := queue.Filter{User: user, Live: true, Fleeting: true, Clusters: sel.Clusters, Jobs: sel.Jobs}
 	s.cfg.Queue.Walk(live, func(j *job.Job) bool {
-		if len(j.HeldOutputs) > 0 { // something has happened to it, so that it is not a fleeting one
+		if len(kept(j)) > 0 { // something has happened to it, so that it is not a fleeting one
 			jobs = append(jobs, j)
 		}
 		return true
 	})
 	slices.SortFunc(jobs, lastFirst)
 	for _, j := range jobs {
-		outputs := j.HeldOutputs
-		switch j.State {
-		case job.Held:
-		case job.Completed:
-			outputs = j.Result.Outputs
-		default: // what a removed job has left is not brought
-			continue
-		}
-		if !match(j) || !olderThan(j, p.after) {
+		outputs := kept(j)
+		if j.State == job.Removed && (len(outputs) == 0 || time.Since(j.Ended) > keepResults) || !match(j) || !olderThan(j, p.after) {
 			continue
 		}
 		row := wire.JobRow{ID: j.ID, Ad: j.CurrentAd().Flat(), Outputs: outputs}
@@ -263,6 +255,18 @@ func (s *Server) fetchRows(p *page, user job.UserID, sel wire.Selection, match f
 			return
 		}
 	}
+}
+
+// kept are the outputs that a job's user may fetch: those of the last run that ended by itself, after which the job
+// may go on, or, while the job is held, what the run left that led to the hold.
+func kept(j *job.Job) []job.File {
+	switch {
+	case j.State == job.Held && len(j.HeldOutputs) > 0:
+		return j.HeldOutputs
+	case j.Result != nil:
+		return j.Result.Outputs
+	}
+	return nil
 }
 
 // essentials is what is needed of an ad to put a job's outputs in their place.
@@ -284,9 +288,9 @@ func historyCursor(j *job.Job) string {
 	return strconv.FormatInt(over(j).UnixNano(), 10) + "/" + j.ID.String()
 }
 
-// over is when a job ended, or was held.
+// over is when a job ended, or, if it has not, since when it is as it is.
 func over(j *job.Job) time.Time {
-	if j.State == job.Held {
+	if !j.State.Ended() {
 		return j.Entered
 	}
 	return j.Ended

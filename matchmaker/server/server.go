@@ -203,6 +203,7 @@ func (s *Server) Run(ctx context.Context) error {
 	loop(s.materialize)
 	loop(s.enforce)
 	loop(s.expire)
+	loop(s.expireOutputs)
 	loop(s.startOver)
 	<-ctx.Done()
 	unsubscribe()

@@ -200,27 +200,65 @@ func TestLimitsAreNeverExceeded(t *testing.T) {
 	})
 }
 
+// Limits that a job names by what it and its slot are hold as others do.
+func TestLimitsMadeOfAttributes(t *testing.T) {
+	for _, tt := range []struct{ expr, name string }{
+		{`strcat("sweep", ClusterId)`, "sweep1"},
+		{`strcat("of_", User)`, "of_u1"},
+		{`strcat("for_", Owner)`, "for_ann"},
+		{`strcat("on_", TARGET.OpSys)`, "on_linux"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inPoolWith(t, func(p *pool) { p.limits = map[string]float64{tt.name: 1} }, func(t *testing.T, p *pool) {
+				ann, desk, lab := p.user("u1"), p.agent("desk"), p.agent("lab")
+				ann.submit(3, "ConcurrencyLimits = "+tt.expr+"; ")
+				desk.advertise("Unclaimed")
+				o := desk.runs("Claimed")
+				lab.advertise("Unclaimed")
+				lab.noOffer()
+				want := wire.LimitRow{Name: tt.name, Cap: 1, Used: 1}
+				var row wire.LimitRow
+				if rows := ann.query(wire.Query{Kind: wire.QueryLimits}).Rows; len(rows) != 1 || json.Unmarshal(rows[0], &row) != nil || row != want {
+					t.Errorf("limits %s, want %+v", rows, want)
+				}
+				if desk.done(o, more()).Next == nil {
+					t.Fatal("the slot does not go on with a job that takes the place of the one before")
+				}
+				lab.advertise("Unclaimed")
+				lab.noOffer()
+			})
+		})
+	}
+}
+
 // A claim that had lapsed does not come back when another job has its place in a limit.
 func TestLapsedClaimAndAFullLimit(t *testing.T) {
-	for _, taken := range []bool{false, true} {
+	for _, tt := range []struct {
+		limits string
+		taken  bool
+	}{
+		{`"matlab"`, false},
+		{`"matlab"`, true},
+		{`ifThenElse(TARGET.OpSys == "LINUX", "matlab", "matlab_win")`, true},
+	} {
 		inPoolWith(t, func(p *pool) { p.limits = map[string]float64{"matlab": 1} }, func(t *testing.T, p *pool) {
 			ann, desk, lab := p.user("u1"), p.agent("desk"), p.agent("lab")
 			desk.advertise("Unclaimed")
-			id := ann.submit(1, `ConcurrencyLimits = "matlab"; `)
+			id := ann.submit(1, `ConcurrencyLimits = `+tt.limits+`; `)
 			o := desk.offered()
 			desk.accept(o)
 			desk.advertise("Claimed")
 			time.Sleep(testTerms.Outlives())
 			p.wantState(id, job.Idle)
-			if taken {
+			if tt.taken {
 				ann.submit(1, `ConcurrencyLimits = "matlab"; JobPrio = 10; `)
 				lab.advertise("Unclaimed")
 				if second := lab.offered(); second.Job == id {
 					t.Fatal("the lapsed job itself was offered")
 				}
 			}
-			if g := desk.renew(o, ""); g.Gone != taken {
-				t.Errorf("with its place taken %v the claim's renewal got %+v", taken, g)
+			if g := desk.renew(o, ""); g.Gone != tt.taken {
+				t.Errorf("limits %s: with its place taken %v the claim's renewal got %+v", tt.limits, tt.taken, g)
 			}
 		})
 	}

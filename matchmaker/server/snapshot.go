@@ -97,10 +97,11 @@ func adsOf(slots []collector.Slot) map[slotKey]*classad.Ad {
 // slots.
 func (s *Server) claims(ads map[slotKey]*classad.Ad) []negotiate.Claim {
 	var all []negotiate.Claim
+	var view job.View
 	add := func(j *job.Job, c *job.Claim) {
 		all = append(all, negotiate.Claim{
 			Job: j.ID, User: j.User, Nice: negotiate.Nice(j.Ad), Agent: c.Agent, Slot: c.Slot,
-			Limits: negotiate.LimitsOf(j.Ad, ads[slotKey{c.Agent, c.Slot}]),
+			Limits: limitsOf(j, adIn(ads, c.Agent, c.Slot), &view),
 		})
 	}
 	for _, j := range s.cfg.Queue.Claimed() {

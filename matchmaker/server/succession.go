@@ -147,7 +147,7 @@ func (s *Server) reserve(j *job.Job, slot negotiate.Slot) bool {
 	}
 	s.reserved[j.ID] = negotiate.Claim{
 		Job: j.ID, User: j.User, Nice: negotiate.Nice(j.Ad), Agent: slot.Agent, Slot: slot.Name,
-		Limits: negotiate.LimitsOf(j.Ad, slot.Ad),
+		Limits: limitsOf(j, slot.Ad, new(job.View)),
 	}
 	return true
 }
@@ -220,11 +220,13 @@ func (k *keeper) follow(ctx context.Context, m bus.Msg, j *job.Job, ended job.Bo
 		return false
 	}
 	slot := j.Claim
-	if len(k.s.cfg.Limits) > 0 && negotiate.LimitsOf(n.Ad, nil) != "" {
-		room := k.s.limits.enter(k.s)
-		defer room.leave()
-		if !room.replace(j.ID, n, k.s.slotAd(slot.Agent, slot.Slot)) {
-			return false
+	if len(k.s.cfg.Limits) > 0 {
+		if ad := k.s.slotAd(slot.Agent, slot.Slot); limitsOf(n, ad, new(job.View)) != "" {
+			room := k.s.limits.enter(k.s)
+			defer room.leave()
+			if !room.replace(j.ID, n, ad) {
+				return false
+			}
 		}
 	}
 	o := &job.Offered{

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"skua/internal/blob"
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/transfer"
@@ -24,7 +26,8 @@ import (
 // Fetch brings the outputs of a job that has completed, or the streams of one that is held, to where its description
 // wants them or, when dir is not empty, into that directory, which is made. Each file appears whole and durably, or not at all; what was there
 // under the name is replaced. It gives the paths written. A download that was cut goes on where it was the
-// next time. progress may be nil.
+// next time. What the matchmaker does not have any more keeps nothing else back; the error is then [blob.ErrNotFound].
+// progress may be nil.
 func (c *Client) Fetch(ctx context.Context, id job.ID, dir string, progress transfer.Progress) ([]string, error) {
 	res, err := c.query(ctx, wire.Query{Kind: wire.QueryFetch, Select: wire.Selection{Jobs: []job.ID{id}}})
 	if err != nil {
@@ -33,7 +36,7 @@ func (c *Client) Fetch(ctx context.Context, id job.ID, dir string, progress tran
 	if len(res.Rows) == 0 {
 		return nil, &diag.Problem{
 			What: fmt.Sprintf("job %v has no outputs to fetch", id),
-			Hint: "only a job that has completed, or is held after a run, has; \"skua q\" and \"skua history\" say how it is",
+			Hint: "only a job of which a run has come to its end, or that is held after one, has; \"skua q\" and \"skua history\" say how it is",
 			Err:  ErrNoOutputs,
 		}
 	}
@@ -57,13 +60,22 @@ func (c *Client) Fetch(ctx context.Context, id job.ID, dir string, progress tran
 		}
 	}
 	var written []string
+	var missing error // the first that the matchmaker does not have any more
 	for _, p := range places {
-		if err := p.fetch(ctx, files, res.Capability, progress); err != nil {
-			return written, fmt.Errorf("output %s of job %v: %w", p.file.Name, id, err)
+		err := p.fetch(ctx, files, res.Capability, progress)
+		if err != nil {
+			err = fmt.Errorf("output %s of job %v: %w", p.file.Name, id, err)
 		}
-		written = append(written, p.path)
+		switch {
+		case errors.Is(err, blob.ErrNotFound):
+			missing = cmp.Or(missing, err)
+		case err != nil:
+			return written, err
+		default:
+			written = append(written, p.path)
+		}
 	}
-	return written, nil
+	return written, missing
 }
 
 // ErrNoOutputs says that the matchmaker has nothing of a job to fetch, and will not get it by itself.

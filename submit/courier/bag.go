@@ -35,6 +35,9 @@ type bag struct {
 
 // parcel is one job's outputs.
 type parcel struct {
+	over    bool // the job has ended; else they are of a run after which it goes on
+	active  bool // an errand is under way
+	again   bool // the errand under way may have come too early
 	tries   int
 	next    time.Time // not before this
 	trouble string
@@ -43,11 +46,15 @@ type parcel struct {
 
 // delivery is how an errand went.
 type delivery struct {
-	id  job.ID
-	err error // errGone: there is nothing to bring and never will be
+	id   job.ID
+	over bool // the job had ended when the errand began
+	err  error
 }
 
-var errGone = errors.New("the matchmaker has forgotten the job")
+var (
+	errGone   = errors.New("the matchmaker has nothing of the job")
+	errUntold = errors.New("the outputs are in place, and the matchmaker knows of no job that has so ended")
+)
 
 const (
 	maxErrands   = 4
@@ -66,16 +73,24 @@ func newBag(ctx context.Context, cfg Config, log *slog.Logger) *bag {
 	return b
 }
 
-// add puts a job into the bag.
-func (b *bag) add(id job.ID) {
-	if b.jobs[id] == nil {
-		b.jobs[id] = &parcel{}
+// add puts a job into the bag that has new outputs. over says that it has ended.
+func (b *bag) add(id job.ID, over bool) {
+	p := b.jobs[id]
+	if p == nil {
+		p = &parcel{}
+		b.jobs[id] = p
 		b.ready = append(b.ready, id)
 	}
+	p.over = p.over || over
+	p.tries, p.next = 0, time.Time{} // what was in the way may be over, too
+	p.again = p.active               // one errand at a time, so that older outputs never come last
 }
 
 // remove takes a job out. An errand for it that is under way comes to nothing.
 func (b *bag) remove(id job.ID) { delete(b.jobs, id) }
+
+// sent says whether a job's outputs are in place and the matchmaker has been told.
+func (b *bag) sent(id job.ID) bool { return b.jobs[id] != nil && b.jobs[id].sent }
 
 // start sets out for what can be brought now.
 func (b *bag) start() {
@@ -100,12 +115,15 @@ func (b *bag) start() {
 	for b.active < maxErrands && len(b.ready) > 0 {
 		id := b.ready[0]
 		b.ready = b.ready[1:]
-		if p := b.jobs[id]; p == nil || p.sent {
+		p := b.jobs[id]
+		if p == nil || p.sent || p.active {
 			continue
 		}
 		b.active++
+		p.active = true
+		over := p.over
 		b.wg.Go(func() {
-			d := delivery{id, b.bring(id)}
+			d := delivery{id, over, b.bring(id, over)}
 			select {
 			case b.done <- d:
 			case <-b.ctx.Done():
@@ -114,34 +132,51 @@ func (b *bag) start() {
 	}
 }
 
-// bring puts a job's outputs into place and then tells the matchmaker.
-func (b *bag) bring(id job.ID) error {
+// bring puts a job's outputs into place and then, if the job has ended, tells the matchmaker.
+func (b *bag) bring(id job.ID, over bool) error {
 	files, err := b.pool.Fetch(b.ctx, id, "", nil)
-	if errors.Is(err, client.ErrNoOutputs) {
+	switch {
+	case errors.Is(err, client.ErrNoOutputs) && over:
 		return errGone
-	}
-	if err != nil {
+	case errors.Is(err, client.ErrNoOutputs):
+		b.log.Debug("outputs of a run are not kept any more", diag.KeyJob, id)
+		return nil
+	case err != nil:
 		return err
+	case !over:
+		b.log.Info("outputs of a run are in place", diag.KeyJob, id, "files", len(files))
+		return nil
 	}
 	res, err := b.pool.Act(b.ctx, wire.Deliver, wire.Selection{Jobs: []job.ID{id}}, "")
 	if err != nil {
 		return err
 	}
 	if res.Not[id.String()] != "" {
-		return errGone
+		return errUntold
 	}
 	b.log.Info("outputs are in place", diag.KeyJob, id, "files", len(files))
 	return nil
 }
 
-// settle takes the result of an errand.
-func (b *bag) settle(d delivery) {
+// settle takes the result of an errand. It says whether a job that goes on has nothing more to bring for now.
+func (b *bag) settle(d delivery) (empty bool) {
 	b.active--
 	p := b.jobs[d.id]
-	if p != nil && d.err == nil {
-		p.sent = true
+	if p != nil {
+		p.active = false
 	}
-	if p != nil && d.err != nil {
+	switch {
+	case p == nil:
+	case d.err == nil && p.again:
+		p.again, p.tries, p.trouble = false, 0, ""
+		b.ready = append(b.ready, d.id)
+	case d.err == nil && d.over:
+		p.sent = true
+	case d.err == nil:
+		delete(b.jobs, d.id)
+		empty = true
+	default:
+		p.again = false
 		if text := d.err.Error(); text != p.trouble {
 			p.trouble = text
 			b.log.Warn("outputs cannot be put in place; it is tried again", diag.KeyJob, d.id, diag.KeyError, d.err)
@@ -151,6 +186,7 @@ func (b *bag) settle(d delivery) {
 		b.later = append(b.later, d.id)
 	}
 	b.start()
+	return empty
 }
 
 // full says whether there is enough to do for the time being.

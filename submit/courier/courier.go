@@ -5,7 +5,8 @@
 // writer. It follows the user's events by sequence number. Three things are durable, in this order: the
 // logs, how far each of them is, and how far the courier is; so a courier that dies anywhere begins
 // again a little earlier, and what it does twice changes nothing. That a job has terminated stands in its
-// log only once its outputs are in place, because scripts wait for the one and read the other.
+// log only once its outputs are in place, because scripts wait for the one and read the other; or when they are not to be had
+// any more, which then stands there before it.
 //
 // What cannot be written or put anywhere is said in the courier's own log, kept, and tried again; it does
 // not hold up anything else.
@@ -17,10 +18,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
+	"skua/internal/blob"
 	"skua/internal/diag"
+	"skua/internal/eventlog"
 	"skua/internal/job"
 	"skua/internal/transfer"
 	"skua/internal/wire"
@@ -123,8 +127,8 @@ func (c *Courier) Run(ctx context.Context) (left bool, err error) {
 		c.save() // which tries them
 	}
 	for id, r := range c.state.Runs {
-		if r.End != nil {
-			c.bag.add(id)
+		if r.End != nil || r.Bring {
+			c.bag.add(id, r.End != nil)
 		}
 	}
 	pages, handled := make(chan client.Page), make(chan error, 1)
@@ -175,11 +179,7 @@ func (c *Courier) loop(ctx context.Context, pages <-chan client.Page, handled ch
 			}
 			handled <- nil
 		case d := <-c.bag.done:
-			if errors.Is(d.err, errGone) {
-				c.log.Warn("outputs are lost: the matchmaker has forgotten the job", diag.KeyJob, d.id)
-				c.drop(d.id)
-			}
-			c.bag.settle(d)
+			c.settle(ctx, d)
 		case <-c.bag.timer.C:
 			c.bag.start()
 		case err := <-c.post.done:
@@ -296,6 +296,10 @@ func (c *Courier) event(ctx context.Context, ev job.Event) {
 			if len(b.Outputs) > 0 {
 				c.bringStreams(ctx, id)
 			}
+		case *job.Delivered:
+			if b.Expired && c.bag.sent(id) {
+				ev.Body = &job.Delivered{Job: id} // they are here: the matchmaker was told a moment too late
+			}
 		}
 		if o.notify != notifyNever {
 			c.state.Letters = c.post.write(c.state.Letters, letterAbout(id, o, c.state.Runs[id], ev))
@@ -306,16 +310,131 @@ func (c *Courier) event(ctx context.Context, ev job.Event) {
 		switch b := ev.Body.(type) {
 		case *job.Edited:
 			c.adopt(id, c.known.origins.edited(o, b.Set))
+		case *job.Requeued, *job.HeldBack:
+			if run.Bring {
+				c.bag.add(id, false) // also for a held one: what is on its way may be older than its streams
+			}
 		case *job.Ended:
-			c.bag.add(id)
-		case *job.Withdrawn, *job.Delivered:
-			c.drop(id)
+			c.bag.add(id, true)
+		case *job.Withdrawn:
+			if run != nil {
+				c.forget(id) // what its last run has left is still brought
+			} else {
+				c.drop(id)
+			}
+		case *job.Delivered:
+			if run != nil {
+				c.bag.add(id, true) // for the last time
+			} else {
+				c.drop(id)
+			}
 		}
 	}
 	if l != nil {
 		out.add(l.Log, l.JSON, after)
 	}
 	c.logs.append(ev.Seq, out)
+}
+
+// What a log says of a job that has ended without its outputs.
+const (
+	saysExpired   = "Outputs of this job are missing: they were not fetched in the time for which the matchmaker keeps them"
+	saysForgotten = "Outputs of this job are missing: the matchmaker knows nothing of the job any more"
+)
+
+// forgottenAfter is how long a matchmaker must have had nothing of a job before that is taken to be for ever: it may be
+// about to get its queue back from a backup.
+const forgottenAfter = 24 * time.Hour
+
+// settle takes how an errand went. That a file is not there means little by itself, since a matchmaker may be on its way
+// back: only when it has given the outputs up, or has forgotten the job, the job's end is told without them.
+func (c *Courier) settle(ctx context.Context, d delivery) {
+	r := c.state.Runs[d.id]
+	gone, untold := errors.Is(d.err, errGone), errors.Is(d.err, errUntold)
+	switch {
+	case !d.over || !r.over():
+	case r.Expired && (d.err == nil || untold):
+		d.err = c.end(ctx, d.id, "")
+	case r.Expired && (gone || errors.Is(d.err, blob.ErrNotFound)):
+		d.err = c.end(ctx, d.id, saysExpired)
+	case gone:
+		d.err = c.forgotten(ctx, d.id, saysForgotten)
+	case untold:
+		d.err = c.forgotten(ctx, d.id, "")
+	}
+	if c.bag.settle(d) {
+		c.brought(d.id)
+	}
+}
+
+// forgotten deals with a job that has ended and of which the matchmaker does not know that.
+func (c *Courier) forgotten(ctx context.Context, id job.ID, says string) error {
+	idle, err := c.idle(ctx)
+	if err != nil {
+		return err
+	}
+	if !idle {
+		return errGone // it has more to tell, perhaps of this
+	}
+	live := false
+	err = c.cfg.Pool.Columns(ctx, wire.QueryJobs, wire.Selection{Jobs: []job.ID{id}}, []string{"ClusterId"}, 1, func([]string) error {
+		live = true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	next := *c.state.Runs[id]
+	switch {
+	case live:
+		c.log.Warn("the matchmaker has forgotten the job's end, and runs it again", diag.KeyJob, id)
+		next.End, next.Gone = nil, time.Time{}
+		c.setRun(id, &next)
+		c.bag.remove(id)
+		return nil
+	case says == "" || !next.Gone.IsZero() && time.Since(next.Gone) > forgottenAfter:
+		return c.end(ctx, id, says)
+	case next.Gone.IsZero():
+		next.Gone = time.Now()
+		c.setRun(id, &next)
+		c.save()
+	}
+	return errGone
+}
+
+// end tells the end of a job of which no event will. says is what its log has beside that, if anything.
+func (c *Courier) end(ctx context.Context, id job.ID, says string) error {
+	if c.known.jobs[id] == nil {
+		if err := c.identifyThese(ctx, map[job.ID]bool{id: true}); err != nil {
+			return err
+		}
+	}
+	if says != "" {
+		c.log.Warn(says, diag.KeyJob, id)
+	}
+	if o, r := c.known.jobs[id], c.state.Runs[id]; o != nil {
+		entries := terminated(id, o, *r, c.cfg.Zone)
+		if says != "" {
+			entries = slices.Insert(entries, 0, eventlog.Event{
+				Kind: eventlog.Generic, Job: id, Time: r.End.At.In(c.cfg.Zone), Reason: says,
+			})
+		}
+		out := pages{}
+		out.add(o.log, o.json, entries)
+		c.logs.append(noEvent, out)
+	}
+	c.drop(id)
+	c.save()
+	return nil
+}
+
+// brought notes that the outputs of a job's latest run are in place.
+func (c *Courier) brought(id job.ID) {
+	if r := c.state.Runs[id]; r != nil {
+		next := *r
+		next.Bring = false
+		c.setRun(id, &next)
+	}
 }
 
 // bringStreams brings what a held job has said, so that it is there when the log says that it is held.

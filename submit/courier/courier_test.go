@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"skua/internal/blob"
 	"skua/internal/eventlog"
 	"skua/internal/job"
 	"skua/internal/submitfile"
@@ -239,6 +240,133 @@ func TestStreamsOfAHeldJob(t *testing.T) {
 	}
 	if got := read(t, filepath.Join(dir, "out.1.0")); got != "whole\n" {
 		t.Errorf("after the next run the output is %q", got)
+	}
+}
+
+// TestOutputsOfRepeatedRuns: what a run has left is brought though the job goes on, and also when it is removed
+// before a courier comes.
+func TestOutputsOfRepeatedRuns(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir, state := t.TempDir(), t.TempDir()
+	id := job.ID{Cluster: submit(t, c, host, dir, description+"1")}
+	ends := func(said string) {
+		epoch := pool.Begin(id, "desk7")
+		pool.Commit(&job.Requeued{Job: id, Epoch: epoch, Reason: "on_exit_remove", Result: job.Result{
+			Outputs: []job.File{{Name: job.StdoutFile, Size: int64(len(said)), Inline: []byte(said)}},
+		}})
+	}
+	out := filepath.Join(dir, "out.1.0")
+	brought := func(want string) func() bool {
+		return func() bool { data, _ := os.ReadFile(out); return string(data) == want }
+	}
+	stop, _ := start(t, c, state)
+	ends("monday")
+	await(t, "the first run's output is brought", brought("monday"))
+	ends("tuesday")
+	await(t, "the second run's output is brought", brought("tuesday"))
+	stop()
+	ends("wednesday")
+	if _, err := c.Act(t.Context(), wire.Remove, wire.Selection{Jobs: []job.ID{id}}, "no more"); err != nil {
+		t.Fatal(err)
+	}
+	_, ended := start(t, c, state)
+	if err := within(t, ended); err != nil {
+		t.Fatal(err)
+	}
+	if !brought("wednesday")() {
+		t.Errorf("the output is %q", read(t, out))
+	}
+	const run = ", 1.0 execute, 1.0 evicted"
+	if got, want := kinds(t, filepath.Join(dir, "job.log")), "1.0 submit"+run+run+run+", 1.0 aborted"; got != want {
+		t.Errorf("the log has %s, want %s", got, want)
+	}
+}
+
+// TestRunWithoutAPlace: the outputs of a run that could not be put anywhere are left to the next courier, which brings
+// them when the job is removed since.
+func TestRunWithoutAPlace(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir, state := t.TempDir(), t.TempDir()
+	sub := filepath.Join(dir, "sub")
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	id := job.ID{Cluster: submit(t, c, host, dir, strings.ReplaceAll(description, "out.$(Cluster)", "sub/out")+"1")}
+	if err := os.Remove(sub); err != nil {
+		t.Fatal(err)
+	}
+	epoch := pool.Begin(id, "desk7")
+	pool.Commit(&job.Requeued{Job: id, Epoch: epoch, Result: job.Result{
+		Outputs: []job.File{{Name: job.StdoutFile, Size: 1, Inline: []byte("x")}},
+	}})
+	if _, err := c.Act(t.Context(), wire.Remove, wire.Selection{Jobs: []job.ID{id}}, "no more"); err != nil {
+		t.Fatal(err)
+	}
+	_, ended := start(t, c, state)
+	if err := within(t, ended); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, ended = start(t, c, state)
+	if err := within(t, ended); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, filepath.Join(sub, "out.0")); got != "x" {
+		t.Errorf("the output is %q", got)
+	}
+}
+
+// TestEndWithoutOutputs: outputs that are not to be had any more do not keep the job's end from the log, and as long as
+// they may come back nothing is said.
+func TestEndWithoutOutputs(t *testing.T) {
+	const begins, ends = "1.0 submit, 1.0 execute", ", 1.0 terminated"
+	here := []job.File{{Name: job.StdoutFile, Size: 1, Inline: []byte("x")}}
+	swept := append([]job.File{{Name: job.StderrFile, Size: 1, Digest: blob.Sum([]byte("y"))}}, here...)
+	for _, tt := range []struct {
+		name    string
+		outputs []job.File
+		expired bool
+		log     string
+		says    string
+	}{
+		{name: "a file is missing", outputs: swept, log: begins},
+		{name: "and is given up", outputs: swept, expired: true, log: begins + ", 1.0 generic" + ends, says: "in the time for which"},
+		{name: "what is given up is still there", outputs: here, expired: true, log: begins + ends},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			pool := submittest.Start(t)
+			c := pool.Client(client.Config{})
+			defer c.Close()
+			dir, state := t.TempDir(), t.TempDir()
+			id := job.ID{Cluster: submit(t, c, host, dir, description+"1")}
+			epoch := pool.Begin(id, "desk7")
+			pool.Commit(&job.Ended{Job: id, Epoch: epoch, Result: job.Result{Outputs: tt.outputs}})
+			if tt.expired {
+				pool.Commit(&job.Delivered{Job: id, Expired: true})
+			}
+			log := filepath.Join(dir, "job.log")
+			for range 2 { // the second finds nothing more to tell
+				_, ended := start(t, c, state)
+				if err := within(t, ended); err != nil {
+					t.Fatal(err)
+				}
+				if got := kinds(t, log); got != tt.log {
+					t.Errorf("the log has %s, want %s", got, tt.log)
+				}
+			}
+			if got := read(t, filepath.Join(dir, "out.1.0")); got != "x" {
+				t.Errorf("the output that is there came as %q", got)
+			}
+			if text := read(t, log); !strings.Contains(text, tt.says) {
+				t.Errorf("the log does not say %q:\n%s", tt.says, text)
+			}
+		})
 	}
 }
 

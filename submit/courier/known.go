@@ -121,11 +121,16 @@ func (r *run) over() bool { return r != nil && r.End != nil }
 // drop forgets a job that has nothing more to come.
 func (c *Courier) drop(id job.ID) {
 	c.setRun(id, nil)
+	c.forget(id)
+	c.bag.remove(id)
+}
+
+// forget does so with a job that has nothing more to say, and may have outputs to come.
+func (c *Courier) forget(id job.ID) {
 	if o := c.known.jobs[id]; o != nil {
 		c.logs.release(o.log)
 		delete(c.known.jobs, id)
 	}
-	c.bag.remove(id)
 }
 
 func (c *Courier) ignore(cluster int) {

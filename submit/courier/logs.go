@@ -97,6 +97,9 @@ func (p pages) add(path string, json bool, entries []eventlog.Event) {
 	p[path] = text
 }
 
+// noEvent is in the place of an event's number where entries stem from none.
+const noEvent = 0
+
 // append adds what the event numbered seq means to its logs. It is written by the next sync.
 func (l *logs) append(seq uint64, out pages) {
 	for path, text := range out {
@@ -152,7 +155,13 @@ func (l *logs) write(b *book) error {
 	}
 	for ; b.given < len(b.entries); b.given++ {
 		e := b.entries[b.given]
-		if err := b.writer.AppendText(e.Seq, []byte(e.Text)); err != nil {
+		var err error
+		if e.Seq == noEvent {
+			err = b.writer.AppendMore([]byte(e.Text))
+		} else {
+			err = b.writer.AppendText(e.Seq, []byte(e.Text))
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -29,7 +29,7 @@ type state struct {
 
 // entry is what one event of the queue adds to one log.
 type entry struct {
-	Seq    uint64           `json:"seq"`
+	Seq    uint64           `json:"seq"`              // or noEvent
 	Text   string           `json:"text"`             // as it stands in the log
 	Events []eventlog.Event `json:"events,omitempty"` // in the place of Text: the first versions kept these
 }

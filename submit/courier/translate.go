@@ -24,6 +24,9 @@ type run struct {
 	Used    job.Usage `json:"used"`              // of runs before this one
 	Now     job.Usage `json:"now"`               // of this run, as last measured
 	Said    int64     `json:"said_kb,omitempty"` // resident size in the latest image size entry
+	Bring   bool      `json:"bring,omitempty"`   // the outputs of a run after which the job went on are not here
+	Gone    time.Time `json:"gone,omitzero"`     // since when the matchmaker has nothing of a job that has ended
+	Expired bool      `json:"expired,omitempty"` // the matchmaker has given them up: what is not there now never will be
 	End     *end      `json:"end,omitempty"`     // when the job has ended and its outputs are not here
 }
 
@@ -130,6 +133,7 @@ func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *r
 			left[i].Run.Sent = max(left[i].Run.Sent, sizeOf(b.Result.Outputs))
 		}
 		next.Saved = false // images are of a run that is over
+		next.Bring = next.Bring || len(b.Result.Outputs) > 0
 		return append(entries, left...), &next
 	case *job.HeldBack:
 		used := b.Usage
@@ -155,8 +159,12 @@ func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *r
 	case *job.Withdrawn:
 		left := next.leave(id, o, entry.Time, next.Now, "")
 		entry.Reason = b.Reason
+		if next.Bring {
+			return append(left, say(eventlog.Aborted)...), &run{Bring: true}
+		}
 		return append(left, say(eventlog.Aborted)...), nil
 	case *job.Ended:
+		next.Bring = false // these come in the place of them
 		next.End = &end{
 			At: ev.At, Code: b.Result.ExitCode, Signal: b.Result.Signal, Usage: b.Result.Usage,
 			Sent: sizeOf(b.Result.Outputs), Noop: b.Noop, Executing: b.Result.Executing, Exited: b.Result.Exited,
@@ -165,6 +173,10 @@ func translate(id job.ID, o *origin, r *run, ev job.Event) ([]eventlog.Event, *r
 	case *job.Delivered:
 		if next.End == nil {
 			return nil, nil // it has been said
+		}
+		if b.Expired {
+			next.Expired = true // it is said once it is known what is left to be brought
+			return nil, &next
 		}
 		return terminated(id, o, next, ev.At.Location()), nil
 	}

@@ -1,0 +1,121 @@
+package courier
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"skua/internal/job"
+	"skua/internal/transfer"
+	"skua/internal/wire"
+	"skua/submit/client"
+)
+
+// slowPool is a pool whose outputs come when somebody lets them.
+type slowPool struct {
+	*script
+	asked, come chan struct{}
+	delivered   int
+}
+
+func (p *slowPool) Fetch(context.Context, job.ID, string, transfer.Progress) ([]string, error) {
+	p.asked <- struct{}{}
+	<-p.come
+	return nil, nil
+}
+
+func (p *slowPool) Act(context.Context, wire.ActionVerb, wire.Selection, string, ...job.Assigned) (wire.ActionResult, error) {
+	p.delivered++
+	return wire.ActionResult{}, nil
+}
+
+// TestJobEndsWhileItsLastRunIsBrought: the outputs of two runs are brought one after the other, so that those of the
+// last one are what is left.
+func TestJobEndsWhileItsLastRunIsBrought(t *testing.T) {
+	pool := &slowPool{asked: make(chan struct{}), come: make(chan struct{})}
+	b := newBag(t.Context(), Config{Pool: pool, Retry: time.Second}, slog.New(slog.DiscardHandler))
+	defer b.close()
+	id := job.ID{Cluster: 7}
+	b.add(id, false)
+	b.start()
+	<-pool.asked
+	b.add(id, true)
+	b.start()
+	if b.active != 1 {
+		t.Fatalf("%d errands at a time", b.active)
+	}
+	pool.come <- struct{}{}
+	d := <-b.done
+	if b.settle(d) || d.over || pool.delivered != 0 {
+		t.Errorf("after the first errand, %+v, the job is out of the bag; %d deliveries", d, pool.delivered)
+	}
+	<-pool.asked
+	pool.come <- struct{}{}
+	d = <-b.done
+	if b.settle(d) || !d.over || pool.delivered != 1 || !b.jobs[id].sent {
+		t.Errorf("after the second errand, %+v, the job stands at %+v; %d deliveries", d, b.jobs[id], pool.delivered)
+	}
+}
+
+// forgetful is a pool that has nothing of its jobs any more, but in its history.
+type forgetful struct{ *script }
+
+func (forgetful) Fetch(context.Context, job.ID, string, transfer.Progress) ([]string, error) {
+	return nil, client.ErrNoOutputs
+}
+
+func (f forgetful) Columns(ctx context.Context, kind wire.QueryKind, sel wire.Selection, exprs []string, limit int, row func([]string) error) error {
+	if kind != wire.QueryHistory {
+		return nil
+	}
+	return f.script.Columns(ctx, wire.QueryJobs, sel, exprs, limit, row)
+}
+
+// TestMatchmakerForgets: the end of a job of which the matchmaker knows nothing is told, but only when it has had a day to
+// remember.
+func TestMatchmakerForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, state := t.TempDir(), t.TempDir()
+		s := aLife(dir)
+		a := job.ID{Cluster: 5}
+		bodies := []job.Body{
+			s.events[1].Body.(*job.Submitted),
+			&job.Offered{Job: a, Epoch: 1, Slot: "slot1@desk1", Machine: "desk1"}, &job.Started{Job: a, Epoch: 1},
+			&job.Withdrawn{Job: job.ID{Cluster: 5, Proc: 1}}, &job.Ended{Job: a, Epoch: 1},
+		}
+		s.events = nil
+		for i, body := range bodies {
+			s.events = append(s.events, job.Event{Seq: uint64(i + 1), At: noon, Body: body})
+		}
+		for _, tt := range []struct {
+			name       string
+			after      time.Duration
+			told, left bool
+		}{
+			{"at once", 0, false, true},
+			{"soon", time.Hour, false, true},
+			{"a day later", forgottenAfter, true, false},
+			{"and no more", time.Hour, true, false},
+		} {
+			time.Sleep(tt.after)
+			c, err := New(Config{Pool: forgetful{s}, Host: "here", Dir: state, Zone: time.UTC})
+			if err != nil {
+				t.Fatal(err)
+			}
+			left, err := c.Run(t.Context())
+			if err != nil || left != tt.left {
+				t.Errorf("%s: the courier ended with %v, something left: %v", tt.name, err, left)
+			}
+			log := content(t, filepath.Join(dir, "job.log"))
+			for _, what := range []string{"\n005 (", saysForgotten} {
+				if n := strings.Count(log, what); (n == 1) != tt.told || n > 1 {
+					t.Errorf("%s: the log says %q %d times:\n%s", tt.name, what, n, log)
+				}
+			}
+		}
+	})
+}
