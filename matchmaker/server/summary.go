@@ -66,8 +66,21 @@ func batchName(j *job.Job) string {
 	if j == nil {
 		return ""
 	}
-	name, _ := j.Ad.Str("JobBatchName")
+	name, _ := text(j, "JobBatchName")
 	return name
+}
+
+// text gives an attribute that may be an expression over what the queue adds to a job's ad: what has $(Cluster) in it
+// is one. That ad is made only for an expression, since most texts are none, and clusters may be very many.
+func text(j *job.Job, name string) (string, bool) {
+	e, ok := j.Ad.Lookup(name)
+	if !ok {
+		return "", false
+	}
+	if v, ok := e.Literal(); ok {
+		return v.Str()
+	}
+	return e.Eval(j.CurrentAd(), nil).Str()
 }
 
 // add counts a cluster in.
@@ -129,10 +142,10 @@ func (s *Server) countEach(user job.UserID, sel wire.Selection, match func(*job.
 // commandLine is what a job runs, as a person would write it.
 func commandLine(j *job.Job) string {
 	const longest = 1000
-	cmd, _ := j.Ad.Str("Cmd")
-	args, ok := j.Ad.Str("Arguments")
+	cmd, _ := text(j, "Cmd")
+	args, ok := text(j, "Arguments")
 	if !ok {
-		args, _ = j.Ad.Str("Args")
+		args, _ = text(j, "Args")
 	}
 	line := strings.TrimSpace(path.Base(cmd) + " " + args)
 	return line[:min(len(line), longest)]
