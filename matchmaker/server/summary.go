@@ -2,6 +2,7 @@ package server
 
 import (
 	"path"
+	"strconv"
 	"strings"
 
 	"skua/internal/job"
@@ -38,21 +39,12 @@ func (s *Server) summaryRows(p *page, user job.UserID, sel wire.Selection, match
 			row.Why = why(n.FirstIdle)
 		}
 	}
-	for _, row := range rows[min(len(rows), skipRows(rows, p.after)):] {
-		if !p.add(row.FirstJob.String()+"/"+row.Name, row) {
+	after, _ := strconv.Atoi(p.after) // a cursor is a row's first cluster, by which the rows are in order
+	for _, row := range rows {
+		if row.First > after && !p.add(strconv.Itoa(row.First), row) {
 			return
 		}
 	}
-}
-
-// skipRows is how many rows come before the end of the page that a cursor stands for.
-func skipRows(rows []*wire.BatchRow, after string) int {
-	for i, row := range rows {
-		if after != "" && row.FirstJob.String()+"/"+row.Name == after {
-			return i + 1
-		}
-	}
-	return 0
 }
 
 // batchKey is what jobs of a batch have in common.

@@ -39,3 +39,32 @@ func TestSummaryOfClustersByNumber(t *testing.T) {
 		}
 	})
 }
+
+// TestSummaryPagesWhileJobsEnd: no batch comes twice because its first job has ended meanwhile.
+func TestSummaryPagesWhileJobsEnd(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann := p.user("u1")
+		for range 3 {
+			ann.submit(2, "")
+		}
+		var got []int
+		for q := (wire.Query{Kind: wire.QuerySummary, Limit: 1}); ; {
+			res := ann.query(q)
+			for _, raw := range res.Rows {
+				var row wire.BatchRow
+				if err := json.Unmarshal(raw, &row); err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, row.First)
+				ann.act(wire.Remove, row.FirstJob)
+			}
+			if !res.More || len(got) > 3 {
+				break
+			}
+			q.After = res.Next
+		}
+		if len(got) != 3 || got[0] != 1 || got[1] != 2 || got[2] != 3 {
+			t.Errorf("the pages have the clusters %v, want 1, 2 and 3", got)
+		}
+	})
+}
