@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,19 +59,16 @@ type story struct {
 	asJSON bool
 	told   int             // events
 	live   map[job.ID]bool // jobs that have not ended
+	late   latecomers      // of the clusters of these
 	slots  map[job.ID]string
 }
 
 func (s *story) tell(ctx context.Context, pool *client.Client, follow bool) error {
 	s.slots = map[job.ID]string{}
-	rows, _, err := pool.Jobs(ctx, s.sel)
-	if err != nil {
+	var since uint64
+	if err := s.begin(ctx, pool); err != nil {
 		return err
 	}
-	for _, r := range rows {
-		s.live[r.ID] = true
-	}
-	var since uint64
 	for {
 		p, err := pool.Events(ctx, since)
 		if err != nil {
@@ -92,14 +90,44 @@ func (s *story) tell(ctx context.Context, pool *client.Client, follow bool) erro
 		if err != client.ErrEnough {
 			return err
 		}
-	case s.told == 0 && len(rows) == 0:
+	case s.told == 0 && len(s.live) == 0:
 		return &diag.Problem{What: "nothing is known of such jobs", Hint: `"skua q" lists your jobs, "skua history" those that have ended`}
+	}
+	return nil
+}
+
+// begin finds the jobs that have not ended: the record may begin after they were submitted.
+func (s *story) begin(ctx context.Context, pool *client.Client) error {
+	clusters := slices.Clone(s.sel.Clusters)
+	for _, id := range s.sel.Jobs {
+		clusters = append(clusters, id.Cluster)
+	}
+	var err error
+	if s.late, _, err = findLatecomers(ctx, pool, clusters); err != nil {
+		return err
+	}
+	for _, c := range s.late {
+		for _, id := range c.Jobs() {
+			if s.means(id) {
+				s.live[id] = true
+			}
+		}
+	}
+	rows, _, err := pool.Jobs(ctx, s.sel)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		s.live[r.ID] = true
 	}
 	return nil
 }
 
 func (s *story) page(p client.Page) {
 	for _, ev := range p.Events {
+		for _, id := range s.late.event(ev.Body) {
+			delete(s.live, id)
+		}
 		for _, id := range ev.Body.Jobs() {
 			if !s.means(id) {
 				continue

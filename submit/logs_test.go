@@ -7,6 +7,7 @@ import (
 
 	"skua/internal/job"
 	"skua/internal/wire"
+	"skua/policy/classad"
 	"skua/submit/client"
 )
 
@@ -41,7 +42,7 @@ func TestStory(t *testing.T) {
 		var out bytes.Buffer
 		s := story{
 			app: &app{out: &out}, sel: wire.Selection{Clusters: []int{12}}, asJSON: asJSON,
-			live: map[job.ID]bool{}, slots: map[job.ID]string{},
+			live: map[job.ID]bool{}, late: latecomers{}, slots: map[job.ID]string{},
 		}
 		s.page(p)
 		name := "logs.txt"
@@ -51,6 +52,45 @@ func TestStory(t *testing.T) {
 		golden(t, name, out.String())
 		if len(s.live) != 0 {
 			t.Errorf("jobs that have not ended: %v", s.live)
+		}
+	}
+}
+
+// Jobs that have yet to enter the queue are waited for, also when the record does not go back to their submission, but for
+// those that never enter.
+func TestStoryOfLateJobs(t *testing.T) {
+	id := func(proc int) job.ID { return job.ID{Cluster: 12, Proc: proc} }
+	few := classad.NewAd()
+	few.SetInt("JobMaterializeLimit", 1)
+	submitted := &job.Submitted{Cluster: 12, Ad: few, Table: &job.TableRef{Count: 3}}
+	for _, tt := range []struct {
+		name   string
+		events []job.Body
+		live   int
+	}{
+		{"one has ended", []job.Body{submitted, &job.Opened{Cluster: 12, Upto: 1}, &job.Ended{Job: id(0)}}, 2},
+		{"one has ended, of an old record", []job.Body{&job.Ended{Job: id(0)}}, 2},
+		{"all have", []job.Body{
+			&job.Ended{Job: id(0)}, &job.Opened{Cluster: 12, From: 1, Upto: 2}, &job.Ended{Job: id(1)},
+			&job.Opened{Cluster: 12, From: 2, Upto: 3}, &job.Ended{Job: id(2)},
+		}, 0},
+		{"the cluster is removed", []job.Body{
+			submitted, &job.Opened{Cluster: 12, Upto: 1}, &job.Ended{Job: id(0)}, &job.Opened{Cluster: 12, From: 1, Upto: 2},
+			&job.Closed{Cluster: 12},
+		}, 1},
+		{"and the job that was there", []job.Body{
+			&job.Ended{Job: id(0)}, &job.Opened{Cluster: 12, From: 1, Upto: 2}, &job.Closed{Cluster: 12}, &job.Withdrawn{Job: id(1)},
+		}, 0},
+	} {
+		s := story{
+			app: &app{out: &bytes.Buffer{}}, sel: wire.Selection{Clusters: []int{12}}, slots: map[job.ID]string{},
+			live: map[job.ID]bool{id(0): true, id(1): true, id(2): true}, late: latecomers{12: {Cluster: 12, From: 1, Upto: 3}},
+		}
+		for _, b := range tt.events {
+			s.page(client.Page{Events: []job.Event{{Body: b}}})
+		}
+		if len(s.live) != tt.live {
+			t.Errorf("%s: %v have not ended, want %d", tt.name, s.live, tt.live)
 		}
 	}
 }

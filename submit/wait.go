@@ -94,14 +94,21 @@ var errTimeout = errors.New("time is up")
 type vigil struct {
 	host  string
 	num   int             // how many are to end; 0 for all
-	total int             // jobs waited for
-	done  int             // of these have ended
-	live  map[job.ID]bool // not ended; true for one that runs
-	late  map[int]int     // by cluster, jobs that are to enter the queue
+	done  int             // jobs that have ended
+	live  map[job.ID]bool // not ended, those that have yet to enter the queue included; true for one that runs
+	whole map[int]bool    // clusters of which all jobs are waited for
+	late  latecomers      // also of others
 	away  map[job.ID]bool // completed, submitted here, and the outputs are not here
 	ours  map[job.ID]bool // submitted here
 	fails []string
 	last  uint64 // the last event of a job of ours that the courier must have dealt with
+}
+
+func newVigil(host string, num int) *vigil {
+	return &vigil{
+		host: host, num: num, live: map[job.ID]bool{}, whole: map[int]bool{}, late: latecomers{},
+		away: map[job.ID]bool{}, ours: map[job.ID]bool{},
+	}
 }
 
 // over says whether there is nothing more to wait for.
@@ -109,7 +116,7 @@ func (v *vigil) over() bool {
 	if v.num > 0 && v.done >= v.num {
 		return true
 	}
-	return len(v.live)+len(v.away)+len(v.late) == 0
+	return len(v.live)+len(v.away) == 0
 }
 
 // wait waits until the selected jobs have ended.
@@ -118,10 +125,7 @@ func (a *app) wait(ctx context.Context, pool *client.Client, home client.Home, s
 	if err != nil {
 		return err
 	}
-	v := &vigil{
-		host: host, num: how.num, live: map[job.ID]bool{}, late: map[int]int{},
-		away: map[job.ID]bool{}, ours: map[job.ID]bool{},
-	}
+	v := newVigil(host, how.num)
 	since, err := v.begin(ctx, pool, sel)
 	if err != nil {
 		return err
@@ -159,7 +163,7 @@ func (a *app) keepVigil(ctx context.Context, pool *client.Client, home client.Ho
 	})
 	defer late.Stop()
 	remind := func() {
-		if len(v.live)+len(v.late) > 0 {
+		if len(v.live) > 0 {
 			late.Stop()
 		} else {
 			late.Reset(soon)
@@ -168,21 +172,16 @@ func (a *app) keepVigil(ctx context.Context, pool *client.Client, home client.Ho
 	remind()
 	bar := a.meter("waiting")
 	defer bar.clear()
-	bar.jobs(v.done, v.total, v.rest())
+	bar.jobs(v.done, v.done+len(v.live), v.rest())
 	return pool.Follow(ctx, since, func(p client.Page) error {
 		for _, ev := range p.Events {
 			v.event(ev)
-		}
-		if len(v.live) == 0 && len(v.late) > 0 {
-			if err := v.lookForLate(ctx, pool); err != nil {
-				return err
-			}
 		}
 		if v.over() {
 			return client.ErrEnough
 		}
 		remind()
-		bar.jobs(v.done, v.total, v.rest())
+		bar.jobs(v.done, v.done+len(v.live), v.rest())
 		return nil
 	})
 }
@@ -221,7 +220,7 @@ func (v *vigil) rest() string {
 	if n := len(v.fails); n > 0 {
 		s += fmt.Sprintf(", %d failed", n)
 	}
-	if len(v.live)+len(v.late) == 0 {
+	if len(v.live) == 0 {
 		s = "bringing outputs"
 	}
 	return s
@@ -245,16 +244,34 @@ func (a *app) mindCourier(ctx context.Context, home client.Home) {
 
 // begin looks at the jobs as they are.
 func (v *vigil) begin(ctx context.Context, pool *client.Client, sel wire.Selection) (since uint64, err error) {
-	rows, since, err := pool.Jobs(ctx, sel)
+	// What is to come is asked for first, so that a job which enters meanwhile is seen here or there.
+	if v.late, since, err = findLatecomers(ctx, pool, sel.Clusters); err != nil {
+		return 0, err
+	}
+	rows, _, err := pool.Jobs(ctx, sel)
 	if err != nil {
 		return 0, err
 	}
+	v.present(rows)
+	if len(sel.Clusters)+len(sel.Jobs) == 0 { // of all one's jobs those in the queue are meant, and those to come
+		return since, v.awaitAllLate(ctx, pool)
+	}
+	ended, err := pool.History(ctx, sel, 0)
+	if err != nil {
+		return 0, err
+	}
+	v.past(ended)
+	v.await(sel.Clusters...)
+	if len(v.ours) == 0 {
+		return 0, &diag.Problem{What: "you have no such jobs", Hint: `"skua q" lists your jobs, "skua history" those that have ended`}
+	}
+	return since, nil
+}
+
+// present takes up jobs that are in the queue.
+func (v *vigil) present(rows []wire.JobRow) {
 	for _, r := range rows {
 		v.ours[r.ID] = client.Submitted(r.Ad, v.host)
-		if r.Late > 0 {
-			v.late[r.ID.Cluster] = r.Late
-			v.total += r.Late
-		}
 		v.live[r.ID] = false
 		switch stateOf(r.Ad) {
 		case job.Held:
@@ -264,51 +281,68 @@ func (v *vigil) begin(ctx context.Context, pool *client.Client, sel wire.Selecti
 			v.live[r.ID] = true
 		}
 	}
-	v.total += len(rows)
-	named := len(sel.Clusters)+len(sel.Jobs) > 0
-	if !named {
-		return since, nil // of all one's jobs those that are in the queue are meant
-	}
-	ended, err := pool.History(ctx, sel, 0)
-	if err != nil {
-		return 0, err
-	}
-	for _, r := range ended {
-		if _, twice := v.ours[r.ID]; !twice { // else it ended between the two questions
-			v.total++
-		}
+}
+
+// past takes up jobs that have ended.
+func (v *vigil) past(rows []wire.JobRow) {
+	for _, r := range rows {
 		v.ours[r.ID] = client.Submitted(r.Ad, v.host)
 		v.ended(r.ID, exitOf(r.Ad), r.Delivered)
 	}
-	if len(v.ours) == 0 {
-		return 0, &diag.Problem{What: "you have no such jobs", Hint: `"skua q" lists your jobs, "skua history" those that have ended`}
-	}
-	return since, nil
 }
 
-// lookForLate asks which jobs are still to enter the queue, when none is there: a cluster may have been
-// removed as a whole.
-func (v *vigil) lookForLate(ctx context.Context, pool *client.Client) error {
-	var sel wire.Selection
-	for cluster := range v.late {
-		sel.Clusters = append(sel.Clusters, cluster)
-	}
-	rows, _, err := pool.Jobs(ctx, sel)
-	if err != nil {
-		return err
-	}
-	clear(v.late)
-	for _, r := range rows {
-		if r.Late > 0 {
-			v.late[r.ID.Cluster] = r.Late
+// awaitAllLate has all jobs that are to come waited for.
+func (v *vigil) awaitAllLate(ctx context.Context, pool *client.Client) error {
+	for c := range v.late {
+		if _, known := v.place(c); !known { // none is in the queue at this moment
+			last, err := pool.History(ctx, wire.Selection{Clusters: []int{c}}, 1)
+			if err != nil {
+				return err
+			}
+			for _, r := range last {
+				v.ours[r.ID] = client.Submitted(r.Ad, v.host)
+			}
 		}
+		v.await(c)
 	}
 	return nil
 }
 
+// await has all jobs of these clusters waited for.
+func (v *vigil) await(clusters ...int) {
+	for _, c := range clusters {
+		v.whole[c] = true
+		left := v.late[c]
+		v.take(c, left.Jobs())
+	}
+}
+
+// take takes up jobs of a cluster that have not been seen.
+func (v *vigil) take(cluster int, ids []job.ID) {
+	ours, _ := v.place(cluster)
+	for _, id := range ids {
+		if _, known := v.ours[id]; !known {
+			v.live[id], v.ours[id] = false, ours
+		}
+	}
+}
+
+// place says whether a cluster was submitted here, if a job of it is known: all were submitted from one place.
+func (v *vigil) place(cluster int) (ours, known bool) {
+	for id, ours := range v.ours {
+		if id.Cluster == cluster {
+			return ours, true
+		}
+	}
+	return false, false
+}
+
 func (v *vigil) event(ev job.Event) {
+	v.forget(v.late.event(ev.Body))
 	if b, ok := ev.Body.(*job.Opened); ok {
-		v.opened(b)
+		if v.whole[b.Cluster] {
+			v.take(b.Cluster, b.Jobs())
+		}
 		return
 	}
 	for _, id := range ev.Body.Jobs() {
@@ -341,37 +375,24 @@ func (v *vigil) event(ev job.Event) {
 	}
 }
 
-// opened takes up jobs that have entered the queue.
-func (v *vigil) opened(b *job.Opened) {
-	if _, ok := v.late[b.Cluster]; !ok {
-		return
-	}
-	ours := v.ours[v.anyOf(b.Cluster)]
-	for _, id := range b.Jobs() {
-		if _, known := v.ours[id]; known {
-			continue // the rows had it already
-		}
-		v.live[id], v.ours[id] = false, ours
-		v.late[b.Cluster]--
-	}
-	if v.late[b.Cluster] <= 0 {
-		delete(v.late, b.Cluster)
-	}
-}
-
-// anyOf gives a job of the cluster: all were submitted from one place.
-func (v *vigil) anyOf(cluster int) job.ID {
-	for id := range v.ours {
-		if id.Cluster == cluster {
-			return id
+// forget notes that jobs never enter the queue.
+func (v *vigil) forget(never []job.ID) {
+	n := 0
+	for _, id := range never {
+		if _, live := v.live[id]; live {
+			delete(v.live, id)
+			n++
 		}
 	}
-	return job.ID{}
+	if n > 0 {
+		v.done += n
+		v.fails = append(v.fails, fmt.Sprintf("cluster %d was removed before %d of its jobs had entered the queue", never[0].Cluster, n))
+	}
 }
 
 // ended notes how a job ended.
 func (v *vigil) ended(id job.ID, exit string, delivered bool) {
-	if _, live := v.live[id]; !live && v.over() && v.num > 0 {
+	if _, live := v.live[id]; !live && v.num > 0 && v.done >= v.num {
 		return // enough have ended before it
 	}
 	switch exit {
@@ -404,11 +425,7 @@ func (v *vigil) fail(id job.ID, format string, args ...any) {
 
 // overdue says what is missing when the time is up.
 func (v *vigil) overdue() error {
-	n := len(v.live)
-	for _, late := range v.late {
-		n += late
-	}
-	if n > 0 {
+	if n := len(v.live); n > 0 {
 		return &diag.Problem{What: fmt.Sprintf("time is up and %d jobs have not ended", n), Hint: `"skua q" says how they are`}
 	}
 	return &diag.Problem{

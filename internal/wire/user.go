@@ -95,6 +95,7 @@ const (
 	QueryLimits   QueryKind = "limits"   // concurrency limits, as [LimitRow]
 	QueryGoodput  QueryKind = "goodput"  // what came of the processor time of all jobs, as [Goodput]
 	QueryPeek     QueryKind = "peek"     // a piece of a file of the one selected running job, as [Peeked]
+	QueryComing   QueryKind = "coming"   // what has yet to enter the queue of the user's clusters, of those selected if some are, as [job.Opened] of all that is left of one
 	QueryRuntimes QueryKind = "runtimes" // the runtime roots that the pool has, by name, as [RuntimeRow]
 )
 
@@ -214,8 +215,6 @@ type JobRow struct {
 	Outputs []job.File  `json:"outputs,omitempty"` // of a completed job, for QueryFetch
 
 	Delivered bool `json:"delivered,omitempty"` // the submit side has the outputs
-
-	Late int `json:"late,omitempty"` // in the last row of a cluster: how many jobs are to be materialized later
 }
 
 // Note tells a user's programs that the log has grown.

@@ -28,15 +28,15 @@ func (q *Queue) Due() []*job.Opened {
 	return due
 }
 
-// Coming gives the clusters of a user of which jobs are to enter the queue later: whoever removes such a cluster
-// commits [job.Closed] first.
-func (q *Queue) Coming(user job.UserID) []int {
+// Coming gives what is to enter the queue later of a user's clusters, in their order, as if all of a cluster entered at
+// once: whoever removes such a cluster commits [job.Closed] first.
+func (q *Queue) Coming(user job.UserID) []job.Opened {
 	q.mu.RLock()
 	defer q.mu.RUnlock()
-	var all []int
+	var all []job.Opened
 	for _, c := range q.state.lateInOrder() {
 		if c.User == user {
-			all = append(all, c.Number)
+			all = append(all, job.Opened{Cluster: c.Number, From: c.opened, Upto: c.Len()})
 		}
 	}
 	return all

@@ -69,7 +69,7 @@ func TestLateMaterialization(t *testing.T) {
 			t.Errorf("%s: %q enters, want %q", step.name, due, step.due)
 		}
 	}
-	if got := fmt.Sprint(q.Coming("ann"), q.Coming("bob")); got != "[1 2] []" {
+	if got := fmt.Sprint(q.Coming("ann"), q.Coming("bob")); got != "[{1 5 10} {2 6 10}] []" {
 		t.Errorf("jobs are to come of %s", got)
 	}
 

@@ -140,9 +140,9 @@ func transfers(ad *classad.Ad) bool {
 
 // notYet says that jobs which are yet to enter the queue are not edited, if a selection means some.
 func (s *Server) notYet(user job.UserID, sel wire.Selection) string {
-	for _, cluster := range s.cfg.Queue.Coming(user) {
-		if slices.Contains(sel.Clusters, cluster) || len(sel.Clusters)+len(sel.Jobs) == 0 {
-			return fmt.Sprintf("jobs of cluster %d that are yet to enter the queue are as it was submitted", cluster)
+	for _, c := range s.cfg.Queue.Coming(user) {
+		if slices.Contains(sel.Clusters, c.Cluster) || len(sel.Clusters)+len(sel.Jobs) == 0 {
+			return fmt.Sprintf("jobs of cluster %d that are yet to enter the queue are as it was submitted", c.Cluster)
 		}
 	}
 	return ""

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"skua/internal/diag"
@@ -49,14 +50,27 @@ func (s *Server) closeClusters(ctx context.Context, user job.UserID, a wire.Acti
 	if a.Select.Constraint != "" || len(a.Select.Clusters) == 0 && len(a.Select.Jobs) > 0 {
 		return nil
 	}
-	for _, cluster := range s.cfg.Queue.Coming(user) {
-		if len(a.Select.Clusters) > 0 && !slices.Contains(a.Select.Clusters, cluster) {
+	for _, c := range s.cfg.Queue.Coming(user) {
+		if len(a.Select.Clusters) > 0 && !slices.Contains(a.Select.Clusters, c.Cluster) {
 			continue
 		}
-		err := s.cfg.Queue.Commit(ctx, &job.Closed{Cluster: cluster, Reason: shorten(a.Reason)})
+		err := s.cfg.Queue.Commit(ctx, &job.Closed{Cluster: c.Cluster, Reason: shorten(a.Reason)})
 		if err != nil && !errors.Is(err, queue.ErrMisfit) { // all have come meanwhile
 			return err
 		}
 	}
 	return nil
+}
+
+// comingRows lists what has yet to enter the queue of the named clusters, of all if none is named. A cursor is a cluster.
+func (s *Server) comingRows(p *page, user job.UserID, clusters []int) {
+	after, _ := strconv.Atoi(p.after)
+	for _, c := range s.cfg.Queue.Coming(user) {
+		if c.Cluster <= after || len(clusters) > 0 && !slices.Contains(clusters, c.Cluster) {
+			continue
+		}
+		if !p.add(strconv.Itoa(c.Cluster), c) {
+			return
+		}
+	}
 }

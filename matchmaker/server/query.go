@@ -81,6 +81,8 @@ func (s *Server) query(ctx context.Context, user job.UserID, data []byte) (wire.
 		p.add("", wire.Goodput{Goodput: g.Goodput, Since: g.Since})
 	case wire.QueryPeek:
 		err = s.peekRow(ctx, p, user, q)
+	case wire.QueryComing:
+		s.comingRows(p, user, q.Select.Clusters)
 	case wire.QueryRuntimes:
 		err = s.runtimeRows(ctx, p)
 	default:
@@ -139,7 +141,6 @@ func (s *Server) jobRows(p *page, user job.UserID, sel wire.Selection, match fun
 	after, _ := job.ParseID(p.after)
 	filter := queue.Filter{User: user, Live: true, Clusters: sel.Clusters, Jobs: sel.Jobs, After: after, Fleeting: true}
 	var why func(*job.Job) string
-	var late map[job.ID]int
 	s.cfg.Queue.Walk(filter, func(j *job.Job) bool {
 		if !match(j) {
 			return true
@@ -147,10 +148,7 @@ func (s *Server) jobRows(p *page, user job.UserID, sel wire.Selection, match fun
 		if cols != nil {
 			return p.addRaw(j.ID.String(), cols.ofJob(j))
 		}
-		if late == nil {
-			late = s.comingAfter(user)
-		}
-		row := wire.JobRow{ID: j.ID, Ad: j.CurrentAd().Flat(), Late: late[j.ID]}
+		row := wire.JobRow{ID: j.ID, Ad: j.CurrentAd().Flat()}
 		if j.State == job.Idle {
 			if why == nil {
 				why = s.reasons()
@@ -159,19 +157,6 @@ func (s *Server) jobRows(p *page, user job.UserID, sel wire.Selection, match fun
 		}
 		return p.add(j.ID.String(), row)
 	})
-}
-
-// comingAfter says how many jobs are to be materialized later, by the last job of their cluster.
-func (s *Server) comingAfter(user job.UserID) map[job.ID]int {
-	late := map[job.ID]int{}
-	if clusters := s.cfg.Queue.Coming(user); len(clusters) > 0 {
-		for _, n := range s.cfg.Queue.Counts(user, clusters) {
-			if n.Last != nil {
-				late[n.Last.ID] = n.Late
-			}
-		}
-	}
-	return late
 }
 
 // reasons says of idle jobs why they wait, by a cycle over the pool as it is now.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"path"
+	"strconv"
 	"strings"
 
 	"skua/internal/job"
@@ -38,21 +39,12 @@ func (s *Server) summaryRows(p *page, user job.UserID, sel wire.Selection, match
 			row.Why = why(n.FirstIdle)
 		}
 	}
-	for _, row := range rows[min(len(rows), skipRows(rows, p.after)):] {
-		if !p.add(row.FirstJob.String()+"/"+row.Name, row) {
+	after, _ := strconv.Atoi(p.after) // a cursor is a row's first cluster, by which the rows are in order
+	for _, row := range rows {
+		if row.First > after && !p.add(strconv.Itoa(row.First), row) {
 			return
 		}
 	}
-}
-
-// skipRows is how many rows come before the end of the page that a cursor stands for.
-func skipRows(rows []*wire.BatchRow, after string) int {
-	for i, row := range rows {
-		if after != "" && row.FirstJob.String()+"/"+row.Name == after {
-			return i + 1
-		}
-	}
-	return 0
 }
 
 // batchKey is what jobs of a batch have in common.
@@ -66,8 +58,21 @@ func batchName(j *job.Job) string {
 	if j == nil {
 		return ""
 	}
-	name, _ := j.Ad.Str("JobBatchName")
+	name, _ := text(j, "JobBatchName")
 	return name
+}
+
+// text gives an attribute that may be an expression over what the queue adds to a job's ad: what has $(Cluster) in it
+// is one. That ad is made only for an expression, since most texts are none, and clusters may be very many.
+func text(j *job.Job, name string) (string, bool) {
+	e, ok := j.Ad.Lookup(name)
+	if !ok {
+		return "", false
+	}
+	if v, ok := e.Literal(); ok {
+		return v.Str()
+	}
+	return e.Eval(j.CurrentAd(), nil).Str()
 }
 
 // add counts a cluster in.
@@ -129,10 +134,10 @@ func (s *Server) countEach(user job.UserID, sel wire.Selection, match func(*job.
 // commandLine is what a job runs, as a person would write it.
 func commandLine(j *job.Job) string {
 	const longest = 1000
-	cmd, _ := j.Ad.Str("Cmd")
-	args, ok := j.Ad.Str("Arguments")
+	cmd, _ := text(j, "Cmd")
+	args, ok := text(j, "Arguments")
 	if !ok {
-		args, _ = j.Ad.Str("Args")
+		args, _ = text(j, "Args")
 	}
 	line := strings.TrimSpace(path.Base(cmd) + " " + args)
 	return line[:min(len(line), longest)]

@@ -116,11 +116,14 @@ func TestLateJobs(t *testing.T) {
 				if err := json.Unmarshal(raw, &row); err != nil {
 					t.Fatal(err)
 				}
-				out = append(out, fmt.Sprint(row.ID, "+", row.Late))
+				out = append(out, row.ID.String())
+			}
+			for _, raw := range ann.query(wire.Query{Kind: wire.QueryComing}).Rows {
+				out = append(out, string(raw))
 			}
 			return strings.Join(out, " ")
 		}
-		if got := rows(); got != "1.0+4" {
+		if got := rows(); got != `1.0 {"cluster":1,"from":1,"upto":5}` {
 			t.Errorf("at first the queue has %s", got)
 		}
 		for proc := range 2 {
@@ -132,7 +135,7 @@ func TestLateJobs(t *testing.T) {
 			desk.accept(o)
 			desk.done(o, exited(0))
 		}
-		if got := rows(); got != "1.2+2" {
+		if got := rows(); got != `1.2 {"cluster":1,"from":3,"upto":5}` {
 			t.Errorf("after two jobs the queue has %s", got)
 		}
 		var batch wire.BatchRow

@@ -17,6 +17,12 @@ func (c *Client) Summary(ctx context.Context, sel wire.Selection) ([]wire.BatchR
 	return all, err
 }
 
+// Coming gives what has yet to enter the queue of clusters with late materialization, of all the user's if none is
+// named, and the sequence number of the event after which it was so.
+func (c *Client) Coming(ctx context.Context, clusters []int) ([]job.Opened, uint64, error) {
+	return rows[job.Opened](ctx, c, wire.Query{Kind: wire.QueryComing, Select: wire.Selection{Clusters: clusters}}, 0)
+}
+
 // Why explains why a job does not run, or how it runs.
 func (c *Client) Why(ctx context.Context, id job.ID) (*why.Explanation, error) {
 	e, err := one[why.Explanation](ctx, c, wire.Query{Kind: wire.QueryWhy, Select: wire.Selection{Jobs: []job.ID{id}}})

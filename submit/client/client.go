@@ -94,8 +94,8 @@ func (c *Client) History(ctx context.Context, sel wire.Selection, limit int) ([]
 	return all, err
 }
 
-// Act does something to jobs and gives those to which it was done, and why not to the others that
-// were named. set says what [wire.Edit] and [wire.Prio] are to set.
+// Act does something to jobs and gives those to which it was done, why not to the others that were
+// named, and what is to be known about it. set says what [wire.Edit] and [wire.Prio] are to set.
 func (c *Client) Act(ctx context.Context, do wire.ActionVerb, sel wire.Selection, reason string, set ...job.Assigned) (wire.ActionResult, error) {
 	all := wire.ActionResult{V: wire.Version, Not: map[string]string{}}
 	action := wire.Action{V: wire.Version, Do: do, Select: sel, Reason: reason, Set: set}
@@ -107,6 +107,9 @@ func (c *Client) Act(ctx context.Context, do wire.ActionVerb, sel wire.Selection
 		}
 		all.Done = append(all.Done, res.Done...)
 		maps.Copy(all.Not, res.Not)
+		if res.Note != "" {
+			all.Note = res.Note
+		}
 		stuck := len(res.Done) == 0 && res.Next == action.After // also of a matchmaker that knows no cursor
 		if !res.More || stuck {
 			return all, nil

@@ -472,6 +472,29 @@ func TestActSaysWhyNot(t *testing.T) {
 	}
 }
 
+func TestActHandsNotesOn(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	res, err := c.Submit(t.Context(), describe(t, t.TempDir(), "executable = /bin/true\ntransfer_executable = false\nmax_materialize = 1\nqueue 2"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		do   wire.ActionVerb
+		set  job.Assigned
+		want string
+	}{
+		{wire.Edit, job.Assigned{Name: "RequestMemory", Expr: "200"}, "at their next start"},
+		{wire.Prio, job.Assigned{Expr: "5"}, "yet to enter the queue"},
+	} {
+		got, err := c.Act(t.Context(), tt.do, wire.Selection{Clusters: []int{res.Cluster}}, "", tt.set)
+		if err != nil || len(got.Done) != 1 || !strings.Contains(got.Note, tt.want) {
+			t.Errorf("%s gave %+v (%v), want a note with %q", tt.do, got, err, tt.want)
+		}
+	}
+}
+
 // TestOneJobsFilesGoToTheService: what fits into a message may still be more than one job carries inline.
 func TestOneJobsFilesGoToTheService(t *testing.T) {
 	pool := submittest.Start(t)

@@ -318,6 +318,21 @@ func TestLogPutAway(t *testing.T) {
 	}
 }
 
+// TestLogNamedAfterALateCluster: the cluster's own entries are where those of its jobs are.
+func TestLogNamedAfterALateCluster(t *testing.T) {
+	dir := t.TempDir()
+	s := aLife(dir)
+	name, err := classad.ParseExpr(`strcat("late.", ClusterId, ".log")`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.events[2].Body.(*job.Submitted).Ad.Set("UserLog", name)
+	tell(t, s, t.TempDir())
+	if got, want := content(t, filepath.Join(dir, "late.6.log")), content(t, filepath.Join("testdata", "late.log")); got != want {
+		t.Errorf("the log is\n%s\nwant\n%s", got, want)
+	}
+}
+
 // TestTableIsGone: of a cluster whose table is not to be had any more the log has what the matchmaker knows.
 func TestTableIsGone(t *testing.T) {
 	for _, late := range []bool{false, true} {

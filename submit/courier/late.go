@@ -29,12 +29,12 @@ func (c *Courier) clusterEvent(ev job.Event) (l *late, before, after []eventlog.
 		return nil, nil, nil
 	}
 	entry := eventlog.Event{Job: job.ID{Cluster: n, Proc: -1}, Time: ev.At}
-	if b, ok := ev.Body.(*job.Submitted); ok {
+	if _, ok := ev.Body.(*job.Submitted); ok {
 		cl := c.known.fresh[n]
 		if cl == nil || !cl.Late.Limits() {
 			return nil, nil, nil
 		}
-		o := c.known.origins.of(common(cl, b))
+		o := c.originIn(cl, 0) // the log is the first job's, as in HTCondor
 		l = &late{Log: o.log, JSON: o.json, Jobs: cl.Len()}
 		if c.state.Late[n] == nil {
 			c.logs.use(l.Log)
@@ -74,12 +74,4 @@ func isLate(ad *classad.Ad) bool {
 	most, _ := ad.Int("JobMaterializeLimit")
 	idle, _ := ad.Int("JobMaterializeMaxIdle")
 	return most > 0 || idle > 0
-}
-
-// common is the ad from which a cluster's own entries are made. Its log is the first job's, as in HTCondor.
-func common(cl *job.Cluster, b *job.Submitted) *classad.Ad {
-	if cl.Len() > 0 {
-		return cl.Job(0, cl.At).Ad
-	}
-	return b.Ad
 }

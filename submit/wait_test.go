@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"skua/internal/job"
+	"skua/internal/wire"
+	"skua/policy/classad"
+	"skua/submit/client"
+	"skua/submit/submittest"
+)
+
+func parseAd(t *testing.T, text string) *classad.Ad {
+	t.Helper()
+	ad, err := classad.ParseAd(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ad
+}
+
+// TestWaitForLateJobs: jobs that have yet to enter the queue belong to their cluster, and to no job of it. That a job has
+// ended is heard of before the next one enters.
+func TestWaitForLateJobs(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	s := &job.Submitted{User: submittest.User, Owner: "ann", Ad: parseAd(t, `[ Cmd = "/bin/true"; JobMaterializeLimit = 1 ]`)}
+	for range 3 {
+		s.Procs = append(s.Procs, classad.NewAd())
+	}
+	if _, err := pool.Queue.Submit(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	id := func(proc int) job.ID { return job.ID{Cluster: 1, Proc: proc} }
+	cluster, first := wire.Selection{Clusters: []int{1}}, wire.Selection{Jobs: []job.ID{id(0)}}
+	opened := func(proc int) job.Body { return &job.Opened{Cluster: 1, From: proc, Upto: proc + 1} }
+	all := []job.Body{&job.Ended{Job: id(0)}, opened(1), &job.Ended{Job: id(1)}, opened(2), &job.Ended{Job: id(2)}}
+	for _, tt := range []struct {
+		name   string
+		sel    wire.Selection
+		num    int
+		events []job.Body
+		over   int    // after so many events
+		fails  string // what is said in the end
+	}{
+		{"the cluster", cluster, 0, all, 5, ""},
+		{"all jobs", wire.Selection{}, 0, all, 5, ""},
+		{"the cluster and a job", wire.Selection{Clusters: []int{1}, Jobs: first.Jobs}, 0, all, 5, ""},
+		{"two of the cluster", cluster, 2, all, 3, ""},
+		{"a job", first, 0, all, 1, ""},
+		{"a job of which another fails", first, 0, []job.Body{&job.Ended{Job: id(0)}, opened(1), &job.Withdrawn{Job: id(1)}}, 1, ""},
+		{"what is left is removed", cluster, 0, []job.Body{&job.Ended{Job: id(0)}, &job.Closed{Cluster: 1}}, 2, "cluster 1 was removed before 2 of its jobs had entered the queue"},
+		{"the cluster is removed", cluster, 0, []job.Body{&job.Ended{Job: id(0)}, opened(1), &job.Closed{Cluster: 1}, &job.Withdrawn{Job: id(1)}}, 4, "cluster 1 was removed before 1 of its jobs had entered the queue; job 1.1 was removed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v := newVigil("elsewhere", tt.num)
+			if _, err := v.begin(t.Context(), c, tt.sel); err != nil {
+				t.Fatal(err)
+			}
+			over := 0
+			for i, b := range tt.events {
+				if v.over() {
+					break
+				}
+				v.event(job.Event{Body: b})
+				over = i + 1
+			}
+			if fails := strings.Join(v.fails, "; "); !v.over() || over != tt.over || fails != tt.fails {
+				t.Errorf("over %v after %d events, with %q; want that after %d, with %q", v.over(), over, fails, tt.over, tt.fails)
+			}
+		})
+	}
+	st := story{app: &app{out: &bytes.Buffer{}}, sel: cluster, live: map[job.ID]bool{}}
+	if err := st.begin(t.Context(), c); err != nil || len(st.live) != 3 {
+		t.Errorf("a story begins with the jobs %v: %v", st.live, err)
+	}
+}
+
+// TestWaitBetweenTwoJobs begins when the only job in the queue has ended and the next has not entered.
+func TestWaitBetweenTwoJobs(t *testing.T) {
+	next := job.ID{Cluster: 1, Proc: 1}
+	v := newVigil("here", 0)
+	v.late = latecomers{1: {Cluster: 1, From: 1, Upto: 2}}
+	v.past([]wire.JobRow{{
+		ID: job.ID{Cluster: 1}, Ad: parseAd(t, `[ JobStatus = 4; ExitCode = 0; `+client.SubmitHost+` = "here" ]`), Delivered: true,
+	}})
+	v.await(1)
+	for _, b := range []job.Body{&job.Opened{Cluster: 1, From: 1, Upto: 2}, &job.Ended{Job: next}, &job.Delivered{Job: next}} {
+		if v.over() {
+			t.Errorf("the wait is over before %s", b.Kind())
+		}
+		v.event(job.Event{Body: b})
+	}
+	if !v.over() || v.done != 2 || len(v.fails) > 0 {
+		t.Errorf("over %v with %d jobs, %q; want that with two", v.over(), v.done, v.fails)
+	}
+}
