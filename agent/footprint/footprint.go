@@ -14,9 +14,9 @@ const (
 	little  = 512 << 10 // bytes made by a moment's work, after which there is nothing to give back
 	enough  = 4 << 20   // bytes of the program that may stay in memory
 
-	// share is how much of a processor it may cost to find pages of the program again: less than half of what an idle
-	// agent may take.
-	share = 2e-5
+	// share is how much of a processor it may cost to find pages of the program again: some of what an idle agent
+	// may take.
+	share = 3e-5
 )
 
 // Footprint is that of this process, which works at first. One goroutine uses it.

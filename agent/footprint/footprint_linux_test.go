@@ -27,8 +27,8 @@ func TestPause(t *testing.T) {
 		each  time.Duration
 		want  time.Duration
 	}{
-		{6 << 20, 500 * time.Nanosecond, 2400 * time.Millisecond},
-		{6 << 20, 60 * time.Microsecond, 4*time.Minute + 48*time.Second},
+		{6 << 20, 500 * time.Nanosecond, 1600 * time.Millisecond},
+		{6 << 20, 60 * time.Microsecond, 3*time.Minute + 12*time.Second},
 		{6 << 20, 20 * time.Millisecond, time.Hour},
 		{6 << 20, 0, 0},
 	} {
