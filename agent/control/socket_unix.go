@@ -17,8 +17,15 @@ import (
 // Listen makes the socket, in the place of one that an agent before has left. Everybody may connect;
 // what they may ask for is another question.
 func Listen(path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the directory of the control socket: %w", err)
+	}
+	// The agent's own directory may be closed to others. To pass through it is all that they need; what is in it looks
+	// after itself.
+	const pass = 0o011
+	if fi, err := os.Stat(dir); err == nil && fi.Mode().Perm()&pass != pass {
+		_ = os.Chmod(dir, fi.Mode().Perm()|pass) // another's directory stays as it is
 	}
 	if fi, err := os.Lstat(path); err == nil && fi.Mode().Type() == os.ModeSocket {
 		if err := os.Remove(path); err != nil {

@@ -18,10 +18,16 @@ func somewhere(t *testing.T) string {
 
 func TestListen(t *testing.T) {
 	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil { // as an agent makes its own
+		t.Fatal(err)
+	}
 	path := filepath.Join(dir, "agent.sock")
 	l, err := Listen(path)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if fi, err := os.Stat(dir); err != nil || fi.Mode().Perm() != 0o711 {
+		t.Errorf("the directory has the mode %v, %v: others cannot get at the socket, or at more than that", fi.Mode(), err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false) // as a killed agent leaves it
 	l.Close()

@@ -243,7 +243,7 @@ const (
 	HoldTransferInput   = 13 // DownloadFileError
 	HoldNoSharedFS      = 14
 	HoldOnSubmit        = 15 // SubmittedOnHold
-	HoldMissedDeferral  = 19 // MissedDeferredExecutionTime
+	HoldMissedDeferral  = 20 // MissedDeferredExecutionTime
 	HoldInputTooLarge   = 32 // MaxTransferInputSizeExceeded
 	HoldOutputTooLarge  = 33 // MaxTransferOutputSizeExceeded
 	HoldOutOfResources  = 34 // JobOutOfResources

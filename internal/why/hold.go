@@ -12,7 +12,7 @@ const (
 	transferInput   = 13
 	noSharedFS      = 14
 	onSubmit        = 15
-	missedDeferral  = 19
+	missedDeferral  = 20
 	inputTooLarge   = 32
 	outputTooLarge  = 33
 	outOfResources  = 34

@@ -143,7 +143,7 @@ func TestHolds(t *testing.T) {
 		{13, 0, "held because an input is missing: REASON"},
 		{14, 0, "held because it needs a shared file system: REASON"},
 		{15, 0, "held since it was submitted, as its description wants"},
-		{19, 0, "held because its time to start has passed: REASON"},
+		{20, 0, "held because its time to start has passed: REASON"},
 		{32, 0, "held because its inputs are too large: REASON"},
 		{33, 0, "held because its outputs are too large: REASON"},
 		{34, 102, "held because it used more memory than it may: REASON"},
@@ -160,7 +160,7 @@ func TestHolds(t *testing.T) {
 			t.Errorf("code %d: the remedy is %q", tt.code, got)
 		}
 	}
-	if got := (&Hold{Code: 19, Recurs: true}).remedy("12.0"); got != "let it wait for the next of its times: skua release 12.0" {
+	if got := (&Hold{Code: 20, Recurs: true}).remedy("12.0"); got != "let it wait for the next of its times: skua release 12.0" {
 		t.Errorf("missed, with another time to come: the remedy is %q", got)
 	}
 	if got := (&Hold{Code: 1}).sentence(); got != "held by its user" {
