@@ -12,7 +12,7 @@ import (
 // process itself can ask for that, so we have it make the system call before its first instruction;
 // the setting survives exec and checkpoints.
 func adoptOrphans(pid int) error {
-	ret, err := injectSyscall(pid, unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1)
+	ret, err := injectPrctl(pid, unix.PR_SET_CHILD_SUBREAPER, 1)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		return nil // jobs that leave orphans cannot be checkpointed here
@@ -24,15 +24,15 @@ func adoptOrphans(pid int) error {
 	return nil
 }
 
-// injectSyscall has the stopped, traced process pid execute one system call with two arguments and
+// injectPrctl has the stopped, traced process pid call prctl(2) with two arguments and
 // leaves it as it was.
-func injectSyscall(pid int, nr, arg1, arg2 uintptr) (ret int64, err error) {
-	var saved unix.PtraceRegs
-	if err := unix.PtraceGetRegs(pid, &saved); err != nil {
+func injectPrctl(pid int, arg1, arg2 uintptr) (ret int64, err error) {
+	var saved registers
+	if err := getRegisters(pid, &saved); err != nil {
 		return 0, fmt.Errorf("read registers: %w", err)
 	}
 	regs := saved
-	pc, code, err := setSyscall(&regs, nr, arg1, arg2)
+	pc, code, err := setPrctl(&regs, arg1, arg2)
 	if err != nil {
 		return 0, err
 	}
@@ -43,20 +43,20 @@ func injectSyscall(pid int, nr, arg1, arg2 uintptr) (ret int64, err error) {
 	if _, err := unix.PtracePokeText(pid, pc, code); err != nil {
 		return 0, fmt.Errorf("write code: %w", err)
 	}
-	if err := unix.PtraceSetRegs(pid, &regs); err != nil {
+	if err := setRegisters(pid, &regs); err != nil {
 		return 0, fmt.Errorf("write registers: %w", err)
 	}
 	early, err := step(pid)
 	if err != nil {
 		return 0, fmt.Errorf("step: %w", err)
 	}
-	if err := unix.PtraceGetRegs(pid, &regs); err != nil {
+	if err := getRegisters(pid, &regs); err != nil {
 		return 0, fmt.Errorf("read result: %w", err)
 	}
 	if _, err := unix.PtracePokeText(pid, pc, old); err != nil {
 		return 0, fmt.Errorf("restore code: %w", err)
 	}
-	if err := unix.PtraceSetRegs(pid, &saved); err != nil {
+	if err := setRegisters(pid, &saved); err != nil {
 		return 0, fmt.Errorf("restore registers: %w", err)
 	}
 	for _, sig := range early {

@@ -2,14 +2,15 @@
 
 package starter
 
-import (
-	"errors"
+import "errors"
 
-	"golang.org/x/sys/unix"
-)
+type registers struct{}
 
-func setSyscall(*unix.PtraceRegs, uintptr, uintptr, uintptr) (pc uintptr, code []byte, err error) {
+func getRegisters(int, *registers) error { return errors.ErrUnsupported }
+func setRegisters(int, *registers) error { return errors.ErrUnsupported }
+
+func setPrctl(*registers, uintptr, uintptr) (pc uintptr, code []byte, err error) {
 	return 0, nil, errors.ErrUnsupported
 }
 
-func syscallResult(*unix.PtraceRegs) int64 { return 0 }
+func syscallResult(*registers) int64 { return 0 }

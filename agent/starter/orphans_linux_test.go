@@ -36,7 +36,7 @@ func TestInjectedSyscallIsNotLostToASignal(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		switch ret, err := injectSyscall(pid, unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1); {
+		switch ret, err := injectPrctl(pid, unix.PR_SET_CHILD_SUBREAPER, 1); {
 		case err != nil:
 			t.Error(err)
 		case ret != 0:
