@@ -116,7 +116,7 @@ func TestPeriodic(t *testing.T) {
 		{"a duration that is none", job.Running, "AllowedJobDuration = Long\nJobCurrentStartDate = @-9999", Verdict{}},
 		{
 			"missed", job.Idle, "DeferralTime = @-61\nDeferralWindow = 60",
-			Verdict{Hold, "no machine could start the job at its deferral_time 1772452739 (2026-03-02 11:58:59 UTC), nor within its deferral_window of 60 s after it", 19, 0},
+			Verdict{Hold, "no machine could start the job at its deferral_time 1772452739 (2026-03-02 11:58:59 UTC), nor within its deferral_window of 60 s after it", 20, 0},
 		},
 		{"a time to start that is none", job.Idle, "DeferralTime = Nothing + 60", Verdict{Hold, "its deferral_time is not a time: Nothing + 60", 5, 0}},
 		{"that is none while it runs", job.Running, "DeferralTime = \"noon\"", Verdict{}},
