@@ -125,7 +125,8 @@ type fakeRoster struct{}
 
 func (fakeRoster) Members() []trust.Member {
 	return []trust.Member{
-		{ID: "u1", Kind: trust.User, Name: "ann"}, {ID: "u2", Kind: trust.User, Name: "bob"},
+		{ID: "u1", Kind: trust.User, Name: "ann"},
+		{ID: "u2", Kind: trust.User, Name: "bob"},
 		{ID: "enrolled", Kind: trust.Agent, Name: "enrolled", Approved: true},
 	}
 }
