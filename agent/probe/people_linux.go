@@ -176,18 +176,6 @@ func (w *Watcher) noteCompositors(sockets map[uint32][]string) {
 	}
 }
 
-// isXwayland reports whether a display is a compositor's, where only some of its input is seen: its user's helper
-// sees all of it. It is not connected to either, for that is what starts an Xwayland.
-func (w *Watcher) isXwayland(n int) bool {
-	var st unix.Stat_t
-	if err := unix.Stat(filepath.Join(w.cfg.X11, "X"+strconv.Itoa(n)), &st); err != nil {
-		return false
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.compositors[st.Uid]
-}
-
 // next is when to take stock again although nothing has changed.
 func (c census) next() <-chan time.Time {
 	if c.due == 0 {
