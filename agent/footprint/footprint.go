@@ -14,9 +14,10 @@ const (
 	little  = 512 << 10 // bytes made by a moment's work, after which there is nothing to give back
 	enough  = 4 << 20   // bytes of the program that may stay in memory
 
-	// share is how much of a processor it may cost to find pages of the program again: some of what an idle agent
-	// may take.
-	share = 3e-5
+	// seldom is how often pages of the program are let go of at the most. An agent finds about a hundred of them again
+	// on its next beat, which takes a tenth of a millisecond on most machines and some seven on virtual ones whose page
+	// tables are shadowed: less than what else it does there, in four minutes and more.
+	seldom = 4 * time.Minute
 )
 
 // Footprint is that of this process, which works at first. One goroutine uses it.
@@ -24,15 +25,12 @@ type Footprint struct {
 	rests   bool
 	program []mapping // the parts of the program that can be let go of
 	made    uint64    // bytes of memory asked for until the last collection
-	next    time.Time // when letting go of pages of the program is worth it again
+	letGo   time.Time // when pages of the program were let go of
 }
 
 // Rest gives back what this process has needed and does not now: free pages of the heap and, on Linux, its hold
 // on the pages of the program, of which little is used while it waits. It takes some milliseconds. Called again
-// while the process rests, it gives back what has come since, if that is worth it: pages of the program that are used
-// again have to be found again. That takes under a microsecond for a few of them on most machines, and a hundred times
-// as long on virtual machines whose page tables are shadowed, where it would cost more than all else that a waiting
-// process does. So it is measured, and done as rarely as it is dear.
+// while the process rests, it gives back what has come since, if that is worth it.
 //
 // A resting process collects garbage when there is some of it, and not every two minutes as well, which is most of
 // what a process costs that hardly does anything; and its goroutines share one processor, so that none wakes a
@@ -49,18 +47,16 @@ func (f *Footprint) Rest() {
 		}
 		f.made = now.made
 		if !f.rests {
-			f.rests, f.next = true, time.Time{}
+			f.rests, f.letGo = true, time.Time{}
 			f.program = programMaps()
 			debug.SetMemoryLimit(now.inUse + garbage)
 			debug.SetGCPercent(-1)
 			runtime.GOMAXPROCS(1)
 		}
 	}
-	if now := time.Now(); !now.Before(f.next) {
-		if resident := residentProgram(); resident > enough {
-			letGo(f.program)
-			f.next = now.Add(pause(resident, findAgain(f.program)))
-		}
+	if now := time.Now(); now.Sub(f.letGo) >= seldom && residentProgram() > enough {
+		letGo(f.program)
+		f.letGo = now
 	}
 }
 
@@ -70,12 +66,6 @@ func (f *Footprint) Work() {
 	runtime.SetDefaultGOMAXPROCS()
 	debug.SetGCPercent(100)
 	debug.SetMemoryLimit(math.MaxInt64)
-}
-
-// pause is how long the process keeps its pages after it has let go of so many bytes of the program, when it takes
-// that long to find some of them again. The kernel finds 64 kB at a time.
-func pause(bytes int, each time.Duration) time.Duration {
-	return min(time.Duration(float64(bytes>>16)*float64(each)/share), time.Hour)
 }
 
 // mapping is a part of a process's memory.

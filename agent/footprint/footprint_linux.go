@@ -6,8 +6,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,33 +36,6 @@ func letGo(maps []mapping) {
 		_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.start, m.end-m.start, unix.MADV_DONTNEED)
 	}
 }
-
-// findAgain is how long it takes to use a page of the program that was let go of: the best of a few, which nothing
-// has interrupted. With each the kernel brings back those around it.
-func findAgain(maps []mapping) time.Duration {
-	const tries = 3
-	var m mapping // the largest
-	for _, o := range maps {
-		if o.end-o.start > m.end-m.start {
-			m = o
-		}
-	}
-	best := time.Hour
-	step := (m.end - m.start) / tries
-	for n := range uintptr(tries) {
-		if at := m.start + n*step; at < m.end {
-			start := time.Now()
-			touched += *(*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&at)))
-			best = min(best, time.Since(start))
-		}
-	}
-	return best
-}
-
-// touched keeps the compiler from leaving the look out.
-//
-//lint:ignore U1000 it is only written
-var touched byte
 
 // parseMaps reads /proc/self/smaps for the read-only parts of files of which no page is a copy that was written to.
 // A linker writes to some before it makes them read-only, and that would be lost.

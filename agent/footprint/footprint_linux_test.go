@@ -2,39 +2,61 @@ package footprint
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// What letting go costs is measured where it was done.
-func TestFindAgain(t *testing.T) {
-	maps := programMaps()
-	if len(maps) == 0 {
-		t.Fatal("this program has no part that can be let go of")
+// A process that rests lets go of its program, and does not do so again at once: it would only find the same pages again.
+func TestLetGo(t *testing.T) {
+	program, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
 	}
-	letGo(maps)
-	if each := findAgain(maps); each <= 0 || each >= time.Hour {
-		t.Errorf("it takes %v to use a page again", each)
+	large, err := os.OpenFile(filepath.Join(t.TempDir(), "program"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-// It is done as rarely as it is dear, and not given up altogether.
-func TestPause(t *testing.T) {
-	for _, c := range []struct {
-		bytes int
-		each  time.Duration
-		want  time.Duration
-	}{
-		{6 << 20, 500 * time.Nanosecond, 1600 * time.Millisecond},
-		{6 << 20, 60 * time.Microsecond, 3*time.Minute + 12*time.Second},
-		{6 << 20, 20 * time.Millisecond, time.Hour},
-		{6 << 20, 0, 0},
-	} {
-		if got := pause(c.bytes, c.each); got.Round(time.Millisecond) != c.want {
-			t.Errorf("%d bytes at %v each: %v, want %v", c.bytes, c.each, got, c.want)
+	defer large.Close()
+	for n := 0; n <= enough; n += len(program) { // this one is small
+		if _, err := large.Write(program); err != nil {
+			t.Fatal(err)
 		}
+	}
+	m, err := unix.Mmap(int(large.Fd()), 0, enough, unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(m)
+	maps := programMaps()
+	useAll := func() (resident int) {
+		for _, m := range maps {
+			if _, _, e := unix.Syscall(unix.SYS_MADVISE, m.start, m.end-m.start, unix.MADV_POPULATE_READ); e != 0 {
+				t.Fatalf("use all of the program: %v", e)
+			}
+		}
+		return residentProgram()
+	}
+	before := useAll()
+	var f Footprint
+	defer f.Work()
+	f.Rest()
+	if now := residentProgram(); now >= before {
+		t.Errorf("a process that rests has %d bytes of its program, as before", now)
+	}
+	before = useAll()
+	f.Rest()
+	if now := residentProgram(); now < before {
+		t.Errorf("the program was let go of twice within %v", seldom)
+	}
+	f.letGo = f.letGo.Add(-seldom)
+	f.Rest()
+	if now := residentProgram(); now >= before {
+		t.Errorf("after %v the process has %d bytes of its program, as before", seldom, now)
 	}
 }
 

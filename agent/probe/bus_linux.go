@@ -24,9 +24,12 @@ const (
 )
 
 const (
-	busWait       = 5 * time.Second  // for an answer
-	busAgainFirst = 10 * time.Second // after the bus is lost or not there, and then for longer and longer
-	busAgainLast  = 10 * time.Minute
+	busWait = 5 * time.Second // for an answer
+
+	// After the bus is lost or not there, and then for longer and longer: twice as long each time, so that it comes to
+	// be on the beats of what an idle agent does.
+	busAgainFirst = lookIdle / 32
+	busAgainLast  = 2 * lookIdle
 )
 
 // systemBus is where the system's bus is unless the environment says otherwise.
