@@ -245,7 +245,7 @@ func (m *machine) taken() (share func() float64) {
 	}
 	before, start := look(), time.Now()
 	return func() float64 {
-		return (look().ticks - before.ticks) / 100 / time.Since(start).Seconds() / float64(runtime.NumCPU())
+		return (look().cpu - before.cpu) / time.Since(start).Seconds() / float64(runtime.NumCPU())
 	}
 }
 

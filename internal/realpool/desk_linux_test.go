@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -184,7 +185,7 @@ func idleCost(t *testing.T, long time.Duration) cost {
 	t.Helper()
 	realpool.Display(t)
 	session := logIn(t)
-	p := realpool.Start(t, bin, realpool.Config{
+	p := realpool.Start(t, inMemory(t, bin), realpool.Config{
 		Agents: 1, Lease: 2400,
 		Policy: func(int) string {
 			return "preset = \"desktop\"\n[owner]\nidle_after = \"2s\"\nbackground_load = 1000.0\n"
@@ -200,7 +201,7 @@ func idleCost(t *testing.T, long time.Duration) cost {
 		time.Sleep(5 * time.Second) // asking is no work for the machine that is to be idle
 		return strings.Contains(p.Agents[0].Log(), "this machine's speed was measured")
 	})
-	time.Sleep(min(long, 100*time.Second)) // what the start has left behind is given back after a minute
+	bare := wakeUps(20, min(long, 100*time.Second)) // what the start has left behind is given back meanwhile
 	before, err := readUse(agent)
 	if err != nil {
 		t.Fatal(err)
@@ -212,10 +213,49 @@ func idleCost(t *testing.T, long time.Duration) cost {
 		t.Fatal(err)
 	}
 	seconds := time.Since(start).Seconds()
+	fmt.Printf("bench: idle_cpu_ms=%.1f\nbench: idle_disk_faults=%.0f\nbench: idle_bare_wakeup_us=%.0f\n",
+		(after.cpu-before.cpu)*1e3, after.reads-before.reads, bare.Seconds()*1e6)
 	return cost{
-		memory: after.memory, cpu: (after.ticks - before.ticks) / 100 / seconds,
+		memory: after.memory, cpu: (after.cpu - before.cpu) / seconds,
 		wakeups: (after.switches - before.switches) / seconds,
 	}
+}
+
+// inMemory copies programs to where they stay in memory. There are kernels that drop what has not been used for a
+// minute from their page cache, and to read a program from disk once more costs many times what it then does.
+func inMemory(t *testing.T, programs string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("skua", dir, "tmpfs", 0, "mode=755"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.CopyFS(dir, os.DirFS(programs)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// wakeUps has a thread that does nothing else wake so often in that time, and gives what each time cost it of a
+// processor: what no program can do without on this machine.
+func wakeUps(times int, in time.Duration) time.Duration {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	used := func() time.Duration {
+		var t unix.Timespec
+		_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t) // cannot fail for oneself
+		return time.Duration(t.Nano())
+	}
+	before := used()
+	for range times {
+		t := unix.NsecToTimespec(int64(in) / int64(times))
+		_ = unix.Nanosleep(&t, nil) // a signal makes it shorter
+	}
+	return (used() - before) / time.Duration(times)
 }
 
 // logIn gives the machine a user with a Wayland session, and how the agent calls that.
@@ -241,7 +281,18 @@ func logIn(t *testing.T) string {
 	return desk.Source
 }
 
-type use struct{ memory, ticks, switches float64 }
+type use struct {
+	memory   float64 // bytes
+	cpu      float64 // seconds
+	switches float64 // voluntary ones
+	reads    float64 // faults that had to wait for a disk
+}
+
+// processClock is the clock of the processor time of a process: what clock_getcpuclockid(3) gives.
+func processClock(pid int) int32 {
+	const scheduled = 2 // CPUCLOCK_SCHED
+	return ^int32(pid)<<3 | scheduled
+}
 
 // readUse adds up what a process and all below it have used.
 func readUse(pid int) (use, error) {
@@ -252,17 +303,25 @@ func readUse(pid int) (use, error) {
 		return u, err
 	}
 	u.memory = field(rollup, "Pss:") * 1024
+	var own unix.Timespec // with its threads that have ended
+	if err := unix.ClockGettime(processClock(pid), &own); err != nil {
+		return u, os.NewSyscallError("clock_gettime", err)
+	}
+	u.cpu = float64(own.Nano()) / 1e9
 	stat, err := os.ReadFile(filepath.Join(proc, "stat"))
 	if err != nil {
 		return u, err
 	}
 	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	for _, n := range f[11:15] { // user and system time, its own and of children that have ended
+	for _, n := range f[13:15] { // user and system time of children that have ended
 		ticks, err := strconv.ParseFloat(n, 64)
 		if err != nil {
 			return u, err
 		}
-		u.ticks += ticks
+		u.cpu += ticks / 100
+	}
+	if u.reads, err = strconv.ParseFloat(f[9], 64); err != nil {
+		return u, err
 	}
 	tasks, err := filepath.Glob(filepath.Join(proc, "task", "*"))
 	if err != nil || len(tasks) == 0 {
@@ -284,7 +343,8 @@ func readUse(pid int) (use, error) {
 			if err != nil {
 				continue // it has ended
 			}
-			u.memory, u.ticks, u.switches = u.memory+below.memory, u.ticks+below.ticks, u.switches+below.switches
+			u.memory, u.cpu = u.memory+below.memory, u.cpu+below.cpu
+			u.switches, u.reads = u.switches+below.switches, u.reads+below.reads
 		}
 	}
 	return u, nil
