@@ -153,12 +153,13 @@ func (i *Init) Checkpoint(ctx context.Context, keep bool) (checkpoint.Stats, err
 	}
 	i.mu.Lock()
 	busy := i.dumping
+	init, _ := pidOf(i.pidfd) // without one there will be no answer
 	i.dumping = true
 	i.mu.Unlock()
 	if busy {
 		return what(ErrBusy)
 	}
-	calm := i.cg.saveLikeOthers()
+	calm := i.cg.saveGently(init)
 	m, err := i.call(ctx, &message{Op: opCheckpoint, Keep: keep})
 	calm()
 	i.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -117,13 +118,19 @@ func TestHurry(t *testing.T) {
 		awaitWeights(allClaims, oneClaim, i.cg.calm)
 	}
 
-	calm := i.cg.saveLikeOthers()
-	await(t, "the job's threads count like others'", func() bool {
+	calm := i.cg.saveGently(initPid(t, i))
+	await(t, "the job's threads are of the usual class", func() bool {
 		attr, err := unix.SchedGetAttr(jobPids(t, initPid(t, i))[0], 0)
 		return err == nil && attr.Policy == unix.SCHED_NORMAL
 	})
-	awaitWeights(equal, equal, func() {})
+	awaitWeights(saving[0], equal, func() {})
+	awaitWeights(saving[1], equal, func() {}) // it takes long
 	calm()
+	if dir := i.cg.savingDir(); dir != "" {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the cgroup of an image that is made is left behind: %v", err)
+		}
+	}
 	checkClass(t, i, unix.SCHED_IDLE)
 	awaitWeights(allClaims, oneClaim, i.cg.calm)
 

@@ -2,19 +2,16 @@ package starter
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"skua/internal/pause"
 )
 
 // A job has the processors when nobody else wants them: its threads are of the idle class, and all claims together have
@@ -56,29 +53,6 @@ func (c *jobCgroup) hurry() {
 	}
 	c.weigh(urgent, urgent)
 	c.schedule(&unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: -20})
-}
-
-// saveLikeOthers has the threads of the job, which is frozen, count as much as other programs' until stop is called.
-// CRIU works in them, and takes turns with them hundreds of times: behind two busy loops an image of 500 MB, half
-// a second's work, took two minutes otherwise, while its job's time to leave ran out.
-func (c *jobCgroup) saveLikeOthers() (stop func()) {
-	const again = 100 * time.Millisecond // since another claim may have been calmed
-	if c == nil || c.prompt {
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var kept sync.WaitGroup
-	kept.Go(func() {
-		for err := error(nil); err == nil; err = pause.For(ctx, again) {
-			c.weigh(equal, equal)
-			c.schedule(&unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: jobNice})
-		}
-	})
-	return func() {
-		cancel()
-		kept.Wait()
-		c.calm()
-	}
 }
 
 // calm gives all threads of the job the lowest claim to a processor again, also after an agent that
@@ -144,10 +118,9 @@ func weighSlice(dir string, to weight) {
 	if err != nil {
 		return
 	}
-	for _, ours := range []weight{oneClaim, equal, urgent} { // the first is what packaging/skua.slice says
-		if string(bytes.TrimSpace(b)) == strconv.FormatInt(ours.modern, 10) {
-			to.set(dir, true)
-		}
+	ours := append(saving[:len(saving):len(saving)], oneClaim, urgent) // the second is what packaging/skua.slice says
+	if slices.ContainsFunc(ours, func(w weight) bool { return string(bytes.TrimSpace(b)) == strconv.FormatInt(w.modern, 10) }) {
+		to.set(dir, true)
 	}
 }
 

@@ -1,0 +1,63 @@
+package starter
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// CRIU works in a cgroup with little weight while it makes an image, and no process of the job's does.
+func TestImageIsMadeGently(t *testing.T) {
+	capableOfCheckpoints(t)
+	s := newStarter(t, nil)
+	if s.cgroups == nil || os.Getuid() != 0 {
+		t.Skip("without a cgroup or privileges CRIU is where the agent is")
+	}
+	i := open(t, s, "gently")
+	dir := i.cg.savingDir()
+	if dir == "" {
+		t.Skip("processors are not shared out by weights")
+	}
+	run(t, i, JobSpec{Argv: []string{"/usr/bin/perl", "-e", `$| = 1; $held = "x" x 200e6; print "ready\n"; sleep 1000`}, Stdout: "out"})
+	grows(t, i, "out")
+	seen, done := make(chan string, 1), make(chan struct{})
+	go func() {
+		defer close(seen)
+		for {
+			if pids, err := os.ReadFile(filepath.Join(dir, "cgroup.procs")); err == nil && len(pids) > 0 {
+				seen <- string(pids)
+				return
+			}
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	}()
+	_, err := i.Checkpoint(t.Context(), true)
+	close(done)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pids, ok := <-seen
+	if !ok {
+		t.Error("CRIU was never in its cgroup")
+	}
+	for pid := range strings.FieldsSeq(pids) {
+		if n, _ := strconv.Atoi(pid); slices.Contains(jobPids(t, initPid(t, i)), n) {
+			t.Errorf("process %s of the job is in CRIU's cgroup", pid)
+		}
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("CRIU's cgroup is left behind: %v", err)
+	}
+	if err := i.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+}
