@@ -20,11 +20,16 @@ import (
 // last, while its job's time to leave ran out. And if they count as much as the owner's programs, those lose half a
 // processor. So they begin with little and get more the longer it takes.
 
-// saving are the weights of all claims together while an image is made, for savingStep each. The first takes 6 % of a
-// processor that somebody else wants, and half a gigabyte some ten seconds then. The numbers are our own, see weighSlice.
-var saving = []weight{{6, 66}, {13, 131}, {26, 262}, {51, 521}, equal}
+// saving are the weights of all claims together while an image is made, for savingStep each. With the first it takes 2 or
+// 3 % of a processor that somebody else wants, and half a gigabyte some thirty seconds then, most of which falls to the
+// later ones. The numbers are our own, see weighSlice.
+var saving = []weight{{3, 21}, {7, 51}, {13, 101}, {29, 201}, {53, 501}, equal}
 
-const savingStep = 5 * time.Second
+const savingStep = 10 * time.Second
+
+func savingWeight(since time.Duration) weight {
+	return saving[min(int(since/savingStep), len(saving)-1)]
+}
 
 // savingSuffix is what the name of CRIU's cgroup has after the claim's.
 const savingSuffix = ".save"
@@ -45,7 +50,7 @@ func (c *jobCgroup) saveGently(init int) (stop func()) {
 	kept.Go(func() {
 		began, step := time.Now(), soon
 		for err := error(nil); err == nil; err = pause.For(ctx, step) {
-			c.weigh(saving[min(int(time.Since(began)/savingStep), len(saving)-1)], equal)
+			c.weigh(savingWeight(time.Since(began)), equal)
 			c.schedule(&unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: jobNice})
 			if dir == "" || c.setAside(init, dir) || time.Since(began) > savingStep {
 				step = again

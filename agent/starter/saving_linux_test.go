@@ -9,7 +9,26 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
+
+// An image that takes long gets more of the processors, until it counts as much as others.
+func TestSavingWeight(t *testing.T) {
+	var before weight
+	for since := time.Duration(0); since <= time.Duration(len(saving))*savingStep; since += savingStep {
+		w := savingWeight(since)
+		if w.modern <= before.modern && before != equal || w.legacy <= before.legacy && before != equal {
+			t.Errorf("after %v the weight is %v, before it was %v", since, w, before)
+		}
+		if almost := savingWeight(since + savingStep - 1); almost != w {
+			t.Errorf("within one step the weight becomes %v of %v", almost, w)
+		}
+		before = w
+	}
+	if before != equal {
+		t.Errorf("in the end the weight is %v", before)
+	}
+}
 
 // CRIU works in a cgroup with little weight while it makes an image, and no process of the job's does.
 func TestImageIsMadeGently(t *testing.T) {

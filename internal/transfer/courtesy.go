@@ -85,7 +85,7 @@ const (
 	// freeShare is left to others of what they do not use, so that they find it at once when they want more.
 	freeShare = 0.1
 	// mostSpare lets small transfers pass at once.
-	mostSpare = 100 * time.Millisecond
+	mostSpare = 40 * time.Millisecond
 	// longestDebt is how long transfers stand still at most for what this process has used too much: other work of it
 	// counts, too, and peers give up those that stand still for a minute.
 	longestDebt = 10 * time.Second
