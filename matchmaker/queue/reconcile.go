@@ -13,7 +13,8 @@ import (
 
 // reconcile brings the log and its archive together, before the log is read. A log that ends before its archive
 // has lost records: they are added to it again. An archive that ends before its log is brought up to it. Logs
-// that tell another story than their archive are left alone.
+// that tell another story than their archive are left alone. An archive that cannot be written keeps nobody from
+// reading the log.
 func (q *Queue) reconcile(ctx context.Context) error {
 	if q.cfg.Archive == nil {
 		return nil
@@ -40,7 +41,12 @@ func (q *Queue) reconcile(ctx context.Context) error {
 		q.log.Warn("the queue log is shorter than its archive: events are brought back from there", "log", last, "archive", end)
 		return q.restore(ctx, first, last, from)
 	case last > end:
-		return q.catchUp(ctx)
+		err := q.catchUp(ctx)
+		if errors.Is(err, errNotArchived) {
+			q.log.Warn("the archive of the queue log is behind", diag.KeyError, err)
+			return nil
+		}
+		return err
 	}
 	return nil
 }
@@ -184,7 +190,9 @@ func (q *Queue) restore(ctx context.Context, first, last, from uint64) error {
 	return flush()
 }
 
-// catchUp brings the archive to the log's end.
+var errNotArchived = errors.New("the archive cannot be written")
+
+// catchUp brings the archive to the log's end. That it cannot be written is errNotArchived.
 func (q *Queue) catchUp(ctx context.Context) error {
 	_, end := q.cfg.Archive.Span()
 	first, err := q.cfg.Log.First(ctx)
@@ -203,10 +211,12 @@ func (q *Queue) catchUp(ctx context.Context) error {
 		if len(batch) == 0 {
 			return nil
 		}
-		err := q.cfg.Archive.Append(end+1, batch)
+		if err := q.cfg.Archive.Append(end+1, batch); err != nil {
+			return fmt.Errorf("%w: %w", errNotArchived, err)
+		}
 		end += uint64(len(batch))
 		batch, size = nil, 0
-		return err
+		return nil
 	}
 	err = q.cfg.Log.Read(ctx, end+1, func(_ uint64, record []byte) error {
 		if len(batch) == maxBatch || size+len(record) > maxBatchBytes {
