@@ -214,6 +214,9 @@ func (q *Queue) resume(ctx context.Context) error {
 		if errors.Is(err, errCutShort) {
 			return &diag.Problem{What: err.Error(), Hint: "the log has lost events: " + hintDamaged, Err: ErrDamaged}
 		}
+		if errors.Is(err, ErrTableAway) {
+			return err // nothing is wrong with the snapshot
+		}
 		q.log.Warn("a snapshot of the queue is passed over", diag.KeyError, err)
 	}
 	return nil
