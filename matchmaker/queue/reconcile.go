@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"skua/internal/bus"
 	"skua/internal/diag"
 	"skua/internal/pause"
 )
@@ -67,30 +68,49 @@ func (q *Queue) logEnd(ctx context.Context, known uint64) (last uint64, err erro
 }
 
 // read calls f with records from sequence from on as [Log.Read] does: from the archive those that the log has
-// forgotten.
+// forgotten, also while it is read.
 func (q *Queue) read(ctx context.Context, from uint64, f func(seq uint64, data []byte) error) error {
 	if q.cfg.Archive == nil {
 		return q.cfg.Log.Read(ctx, from, f)
 	}
 	first, err := q.cfg.Log.First(ctx)
-	if err != nil {
-		return err
+	for err == nil {
+		if from, err = q.readArchive(ctx, from, first, f); err != nil {
+			return err
+		}
+		err = q.cfg.Log.Read(ctx, from, func(seq uint64, data []byte) error {
+			from = seq + 1
+			return f(seq, data)
+		})
+		if !errors.Is(err, bus.ErrGap) {
+			return err
+		}
+		now, ferr := q.cfg.Log.First(ctx)
+		if ferr != nil || now <= first {
+			return err
+		}
+		first, err = now, nil
 	}
-	if from >= first {
-		return q.cfg.Log.Read(ctx, from, f)
+	return err
+}
+
+// readArchive calls f with the archive's records from a sequence on and before another one, and says how far it came.
+func (q *Queue) readArchive(ctx context.Context, from, before uint64, f func(seq uint64, data []byte) error) (uint64, error) {
+	if from >= before {
+		return from, nil
 	}
 	enough := errors.New("enough")
-	err = q.cfg.Archive.Read(ctx, from, func(seq uint64, data []byte) error {
-		if seq >= first {
+	err := q.cfg.Archive.Read(ctx, from, func(seq uint64, data []byte) error {
+		if seq >= before {
 			return enough
 		}
 		from = seq + 1
 		return f(seq, data)
 	})
-	if err != nil && err != enough {
-		return err
+	if err == enough {
+		err = nil
 	}
-	return q.cfg.Log.Read(ctx, from, f)
+	return from, err
 }
 
 // readOne reads one record.
