@@ -75,7 +75,7 @@ func TestRestartsFromSnapshots(t *testing.T) {
 				t.Fatal(err)
 			}
 			q.archiveAll(t)
-			if err := q.forget(t.Context()); err != nil {
+			if err := q.forget(t.Context(), true); err != nil {
 				t.Fatal(err)
 			}
 			whole := q.emptyState()
@@ -163,7 +163,7 @@ func store(t testing.TB) *stored {
 			life(t, q, r, false)
 		}
 		q.archiveAll(t)
-		if err := q.forget(t.Context()); err != nil {
+		if err := q.forget(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
 		s.last, s.seq = dump(t, q.state), q.state.seq
