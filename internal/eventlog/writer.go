@@ -32,7 +32,6 @@ type Writer struct {
 	position string
 	log      *os.File
 	seq      uint64         // entries up to this one are written
-	size     int64          // of the log
 	sure     int64          // length up to which no event can come again
 	unsure   map[string]int // events after that length, see identity, and how often
 	more     bool           // something of AppendMore is written, which may come again
@@ -209,12 +208,20 @@ func (w *Writer) write(b []byte) error {
 	n, err := w.log.Write(b)
 	if err != nil {
 		if n > 0 {
-			err = errors.Join(err, w.log.Truncate(w.size))
+			err = errors.Join(err, w.takeBack(n))
 		}
 		return fmt.Errorf("write job log: %w", err)
 	}
-	w.size += int64(n)
 	return nil
+}
+
+// takeBack cuts off the last n bytes. What others have appended before them stays.
+func (w *Writer) takeBack(n int) error {
+	info, err := w.log.Stat()
+	if err != nil {
+		return err
+	}
+	return w.log.Truncate(info.Size() - int64(n))
 }
 
 // Sync puts what was appended on disk and then records how far the log has come.
@@ -231,9 +238,8 @@ func (w *Writer) Sync() error {
 			return fmt.Errorf("sync job log: %w", err)
 		}
 	}
-	w.size = info.Size() // what others have appended counts too
 	if len(w.unsure) == 0 && !w.more {
-		w.sure = w.size // else the next writer must recognise what has not come again yet
+		w.sure = info.Size() // with what others have appended; else the next writer must recognise what has not come again yet
 	}
 	text, err := json.Marshal(record{Version: recordVersion, Seq: w.seq, Size: w.sure})
 	if err != nil {
@@ -274,19 +280,18 @@ func (w *Writer) repair(rec record, most int64) error {
 		return fmt.Errorf("open job log: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		w.size = 0 // a pipe or /dev/null has no end to repair
-		return nil
+		return nil // a pipe or /dev/null has no end to repair
 	}
-	w.size = info.Size()
+	size := info.Size()
 	from := rec.Size
-	if from > w.size { // begun anew by the user
+	if from > size { // begun anew by the user
 		from = 0
 	}
 	w.sure = from
-	if w.size-from > most {
-		from = w.size - most // not at the boundary of an event, which the loop below finds
+	if size-from > most {
+		from = size - most // not at the boundary of an event, which the loop below finds
 	}
-	tail := make([]byte, w.size-from)
+	tail := make([]byte, size-from)
 	if _, err := w.log.ReadAt(tail, from); err != nil && err != io.EOF {
 		return fmt.Errorf("read job log: %w", err)
 	}
@@ -308,8 +313,7 @@ func (w *Writer) repair(rec record, most int64) error {
 			Err:  ErrNotEvent,
 		}
 	}
-	w.size -= int64(len(tail))
-	if err := w.log.Truncate(w.size); err != nil {
+	if err := w.log.Truncate(size - int64(len(tail))); err != nil {
 		return fmt.Errorf("repair job log: %w", err)
 	}
 	return nil

@@ -65,6 +65,9 @@ type (
 		// After is the claim of that slot whose report the offer answers: it comes with a grant for a short
 		// time. Empty for an offer of its own. A build that does not know it gives the claim a full lease.
 		After ClaimID `json:"after,omitempty"`
+		// Lease is what the agent is told with the offer, and goes by as long as it has the claim. 0 if a build has
+		// made the offer that did not log it.
+		Lease time.Duration `json:"lease,omitempty"`
 	}
 	// Declined ends an offer that was refused or not answered in time.
 	Declined struct {

@@ -82,6 +82,8 @@ type Claim struct {
 	Lapsed  bool    // the lease ran out; it may revive until the next offer
 	Saved   bool    `json:",omitempty"` // an image was made in it
 	After   ClaimID `json:",omitempty"` // the claim of the slot whose report was answered with this one
+
+	Lease time.Duration `json:",omitempty"` // that the agent was offered; 0 if that is not known
 }
 
 const (
@@ -103,7 +105,7 @@ func (j Job) Apply(ev Event) (Job, error) {
 			j.leave(j.Run)
 		}
 		j.Epoch = b.Epoch
-		j.Claim = &Claim{ID: b.Claim, Agent: b.Agent, Slot: b.Slot, Machine: b.Machine, After: b.After}
+		j.Claim = &Claim{ID: b.Claim, Agent: b.Agent, Slot: b.Slot, Machine: b.Machine, After: b.After, Lease: b.Lease}
 	case *Declined:
 		if !j.claimed(b.Epoch) || j.Claim.Started {
 			return j, j.misfit(ev)

@@ -241,13 +241,16 @@ func (s *Store) makeRoom(seq uint64) error {
 		if end.bytes < s.cfg.MaxFile {
 			return nil
 		}
-		if err := s.write(closing(end.clusters)); err != nil {
+		if !end.closed {
+			if err := s.write(closing(end.clusters)); err != nil {
+				return err
+			}
+			end.closed = true
+		}
+		if err := s.tail.Sync(); err != nil { // it stays the tail, and is tried again
 			return err
 		}
-		end.closed = true
-		if err := errors.Join(s.tail.Sync(), s.tail.Close()); err != nil {
-			return err
-		}
+		s.tail.Close() // it is on disk
 		s.tail = nil
 	}
 	f, err := os.OpenFile(s.path(seq), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)

@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -176,6 +177,35 @@ func TestDamagedLineIsPassedOver(t *testing.T) {
 	}
 	if got, want := clusters(t, open(t, cfg), Query{Before: 60}), []int{5, 4, 3, 1}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// A file that cannot be put on disk for a while is closed when it can be, and the next one begun.
+func TestFileThatIsNotOnDiskYet(t *testing.T) {
+	cfg := Config{Dir: t.TempDir(), MaxFile: 1}
+	s := open(t, cfg)
+	add(t, s, 1, 2)
+	whole, before := s.tail, slices.Clone(s.files)
+	var err error
+	if s.tail, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil { // it takes all, and cannot be synced
+		t.Fatal(err)
+	}
+	defer s.tail.Close()
+	if s.tail.Sync() == nil {
+		t.Skip("here it can be")
+	}
+	for range 2 {
+		if err := s.Add(entry(2)); err == nil || errors.Is(err, os.ErrClosed) {
+			t.Errorf("an entry is taken with %v", err)
+		}
+	}
+	if got, want := s.files[0].bytes, before[0].bytes+int64(len(closing(before[0].clusters))); got != want {
+		t.Errorf("the file has %d bytes, want %d: it ends with one closing line", got, want)
+	}
+	s.tail, s.files = whole, before
+	add(t, s, 2, 4)
+	if got := clusters(t, s, Query{}); !slices.Equal(got, down(3, 1, 1)) {
+		t.Errorf("got %v, want 3 to 1", got)
 	}
 }
 

@@ -30,7 +30,8 @@ type Account struct {
 	Last     time.Time `json:"last,omitzero"`      // until when the user last used one
 }
 
-// Charge gives the account with all usage up to now in it. Time that runs backwards charges nothing.
+// Charge gives the account with all usage up to now in it. Time that runs backwards charges nothing, and what comes
+// after it is charged: a clock that was ahead once does not keep an account as it is until that time.
 func (a Account) Charge(now time.Time, halfLife time.Duration) Account {
 	if a.At.IsZero() {
 		a.At = now
@@ -38,6 +39,7 @@ func (a Account) Charge(now time.Time, halfLife time.Duration) Account {
 	}
 	d := now.Sub(a.At)
 	if d <= 0 {
+		a.At = now
 		return a
 	}
 	if halfLife <= 0 {

@@ -42,6 +42,17 @@ func TestCharge(t *testing.T) {
 	}
 }
 
+// What is used after a clock has been set back is charged.
+func TestClockSetBack(t *testing.T) {
+	const halfLife = time.Hour
+	ahead := Account{}.Use(2, noon.Add(1000*time.Hour), halfLife)
+	got := ahead.Charge(noon, halfLife).Charge(noon.Add(time.Hour), halfLife)
+	want := Account{}.Use(2, noon, halfLife).Charge(noon.Add(time.Hour), halfLife)
+	if got.Real() != want.Real() || got.Hours != want.Hours || !got.Last.Equal(want.Last) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 // TestUse: what happens in between counts, and it does not matter in how many steps it is charged.
 func TestUse(t *testing.T) {
 	const halfLife = time.Hour

@@ -272,3 +272,32 @@ func TestArchiveThatFellBehind(t *testing.T) {
 		}
 	}
 }
+
+// An archive that cannot be written keeps no queue from being read, and is brought up to date when it can be.
+func TestArchiveThatCannotBeWrittenAtTheStart(t *testing.T) {
+	log := bus.NewMemoryLog()
+	q, stop := start(t, Config{Log: log})
+	submit(t, q, "ann", 1)
+	stop()
+	dir := filepath.Join(t.TempDir(), "archive")
+	archive := openArchive(t, dir, 1000)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Watch(t.Context(), Config{Log: log, Archive: archive})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := dump(t, again.state), dump(t, q.state); got != want {
+		t.Errorf("the state is\n%s\nwant\n%s", got, want)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if again, err = Watch(t.Context(), Config{Log: log, Archive: archive}); err != nil {
+		t.Fatal(err)
+	}
+	if first, last := archive.Span(); first != 1 || last != again.state.seq {
+		t.Errorf("the archive goes from %d to %d, want 1 to %d", first, last, again.state.seq)
+	}
+}

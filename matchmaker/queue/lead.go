@@ -102,7 +102,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 const followAgain = time.Second
 
 // Follow takes in what the leader logs, as it comes, until ctx ends, which is its error then. A log that cannot be
-// reached is tried again. [ErrDamaged] and [bus.ErrGap] end it: the first cannot be mended by waiting; the second
+// reached is tried again, and so is a table. [ErrDamaged] and [bus.ErrGap] end it: the first cannot be mended by waiting; the second
 // may mean that the log has forgotten what comes next, and whoever watches anew begins with a newer snapshot.
 func (q *Queue) Follow(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
@@ -156,13 +156,17 @@ func (q *Queue) Lead(ctx context.Context) error {
 	}
 }
 
-// replay brings the state to the end of the log.
+// replay brings the state to the end of the log. After an error the state is that of the last event before, and
+// [ErrTableAway] may be tried again.
 func (q *Queue) replay(ctx context.Context) error {
 	defer q.wake()
 	return q.read(ctx, q.state.seq+1, func(seq uint64, data []byte) error {
 		err := q.replayOne(seq, data)
 		if seq%maxBatch == 0 {
 			q.recordDone() // rather than keep them all in memory
+		}
+		if errors.Is(err, ErrTableAway) {
+			return fmt.Errorf("queue log, event %d: %w", seq, err)
 		}
 		if err != nil {
 			return &diag.Problem{

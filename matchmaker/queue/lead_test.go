@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"skua/internal/bus"
 	"skua/internal/job"
@@ -120,6 +121,64 @@ func TestFollowStopsAtDamage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A standby trims its archive and forgets tables as a leader does, but leaves the log alone, and what is needed to read it.
+func TestStandbyForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, tables := bus.NewMemoryLog(), shelf{}
+		leader, _ := start(t, Config{Log: log, Tables: tables, MaxHistory: 1})
+		archive := openArchive(t, t.TempDir(), 30)
+		standby, err := Watch(t.Context(), Config{
+			Log: log, Tables: tables, MaxHistory: 1, Archive: archive, Snapshots: t.TempDir(), SnapshotEvery: 3,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		followed := make(chan error, 1)
+		go func() { followed <- standby.Follow(ctx) }()
+		s := tables.put(sweep(t, "ann", 2))
+		need := Need{Digest: s.Table.Digest}
+		r, err := leader.Submit(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for proc := range 2 {
+			commit(t, leader, &job.Withdrawn{Job: job.ID{Cluster: r.Cluster, Proc: proc}})
+		}
+		commit(t, leader, &job.Withdrawn{Job: job.ID{Cluster: submit(t, leader, "ann", 1)}}) // the others are forgotten
+		goOn := func() {
+			for range 3 {
+				for range 3 {
+					submit(t, leader, "bob", 1)
+				}
+				time.Sleep(2 * syncEvery)
+				synctest.Wait()
+			}
+		}
+		goOn()
+		if first, _ := archive.Span(); first == 1 {
+			t.Error("the archive keeps everything")
+		}
+		if first, _ := log.First(t.Context()); first != 1 {
+			t.Errorf("the log begins with event %d: who stands by purges nothing", first)
+		}
+		if !standby.Needs()[need] {
+			t.Error("a table is forgotten that is needed to read the log")
+		}
+		if err := log.Purge(t.Context(), 7); err != nil { // as the leader does
+			t.Fatal(err)
+		}
+		goOn()
+		if standby.Needs()[need] {
+			t.Error("a table is kept that only forgotten events need")
+		}
+		stop()
+		if err := <-followed; !errors.Is(err, context.Canceled) {
+			t.Errorf("following ended with %v", err)
+		}
+	})
 }
 
 func watch(t *testing.T, log Log) *Queue {

@@ -46,7 +46,8 @@ type Log interface {
 	Purge(ctx context.Context, before uint64) error
 }
 
-// Tables gives blobs by their digests, verified. [skua/internal/blob.Store] does.
+// Tables gives blobs by their digests, verified. [skua/internal/blob.Store] does. One that may be there later, though it
+// cannot be had now, is [ErrTableAway].
 type Tables interface {
 	Read(d blob.Digest, limit int64) ([]byte, error)
 }
@@ -84,6 +85,8 @@ var (
 	ErrStale   = errors.New("another matchmaker has taken over the queue") // what was asked may have been logged
 	ErrStopped = errors.New("the queue has stopped")                       // what was asked may have been logged
 	ErrAway    = errors.New("the queue log cannot be reached")             // nothing was logged
+
+	ErrTableAway = errors.New("the table cannot be had now") // nothing is wrong with the log
 )
 
 // Queue is the pool's job queue. Its methods may be called from any goroutine. The jobs and events that

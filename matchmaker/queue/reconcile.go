@@ -7,13 +7,15 @@ import (
 	"fmt"
 	"time"
 
+	"skua/internal/bus"
 	"skua/internal/diag"
 	"skua/internal/pause"
 )
 
 // reconcile brings the log and its archive together, before the log is read. A log that ends before its archive
 // has lost records: they are added to it again. An archive that ends before its log is brought up to it. Logs
-// that tell another story than their archive are left alone.
+// that tell another story than their archive are left alone. An archive that cannot be written keeps nobody from
+// reading the log.
 func (q *Queue) reconcile(ctx context.Context) error {
 	if q.cfg.Archive == nil {
 		return nil
@@ -40,7 +42,12 @@ func (q *Queue) reconcile(ctx context.Context) error {
 		q.log.Warn("the queue log is shorter than its archive: events are brought back from there", "log", last, "archive", end)
 		return q.restore(ctx, first, last, from)
 	case last > end:
-		return q.catchUp(ctx)
+		err := q.catchUp(ctx)
+		if errors.Is(err, errNotArchived) {
+			q.log.Warn("the archive of the queue log is behind", diag.KeyError, err)
+			return nil
+		}
+		return err
 	}
 	return nil
 }
@@ -61,30 +68,49 @@ func (q *Queue) logEnd(ctx context.Context, known uint64) (last uint64, err erro
 }
 
 // read calls f with records from sequence from on as [Log.Read] does: from the archive those that the log has
-// forgotten.
+// forgotten, also while it is read.
 func (q *Queue) read(ctx context.Context, from uint64, f func(seq uint64, data []byte) error) error {
 	if q.cfg.Archive == nil {
 		return q.cfg.Log.Read(ctx, from, f)
 	}
 	first, err := q.cfg.Log.First(ctx)
-	if err != nil {
-		return err
+	for err == nil {
+		if from, err = q.readArchive(ctx, from, first, f); err != nil {
+			return err
+		}
+		err = q.cfg.Log.Read(ctx, from, func(seq uint64, data []byte) error {
+			from = seq + 1
+			return f(seq, data)
+		})
+		if !errors.Is(err, bus.ErrGap) {
+			return err
+		}
+		now, ferr := q.cfg.Log.First(ctx)
+		if ferr != nil || now <= first {
+			return err
+		}
+		first, err = now, nil
 	}
-	if from >= first {
-		return q.cfg.Log.Read(ctx, from, f)
+	return err
+}
+
+// readArchive calls f with the archive's records from a sequence on and before another one, and says how far it came.
+func (q *Queue) readArchive(ctx context.Context, from, before uint64, f func(seq uint64, data []byte) error) (uint64, error) {
+	if from >= before {
+		return from, nil
 	}
 	enough := errors.New("enough")
-	err = q.cfg.Archive.Read(ctx, from, func(seq uint64, data []byte) error {
-		if seq >= first {
+	err := q.cfg.Archive.Read(ctx, from, func(seq uint64, data []byte) error {
+		if seq >= before {
 			return enough
 		}
 		from = seq + 1
 		return f(seq, data)
 	})
-	if err != nil && err != enough {
-		return err
+	if err == enough {
+		err = nil
 	}
-	return q.cfg.Log.Read(ctx, from, f)
+	return from, err
 }
 
 // readOne reads one record.
@@ -184,7 +210,9 @@ func (q *Queue) restore(ctx context.Context, first, last, from uint64) error {
 	return flush()
 }
 
-// catchUp brings the archive to the log's end.
+var errNotArchived = errors.New("the archive cannot be written")
+
+// catchUp brings the archive to the log's end. That it cannot be written is errNotArchived.
 func (q *Queue) catchUp(ctx context.Context) error {
 	_, end := q.cfg.Archive.Span()
 	first, err := q.cfg.Log.First(ctx)
@@ -203,10 +231,12 @@ func (q *Queue) catchUp(ctx context.Context) error {
 		if len(batch) == 0 {
 			return nil
 		}
-		err := q.cfg.Archive.Append(end+1, batch)
+		if err := q.cfg.Archive.Append(end+1, batch); err != nil {
+			return fmt.Errorf("%w: %w", errNotArchived, err)
+		}
 		end += uint64(len(batch))
 		batch, size = nil, 0
-		return err
+		return nil
 	}
 	err = q.cfg.Log.Read(ctx, end+1, func(_ uint64, record []byte) error {
 		if len(batch) == maxBatch || size+len(record) > maxBatchBytes {

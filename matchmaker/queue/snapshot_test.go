@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -74,7 +75,7 @@ func TestRestartsFromSnapshots(t *testing.T) {
 				t.Fatal(err)
 			}
 			q.archiveAll(t)
-			if err := q.forget(t.Context()); err != nil {
+			if err := q.forget(t.Context(), true); err != nil {
 				t.Fatal(err)
 			}
 			whole := q.emptyState()
@@ -162,7 +163,7 @@ func store(t testing.TB) *stored {
 			life(t, q, r, false)
 		}
 		q.archiveAll(t)
-		if err := q.forget(t.Context()); err != nil {
+		if err := q.forget(t.Context(), true); err != nil {
 			t.Fatal(err)
 		}
 		s.last, s.seq = dump(t, q.state), q.state.seq
@@ -310,6 +311,58 @@ func TestForgottenEventsAreInTheArchive(t *testing.T) {
 	if last, _ := q.Last(); uint64(len(seqs)) != last {
 		t.Errorf("there are %d events, want %d", len(seqs), last)
 	}
+}
+
+// Events that the log forgets while they are read are in the archive too.
+func TestEventsForgottenMeanwhile(t *testing.T) {
+	log := bus.NewMemoryLog()
+	archive := openArchive(t, t.TempDir(), 1000)
+	q, stop := start(t, Config{Log: log, Archive: archive})
+	for range 9 {
+		submit(t, q, "ann", 1)
+	}
+	stop()
+	q.archiveAll(t)
+	q.cfg.Log = &purged{MemoryLog: log, at: 4, before: 8}
+	var seqs []uint64
+	if err := q.read(t.Context(), 2, func(seq uint64, _ []byte) error {
+		seqs = append(seqs, seq)
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	if want := []uint64{2, 3, 4, 5, 6, 7, 8, 9, 10}; !slices.Equal(seqs, want) {
+		t.Errorf("read %v, want %v", seqs, want)
+	}
+	if first, _ := log.First(t.Context()); first != 8 {
+		t.Errorf("the log begins with event %d, want 8", first)
+	}
+}
+
+// purged is a log that is purged after an event has been read, and then reads on.
+type purged struct {
+	*bus.MemoryLog
+	at, before uint64
+}
+
+func (l *purged) Read(ctx context.Context, from uint64, f func(seq uint64, data []byte) error) error {
+	purge := errors.New("purge")
+	err := l.MemoryLog.Read(ctx, from, func(seq uint64, data []byte) error {
+		if err := f(seq, data); err != nil {
+			return err
+		}
+		if from = seq + 1; seq == l.at {
+			return purge
+		}
+		return nil
+	})
+	if err != purge {
+		return err
+	}
+	if err := l.Purge(ctx, l.before); err != nil {
+		return err
+	}
+	return l.MemoryLog.Read(ctx, from, f)
 }
 
 func FuzzSnapshot(f *testing.F) {

@@ -214,6 +214,9 @@ func (q *Queue) resume(ctx context.Context) error {
 		if errors.Is(err, errCutShort) {
 			return &diag.Problem{What: err.Error(), Hint: "the log has lost events: " + hintDamaged, Err: ErrDamaged}
 		}
+		if errors.Is(err, ErrTableAway) {
+			return err // nothing is wrong with the snapshot
+		}
 		q.log.Warn("a snapshot of the queue is passed over", diag.KeyError, err)
 	}
 	return nil
@@ -246,8 +249,8 @@ func (q *Queue) belongs(ctx context.Context, s *state) error {
 	return nil
 }
 
-// keepSnapshots writes a snapshot whenever there are enough new events, until ctx ends. With purge it has the log
-// forget what is before the older one.
+// keepSnapshots writes a snapshot whenever there are enough new events, until ctx ends, and forgets what is before the
+// older one. With purge it has the log forget it, too.
 func (q *Queue) keepSnapshots(ctx context.Context, purge bool) {
 	if q.cfg.Snapshots == "" {
 		return
@@ -264,8 +267,8 @@ func (q *Queue) keepSnapshots(ctx context.Context, purge bool) {
 			continue
 		}
 		err := q.takeSnapshot()
-		if err == nil && purge {
-			err = q.forget(ctx)
+		if err == nil {
+			err = q.forget(ctx, purge)
 		}
 		if err != nil && ctx.Err() == nil {
 			q.log.Warn("snapshot of the queue", diag.KeyError, err)
@@ -290,8 +293,9 @@ func (q *Queue) takeSnapshot() error {
 	return dir.drop()
 }
 
-// forget purges the log before the older snapshot, as far as the archive has it and nobody else needs it.
-func (q *Queue) forget(ctx context.Context) error {
+// forget trims the archive before the older snapshot, and, with purge, purges the log, as far as the archive has it and
+// nobody else needs it. Tables are forgotten that events need which nobody reads from the log any more.
+func (q *Queue) forget(ctx context.Context, purge bool) error {
 	all, err := snapshots{q.cfg.Snapshots}.list()
 	if err != nil || len(all) < keepSnapshots || q.cfg.Archive == nil {
 		return err
@@ -306,11 +310,17 @@ func (q *Queue) forget(ctx context.Context) error {
 	if _, last := q.cfg.Archive.Span(); last < horizon {
 		return fmt.Errorf("the archive ends with event %d, so that the log must keep its events from before %d", last, horizon)
 	}
-	q.mu.Lock()
-	q.state.forgetTables(horizon)
-	q.mu.Unlock()
-	if err := q.cfg.Log.Purge(ctx, horizon); err != nil {
+	if purge {
+		if err := q.cfg.Log.Purge(ctx, horizon); err != nil {
+			return err
+		}
+	}
+	first, err := q.cfg.Log.First(ctx)
+	if err != nil {
 		return err
 	}
+	q.mu.Lock()
+	q.state.forgetTables(min(horizon, first))
+	q.mu.Unlock()
 	return q.cfg.Archive.Drop(horizon)
 }

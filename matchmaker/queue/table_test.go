@@ -2,11 +2,15 @@ package queue
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"skua/internal/blob"
 	"skua/internal/bus"
@@ -94,6 +98,58 @@ func TestTablesOfTheFileService(t *testing.T) {
 			t.Errorf("%s: the queue opens with %v", name, err)
 		}
 	}
+}
+
+// later is a shelf whose tables cannot be had for a while.
+type later struct {
+	shelf
+	away atomic.Bool
+}
+
+func (l *later) Read(d blob.Digest, limit int64) ([]byte, error) {
+	if l.away.Load() {
+		return nil, fmt.Errorf("no answer: %w", ErrTableAway)
+	}
+	return l.shelf.Read(d, limit)
+}
+
+// A standby waits for a table that cannot be had now, and takes in the log as if nothing had been.
+func TestTableThatIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, tables := bus.NewMemoryLog(), shelf{}
+		leader, _ := start(t, Config{Log: log, Tables: tables})
+		l := &later{shelf: tables}
+		l.away.Store(true)
+		standby, err := Watch(t.Context(), Config{Log: log, Tables: l})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		followed := make(chan error, 1)
+		go func() { followed <- standby.Follow(ctx) }()
+		if _, err := leader.Submit(t.Context(), tables.put(sweep(t, "ann", 2000))); err != nil {
+			t.Fatal(err)
+		}
+		submit(t, leader, "bob", 1)
+		time.Sleep(3 * followAgain)
+		if seq, _ := standby.Last(); seq != 1 {
+			t.Errorf("without the table it comes to event %d, want 1", seq)
+		}
+		if _, err := Watch(t.Context(), Config{Log: log, Tables: l}); !errors.Is(err, ErrTableAway) || errors.Is(err, ErrDamaged) {
+			t.Errorf("another one finds %v, want %v", err, ErrTableAway)
+		}
+		l.away.Store(false)
+		time.Sleep(followAgain)
+		synctest.Wait()
+		if got, want := dump(t, standby.state), dump(t, leader.state); got != want {
+			got, want = firstDifference(got, want)
+			t.Errorf("in the end it has\n%s\nwant\n%s", got, want)
+		}
+		stop()
+		if err := <-followed; !errors.Is(err, context.Canceled) {
+			t.Errorf("following ended with %v", err)
+		}
+	})
 }
 
 func BenchmarkReplay(b *testing.B) {

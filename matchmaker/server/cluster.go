@@ -207,16 +207,21 @@ func (h *Head) takeTurns(ctx context.Context) (err error) {
 	return h.cluster.elector.Run(ctx)
 }
 
-// renewQueue makes another queue in the place of one that has led.
-func (h *Head) renewQueue(ctx context.Context) error {
+// renewQueue makes another queue, with watch, in the place of one that has led.
+func (h *Head) renewQueue(ctx context.Context, watch func(context.Context) error) error {
 	if !h.cluster.spent {
 		return nil
 	}
-	err := h.cluster.insist(ctx, "read the queue log", h.watchOnce)
+	err := watch(ctx)
 	if err == nil {
 		h.cluster.spent = false
 	}
 	return err
+}
+
+// watchInTheEnd is watchOnce, again and again until it succeeds, ctx ends, or the log is damaged.
+func (h *Head) watchInTheEnd(ctx context.Context) error {
+	return h.cluster.insist(ctx, "read the queue log", h.watchOnce)
 }
 
 // watchOnce is watchQueue for a log that may have to be waited for, but not when it is damaged. What the log has
@@ -238,7 +243,7 @@ func (h *Head) watchOnce(ctx context.Context) error {
 
 // follow stands by: it follows the log, so that this matchmaker can lead at once.
 func (h *Head) follow(ctx context.Context) error {
-	if err := h.renewQueue(ctx); err != nil {
+	if err := h.renewQueue(ctx, h.watchInTheEnd); err != nil {
 		return err
 	}
 	err := h.queue.Load().Follow(ctx)
@@ -250,16 +255,12 @@ func (h *Head) follow(ctx context.Context) error {
 	return nil
 }
 
-// lead leads, as long as ctx lasts and nobody else does.
+// lead leads, as long as ctx lasts and nobody else does. What fails is not tried again meanwhile: another matchmaker,
+// which cannot lead before this one lets it, may be able to.
 func (h *Head) lead(ctx context.Context) error {
-	if err := h.renewQueue(ctx); err != nil {
-		return err
-	}
-	h.cluster.spent = true
-	core, err := h.leadQueue(ctx, h.queue.Load())
+	err := h.renewQueue(ctx, h.watchOnce)
 	if err == nil {
-		defer h.core.Store(nil)
-		err = core.Run(ctx)
+		err = h.leadOnce(ctx)
 	}
 	switch {
 	case ctx.Err() != nil, errors.Is(err, queue.ErrDamaged):
@@ -268,6 +269,16 @@ func (h *Head) lead(ctx context.Context) error {
 		h.log.Warn("this matchmaker cannot lead", diag.KeyError, err)
 	}
 	return nil // somebody else may
+}
+
+func (h *Head) leadOnce(ctx context.Context) error {
+	h.cluster.spent = true
+	core, err := h.leadQueue(ctx, h.queue.Load())
+	if err != nil {
+		return err
+	}
+	defer h.core.Store(nil)
+	return core.Run(ctx)
 }
 
 // standsBy says why this matchmaker does not do what only the one that leads can.

@@ -338,7 +338,7 @@ func (h *Head) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	if h.cluster != nil {
-		return h.cluster.insist(ctx, "read the queue log", h.watchOnce)
+		return h.watchInTheEnd(ctx)
 	}
 	return h.watchQueue(ctx)
 }

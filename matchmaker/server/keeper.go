@@ -55,11 +55,11 @@ const (
 func (s *Server) recover(ctx context.Context) {
 	now := s.cfg.Clock()
 	for _, j := range s.cfg.Queue.Claimed() {
-		terms := s.termsOf(j)
+		terms := s.termsOf(j.Claim)
 		s.keep(ctx, job.Recover(j.ID, j.Epoch, *j.Claim, now, terms), terms, j.Run)
 	}
 	for _, j := range s.cfg.Queue.Lingering() {
-		terms := s.termsOf(j)
+		terms := s.termsOf(j.Lingering)
 		s.keep(ctx, job.Recover(j.ID, j.Epoch, *j.Lingering, now, terms), terms, j.Run)
 	}
 	s.matchAgain()

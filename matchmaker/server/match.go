@@ -80,7 +80,7 @@ func (s *Server) offer(ctx context.Context, matches []negotiate.Match) {
 		}
 		o := &job.Offered{
 			Job: j.ID, Claim: newClaimID(), Epoch: j.Epoch + 1,
-			Agent: m.Slot.Agent, Slot: m.Slot.Name, Machine: m.Slot.Machine,
+			Agent: m.Slot.Agent, Slot: m.Slot.Name, Machine: m.Slot.Machine, Lease: s.leaseFor(j),
 		}
 		bodies, offered = append(bodies, o), append(offered, o)
 	}
@@ -98,7 +98,7 @@ func (s *Server) offer(ctx context.Context, matches []negotiate.Match) {
 			s.offers++
 			s.served[j.User] = s.offers
 			s.mu.Unlock()
-			terms := s.termsOf(j)
+			terms := s.termsOf(j.Claim)
 			s.keep(ctx, job.Offer(o.Job, o.Claim, o.Epoch, o.Agent, s.cfg.Clock(), terms), terms, job.Usage{})
 			s.sendOffer(ctx, j, terms)
 		}
@@ -147,13 +147,22 @@ func (s *Server) offerOf(j *job.Job, terms job.Terms) (wire.Offer, error) {
 	}, nil
 }
 
-// termsOf gives the durations for a job's claims: the pool's, and the job's own lease when it wants a
-// shorter one.
-func (s *Server) termsOf(j *job.Job) job.Terms {
+// leaseFor gives the lease for a job's next claim: the pool's, or the job's own when it wants a shorter one.
+func (s *Server) leaseFor(j *job.Job) time.Duration {
 	const shortest = 10 * time.Second // below this, ordinary trouble on a network would end claims
+	lease := s.cfg.Terms.Lease
+	if secs, ok := j.Ad.Int("JobLeaseDuration"); ok && secs > 0 && secs < int64(lease/time.Second) {
+		lease = min(lease, max(time.Duration(secs)*time.Second, shortest))
+	}
+	return lease
+}
+
+// termsOf gives the durations of a claim: the pool's, but with the lease that its agent was offered, whatever has become
+// of the job and of the settings since. Where that is not known it is the pool's: a job's own is shorter.
+func (s *Server) termsOf(c *job.Claim) job.Terms {
 	t := s.cfg.Terms
-	if secs, ok := j.Ad.Int("JobLeaseDuration"); ok && secs > 0 && secs < int64(t.Lease/time.Second) {
-		t.Lease = min(t.Lease, max(time.Duration(secs)*time.Second, shortest))
+	if c.Lease > 0 && c.Lease != t.Lease {
+		t.Lease = c.Lease
 		t.Renew = min(t.Renew, t.Lease/3)
 	}
 	return t

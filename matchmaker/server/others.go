@@ -313,8 +313,12 @@ func (t sharedTables) Read(d blob.Digest, limit int64) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), tableTimeout)
 	defer cancel()
-	if err := t.others.bring(ctx, queue.Need{Digest: d}); err != nil {
+	err = t.others.bring(ctx, queue.Need{Digest: d})
+	switch {
+	case errors.Is(err, blob.ErrNotFound):
 		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", queue.ErrTableAway, err)
 	}
 	return t.store.Read(d, limit)
 }

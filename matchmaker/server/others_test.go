@@ -202,6 +202,9 @@ func TestAMatchmakerThatDoesNotAnswerMayHaveIt(t *testing.T) {
 	if err == nil || errors.Is(err, blob.ErrNotFound) {
 		t.Errorf("fetch: %v", err)
 	}
+	if _, err := (sharedTables{all[0].store, all[0].others}).Read(blob.Sum([]byte("x")), 100); !errors.Is(err, queue.ErrTableAway) {
+		t.Errorf("read a table: %v, want %v", err, queue.ErrTableAway)
+	}
 }
 
 func TestTablesAreFetched(t *testing.T) {
@@ -216,6 +219,9 @@ func TestTablesAreFetched(t *testing.T) {
 	}
 	if !all[1].has(queue.Need{Digest: d}) || all[1].has(queue.Need{Digest: d, User: "ann"}) {
 		t.Error("a table is not a matchmaker's, or somebody else's as well")
+	}
+	if _, err := (sharedTables{all[1].store, all[1].others}).Read(blob.Sum([]byte("x")), 100); !errors.Is(err, blob.ErrNotFound) || errors.Is(err, queue.ErrTableAway) {
+		t.Errorf("a table that no matchmaker has: %v", err)
 	}
 }
 

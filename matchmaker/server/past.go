@@ -21,7 +21,8 @@ type Past interface {
 // pastCursor begins the cursor of a page that goes on in the past. The rest is the sequence before which.
 const pastCursor = "past/"
 
-// pastRows lists ended jobs that are only on disk, the last first. They come after those that are in memory.
+// pastRows lists ended jobs that are only on disk, the last first. They come after those that are in memory,
+// of which some may have ended earlier: their outputs have not been fetched.
 func (s *Server) pastRows(ctx context.Context, p *page, user job.UserID, sel wire.Selection, cols *columns) error {
 	q, ok := s.pastQuery(user, sel)
 	if !ok || p.result.More {
@@ -37,7 +38,7 @@ func (s *Server) pastRows(ctx context.Context, p *page, user job.UserID, sel wir
 		}
 	}
 	next, err := s.cfg.Past.Walk(ctx, q, func(e *history.Entry) bool {
-		if _, inMemory := s.cfg.Queue.Job(e.ID); inMemory || !older(e.Ended, e.ID, p.after) {
+		if _, inMemory := s.cfg.Queue.Job(e.ID); inMemory {
 			return true // it has been shown
 		}
 		ad, err := e.Ad()

@@ -42,6 +42,56 @@ func TestRestartInTheMiddle(t *testing.T) {
 	})
 }
 
+// A machine goes by the lease that it was offered, and so does a matchmaker that has restarted: whatever the job or the
+// settings say of leases by then.
+func TestLeaseThatHasBecomeShorter(t *testing.T) {
+	edit := func(p *pool, ann *user, id job.ID) {
+		ann.set(wire.Edit, wire.Selection{Jobs: []job.ID{id}}, job.Assigned{Name: "JobLeaseDuration", Expr: "10"})
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(p *pool, ann *user, id job.ID)
+		old    bool // the log is of a build that did not log leases
+	}{
+		{name: "the job's", change: edit},
+		{name: "the job's, which the log does not have", change: edit, old: true},
+		{name: "the pool's", change: func(p *pool, _ *user, _ job.ID) { p.terms.Lease, p.terms.Renew = 12*time.Second, 4*time.Second }},
+		{name: "that of a claim that was taken away", change: func(p *pool, ann *user, id job.ID) {
+			edit(p, ann, id)
+			ann.act(wire.HoldJob, id)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inPool(t, func(t *testing.T, p *pool) {
+				ann := p.user("u1")
+				id := ann.submit(1, "")
+				if tt.old {
+					o := &job.Offered{Job: id, Claim: "c", Epoch: 1, Agent: "desk", Slot: "slot1@desk", Machine: "desk"}
+					if err := p.queue.Commit(t.Context(), o, &job.Started{Job: id, Epoch: 1}); err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					desk := p.agent("desk")
+					desk.advertise("Unclaimed")
+					desk.accept(desk.offered())
+				}
+				tt.change(p, ann, id)
+				p.stop()
+				p.run()
+				stands := func() bool { j := p.job(id); return j.State == job.Running || j.Lingering != nil }
+				time.Sleep(testTerms.Outlives() - time.Millisecond)
+				if !stands() {
+					t.Error("the claim has ended before the machine takes it for lapsed")
+				}
+				time.Sleep(time.Millisecond)
+				if stands() {
+					t.Error("the claim outlives its lease")
+				}
+			})
+		})
+	}
+}
+
 func TestAcceptanceAfterRestart(t *testing.T) {
 	inPool(t, func(t *testing.T, p *pool) {
 		ann, desk := p.user("u1"), p.agent("desk")

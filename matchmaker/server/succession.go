@@ -231,7 +231,7 @@ func (k *keeper) follow(ctx context.Context, m bus.Msg, j *job.Job, ended job.Bo
 	}
 	o := &job.Offered{
 		Job: id, Claim: newClaimID(), Epoch: n.Epoch + 1,
-		Agent: slot.Agent, Slot: slot.Slot, Machine: slot.Machine, After: k.claim,
+		Agent: slot.Agent, Slot: slot.Slot, Machine: slot.Machine, After: k.claim, Lease: k.s.leaseFor(n),
 	}
 	err := k.s.cfg.Queue.Commit(ctx, ended, o, &job.Started{Job: id, Epoch: o.Epoch})
 	if err != nil {
@@ -248,7 +248,7 @@ func (k *keeper) follow(ctx context.Context, m bus.Msg, j *job.Job, ended job.Bo
 	k.s.offers++
 	k.s.served[n.User] = k.s.offers
 	k.s.mu.Unlock()
-	terms := k.s.termsOf(n)
+	terms := k.s.termsOf(n.Claim)
 	k.log.Info("slot goes on", "next", n.ID, diag.KeySlot, slot.Slot)
 	k.s.keepSince(ctx, job.Give(id, o.Claim, o.Epoch, o.Agent, k.s.cfg.Clock(), terms), terms, job.Usage{}, k.since)
 	k.s.give(m, n, terms)

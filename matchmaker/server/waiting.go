@@ -86,6 +86,7 @@ func (a *alikes) add(b queue.Batch) bool {
 // batches appends what was gathered.
 func (a *alikes) batches(all []negotiate.Batch) []negotiate.Batch {
 	for i, jobs := range a.jobs {
+		slices.SortFunc(jobs, func(a, b *job.Job) int { return cmp.Compare(a.ID.Proc, b.ID.Proc) })
 		first := jobs[0]
 		b := negotiate.Batch{
 			Cluster: a.kinds[i].cluster, User: first.User, Prio: a.kinds[i].prio, Nice: a.kinds[i].nice, Ad: first.CurrentAd(),

@@ -71,3 +71,19 @@ func TestEditedJobsAreTakenTogether(t *testing.T) {
 		}
 	})
 }
+
+// A job that is the only one left of its cluster to which nothing has happened is taken together with edited ones that
+// come before it.
+func TestEditedJobBeforeTheLast(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann := p.user("u1")
+		ann.submit(2, "RequestMemory = 500; Requirements = TARGET.Memory >= RequestMemory; ")
+		ann.set(wire.Edit, wire.Selection{Jobs: []job.ID{{Cluster: 1}}}, job.Assigned{Name: "RequestMemory", Expr: "8000"})
+		desk := p.agent("desk")
+		desk.advertise("Unclaimed")
+		if o := desk.offered(); o.Job.Proc != 1 {
+			t.Errorf("offered %v, want 1.1, which is the one that fits", o.Job)
+		}
+		p.wantState(job.ID{Cluster: 1}, job.Idle)
+	})
+}
