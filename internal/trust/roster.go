@@ -74,6 +74,9 @@ type Roster struct {
 type rosterState struct {
 	members map[string]Member // by public key
 	tokens  map[string]outToken
+
+	count  sync.Once       // of putOut
+	putOut map[string]bool // see [Roster.PutOut]
 }
 
 func emptyRoster() *rosterState {
@@ -339,6 +342,21 @@ func (r *Roster) lookAgain() {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupPatience)
 	defer cancel()
 	_, _ = r.catchUp(ctx) // what cannot be read now, Follow reads later
+}
+
+// PutOut says whether the member with this id has been put out: it has a key that was revoked, and none that is good.
+func (r *Roster) PutOut(id string) bool {
+	st := r.state.Load()
+	st.count.Do(func() {
+		active := map[string]bool{}
+		st.putOut = map[string]bool{}
+		for _, m := range st.members {
+			active[m.ID] = active[m.ID] || m.Active()
+			st.putOut[m.ID] = st.putOut[m.ID] || m.Revoked
+		}
+		maps.DeleteFunc(st.putOut, func(id string, revoked bool) bool { return !revoked || active[id] })
+	})
+	return st.putOut[id]
 }
 
 // Members gives everybody, by kind, name and time of joining.

@@ -190,6 +190,35 @@ func TestAUserIsTheSameOnEveryMachine(t *testing.T) {
 	}
 }
 
+func TestPutOut(t *testing.T) {
+	r := newRoster(t)
+	user := TokenSpec{Kind: User, Name: "ada", TTL: time.Hour, Approve: true}
+	ada := redeem(t, r, newToken(t, r, user), newKey(t), "")
+	desk := redeem(t, r, newToken(t, r, TokenSpec{Kind: Agent, TTL: time.Hour, Approve: true}), newKey(t), "desk7")
+	want := func(when, id string, want bool) {
+		t.Helper()
+		if got := r.PutOut(id); got != want {
+			t.Errorf("%s %s is put out: %v, want %v", when, id, got, want)
+		}
+	}
+	want("at first", ada.ID, false)
+	want("at first", "pool", false)
+	for _, id := range []string{ada.ID, desk.ID} {
+		if _, err := r.Revoke(id); err != nil {
+			t.Fatal(err)
+		}
+		want("revoked", id, true)
+	}
+	user.Approve = false
+	redeem(t, r, newToken(t, r, user), newKey(t), "")
+	want("with a key that waits for approval", ada.ID, true)
+	if _, err := r.Approve(ada.ID); err != nil {
+		t.Fatal(err)
+	}
+	want("approved", ada.ID, false)
+	want("in the meantime", desk.ID, true)
+}
+
 func TestRosterIsReadStrictly(t *testing.T) {
 	key, key2 := newKey(t), newKey(t)
 	const id, id2 = "abcdefghijklmnop", "bbcdefghijklmnop"

@@ -170,6 +170,9 @@ func (h *Head) administer(ctx context.Context, uid int, question []byte) (a Admi
 			return a, err
 		}
 	}
+	if core := h.core.Load(); core != nil && q.Do == AdminRevoke {
+		core.MemberPutOut()
+	}
 	return a, nil
 }
 

@@ -87,6 +87,8 @@ type Config struct {
 type Roster interface {
 	Redeem(secret []byte, publicKey string, now time.Time, name string) (trust.Member, error)
 	Members() []trust.Member
+	// PutOut says whether a member has been put out of the pool, and not been let in again.
+	PutOut(id string) bool
 }
 
 // Server is a matchmaker.
@@ -107,7 +109,8 @@ type Server struct {
 	acted   repeats[wire.ActionResult]
 	submits repeats[queue.Receipt]
 
-	wake chan struct{} // has the negotiator look again
+	wake   chan struct{} // has the negotiator look again
+	putOut chan struct{} // has the jobs looked for of users who have been put out
 
 	requests chan struct{} // holds a value for each request of a user that is being answered
 
@@ -151,6 +154,7 @@ func New(cfg Config) (*Server, error) {
 		slots:    collector.New(),
 		names:    names{roster: cfg.Roster},
 		wake:     make(chan struct{}, 1),
+		putOut:   make(chan struct{}, 1),
 		requests: make(chan struct{}, maxRequests),
 		keepers:  map[job.ID]*keeper{},
 		served:   map[job.UserID]uint64{},
@@ -202,6 +206,7 @@ func (s *Server) Run(ctx context.Context) error {
 	loop(s.follow)
 	loop(s.materialize)
 	loop(s.enforce)
+	loop(s.expel)
 	loop(s.expire)
 	loop(s.expireOutputs)
 	loop(s.startOver)
