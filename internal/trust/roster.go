@@ -288,11 +288,14 @@ func (r *Roster) Approve(id string) ([]Member, error) {
 	return r.mark(id, func(_ *rosterState, m *Member) { m.Approved = true })
 }
 
-// Revoke ends the membership of all keys of this id, for good, and withdraws a user's tokens that are
-// still out. It returns the keys; the caller cuts their connections.
+// Revoke ends the membership of all keys of this id, for good, and withdraws tokens that are still out: a user's, and
+// the one that a machine joined with, which it may still have. It returns the keys; the caller cuts their connections.
 func (r *Roster) Revoke(id string) ([]Member, error) {
 	return r.mark(id, func(st *rosterState, m *Member) {
 		m.Revoked = true
+		if m.Kind == Agent {
+			delete(st.tokens, m.Token)
+		}
 		maps.DeleteFunc(st.tokens, func(_ string, t outToken) bool {
 			return m.Kind == User && t.Kind == User && t.Name == m.Name
 		})

@@ -105,6 +105,14 @@ func TestTokensAreRefused(t *testing.T) {
 			}
 			return newToken(t, r, TokenSpec{Kind: Agent, TTL: time.Hour}).Secret, key
 		}, now, ErrRevoked},
+		{"with which a revoked machine joined", func(t *testing.T, r *Roster) ([]byte, string) {
+			tok := newToken(t, r, TokenSpec{Kind: Agent, TTL: 100 * 365 * 24 * time.Hour, Uses: 40}) // Revoke drops what is long over
+			m := redeem(t, r, tok, newKey(t), "desk7")
+			if _, err := r.Revoke(m.ID); err != nil {
+				t.Fatal(err)
+			}
+			return tok.Secret, newKey(t)
+		}, now, ErrTokenUnknown},
 		{"of a user who was revoked meanwhile", func(t *testing.T, r *Roster) ([]byte, string) {
 			spec := TokenSpec{Kind: User, Name: "ada", TTL: time.Hour}
 			second := newToken(t, r, spec)
