@@ -377,6 +377,9 @@ func TestFactorOfAUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := membership.JoinLocal(t.Context(), t.TempDir(), h.LoginSocket()); err != nil { // her second key
+		t.Fatal(err)
+	}
 	set := func(who string, factor float64) ([]wire.UserRow, error) {
 		a, err := server.Admin(t.Context(), s.Data, server.AdminRequest{Do: server.AdminFactor, ID: who, Factor: factor})
 		return a.Users, err
