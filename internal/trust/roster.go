@@ -199,8 +199,8 @@ func (r *Roster) Redeem(secret []byte, publicKey string, now time.Time, name str
 }
 
 // Admit makes the holder of publicKey an approved member without a token. The caller has other proof
-// of who it is, such as the credentials of a local socket. Admitting a member again changes nothing. A user all of whose
-// keys have been revoked comes back with a token only: [ErrRevoked].
+// of who it is, such as the credentials of a local socket. Admitting a member again changes nothing. A user whose
+// keys have been revoked comes back with a token only, and approved if it wants that: [ErrRevoked].
 func (r *Roster) Admit(kind Kind, publicKey, name string, now time.Time) (Member, error) {
 	var m Member
 	err := r.update(now, func(st *rosterState) error {
@@ -224,18 +224,19 @@ func (r *Roster) Admit(kind Kind, publicKey, name string, now time.Time) (Member
 	return m, nil
 }
 
-// banned reports whether a user has been here, and has no key any more that was not revoked.
+// banned reports whether a user has a key that was revoked, and none that is good. One that waits for approval does not
+// make up for it.
 func (st *rosterState) banned(name string) bool {
-	known := false
+	revoked := false
 	for _, m := range st.members {
 		if m.Kind == User && m.Name == name {
-			if !m.Revoked {
+			if m.Active() {
 				return false
 			}
-			known = true
+			revoked = revoked || m.Revoked
 		}
 	}
-	return known
+	return revoked
 }
 
 // admit gives the member that publicKey is, or is to become.

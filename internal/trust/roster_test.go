@@ -187,6 +187,13 @@ func TestAUserIsTheSameOnEveryMachine(t *testing.T) {
 	if _, err := r.Admit(User, newKey(t), "ada", now); !errors.Is(err, ErrRevoked) {
 		t.Errorf("she came back with a new key: %v", err)
 	}
+	pending := newKey(t)
+	redeem(t, r, newToken(t, r, TokenSpec{Kind: User, Name: "ada", TTL: time.Hour}), pending, "")
+	for what, key := range map[string]string{"a new key": newKey(t), "the key that waits": pending} {
+		if _, err := r.Admit(User, key, "ada", now); !errors.Is(err, ErrRevoked) {
+			t.Errorf("she came back with %s while another waits for approval: %v", what, err)
+		}
+	}
 	if back := join("ada"); back.ID != laptop.ID || !back.Active() {
 		t.Errorf("with a new token ada is %+v", back)
 	}
