@@ -138,6 +138,26 @@ func TestTokensAreRefused(t *testing.T) {
 	}
 }
 
+// What a stranger makes up does not wait for the roster to change, nor keep it from that.
+func TestUnknownTokensAreRefusedAtOnce(t *testing.T) {
+	r, key := newRoster(t), newKey(t)
+	r.change.Lock()
+	defer r.change.Unlock()
+	refused := make(chan error, 1)
+	go func() {
+		_, err := r.Redeem(NewSecret(), key, now, "desk7")
+		refused <- err
+	}()
+	select {
+	case err := <-refused:
+		if !errors.Is(err, ErrTokenUnknown) {
+			t.Errorf("got %v, want %v", err, ErrTokenUnknown)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits")
+	}
+}
+
 func TestRedeemingAgainIsTheSame(t *testing.T) {
 	r := newRoster(t)
 	tok := newToken(t, r, TokenSpec{Kind: Agent, TTL: time.Hour, Uses: 2, Approve: true})
