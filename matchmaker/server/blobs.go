@@ -92,7 +92,7 @@ func (h *Head) settle(ctx context.Context, id job.ID, image blob.Digest) error {
 	if h.others != nil {
 		return nil // each has been since it was put, and perhaps elsewhere
 	}
-	m, err := blob.LoadManifest(ctx, blob.Local{Store: h.store}, h.imageKey(id), image)
+	m, err := h.trees.Load(ctx, image, h.imageKey(id))
 	if errors.Is(err, blob.ErrMismatch) {
 		err = fmt.Errorf("%w: %w", blob.ErrNotFound, err) // it has been dropped
 	}
@@ -166,7 +166,7 @@ func (h *Head) neededBlobs(ctx context.Context, now time.Time) (map[queue.Need]b
 		}
 		for _, img := range j.Images {
 			live[queue.Need{Digest: img.Digest, User: j.User}] = true
-			m, err := blob.LoadManifest(ctx, blob.Local{Store: h.store}, h.imageKey(j.ID), img.Digest)
+			m, err := h.trees.Load(ctx, img.Digest, h.imageKey(j.ID))
 			switch {
 			case errors.Is(err, blob.ErrNotFound), errors.Is(err, blob.ErrMismatch),
 				errors.Is(err, blob.ErrSealed), errors.Is(err, blob.ErrManifest):
