@@ -54,6 +54,12 @@ machines, until it expires.`,
 
 // join redeems the token and keeps the membership in dir.
 func join(ctx context.Context, dir string, token trust.Token, name string) (*membership.Membership, error) {
+	if token.Kind != trust.Agent {
+		return nil, &diag.Problem{
+			What: "this token is for a user, not for a machine",
+			Hint: `the user runs "skua login TOKEN"; a token for machines is made by "skua-matchmaker token agent"`,
+		}
+	}
 	m, err := membership.Join(ctx, dir, token, name)
 	if errors.As(err, new(*fs.PathError)) { // it makes the key before it asks anybody
 		return nil, startd.DirProblem(dir, err)

@@ -32,12 +32,17 @@ func TestCommandLine(t *testing.T) {
 	good := write("agent.toml", "name = \"desk\"\ndir = \""+filepath.ToSlash(dir)+"/state\"\n")
 	bad := write("bad.toml", "name = \"desk\"\nslotz = 2\n")
 	badDir := write("bad-dir.toml", "name = \"desk\"\ndir = \""+filepath.ToSlash(dir)+"/agent.toml\"\n")
-	token, err := trust.Token{
-		Kind: trust.Agent, URL: "https://127.0.0.1:1", Fingerprint: strings.Repeat("0", 64), Secret: make([]byte, 16), Expires: time.Now().Add(time.Hour),
-	}.Encode()
-	if err != nil {
-		t.Fatal(err)
+	tokenOf := func(kind trust.Kind, name string) string {
+		token, err := trust.Token{
+			Kind: kind, Name: name, URL: "https://127.0.0.1:1", Fingerprint: strings.Repeat("0", 64), Secret: make([]byte, 16), Expires: time.Now().Add(time.Hour),
+		}.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
 	}
+	token, usersToken := tokenOf(trust.Agent, ""), tokenOf(trust.User, "ann")
+	usersConfig := write("users-token.toml", "name = \"desk\"\ndir = \""+filepath.ToSlash(dir)+"/state\"\ntoken = \""+usersToken+"\"\n")
 	policy := write("policy.toml", "[owner]\nidle_after = \"20m\"\n")
 	badPolicy := write("bad-policy.toml", "[owner]\nidle_afer = \"20m\"\n")
 
@@ -65,6 +70,8 @@ func TestCommandLine(t *testing.T) {
 		{"not in a pool", []string{"--config", good, "run"}, diag.ExitFailure, "", "skua-agent join TOKEN"},
 		{"no token", []string{"--config", good, "join"}, diag.ExitUsage, "", "join wants one token"},
 		{"bad token", []string{"--config", good, "join", "garbage"}, diag.ExitFailure, "", "token"},
+		{"a user's token", []string{"--config", good, "join", usersToken}, diag.ExitFailure, "", "skua login TOKEN"},
+		{"a user's token in the configuration", []string{"--config", usersConfig, "run"}, diag.ExitFailure, "", "skua login TOKEN"},
 		{"good policy", []string{"policy", "check", policy}, diag.ExitOK, "is good", ""},
 		{"bad policy", []string{"policy", "check", badPolicy}, diag.ExitFailure, "", `did you mean "idle_after"?`},
 		{"policy explained", []string{"--config", good, "policy", "explain", policy}, diag.ExitOK, "START", ""},

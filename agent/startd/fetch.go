@@ -275,14 +275,29 @@ func newWeb(check func(address string) error) *http.Client {
 	}
 }
 
-// checkAddress refuses the addresses at which the machine reaches itself and nobody else does.
+// checkAddress refuses the addresses at which the machine reaches itself: no firewall stands between.
 func checkAddress(address string) error {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return err
 	}
-	if a := at.Addr().Unmap(); a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || a.IsLinkLocalMulticast() {
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return err
+	}
+	if a := at.Addr().Unmap(); itself(a, own) {
 		return &finalError{fmt.Errorf("%s is an address of the machine itself", a)}
 	}
 	return nil
+}
+
+// itself says whether a machine whose interfaces have those addresses reaches itself at a.
+func itself(a netip.Addr, interfaces []net.Addr) bool {
+	if a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || a.IsLinkLocalMulticast() {
+		return true
+	}
+	return slices.ContainsFunc(interfaces, func(own net.Addr) bool {
+		p, err := netip.ParsePrefix(own.String())
+		return err == nil && p.Addr().Unmap() == a
+	})
 }

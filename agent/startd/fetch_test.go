@@ -6,8 +6,10 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -160,5 +162,25 @@ func TestInputThatIsGone(t *testing.T) {
 	var held *holdError
 	if err := tn.stageIn(t.Context(), t.TempDir()); !errors.As(err, &held) || held.code != job.HoldTransferInput || !strings.Contains(held.reason, "does not have the input data") {
 		t.Errorf("%v, want a hold that names the input", err)
+	}
+}
+
+func TestAddressesOfTheMachineItself(t *testing.T) {
+	var interfaces []net.Addr
+	for _, s := range []string{"127.0.0.1/8", "192.0.2.5/24", "2001:db8::5/64"} {
+		ip, ipnet, err := net.ParseCIDR(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		interfaces = append(interfaces, &net.IPNet{IP: ip, Mask: ipnet.Mask})
+	}
+	for address, want := range map[string]bool{
+		"127.0.0.1": true, "127.9.9.9": true, "::1": true, "0.0.0.0": true, "169.254.1.1": true, "fe80::1": true, "224.0.0.1": true,
+		"192.0.2.5": true, "::ffff:192.0.2.5": true, "2001:db8::5": true,
+		"192.0.2.6": false, "2001:db8::6": false, "198.51.100.1": false,
+	} {
+		if got := itself(netip.MustParseAddr(address).Unmap(), interfaces); got != want {
+			t.Errorf("%s is the machine itself: %v, want %v", address, got, want)
+		}
 	}
 }

@@ -139,12 +139,10 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	if err != nil {
 		return fmt.Errorf("open the file cache: %w", err)
 	}
+	free := func() int64 { return spare(m.settings.Dir, int64(m.Policy().DiskFloor)) }
 	var roots Runtimes
 	if hasRuntimeRoots {
-		cfg := runtimes.Config{
-			Dir: filepath.Join(m.settings.Dir, "runtimes"), MaxBytes: int64(m.settings.Runtimes),
-			Free: func() int64 { return spare(m.settings.Dir, int64(m.Policy().DiskFloor)) },
-		}
+		cfg := runtimes.Config{Dir: filepath.Join(m.settings.Dir, "runtimes"), MaxBytes: int64(m.settings.Runtimes), Free: free}
 		if roots, err = runtimes.Open(cfg); err != nil {
 			return DirProblem(m.settings.Dir, err)
 		}
@@ -177,7 +175,7 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	}
 	transfers := transfer.NewThrottle()
 	files.Throttle(transfers)
-	storage := &Storage{Client: files, Cache: cache}
+	storage := &Storage{Client: files, Cache: cache, Free: free}
 	d, err := New(Config{
 		Agent: job.AgentID(m.member.ID), Machine: m.settings.Name, Dir: records, Slots: m.settings.Slots, Partitionable: m.settings.Partitionable,
 		Bus: conn, Starter: m.starter, Files: storage,

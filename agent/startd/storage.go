@@ -24,6 +24,9 @@ type Storage struct {
 	Cache    *blob.Cache      // nil means none
 	MaxImage int64            // bytes that an image may unpack to; 0 means 1 TiB
 
+	// Free is how many bytes may be written to the disk where jobs are. Nil means any number.
+	Free func() int64
+
 	// Gentle says whether the machine is somebody's now, so that few chunks are worked on at a time. Nil means that it never
 	// is.
 	Gentle func() bool
@@ -92,6 +95,9 @@ func (s *Storage) FetchImage(ctx context.Context, capability string, key []byte,
 	limit := s.MaxImage
 	if limit == 0 {
 		limit = 1 << 40
+	}
+	if s.Free != nil {
+		limit = min(limit, s.Free())
 	}
 	// What is unpacked halfway must not be taken for an image, and the directories it goes into are
 	// mounted in the sandbox, so they cannot be replaced as a whole.

@@ -1,6 +1,7 @@
 package startd
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"skua/internal/blob"
 	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/policy/classad"
@@ -35,6 +37,48 @@ func TestMoveInto(t *testing.T) {
 	if err := moveInto(filepath.Join(from, "nothing"), to); err != nil {
 		t.Errorf("an image without that half: %v", err)
 	}
+}
+
+// An image for which the disk has no room is not unpacked. It is no bad one: another machine may have the room.
+func TestImagesAndTheDisk(t *testing.T) {
+	cache, err := blob.OpenCache(blob.CacheConfig{Dir: t.TempDir(), MaxBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, key := t.TempDir(), blob.NewKey()
+	write(t, filepath.Join(from, "scratch/data"), strings.Repeat("x", 1000))
+	m, err := blob.Pack(t.Context(), blob.PackConfig{Dir: from, Key: key, Sink: cacheSink{cache}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := blob.SaveManifest(t.Context(), cacheSink{cache}, key, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for free, fits := range map[int64]bool{-5: false, 999: false, 1000: true} {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "scratch"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		s := Storage{Cache: cache, Free: func() int64 { return free }}
+		err := s.FetchImage(t.Context(), "", key[:], d, dir)
+		_, there := os.Stat(filepath.Join(dir, "scratch/data"))
+		if (err == nil) != fits || (there == nil) != fits {
+			t.Errorf("with room for %d bytes the image was fetched with %v, and its file is there: %v", free, err, there == nil)
+		}
+		if !fits && (!errors.Is(err, blob.ErrTooLarge) || errors.Is(err, ErrBadImage)) {
+			t.Errorf("with room for %d bytes: %v", free, err)
+		}
+	}
+}
+
+// cacheSink packs into a cache.
+type cacheSink struct{ *blob.Cache }
+
+func (c cacheSink) Has(_ context.Context, d blob.Digest) (bool, error) { return c.Cache.Has(d), nil }
+
+func (c cacheSink) Put(_ context.Context, d blob.Digest, data []byte) error {
+	return c.PutVerified(d, data)
 }
 
 // A checkpoint that was made on Windows has its programs as files like any other.

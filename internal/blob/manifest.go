@@ -24,6 +24,8 @@ const (
 	maxManifestBytes = 256 << 20
 	maxEntries       = 1 << 20
 	maxChunks        = 1 << 20
+	maxExtents       = maxEntries + 4*maxChunks // of all entries; packing makes no more than one for each chunk and small file
+	maxDepth         = 8                        // of what is in what, as JSON
 	maxChunkBytes    = 16 << 20
 	maxPathBytes     = 4096
 	maxFileBytes     = 1 << 50
@@ -87,6 +89,9 @@ func DecodeManifest(data []byte) (Manifest, error) {
 	if len(data) > maxManifestBytes {
 		return Manifest{}, fmt.Errorf("%w: %w: %d bytes", ErrManifest, ErrTooLarge, len(data))
 	}
+	if err := checkLists(data); err != nil {
+		return Manifest{}, fmt.Errorf("%w: %w", ErrManifest, err)
+	}
 	var m Manifest
 	if err := json.Unmarshal(data, &m); err != nil {
 		return Manifest{}, fmt.Errorf("%w: %w", ErrManifest, err)
@@ -95,6 +100,57 @@ func DecodeManifest(data []byte) (Manifest, error) {
 		return Manifest{}, err
 	}
 	return m, nil
+}
+
+// checkLists refuses a manifest whose lists are too long, before any memory is spent on them: what takes three bytes of
+// text may take a hundred there. Whether the text is JSON it leaves to the decoder.
+func checkLists(data []byte) error {
+	var open [maxDepth]byte // brackets
+	depth, lists := 0, 0
+	outer, inner := 0, 0 // elements of lists, and of lists in lists
+	count := func() {
+		switch lists {
+		case 0:
+		case 1:
+			outer++
+		default:
+			inner++
+		}
+	}
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; c {
+		case '"':
+			for i++; i < len(data) && data[i] != '"'; i++ {
+				if data[i] == '\\' {
+					i++
+				}
+			}
+		case '[', '{':
+			if depth == maxDepth {
+				return fmt.Errorf("%w: it is more than %d deep", ErrTooLarge, maxDepth)
+			}
+			open[depth] = c
+			if depth++; c == '[' {
+				lists++
+				count()
+			}
+		case ']', '}':
+			if depth == 0 {
+				return nil // no JSON
+			}
+			if depth--; open[depth] == '[' {
+				lists--
+			}
+		case ',':
+			if depth > 0 && open[depth-1] == '[' {
+				count()
+			}
+		}
+	}
+	if outer > maxEntries+maxChunks || inner > maxExtents {
+		return fmt.Errorf("%w: lists of %d and %d", ErrTooLarge, outer, inner)
+	}
+	return nil
 }
 
 // Encode writes the manifest as JSON. Equal manifests give equal bytes.
@@ -119,6 +175,13 @@ func (m Manifest) Check() error {
 	}
 	if len(m.Entries) > maxEntries || len(m.Chunks) > maxChunks {
 		return fmt.Errorf("%w: %w: %d entries, %d chunks", ErrManifest, ErrTooLarge, len(m.Entries), len(m.Chunks))
+	}
+	extents := 0
+	for _, e := range m.Entries {
+		extents += len(e.Extents)
+	}
+	if extents > maxExtents {
+		return fmt.Errorf("%w: %w: %d extents", ErrManifest, ErrTooLarge, extents)
 	}
 	for i, c := range m.Chunks {
 		if err := c.Digest.check(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -150,6 +151,29 @@ type anySource struct{}
 
 func (anySource) Get(context.Context, blob.Digest, int64, []byte) ([]byte, error) {
 	return []byte("?"), nil
+}
+
+// A manifest whose lists are too long is refused before they are made.
+func TestLongListsTakeNoMemory(t *testing.T) {
+	for name, text := range map[string]string{
+		"entries":           `{"v":1,"entries":[` + strings.Repeat("{},", 3<<20) + `{}]}`,
+		"chunks":            `{"v":1,"chunks":[` + strings.Repeat("null,", 3<<20) + `{}]}`,
+		"extents":           `{"v":1,"entries":[{"p":"a]\\\"[","x":[` + strings.Repeat(`{"n":1},`, 6<<20) + `{}]}]}`,
+		"extents in pieces": `{"v":1,"entries":[` + strings.Repeat(`{"x":[{},{},{},{},{},{}]},`, 1<<20) + `{}]}`,
+		"lists in lists":    `{"v":1,"y":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`,
+	} {
+		data := []byte(text)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := blob.DecodeManifest(data)
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, blob.ErrManifest) || !errors.Is(err, blob.ErrTooLarge) {
+			t.Errorf("%s: got %v, want %v", name, err, blob.ErrTooLarge)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+			t.Errorf("%s: %d bytes of memory were taken", name, n)
+		}
+	}
 }
 
 // FuzzManifest feeds manifests to the decoder and what passes to Unpack: neither may write outside,

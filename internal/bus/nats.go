@@ -282,7 +282,7 @@ func (c *Client) Subscribe(subject string, h func(Msg)) (Subscription, error) {
 
 func (c *Client) message(m *nats.Msg) Msg {
 	msg := Msg{Subject: m.Subject, Data: m.Data}
-	if m.Reply != "" {
+	if m.Reply != "" && mayAnswer(m.Subject, m.Reply) {
 		msg.Reply = func(answer []byte) error {
 			if len(answer) > wire.MaxMessage {
 				return fmt.Errorf("reply to %s: %d bytes: %w", m.Subject, len(answer), ErrTooLarge)
@@ -294,6 +294,19 @@ func (c *Client) message(m *nats.Msg) Msg {
 		}
 	}
 	return msg
+}
+
+// mayAnswer says whether the answer to a message may go where its sender wants it. A server checks what members publish
+// to, and not the subject that they want an answer on: the matchmaker's connection, which may do everything, would write
+// there for them.
+func mayAnswer(subject, reply string) bool {
+	for _, pattern := range []string{wire.AnyAd, wire.AnyHeartbeat, wire.AnyAgent, wire.AnyUser, wire.AnyEnrol} {
+		if matches(pattern, subject) {
+			id, _ := wire.Sender(subject)
+			return strings.HasPrefix(reply, InboxPrefix(id)+".")
+		}
+	}
+	return true // from the matchmaker
 }
 
 // Reconnected implements [Conn].

@@ -63,3 +63,27 @@ func TestRefusedSubject(t *testing.T) {
 		}
 	}
 }
+
+func TestMayAnswer(t *testing.T) {
+	for _, tt := range []struct {
+		subject, reply string
+		want           bool
+	}{
+		{"skua.enrol.UKEY", "_INBOX_UKEY.x.1", true},
+		{"skua.enrol.UKEY", "skua.ev", false},
+		{"skua.enrol.UKEY", "_INBOX_a1.x.1", false},
+		{"skua.a.a1.renew", "_INBOX_a1.x.1", true},
+		{"skua.a.a1.renew", "_INBOX_a1", false},
+		{"skua.a.a1.renew", "_INBOX_a12.x.1", false},
+		{"skua.a.a1.renew", "skua.u.u1.act", false},
+		{"skua.u.u1.act", "_INBOX_u1.x.1", true},
+		{"skua.u.u1.act", "$KV.SKUA_LEADER.leader", false},
+		{"skua.ad.a1", "skua.ev", false},
+		{"skua.hb.a1", "skua.ev", false},
+		{"skua.offer.a1", "_INBOX.x.1", true}, // from the matchmaker to an agent
+	} {
+		if got := mayAnswer(tt.subject, tt.reply); got != tt.want {
+			t.Errorf("an answer to %s on %s: %v, want %v", tt.subject, tt.reply, got, tt.want)
+		}
+	}
+}

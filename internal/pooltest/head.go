@@ -86,6 +86,8 @@ func (roster) Redeem([]byte, string, time.Time, string) (trust.Member, error) {
 	return trust.Member{}, &diag.Problem{What: "nobody joins a simulated pool", Err: errors.ErrUnsupported}
 }
 
+func (roster) PutOut(string) bool { return false }
+
 func (roster) Members() []trust.Member {
 	return []trust.Member{{ID: string(userID), Kind: trust.User, Name: "user", Approved: true}}
 }

@@ -34,6 +34,10 @@ const (
 	maxName    = 4096
 	maxBytes   = 1 << 50
 	entryCosts = 512 // bytes that count for each, whatever is in it
+
+	// maxSkipped is how much may be in an archive besides what counts. It is decompressed all the same, and little text can
+	// make very much of it.
+	maxSkipped = 100e9
 )
 
 // trees are what is taken of an archive: what a job sees of it. The rest of a system is of no use to it, and devices,
@@ -51,18 +55,25 @@ type Entry struct {
 // Walk calls each with what counts in an archive, in the order in which it stands there, and gives how many bytes all
 // of it takes unpacked. It fails with [ErrBad], with what each says, and when ctx ends.
 func Walk(ctx context.Context, r io.Reader, each func(Entry) error) (sum int64, err error) {
+	return walk(ctx, r, maxSkipped, each)
+}
+
+func walk(ctx context.Context, r io.Reader, skip int64, each func(Entry) error) (sum int64, err error) {
 	plain, end, err := plainText(r)
 	if err != nil {
 		return 0, err
 	}
 	defer end()
-	t := tar.NewReader(plain)
+	b := &bounded{ctx: ctx, r: plain, left: skip}
+	t := tar.NewReader(b)
 	for n := 0; ; n++ {
 		if err := ctx.Err(); err != nil {
 			return sum, err
 		}
 		h, err := t.Next()
 		switch {
+		case ctx.Err() != nil:
+			return sum, ctx.Err()
 		case errors.Is(err, io.EOF) && sum == 0:
 			return 0, bad("it has none of /%s", strings.Join(trees, ", /"))
 		case errors.Is(err, io.EOF):
@@ -79,14 +90,40 @@ func Walk(ctx context.Context, r io.Reader, each func(Entry) error) (sum int64, 
 		if !slices.Contains(trees, top) {
 			continue
 		}
+		before := sum
 		sum += entryCosts
 		if h.Typeflag == tar.TypeReg {
 			sum += h.Size
 		}
-		if err := each(Entry{Name: name, Header: h, Content: t, Sum: sum}); err != nil {
+		b.left += sum - before
+		err = each(Entry{Name: name, Header: h, Content: t, Sum: sum})
+		switch {
+		case ctx.Err() != nil:
+			return sum, ctx.Err() // whatever each makes of that
+		case err != nil:
 			return sum, err
 		}
 	}
+}
+
+// bounded reads at most so much, and until ctx ends.
+type bounded struct {
+	ctx  context.Context
+	r    io.Reader
+	left int64
+}
+
+// Read implements [io.Reader].
+func (b *bounded) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if b.left <= 0 {
+		return 0, fmt.Errorf("most of it is outside of /%s", strings.Join(trees, ", /"))
+	}
+	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
 }
 
 // plainText gives what a file holds, uncompressed. end must be called when nothing more is read.

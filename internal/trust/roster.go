@@ -74,6 +74,9 @@ type Roster struct {
 type rosterState struct {
 	members map[string]Member // by public key
 	tokens  map[string]outToken
+
+	count  sync.Once       // of putOut
+	putOut map[string]bool // see [Roster.PutOut]
 }
 
 func emptyRoster() *rosterState {
@@ -145,25 +148,26 @@ func (r *Roster) NewToken(spec TokenSpec, now time.Time) (Token, error) {
 // itself and does not matter for a user. Redeeming the same token again with the same key gives the
 // same member and uses nothing up, so an answer that was lost can be asked for again.
 func (r *Roster) Redeem(secret []byte, publicKey string, now time.Time, name string) (Member, error) {
+	h := hash(secret)
+	if r.journal == nil { // nobody else changes it: most of what a stranger can ask costs no change
+		if m, done, err := r.state.Load().redeemed(h, publicKey); err != nil {
+			return Member{}, fmt.Errorf("redeem token: %w", err)
+		} else if done {
+			return m, nil
+		}
+	}
 	var m Member
 	err := r.update(now, func(st *rosterState) error {
-		h := hash(secret)
-		old, known := st.members[publicKey]
-		if known && old.Revoked {
-			return &diag.Problem{
-				What: "this key has been revoked",
-				Hint: "remove the key file to join with a new one",
-				Err:  ErrRevoked,
-			}
+		var done bool
+		var err error
+		if m, done, err = st.redeemed(h, publicKey); err != nil {
+			return err
 		}
-		if known && old.Token == h {
-			m = old
+		if done {
 			return errUnchanged
 		}
-		t, ok := st.tokens[h]
+		t := st.tokens[h]
 		switch {
-		case !ok:
-			return &diag.Problem{What: ErrTokenUnknown.Error(), Hint: "ask this pool's administrator for a new one", Err: ErrTokenUnknown}
 		case now.After(t.Expires):
 			return &diag.Problem{
 				What: "the token expired on " + t.Expires.Format(time.DateTime),
@@ -178,7 +182,6 @@ func (r *Roster) Redeem(secret []byte, publicKey string, now time.Time, name str
 		if t.Kind == User {
 			name = t.Name
 		}
-		var err error
 		if m, err = st.admit(t.Kind, publicKey, name, now); err != nil {
 			return err
 		}
@@ -195,9 +198,29 @@ func (r *Roster) Redeem(secret []byte, publicKey string, now time.Time, name str
 	return m, nil
 }
 
+// redeemed gives the member whom publicKey is already by the token with this hash. It fails when the roster, as it is, can
+// have nobody join so.
+func (st *rosterState) redeemed(hash, publicKey string) (m Member, done bool, err error) {
+	m, known := st.members[publicKey]
+	if known && m.Revoked {
+		return m, false, &diag.Problem{
+			What: "this key has been revoked",
+			Hint: "remove the key file to join with a new one",
+			Err:  ErrRevoked,
+		}
+	}
+	if known && m.Token == hash {
+		return m, true, nil
+	}
+	if _, ok := st.tokens[hash]; !ok {
+		return m, false, &diag.Problem{What: ErrTokenUnknown.Error(), Hint: "ask this pool's administrator for a new one", Err: ErrTokenUnknown}
+	}
+	return m, false, nil
+}
+
 // Admit makes the holder of publicKey an approved member without a token. The caller has other proof
-// of who it is, such as the credentials of a local socket. Admitting a member again changes nothing. A user all of whose
-// keys have been revoked comes back with a token only: [ErrRevoked].
+// of who it is, such as the credentials of a local socket. Admitting a member again changes nothing. A user whose
+// keys have been revoked comes back with a token only, and approved if it wants that: [ErrRevoked].
 func (r *Roster) Admit(kind Kind, publicKey, name string, now time.Time) (Member, error) {
 	var m Member
 	err := r.update(now, func(st *rosterState) error {
@@ -221,18 +244,19 @@ func (r *Roster) Admit(kind Kind, publicKey, name string, now time.Time) (Member
 	return m, nil
 }
 
-// banned reports whether a user has been here, and has no key any more that was not revoked.
+// banned reports whether a user has a key that was revoked, and none that is good. One that waits for approval does not
+// make up for it.
 func (st *rosterState) banned(name string) bool {
-	known := false
+	revoked := false
 	for _, m := range st.members {
 		if m.Kind == User && m.Name == name {
-			if !m.Revoked {
+			if m.Active() {
 				return false
 			}
-			known = true
+			revoked = revoked || m.Revoked
 		}
 	}
-	return known
+	return revoked
 }
 
 // admit gives the member that publicKey is, or is to become.
@@ -285,11 +309,14 @@ func (r *Roster) Approve(id string) ([]Member, error) {
 	return r.mark(id, func(_ *rosterState, m *Member) { m.Approved = true })
 }
 
-// Revoke ends the membership of all keys of this id, for good, and withdraws a user's tokens that are
-// still out. It returns the keys; the caller cuts their connections.
+// Revoke ends the membership of all keys of this id, for good, and withdraws tokens that are still out: a user's, and
+// the one that a machine joined with, which it may still have. It returns the keys; the caller cuts their connections.
 func (r *Roster) Revoke(id string) ([]Member, error) {
 	return r.mark(id, func(st *rosterState, m *Member) {
 		m.Revoked = true
+		if m.Kind == Agent {
+			delete(st.tokens, m.Token)
+		}
 		maps.DeleteFunc(st.tokens, func(_ string, t outToken) bool {
 			return m.Kind == User && t.Kind == User && t.Name == m.Name
 		})
@@ -339,6 +366,21 @@ func (r *Roster) lookAgain() {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupPatience)
 	defer cancel()
 	_, _ = r.catchUp(ctx) // what cannot be read now, Follow reads later
+}
+
+// PutOut says whether the member with this id has been put out: it has a key that was revoked, and none that is good.
+func (r *Roster) PutOut(id string) bool {
+	st := r.state.Load()
+	st.count.Do(func() {
+		active := map[string]bool{}
+		st.putOut = map[string]bool{}
+		for _, m := range st.members {
+			active[m.ID] = active[m.ID] || m.Active()
+			st.putOut[m.ID] = st.putOut[m.ID] || m.Revoked
+		}
+		maps.DeleteFunc(st.putOut, func(id string, revoked bool) bool { return !revoked || active[id] })
+	})
+	return st.putOut[id]
 }
 
 // Members gives everybody, by kind, name and time of joining.

@@ -105,6 +105,14 @@ func TestTokensAreRefused(t *testing.T) {
 			}
 			return newToken(t, r, TokenSpec{Kind: Agent, TTL: time.Hour}).Secret, key
 		}, now, ErrRevoked},
+		{"with which a revoked machine joined", func(t *testing.T, r *Roster) ([]byte, string) {
+			tok := newToken(t, r, TokenSpec{Kind: Agent, TTL: 100 * 365 * 24 * time.Hour, Uses: 40}) // Revoke drops what is long over
+			m := redeem(t, r, tok, newKey(t), "desk7")
+			if _, err := r.Revoke(m.ID); err != nil {
+				t.Fatal(err)
+			}
+			return tok.Secret, newKey(t)
+		}, now, ErrTokenUnknown},
 		{"of a user who was revoked meanwhile", func(t *testing.T, r *Roster) ([]byte, string) {
 			spec := TokenSpec{Kind: User, Name: "ada", TTL: time.Hour}
 			second := newToken(t, r, spec)
@@ -127,6 +135,26 @@ func TestTokensAreRefused(t *testing.T) {
 				t.Errorf("the refusal changed the roster: %+v", r.Members())
 			}
 		})
+	}
+}
+
+// What a stranger makes up does not wait for the roster to change, nor keep it from that.
+func TestUnknownTokensAreRefusedAtOnce(t *testing.T) {
+	r, key := newRoster(t), newKey(t)
+	r.change.Lock()
+	defer r.change.Unlock()
+	refused := make(chan error, 1)
+	go func() {
+		_, err := r.Redeem(NewSecret(), key, now, "desk7")
+		refused <- err
+	}()
+	select {
+	case err := <-refused:
+		if !errors.Is(err, ErrTokenUnknown) {
+			t.Errorf("got %v, want %v", err, ErrTokenUnknown)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits")
 	}
 }
 
@@ -179,6 +207,13 @@ func TestAUserIsTheSameOnEveryMachine(t *testing.T) {
 	if _, err := r.Admit(User, newKey(t), "ada", now); !errors.Is(err, ErrRevoked) {
 		t.Errorf("she came back with a new key: %v", err)
 	}
+	pending := newKey(t)
+	redeem(t, r, newToken(t, r, TokenSpec{Kind: User, Name: "ada", TTL: time.Hour}), pending, "")
+	for what, key := range map[string]string{"a new key": newKey(t), "the key that waits": pending} {
+		if _, err := r.Admit(User, key, "ada", now); !errors.Is(err, ErrRevoked) {
+			t.Errorf("she came back with %s while another waits for approval: %v", what, err)
+		}
+	}
 	if back := join("ada"); back.ID != laptop.ID || !back.Active() {
 		t.Errorf("with a new token ada is %+v", back)
 	}
@@ -188,6 +223,35 @@ func TestAUserIsTheSameOnEveryMachine(t *testing.T) {
 	if m, _ := r.Lookup(other.PublicKey); !m.Active() {
 		t.Error("eve was revoked with ada")
 	}
+}
+
+func TestPutOut(t *testing.T) {
+	r := newRoster(t)
+	user := TokenSpec{Kind: User, Name: "ada", TTL: time.Hour, Approve: true}
+	ada := redeem(t, r, newToken(t, r, user), newKey(t), "")
+	desk := redeem(t, r, newToken(t, r, TokenSpec{Kind: Agent, TTL: time.Hour, Approve: true}), newKey(t), "desk7")
+	want := func(when, id string, want bool) {
+		t.Helper()
+		if got := r.PutOut(id); got != want {
+			t.Errorf("%s %s is put out: %v, want %v", when, id, got, want)
+		}
+	}
+	want("at first", ada.ID, false)
+	want("at first", "pool", false)
+	for _, id := range []string{ada.ID, desk.ID} {
+		if _, err := r.Revoke(id); err != nil {
+			t.Fatal(err)
+		}
+		want("revoked", id, true)
+	}
+	user.Approve = false
+	redeem(t, r, newToken(t, r, user), newKey(t), "")
+	want("with a key that waits for approval", ada.ID, true)
+	if _, err := r.Approve(ada.ID); err != nil {
+		t.Fatal(err)
+	}
+	want("approved", ada.ID, false)
+	want("in the meantime", desk.ID, true)
 }
 
 func TestRosterIsReadStrictly(t *testing.T) {

@@ -108,8 +108,8 @@ func (a *authenticator) admitStranger(id uint64) bool {
 
 // permissions says what the holder of key may do. m is the zero Member for a stranger.
 //
-// Everybody may ask to be enrolled, and has an inbox by its key. A member keeps both, so that one
-// connection serves from the first request on, before and after the approval.
+// Everybody may ask to be enrolled, and has an inbox by its key for the answer. A member keeps both, and has another
+// inbox, by its id, for the answers to what it asks as a member. That none is wanted elsewhere the bus sees to.
 func permissions(m trust.Member, key string) *server.Permissions {
 	publish := []string{wire.EnrolSubject(key)}
 	subscribe := []string{bus.InboxPrefix(key) + ".>"}

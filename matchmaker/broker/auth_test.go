@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"skua/internal/bus"
+	"skua/internal/job"
 	"skua/internal/trust"
+	"skua/internal/wire"
 )
 
 // A connection that cannot prove its key gets nowhere. The protocol is spoken by hand here, since no
@@ -78,6 +80,70 @@ func TestProofOfKey(t *testing.T) {
 				if _, err := io.Copy(io.Discard, r); err != nil {
 					t.Errorf("the server did not hang up: %v", err)
 				}
+			}
+		})
+	}
+}
+
+// Whoever asks the matchmaker gets the answer in an inbox of its own, or none: the matchmaker may write anywhere. The
+// protocol is spoken by hand here, since ours asks for answers nowhere else.
+func TestAnswersGoToTheirOwnInbox(t *testing.T) {
+	p := startPool(t)
+	stranger := newIdentity(t)
+	agentKey, agent := p.join(t, trust.Agent, "desk7")
+	_, user := p.join(t, trust.User, "ada")
+	mm := p.broker.Conn()
+	for _, pattern := range []string{wire.AnyEnrol, wire.AnyAgent} {
+		subscribe(t, mm, pattern, func(m bus.Msg) {
+			if m.Reply == nil {
+				return
+			}
+			if err := m.Reply([]byte("answer")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for _, tt := range []struct {
+		name           string
+		key            *trust.Identity
+		subject, inbox string
+		elsewhere      []string
+	}{
+		{
+			"stranger", stranger, wire.EnrolSubject(stranger.PublicKey()), bus.InboxPrefix(stranger.PublicKey()),
+			[]string{"skua.ev", "$KV.SKUA_LEADER.leader", bus.InboxPrefix(user.ID) + ".x"},
+		},
+		{
+			"agent", agentKey, wire.AgentSubject(job.AgentID(agent.ID), wire.VerbRenew), bus.InboxPrefix(agent.ID),
+			[]string{"skua.ev", wire.UserSubject(job.UserID(user.ID), wire.VerbAct)},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			written := make(chan string, 10)
+			defer unsubscribe(t, subscribe(t, mm, ">", func(m bus.Msg) {
+				if string(m.Data) == "answer" {
+					written <- m.Subject
+				}
+			}))
+			c, nonce := greet(t, p)
+			sig, err := tt.key.Sign([]byte(nonce))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd, err := json.Marshal(map[string]any{"nkey": tt.key.PublicKey(), "sig": base64.RawURLEncoding.EncodeToString(sig)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := "CONNECT " + string(cmd) + "\r\n"
+			// Questions of one connection are answered in turn, so the last answer is behind all others.
+			for _, reply := range append(tt.elsewhere, tt.inbox+".end") {
+				text += "PUB " + tt.subject + " " + reply + " 1\r\nx\r\n"
+			}
+			if _, err := c.Write([]byte(text)); err != nil {
+				t.Fatal(err)
+			}
+			if got := receive(t, written); got != tt.inbox+".end" {
+				t.Errorf("the matchmaker wrote to %s", got)
 			}
 		})
 	}

@@ -14,6 +14,8 @@ import (
 type Trees struct {
 	store *blob.Store
 
+	loading sync.Mutex // held while a manifest is read: machines write them, and one may take much memory
+
 	mu     sync.Mutex // guards what follows
 	recent []*tree    // last used first
 	chunks int        // of all of them
@@ -35,7 +37,12 @@ func (t *Trees) Contains(ctx context.Context, manifest blob.Digest, key blob.Key
 	if has, known := t.look(manifest, d); known {
 		return has, nil
 	}
-	m, err := blob.LoadManifest(ctx, blob.Local{Store: t.store}, key, manifest)
+	t.loading.Lock()
+	defer t.loading.Unlock()
+	if has, known := t.look(manifest, d); known {
+		return has, nil // somebody else was as quick
+	}
+	m, err := t.load(ctx, manifest, key)
 	if err != nil {
 		return false, err
 	}
@@ -46,6 +53,17 @@ func (t *Trees) Contains(ctx context.Context, manifest blob.Digest, key blob.Key
 	t.remember(&tree{manifest, chunks})
 	_, has := chunks[d]
 	return has, nil
+}
+
+// Load reads the manifest of a tree, one at a time.
+func (t *Trees) Load(ctx context.Context, manifest blob.Digest, key blob.Key) (blob.Manifest, error) {
+	t.loading.Lock()
+	defer t.loading.Unlock()
+	return t.load(ctx, manifest, key)
+}
+
+func (t *Trees) load(ctx context.Context, manifest blob.Digest, key blob.Key) (blob.Manifest, error) {
+	return blob.LoadManifest(ctx, blob.Local{Store: t.store}, key, manifest)
 }
 
 func (t *Trees) look(manifest, d blob.Digest) (has, known bool) {
@@ -64,9 +82,6 @@ func (t *Trees) look(manifest, d blob.Digest) (has, known bool) {
 func (t *Trees) remember(n *tree) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.index(n.manifest) >= 0 {
-		return // somebody else was as quick
-	}
 	t.recent = slices.Insert(t.recent, 0, n)
 	t.chunks += len(n.chunks)
 	for len(t.recent) > 1 && (t.chunks > maxTreeChunks || len(t.recent) > 1000) {

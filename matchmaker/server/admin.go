@@ -170,6 +170,9 @@ func (h *Head) administer(ctx context.Context, uid int, question []byte) (a Admi
 			return a, err
 		}
 	}
+	if core := h.core.Load(); core != nil && q.Do == AdminRevoke {
+		core.MemberPutOut()
+	}
 	return a, nil
 }
 
@@ -177,7 +180,8 @@ func (h *Head) administer(ctx context.Context, uid int, question []byte) (a Admi
 func (h *Head) setFactor(ctx context.Context, core *Server, who string, factor float64) ([]wire.UserRow, error) {
 	var found []trust.Member
 	for _, m := range h.roster.Members() {
-		if m.Kind == trust.User && !m.Revoked && (m.Name == who || m.ID == who) {
+		if m.Kind == trust.User && !m.Revoked && (m.Name == who || m.ID == who) &&
+			!slices.ContainsFunc(found, func(f trust.Member) bool { return f.ID == m.ID }) { // another key of the same user
 			found = append(found, m)
 		}
 	}

@@ -69,7 +69,7 @@ func (s *Server) onAgent(ctx context.Context, m bus.Msg) {
 			s.peeks.answered(agent, p)
 		}
 	case wire.VerbPolicy:
-		s.answer(m, noPolicy, func() any { return s.centralPolicy(ctx, agent, m.Data) })
+		s.answer(s.requests, m, noPolicy, func() any { return s.centralPolicy(ctx, agent, m.Data) })
 	default:
 		err = fmt.Errorf("unknown request %q", verb)
 	}

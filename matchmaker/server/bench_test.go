@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func benchServer(b *testing.B, jobs int, attrs string) *Server {
 	go func() { done <- q.Run(ctx) }()
 	b.Cleanup(func() { stop(); <-done })
 	s, err := New(Config{
-		Bus: bus.NewMemory().Connect("matchmaker"), Queue: q, Roster: fakeRoster{},
+		Bus: bus.NewMemory().Connect("matchmaker"), Queue: q, Roster: fakeRoster{new(sync.Map)},
 		Clock:    func() job.Instant { return 0 },
 		Sign:     func(trust.Capability) (string, error) { return "", nil },
 		ImageKey: func(job.ID) blob.Key { return blob.Key{} },

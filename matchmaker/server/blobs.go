@@ -19,7 +19,7 @@ import (
 //
 // A user's own capability is for whatever the user has here. That of a run is only good while the run
 // is the job's latest: it writes, and it reads what the job owns, which are its inputs and its images
-// with their chunks.
+// with their chunks. Of members who have been put out of the pool neither is good any more.
 func (h *Head) authorise(token string, mode files.Mode, d blob.Digest) (files.Grant, error) {
 	c, err := h.signer.Verify(token, time.Now())
 	switch {
@@ -40,6 +40,9 @@ func (h *Head) authorise(token string, mode files.Mode, d blob.Digest) (files.Gr
 	}
 	grant := files.Grant{User: job.UserID(c.User)}
 	if c.Job == "" {
+		if c.Digest == "" && h.roster.PutOut(c.User) { // one for a single file is a matchmaker's, who keeps files for the user's return
+			return files.Grant{}, errPutOut
+		}
 		return grant, nil
 	}
 	if grant.Job, err = job.ParseID(c.Job); err != nil {
@@ -52,11 +55,16 @@ func (h *Head) authorise(token string, mode files.Mode, d blob.Digest) (files.Gr
 	if !ok || j.User != grant.User || j.Claim == nil || uint64(j.Epoch) != c.Epoch {
 		return files.Grant{}, &diag.Problem{What: "this run of the job has been superseded or is over"}
 	}
+	if h.roster.PutOut(string(j.Claim.Agent)) {
+		return files.Grant{}, errPutOut
+	}
 	if mode == files.Write || h.owns(j, d) {
 		return grant, nil
 	}
 	return files.Grant{}, &diag.Problem{What: "the file is none of this job's"}
 }
+
+var errPutOut = &diag.Problem{What: "whoever this capability was given to has been put out of the pool"}
 
 // owns says whether d is an input of the job, one of its images, or a part of one.
 func (h *Head) owns(j *job.Job, d blob.Digest) bool {
@@ -84,7 +92,7 @@ func (h *Head) settle(ctx context.Context, id job.ID, image blob.Digest) error {
 	if h.others != nil {
 		return nil // each has been since it was put, and perhaps elsewhere
 	}
-	m, err := blob.LoadManifest(ctx, blob.Local{Store: h.store}, h.imageKey(id), image)
+	m, err := h.trees.Load(ctx, image, h.imageKey(id))
 	if errors.Is(err, blob.ErrMismatch) {
 		err = fmt.Errorf("%w: %w", blob.ErrNotFound, err) // it has been dropped
 	}
@@ -158,7 +166,7 @@ func (h *Head) neededBlobs(ctx context.Context, now time.Time) (map[queue.Need]b
 		}
 		for _, img := range j.Images {
 			live[queue.Need{Digest: img.Digest, User: j.User}] = true
-			m, err := blob.LoadManifest(ctx, blob.Local{Store: h.store}, h.imageKey(j.ID), img.Digest)
+			m, err := h.trees.Load(ctx, img.Digest, h.imageKey(j.ID))
 			switch {
 			case errors.Is(err, blob.ErrNotFound), errors.Is(err, blob.ErrMismatch),
 				errors.Is(err, blob.ErrSealed), errors.Is(err, blob.ErrManifest):

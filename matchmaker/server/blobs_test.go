@@ -44,7 +44,11 @@ func blobHead(t *testing.T) (h *Head, id job.ID, input, stray blob.Digest, image
 	if err != nil {
 		t.Fatal(err)
 	}
-	h = &Head{store: store, master: master, signer: signer, trees: files.NewTrees(store), log: slog.New(slog.DiscardHandler)}
+	roster, err := trust.OpenRoster(filepath.Join(keys, "roster.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h = &Head{store: store, master: master, signer: signer, roster: roster, trees: files.NewTrees(store), log: slog.New(slog.DiscardHandler)}
 	h.queue.Store(q)
 
 	put := func(text string) blob.Digest {
@@ -185,5 +189,69 @@ func TestAuthorise(t *testing.T) {
 	}
 	if _, err := h.authorise("forged", files.Read, input); err == nil {
 		t.Error("a forged capability was accepted")
+	}
+}
+
+// Capabilities of members who are put out are worth nothing from then on.
+func TestCapabilitiesOfWhoWasPutOut(t *testing.T) {
+	h, id, input, stray, _, _ := blobHead(t)
+	join := func(kind trust.Kind, name string) trust.Member {
+		identity, err := trust.CreateIdentity(filepath.Join(t.TempDir(), "key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := h.roster.Admit(kind, identity.PublicKey(), name, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	ann, desk := join(trust.User, "ann"), join(trust.Agent, "desk")
+	if err := h.queue.Load().Commit(t.Context(),
+		&job.Evicted{Job: id, Epoch: 1},
+		&job.Offered{Job: id, Claim: "c2", Epoch: 2, Agent: job.AgentID(desk.ID), Slot: "slot1@desk", Machine: "desk"},
+		&job.Started{Job: id, Epoch: 2},
+	); err != nil {
+		t.Fatal(err)
+	}
+	good := func(c trust.Capability, mode files.Mode, d blob.Digest) bool {
+		c.Expires = time.Now().Add(time.Hour)
+		token, err := h.signer.Encode(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = h.authorise(token, mode, d)
+		return err == nil
+	}
+	tests := []struct {
+		name string
+		cap  trust.Capability
+		mode files.Mode
+		d    blob.Digest
+		then bool // when ann and the machine have been put out
+	}{
+		{"the user reads", trust.Capability{User: ann.ID, Mode: trust.Read}, files.Read, stray, false},
+		{"the user writes", trust.Capability{User: ann.ID, Mode: trust.Write}, files.Write, stray, false},
+		{"the run reads", trust.Capability{User: "u1", Job: id.String(), Epoch: 2, Mode: trust.Read}, files.Read, input, false},
+		{"the run writes", trust.Capability{User: "u1", Job: id.String(), Epoch: 2, Mode: trust.Write}, files.Write, stray, false},
+		{"another user reads", trust.Capability{User: "u2", Mode: trust.Read}, files.Read, stray, true},
+		{"a matchmaker fetches a file of the user's", trust.Capability{User: ann.ID, Digest: string(stray), Mode: trust.Read}, files.Read, stray, true},
+		{"a matchmaker fetches what is everybody's", trust.Capability{User: everyone, Digest: string(stray), Mode: trust.Read}, files.Read, stray, true},
+		{"a runtime root is added", trust.Capability{User: string(files.Pool), Digest: string(stray), Mode: trust.Write}, files.Write, stray, true},
+	}
+	for _, tt := range tests {
+		if !good(tt.cap, tt.mode, tt.d) {
+			t.Errorf("at first, %s: refused", tt.name)
+		}
+	}
+	for _, m := range []trust.Member{ann, desk} {
+		if _, err := h.roster.Revoke(m.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range tests {
+		if got := good(tt.cap, tt.mode, tt.d); got != tt.then {
+			t.Errorf("after the revocation, %s: %v, want %v", tt.name, got, tt.then)
+		}
 	}
 }

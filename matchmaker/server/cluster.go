@@ -180,13 +180,16 @@ func (c *cluster) leaf() *broker.Leaf {
 }
 
 // followRoster cuts the connections of members that another matchmaker has changed: they come back with what they
-// may do now, if anything.
+// may do now, if anything. The jobs of users who may do nothing more are held.
 func (h *Head) followRoster(ctx context.Context) error {
 	err := h.roster.Follow(ctx, func(members []trust.Member) {
 		for _, m := range members {
 			if err := h.broker.Disconnect(m.PublicKey); err != nil {
 				h.log.Warn("member is not disconnected", "id", m.ID, diag.KeyError, err)
 			}
+		}
+		if core := h.core.Load(); core != nil {
+			core.MemberPutOut() // if it is what has changed
 		}
 	})
 	if ctx.Err() != nil {

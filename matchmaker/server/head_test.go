@@ -319,6 +319,29 @@ func TestWholeMatchmaker(t *testing.T) {
 		t.Errorf("the output came as %q, %v", got, err)
 	}
 
+	// The jobs of a user who is put out are held.
+	ad, err = classad.ParseAd(`[ Cmd = "sim"; Requirements = false ]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	submitted = ask[wire.Submitted](ann, wire.UserSubject(job.UserID(ann.ID), wire.VerbSubmit), wire.Submit{
+		V: wire.Version, Request: rand.Text(), Ad: ad, Procs: []*classad.Ad{classad.NewAd()},
+	})
+	if submitted.Fail != nil {
+		t.Fatal(submitted.Fail.What)
+	}
+	if _, err := server.Admin(t.Context(), s.Data, server.AdminRequest{Do: server.AdminRevoke, ID: ann.ID}); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if j, ok := h.Queue().Job(job.ID{Cluster: submitted.Cluster}); ok && j.State == job.Held {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the job of a revoked user is not held")
+		}
+	}
+
 	// A revoked machine is cut off.
 	if _, err := server.Admin(t.Context(), s.Data, server.AdminRequest{Do: server.AdminRevoke, ID: desk.ID}); err != nil {
 		t.Fatal(err)
@@ -328,7 +351,6 @@ func TestWholeMatchmaker(t *testing.T) {
 			t.Fatal("a revoked machine is still connected")
 		}
 	}
-	_ = h
 }
 
 func awaitConnected(t *testing.T, m *member) {
@@ -353,6 +375,9 @@ func TestFactorOfAUser(t *testing.T) {
 	h, stop := startHead(t, s)
 	m, err := membership.JoinLocal(t.Context(), t.TempDir(), h.LoginSocket())
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := membership.JoinLocal(t.Context(), t.TempDir(), h.LoginSocket()); err != nil { // her second key
 		t.Fatal(err)
 	}
 	set := func(who string, factor float64) ([]wire.UserRow, error) {

@@ -50,7 +50,11 @@ func fileHeads(t *testing.T, n int) []*fileHead {
 			return urls
 		}
 		f.others = newOthers(urls, f.store, -1, key.Encode, &tls.Config{InsecureSkipVerify: true}, slog.New(slog.DiscardHandler))
-		h := &Head{signer: key, others: f.others}
+		roster, err := trust.OpenRoster(filepath.Join(t.TempDir(), "roster.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := &Head{signer: key, roster: roster, others: f.others}
 		service, err := files.New(files.Config{
 			Store: f.store, Authorise: h.authorise, DiskFloor: -1, Fetch: f.fetch, Stored: f.stored,
 		})

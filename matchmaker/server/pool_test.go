@@ -32,7 +32,8 @@ type pool struct {
 	server *Server
 	held   map[string]bool // "user/digest"
 	lost   map[blob.Digest]bool
-	full   bool // the disk, nearly
+	full   bool     // the disk, nearly
+	out    sync.Map // ids of members who have been put out
 
 	limits   map[string]float64 // concurrency limits
 	halfLife time.Duration
@@ -83,7 +84,7 @@ func (p *pool) run() {
 	}
 	s, err := New(Config{
 		Past: past,
-		Bus:  conn, Queue: q, Roster: fakeRoster{}, Terms: p.terms, Domain: "pool.example", Limits: p.limits, Worklife: p.worklife, Baseline: p.baseline,
+		Bus:  conn, Queue: q, Roster: fakeRoster{&p.out}, Terms: p.terms, Domain: "pool.example", Limits: p.limits, Worklife: p.worklife, Baseline: p.baseline,
 		Clock: func() job.Instant { return job.Instant(time.Since(p.start)) },
 		Sign: func(c trust.Capability) (string, error) {
 			return fmt.Sprintf("%s %s %s %d", c.Mode, c.User, c.Job, c.Epoch), nil
@@ -121,7 +122,12 @@ func (p *pool) run() {
 	synctest.Wait()
 }
 
-type fakeRoster struct{}
+type fakeRoster struct{ out *sync.Map }
+
+func (r fakeRoster) PutOut(id string) bool {
+	_, out := r.out.Load(id)
+	return out
+}
 
 func (fakeRoster) Members() []trust.Member {
 	return []trust.Member{

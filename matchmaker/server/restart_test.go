@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -256,7 +257,7 @@ func TestNewLeaderEndsTheServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, err := New(Config{
-			Bus: p.hub.Connect("old"), Queue: q, Roster: fakeRoster{},
+			Bus: p.hub.Connect("old"), Queue: q, Roster: fakeRoster{new(sync.Map)},
 			Clock:    func() job.Instant { return job.Instant(time.Since(p.start)) },
 			Sign:     func(trust.Capability) (string, error) { return "", nil },
 			ImageKey: func(job.ID) blob.Key { return blob.Key{} },

@@ -87,6 +87,8 @@ type Config struct {
 type Roster interface {
 	Redeem(secret []byte, publicKey string, now time.Time, name string) (trust.Member, error)
 	Members() []trust.Member
+	// PutOut says whether a member has been put out of the pool, and not been let in again.
+	PutOut(id string) bool
 }
 
 // Server is a matchmaker.
@@ -107,9 +109,11 @@ type Server struct {
 	acted   repeats[wire.ActionResult]
 	submits repeats[queue.Receipt]
 
-	wake chan struct{} // has the negotiator look again
+	wake   chan struct{} // has the negotiator look again
+	putOut chan struct{} // has the jobs looked for of users who have been put out
 
-	requests chan struct{} // holds a value for each request of a user that is being answered
+	requests   chan struct{} // holds a value for each request of a user that is being answered
+	enrolments chan struct{} // the same of those who want to join
 
 	mu      sync.Mutex
 	closed  bool                  // guarded by mu, as all below: nothing more may be started
@@ -122,9 +126,13 @@ type Server struct {
 	given    map[job.ClaimID]job.ID     // the jobs that reports were answered with, by the claim reported
 }
 
-// maxRequests is how many requests of users are answered at a time. More make larger batches in the
-// queue; beyond this a user is told to try again.
-const maxRequests = 1024
+const (
+	// maxRequests is how many requests of users are answered at a time. More make larger batches in the
+	// queue; beyond this a user is told to try again.
+	maxRequests = 1024
+	// maxEnrolments is the same of those who want to join. These are strangers, whoever that is, and take no user's place.
+	maxEnrolments = 256
+)
 
 // New checks the configuration. It starts nothing.
 func New(cfg Config) (*Server, error) {
@@ -148,13 +156,15 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log,
-		slots:    collector.New(),
-		names:    names{roster: cfg.Roster},
-		wake:     make(chan struct{}, 1),
-		requests: make(chan struct{}, maxRequests),
-		keepers:  map[job.ID]*keeper{},
-		served:   map[job.UserID]uint64{},
-		submits:  repeats[queue.Receipt]{anew: true}, // there may be room now
+		slots:      collector.New(),
+		names:      names{roster: cfg.Roster},
+		wake:       make(chan struct{}, 1),
+		putOut:     make(chan struct{}, 1),
+		requests:   make(chan struct{}, maxRequests),
+		enrolments: make(chan struct{}, maxEnrolments),
+		keepers:    map[job.ID]*keeper{},
+		served:     map[job.UserID]uint64{},
+		submits:    repeats[queue.Receipt]{anew: true}, // there may be room now
 
 		vacancies: make(chan vacancy, maxVacancies),
 		reserved:  map[job.ID]negotiate.Claim{},
@@ -202,6 +212,7 @@ func (s *Server) Run(ctx context.Context) error {
 	loop(s.follow)
 	loop(s.materialize)
 	loop(s.enforce)
+	loop(s.expel)
 	loop(s.expire)
 	loop(s.expireOutputs)
 	loop(s.startOver)

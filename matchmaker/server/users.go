@@ -17,21 +17,21 @@ import (
 	"skua/matchmaker/queue"
 )
 
-// answer gives each request of users a goroutine, up to a bound, and its answer a place to go.
-func (s *Server) answer(m bus.Msg, busy func(*wire.Failure) any, work func() any) {
+// answer gives each request a goroutine, up to as many as there are places, and its answer a place to go.
+func (s *Server) answer(places chan struct{}, m bus.Msg, busy func(*wire.Failure) any, work func() any) {
 	select {
-	case s.requests <- struct{}{}:
+	case places <- struct{}{}:
 	default:
 		s.reply(m, busy(&wire.Failure{What: "the matchmaker is busy", Hint: "try again in a moment", Again: true}))
 		return
 	}
 	if !s.begin() {
-		<-s.requests
+		<-places
 		return
 	}
 	go func() {
 		defer s.running.Done()
-		defer func() { <-s.requests }()
+		defer func() { <-places }()
 		if answer := work(); answer != nil {
 			s.reply(m, answer)
 		}
@@ -45,7 +45,7 @@ func (s *Server) onUser(ctx context.Context, m bus.Msg) {
 	switch verb {
 	case wire.VerbSubmit:
 		fail := func(f *wire.Failure) any { return wire.Submitted{V: wire.Version, Fail: f} }
-		s.answer(m, fail, func() any {
+		s.answer(s.requests, m, fail, func() any {
 			r, err := s.submit(ctx, user, m.Data)
 			if err != nil {
 				return fail(s.failure(ctx, m, err))
@@ -54,7 +54,7 @@ func (s *Server) onUser(ctx context.Context, m bus.Msg) {
 		})
 	case wire.VerbAct:
 		fail := func(f *wire.Failure) any { return wire.ActionResult{V: wire.Version, Fail: f} }
-		s.answer(m, fail, func() any {
+		s.answer(s.requests, m, fail, func() any {
 			r, err := s.act(ctx, user, m.Data)
 			if err != nil {
 				return fail(s.failure(ctx, m, err))
@@ -63,7 +63,7 @@ func (s *Server) onUser(ctx context.Context, m bus.Msg) {
 		})
 	case wire.VerbQuery:
 		fail := func(f *wire.Failure) any { return wire.QueryResult{V: wire.Version, Fail: f} }
-		s.answer(m, fail, func() any {
+		s.answer(s.requests, m, fail, func() any {
 			r, err := s.query(ctx, user, m.Data)
 			if err != nil {
 				return fail(s.failure(ctx, m, err))
@@ -106,7 +106,7 @@ func passing(err error) bool {
 func (s *Server) onEnrol(ctx context.Context, m bus.Msg) {
 	key, _ := wire.Sender(m.Subject)
 	fail := func(f *wire.Failure) any { return wire.Enrolled{V: wire.Version, Fail: f} }
-	s.answer(m, fail, func() any {
+	s.answer(s.enrolments, m, fail, func() any {
 		member, err := s.enrol(key, m.Data)
 		if err != nil {
 			s.log.Info("enrolment refused", "key", key, diag.KeyError, err)

@@ -29,6 +29,41 @@ func TestEnrol(t *testing.T) {
 	})
 }
 
+// Strangers who ask to join take no place of a user's, nor users one of theirs.
+func TestStrangersAndUsersHavePlacesOfTheirOwn(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann := p.user("u1")
+		conn := p.hub.Connect("stranger")
+		defer conn.Close()
+		join := func() *wire.Failure {
+			e := wire.Enrol{V: wire.Version, Secret: hex.EncodeToString([]byte("sesame")), Name: "desk"}
+			return ask[wire.Enrolled](p, conn, wire.EnrolSubject("UKEY"), e).Fail
+		}
+		query := func() *wire.Failure { return ann.query(wire.Query{Kind: wire.QueryJobs}).Fail }
+		for _, tt := range []struct {
+			name       string
+			taken      chan struct{}
+			busy, free func() *wire.Failure
+		}{
+			{"strangers'", p.server.enrolments, join, query},
+			{"users'", p.server.requests, query, join},
+		} {
+			for range cap(tt.taken) {
+				tt.taken <- struct{}{}
+			}
+			if f := tt.busy(); f == nil || !f.Again {
+				t.Errorf("with the %s places taken, one more of them was told %+v", tt.name, f)
+			}
+			if f := tt.free(); f != nil {
+				t.Errorf("with the %s places taken, another was told %+v", tt.name, f)
+			}
+			for range cap(tt.taken) {
+				<-tt.taken
+			}
+		}
+	})
+}
+
 // TestNonsense sends what no program of ours would, and finds the matchmaker in good health.
 func TestNonsense(t *testing.T) {
 	inPool(t, func(t *testing.T, p *pool) {

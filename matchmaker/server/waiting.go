@@ -20,12 +20,15 @@ var timed = []string{
 	attrNoop, attrDeferralTime, "CronMinute", "CronHour", "CronDayOfMonth", "CronMonth", "CronDayOfWeek",
 }
 
-// waiting are the jobs that wait for a slot.
+// waiting are the jobs that wait for a slot. Those of users who have been put out of the pool wait for none.
 func (s *Server) waiting(now time.Time) []negotiate.Batch {
 	var all []negotiate.Batch
 	var alike alikes
 	for _, b := range s.cfg.Queue.Waiting(perBatch) {
 		j := b.First
+		if s.cfg.Roster.PutOut(string(j.User)) {
+			continue
+		}
 		if alike.add(b) {
 			continue
 		}

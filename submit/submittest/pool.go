@@ -197,6 +197,8 @@ func (roster) Members() []trust.Member {
 	return []trust.Member{{ID: string(User), Kind: trust.User, Name: "ann"}}
 }
 
+func (roster) PutOut(string) bool { return false }
+
 func (roster) Redeem([]byte, string, time.Time, string) (trust.Member, error) {
 	return trust.Member{}, trust.ErrTokenUnknown
 }

@@ -1,0 +1,88 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"skua/internal/diag"
+	"skua/internal/job"
+	"skua/internal/trust"
+	"skua/matchmaker/queue"
+)
+
+// MemberPutOut is to be called when somebody has been put out of the pool: jobs of users who have been are held.
+func (s *Server) MemberPutOut() {
+	select {
+	case s.putOut <- struct{}{}:
+	default:
+	}
+}
+
+// expel holds the jobs of users who have been put out, who cannot do so themselves any more, until ctx ends. It looks for them
+// at the start too: the matchmaker that led before may not have come to it. What enters the queue later, such as what
+// follows in a cluster with late materialization, waits; see [Server.waiting].
+func (s *Server) expel(ctx context.Context) error {
+	for {
+		var again <-chan time.Time
+		if err := s.holdPutOut(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("jobs of users who were put out are not held yet", diag.KeyError, err)
+			again = time.After(retry)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.putOut:
+		case <-again:
+		}
+	}
+}
+
+// holdPutOut holds the jobs of all users who have been put out.
+func (s *Server) holdPutOut(ctx context.Context) error {
+	out := map[job.UserID]bool{}
+	for _, m := range s.cfg.Roster.Members() {
+		if m.Kind == trust.User && s.cfg.Roster.PutOut(m.ID) {
+			out[job.UserID(m.ID)] = true
+		}
+	}
+	for user := range out {
+		held, err := s.holdAll(ctx, user, "its user was put out of the pool")
+		if err != nil {
+			return err
+		}
+		if held > 0 {
+			s.log.Info("jobs held of a user who was put out", diag.KeyUser, user, "jobs", held)
+		}
+	}
+	return nil
+}
+
+// holdAll holds all jobs of a user that are not held, and gives their number.
+func (s *Server) holdAll(ctx context.Context, user job.UserID, reason string) (held int, err error) {
+	var bodies []job.Body
+	commit := func() bool {
+		for i, cerr := range s.cfg.Queue.CommitEach(ctx, bodies) {
+			switch {
+			case cerr == nil:
+				held++
+				s.entrust(bodies[i].Jobs()[0], func(ctx context.Context, k *keeper) { k.withdraw(ctx) })
+			case !errors.Is(cerr, queue.ErrMisfit): // which is one that has ended at the same moment
+				err = cerr
+			}
+		}
+		bodies = nil
+		return err == nil
+	}
+	s.cfg.Queue.Walk(queue.Filter{User: user, Live: true}, func(j *job.Job) bool {
+		if j.State == job.Held {
+			return true
+		}
+		bodies = append(bodies, &job.HeldBack{Job: j.ID, Reason: reason, Code: job.HoldByUser, Usage: s.runOf(j)})
+		return len(bodies) < maxActed || commit()
+	})
+	if err == nil {
+		commit()
+	}
+	return held, err
+}

@@ -1,0 +1,57 @@
+package server
+
+import (
+	"testing"
+
+	"skua/internal/job"
+	"skua/internal/wire"
+)
+
+// The jobs of a user who is put out are held, wherever they run, and none is offered until the user is let in again.
+func TestJobsOfWhoWasPutOut(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, bob, desk := p.user("u1"), p.user("u2"), p.agent("desk")
+		desk.advertise("Unclaimed")
+		runs := ann.submit(2, "")
+		waits := job.ID{Cluster: runs.Cluster, Proc: 1}
+		o := desk.offered()
+		desk.accept(o)
+		others := bob.submit(1, "")
+
+		p.out.Store("u1", true)
+		p.server.MemberPutOut()
+		for _, id := range []job.ID{runs, waits} {
+			p.wantState(id, job.Held)
+			if got := p.job(id).HoldReason; got != "its user was put out of the pool" {
+				t.Errorf("job %v is held because %q", id, got)
+			}
+		}
+		p.wantState(others, job.Idle)
+		if c := <-desk.controls; c.Do != wire.KillClaim || c.ClaimRef != refOf(o) {
+			t.Errorf("the agent was told %+v", c)
+		}
+		desk.done(o, wire.Done{Outcome: wire.Killed})
+
+		// Whatever it is that has a job leave its hold, such as its own policy, it waits.
+		ann.act(wire.Release, runs)
+		p.wantState(runs, job.Idle)
+		if o = desk.offered(); o.Job != others {
+			t.Errorf("%v was offered", o.Job)
+		}
+		desk.accept(o)
+		desk.done(o, exited(0))
+		desk.noOffer()
+
+		// A matchmaker that starts holds what its forerunner did not come to.
+		p.stop()
+		p.run()
+		p.wantState(runs, job.Held)
+
+		p.out.Delete("u1")
+		ann.act(wire.Release, runs)
+		desk.advertise("Unclaimed")
+		if o = desk.offered(); o.Job != runs {
+			t.Errorf("after the user's return %v was offered", o.Job)
+		}
+	})
+}
