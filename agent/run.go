@@ -56,6 +56,9 @@ func serve(ctx context.Context, configFile string, occasion func() startd.Occasi
 	if _, err := readLocal(cfg.Policy); err != nil { // before a token is spent
 		return err
 	}
+	if err := keepOthersOut(cfg.Dir); err != nil {
+		return err
+	}
 	member, err := member(ctx, cfg)
 	if err != nil {
 		return err

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 	"unsafe"
@@ -43,14 +43,18 @@ const logLimit = 8 << 20
 
 // runService answers the service manager until the service has stopped.
 func runService(configFile string) error {
-	dir := filepath.Join(os.Getenv("ProgramData"), "Skua", "log")
-	file, err := openLogFile(filepath.Join(dir, "agent.log"), logLimit)
+	protected := keepOthersOutOfSkua() // before the log and the configuration are opened
+	file, err := openLogFile(filepath.Join(logDir, "agent.log"), logLimit)
 	if err != nil {
-		return err
+		return errors.Join(protected, err)
 	}
 	defer file.Close()
 	logOutput = file
 	log := slog.New(slog.NewTextHandler(file, nil))
+	if protected != nil {
+		log.Error("other users of this machine may write here", "error", protected)
+		return protected
+	}
 	err = svc.Run(serviceName, &handler{
 		serve: func(ctx context.Context) error { return serve(ctx, configFile, nil) },
 		log:   log, sign: stopSign,

@@ -9,6 +9,7 @@ import (
 
 	"skua/agent/starter"
 	"skua/internal/job"
+	"skua/internal/membership"
 	"skua/internal/pause"
 	"skua/policy"
 )
@@ -17,7 +18,8 @@ import (
 // still has an agent, which says why it runs nothing.
 func (m *Machine) newStarter(dir string) (Starter, func(context.Context) starter.Capabilities, error) {
 	st, err := starter.New(starter.Config{
-		Dir: dir, CriuPath: m.settings.Criu, CgroupBase: m.settings.Cgroup, UIDBase: m.settings.UIDBase, Log: m.log,
+		Dir: dir, CriuPath: m.settings.Criu, CgroupBase: m.settings.Cgroup, UIDBase: m.settings.UIDBase,
+		Secret: membership.KeyPath(MembershipDir(m.settings.Dir)), Log: m.log,
 	})
 	if errors.Is(err, errors.ErrUnsupported) {
 		why := "this system (" + runtime.GOOS + ") has no sandbox for jobs yet"
