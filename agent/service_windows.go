@@ -24,7 +24,7 @@ import (
 // program answers them itself.
 var serviceArgs = []string{"service", "run"}
 
-// serviceOptions have the agent started again when it has crashed.
+// serviceOptions have the agent started again when it has crashed; [complete] adds: or has ended with an error.
 var serviceOptions = service.KeyValue{
 	service.OnFailure:              service.OnFailureRestart,
 	service.OnFailureDelayDuration: "2s",
@@ -84,6 +84,10 @@ func complete(_ service.Service, action string) error {
 		return fmt.Errorf("open the service: %w", err)
 	}
 	defer s.Close()
+	// A system that does not know this, as Wine, starts nothing again anyhow.
+	if err := s.SetRecoveryActionsOnNonCrashFailures(true); err != nil && !errors.Is(err, windows.ERROR_INVALID_LEVEL) {
+		return fmt.Errorf("have the service started again when it ends with an error: %w", err)
+	}
 	ms := uint32(preShutdown.Milliseconds()) // SERVICE_PRESHUTDOWN_INFO
 	if err := windows.ChangeServiceConfig2(s.Handle, windows.SERVICE_CONFIG_PRESHUTDOWN_INFO, (*byte)(unsafe.Pointer(&ms))); err != nil {
 		return fmt.Errorf("set the time before a shutdown: %w", err)
