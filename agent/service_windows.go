@@ -66,6 +66,9 @@ func runService(configFile string) error {
 	return nil
 }
 
+// notRunning says why the service does not run; nil if it does.
+func notRunning(s service.Service) error { return notRunningByLibrary(s) }
+
 // preShutdown is how long the system waits for the agent before it shuts down: jobs leave meanwhile.
 const preShutdown = 11 * time.Minute
 
