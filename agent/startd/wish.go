@@ -80,6 +80,9 @@ func (d *Daemon) Status(now time.Time) control.Status {
 	if err := d.cfg.Starter.CanRun(); err != nil {
 		s.CannotRun = err.Error()
 	}
+	if load, ok := d.load.now(); ok {
+		s.SkuaLoad = load.Ours
+	}
 	s.BadPolicy = d.PolicyProblem()
 	if p, ok := d.centralPolicy(); ok {
 		s.Central = &control.Central{Group: p.Group, Number: p.Number, At: p.At}
