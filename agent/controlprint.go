@@ -46,7 +46,11 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 func headline(s control.Status, now time.Time) string {
 	switch {
 	case s.Wish.Kind != "":
-		return fmt.Sprintf("%v (%s to go; skua-agent resume ends it)", s.Wish, roughly(s.Wish.Until.Sub(now)))
+		said := fmt.Sprintf("%v (%s to go; skua-agent resume ends it)", s.Wish, roughly(s.Wish.Until.Sub(now)))
+		if u := s.Wish.Under; u != nil && u.Until.After(s.Wish.Until) {
+			said += "; after that, " + u.String()
+		}
+		return said
 	case s.CannotRun != "":
 		return "cannot run jobs: " + s.CannotRun
 	}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -20,13 +22,8 @@ import (
 func controlCommands(configFile *string) []*cobra.Command {
 	agent := func() (control.Client, error) {
 		cfg, err := readConfig(*configFile)
-		if err == nil && cfg.Control == startd.NoControl {
-			err = &diag.Problem{
-				What: "the agent of this machine listens to nobody",
-				Hint: `control = "none" in agent.toml says so; without it the person at the machine is heard`,
-			}
-		}
-		return control.Client{Path: cfg.Control}, err
+		path, err := controlPath(*configFile, cfg, err)
+		return control.Client{Path: path}, err
 	}
 	return []*cobra.Command{
 		statusCommand(agent),
@@ -46,6 +43,21 @@ over. Use it before you shut the machine down: no work is lost then.`),
 			`Jobs come again as the policy lets them: while you are at work, that is as it was before, later.`),
 		ranCommand(agent),
 	}
+}
+
+// controlPath is where the agent listens whose configuration has been read, or could not be.
+func controlPath(configFile string, cfg fileConfig, err error) (string, error) {
+	switch {
+	case configFile == "" && errors.Is(err, fs.ErrPermission):
+		// An administrator may close the file, for a token that is in it. The owner is heard all the same.
+		return controlOf(defaultDir), nil
+	case err == nil && cfg.Control == startd.NoControl:
+		return "", &diag.Problem{
+			What: "the agent of this machine listens to nobody",
+			Hint: `control = "none" in agent.toml says so; without it the person at the machine is heard`,
+		}
+	}
+	return cfg.Control, err
 }
 
 func statusCommand(agent func() (control.Client, error)) *cobra.Command {

@@ -39,6 +39,9 @@ machines, until it expires.`,
 			if err != nil {
 				return err
 			}
+			if err := keepOthersOut(cfg.Dir); err != nil {
+				return err
+			}
 			m, err := join(c.Context(), startd.MembershipDir(cfg.Dir), token, cfg.Name)
 			if err != nil {
 				return err

@@ -6,12 +6,50 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"skua/agent/startd"
+	"skua/agent/starter"
 )
 
 var (
 	defaultConfig = filepath.Join(os.Getenv("ProgramData"), "Skua", "agent.toml")
 	defaultDir    = filepath.Join(os.Getenv("ProgramData"), "Skua", "agent")
 )
+
+// logDir is where the service's log is.
+var logDir = filepath.Join(os.Getenv("ProgramData"), "Skua", "log")
+
+// keepOthersOut keeps an agent's directory, which has the machine's key, to the system, its administrators and the agent.
+// What is made below %ProgramData% inherits that every user may read it, and add files to it.
+func keepOthersOut(dir string) error {
+	if dir == defaultDir {
+		if err := keepOthersOutOfSkua(); err != nil {
+			return err
+		}
+	}
+	return makeDir(dir, starter.CloseDir)
+}
+
+// keepOthersOutOfSkua does so with the directory that Skua has on this machine. The configuration of the service is in it,
+// which everybody may read.
+func keepOthersOutOfSkua() error {
+	if err := makeDir(filepath.Dir(defaultConfig), starter.ShowDir); err != nil {
+		return err
+	}
+	return makeDir(logDir, starter.CloseDir)
+}
+
+// makeDir makes a directory, if it is missing, and has access be as it is to be.
+func makeDir(dir string, access func(string) error) error {
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = access(dir)
+	}
+	if err != nil {
+		return startd.DirProblem(dir, err)
+	}
+	return nil
+}
 
 // controlOf is the pipe of an agent with such a directory. Pipes are in no directory, so the name of one that is not the
 // machine's usual has a part that depends on its directory.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/agent/control"
 	"skua/agent/probe"
 	"skua/agent/startd"
 	"skua/internal/central"
@@ -190,6 +191,20 @@ func ifs(changes []policy.Change) string {
 	return strings.Join(texts, ", and ")
 }
 
+// jobsLoad is the part of the load that is the jobs' of this machine's agent, which knows it; 0 if that does not answer.
+func jobsLoad(ctx context.Context, cfg fileConfig) float64 {
+	if cfg.Control == startd.NoControl {
+		return 0
+	}
+	ctx, stop := context.WithTimeout(ctx, 2*time.Second)
+	defer stop()
+	s, err := control.Client{Path: cfg.Control}.Status(ctx)
+	if err != nil {
+		return 0
+	}
+	return s.SkuaLoad
+}
+
 // machineNow is the ad of this machine as a free slot would show it at this moment.
 func machineNow(ctx context.Context, cfg fileConfig, p *policy.Policy) (*classad.Ad, error) {
 	facts, err := probe.Facts(ctx, probe.FactsConfig{Machine: cfg.Name})
@@ -203,6 +218,7 @@ func machineNow(ctx context.Context, cfg fileConfig, p *policy.Policy) (*classad
 	ad.SetInt("EnteredCurrentActivity", now.Unix())
 	policy.SetClock(ad, now)
 	if load, err := probe.NewLoadMeter("").Load(ctx, 0); err == nil {
+		load.Ours = jobsLoad(ctx, cfg)
 		load.Set(ad)
 	}
 	conditions, err := probe.NewConditions(cfg.ConditionsConfig())

@@ -23,8 +23,9 @@ import (
 
 // fileConfig is agent.toml.
 type fileConfig struct {
-	Token string `toml:"token"` // join token, used at the first start if the machine is in no pool yet
-	Log   string `toml:"log"`   // debug, info, warn or error
+	Token     string `toml:"token"`      // join token, used at the first start if the machine is in no pool yet
+	TokenFile string `toml:"token_file"` // a file that has it, in the place of Token
+	Log       string `toml:"log"`        // debug, info, warn or error
 	startd.Settings
 }
 
@@ -54,6 +55,9 @@ func serve(ctx context.Context, configFile string, occasion func() startd.Occasi
 		return err
 	}
 	if _, err := readLocal(cfg.Policy); err != nil { // before a token is spent
+		return err
+	}
+	if err := keepOthersOut(cfg.Dir); err != nil {
 		return err
 	}
 	member, err := member(ctx, cfg)
@@ -99,14 +103,19 @@ func member(ctx context.Context, cfg fileConfig) (*membership.Membership, error)
 	case !errors.Is(err, fs.ErrNotExist):
 		return m, err
 	}
-	if cfg.Token == "" {
-		return nil, &diag.Problem{
+	var token trust.Token
+	switch {
+	case cfg.TokenFile != "":
+		token, err = trust.ReadToken(cfg.TokenFile)
+	case cfg.Token != "":
+		token, err = trust.ParseToken(cfg.Token)
+	default:
+		err = &diag.Problem{
 			What: "this machine has not joined a pool",
 			Hint: `get a token with "skua-matchmaker token agent" on the matchmaker, then run "skua-agent join TOKEN" here`,
 			Err:  err,
 		}
 	}
-	token, err := trust.ParseToken(cfg.Token)
 	if err != nil {
 		return nil, err
 	}
@@ -136,8 +145,10 @@ func readConfig(path string) (fileConfig, error) {
 	if cfg.Control == "" {
 		cfg.Control = controlOf(cfg.Dir)
 	}
-	if cfg.Policy != "" && !filepath.IsAbs(cfg.Policy) {
-		cfg.Policy = filepath.Join(filepath.Dir(path), cfg.Policy)
+	for _, beside := range []*string{&cfg.Policy, &cfg.TokenFile} {
+		if *beside != "" && !filepath.IsAbs(*beside) {
+			*beside = filepath.Join(filepath.Dir(path), *beside)
+		}
 	}
 	return cfg, nil
 }

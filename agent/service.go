@@ -76,16 +76,32 @@ func serviceStatus(c *cobra.Command, configFile string) error {
 	if err != nil {
 		return err
 	}
+	if err := notRunning(s); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.OutOrStdout(), "skua-agent: running")
+	return nil
+}
+
+// notRunningByLibrary says why the service does not run, as far as the library can tell; nil if it runs.
+func notRunningByLibrary(s service.Service) error {
 	status, err := s.Status()
 	switch {
 	case errors.Is(err, service.ErrNotInstalled):
-		return &diag.Problem{What: "the service is not installed", Hint: "skua-agent service install", Err: err}
+		return notInstalled()
 	case err != nil:
 		return serviceProblem("status", err)
 	case status == service.StatusRunning:
-		fmt.Fprintln(c.OutOrStdout(), "skua-agent: running")
 		return nil
 	}
+	return stopped()
+}
+
+func notInstalled() error {
+	return &diag.Problem{What: "the service is not installed", Hint: "skua-agent service install", Err: service.ErrNotInstalled}
+}
+
+func stopped() error {
 	return &diag.Problem{What: "the service is installed and does not run", Hint: "skua-agent service start"}
 }
 

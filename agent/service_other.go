@@ -9,10 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/kardianos/service"
 	"github.com/spf13/cobra"
 
+	"skua/internal/diag"
 	"skua/packaging"
 )
 
@@ -41,6 +43,44 @@ func complete(s service.Service, action string) error {
 		return fmt.Errorf("systemctl daemon-reload: %w: %s", err, out)
 	}
 	return nil
+}
+
+// notRunning says why the service does not run; nil if it does. systemd is asked directly: to the library an agent that
+// ends and is started again and again runs, and one that stops is none.
+func notRunning(s service.Service) error {
+	if s.Platform() != "linux-systemd" {
+		return notRunningByLibrary(s)
+	}
+	out, err := exec.Command("systemctl", "show", "--property=LoadState,ActiveState,SubState", serviceName).Output()
+	if err != nil {
+		return serviceProblem("status", err)
+	}
+	return unitNotRunning(string(out))
+}
+
+// unitNotRunning is what systemd's properties of the unit mean.
+func unitNotRunning(properties string) error {
+	is := map[string]string{}
+	for line := range strings.Lines(properties) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		is[key] = value
+	}
+	const journal = "journalctl -u " + serviceName + " -n 20"
+	switch state := is["ActiveState"]; {
+	case is["LoadState"] == "not-found":
+		return notInstalled()
+	case state == "active" || state == "reloading" || state == "refreshing":
+		return nil
+	case state == "activating" && strings.HasPrefix(is["SubState"], "auto-restart"):
+		return &diag.Problem{What: "the agent ends again and again, and is started anew each time", Hint: journal + " says why"}
+	case state == "activating":
+		return &diag.Problem{What: "the service is being started", Hint: "ask again in a moment; " + journal + " says what it does"}
+	case state == "deactivating":
+		return &diag.Problem{What: "the service is being stopped: its jobs leave first", Hint: "ask again later, or " + journal}
+	case state == "failed":
+		return &diag.Problem{What: "the service has failed, and is not started again", Hint: journal + " says why; then: skua-agent service start"}
+	}
+	return stopped()
 }
 
 // putUnits writes those units into a directory, or removes them from there.

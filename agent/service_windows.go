@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 	"unsafe"
@@ -24,7 +24,7 @@ import (
 // program answers them itself.
 var serviceArgs = []string{"service", "run"}
 
-// serviceOptions have the agent started again when it has crashed.
+// serviceOptions have the agent started again when it has crashed; [complete] adds: or has ended with an error.
 var serviceOptions = service.KeyValue{
 	service.OnFailure:              service.OnFailureRestart,
 	service.OnFailureDelayDuration: "2s",
@@ -43,14 +43,18 @@ const logLimit = 8 << 20
 
 // runService answers the service manager until the service has stopped.
 func runService(configFile string) error {
-	dir := filepath.Join(os.Getenv("ProgramData"), "Skua", "log")
-	file, err := openLogFile(filepath.Join(dir, "agent.log"), logLimit)
+	protected := keepOthersOutOfSkua() // before the log and the configuration are opened
+	file, err := openLogFile(filepath.Join(logDir, "agent.log"), logLimit)
 	if err != nil {
-		return err
+		return errors.Join(protected, err)
 	}
 	defer file.Close()
 	logOutput = file
 	log := slog.New(slog.NewTextHandler(file, nil))
+	if protected != nil {
+		log.Error("other users of this machine may write here", "error", protected)
+		return protected
+	}
 	err = svc.Run(serviceName, &handler{
 		serve: func(ctx context.Context) error { return serve(ctx, configFile, nil) },
 		log:   log, sign: stopSign,
@@ -61,6 +65,9 @@ func runService(configFile string) error {
 	}
 	return nil
 }
+
+// notRunning says why the service does not run; nil if it does.
+func notRunning(s service.Service) error { return notRunningByLibrary(s) }
 
 // preShutdown is how long the system waits for the agent before it shuts down: jobs leave meanwhile.
 const preShutdown = 11 * time.Minute
@@ -80,6 +87,10 @@ func complete(_ service.Service, action string) error {
 		return fmt.Errorf("open the service: %w", err)
 	}
 	defer s.Close()
+	// A system that does not know this, as Wine, starts nothing again anyhow.
+	if err := s.SetRecoveryActionsOnNonCrashFailures(true); err != nil && !errors.Is(err, windows.ERROR_INVALID_LEVEL) {
+		return fmt.Errorf("have the service started again when it ends with an error: %w", err)
+	}
 	ms := uint32(preShutdown.Milliseconds()) // SERVICE_PRESHUTDOWN_INFO
 	if err := windows.ChangeServiceConfig2(s.Handle, windows.SERVICE_CONFIG_PRESHUTDOWN_INFO, (*byte)(unsafe.Pointer(&ms))); err != nil {
 		return fmt.Errorf("set the time before a shutdown: %w", err)

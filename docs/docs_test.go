@@ -221,8 +221,9 @@ func TestPackagedFiles(t *testing.T) {
 	}{
 		{"policy.toml", new(policy.File)},
 		{"agent.toml", new(struct {
-			Token string `toml:"token"`
-			Log   string `toml:"log"`
+			Token     string `toml:"token"`
+			TokenFile string `toml:"token_file"`
+			Log       string `toml:"log"`
 			startd.Settings
 		})},
 		{"matchmaker.toml", new(struct {

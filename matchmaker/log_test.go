@@ -27,10 +27,13 @@ type nobody struct{}
 func (nobody) Lookup(string) (trust.Member, bool) { return trust.Member{}, false }
 
 // makeLog makes the data directory of a matchmaker that has taken ten submits, with the store of its log, its archive,
-// and no snapshot.
+// the blobs, and no snapshot.
 func makeLog(t *testing.T) (data string) {
 	t.Helper()
 	data = t.TempDir()
+	if err := os.MkdirAll(filepath.Join(data, "blobs", "unsettled", "another-boot"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	b, err := broker.Start(t.Context(), broker.Config{Dir: filepath.Join(data, "broker"), Roster: nobody{}})
 	if err != nil {
 		t.Fatal(err)
@@ -261,12 +264,16 @@ func dropIndex(t *testing.T, data string) {
 	}
 }
 
-// tree lists all files with their sizes.
+// tree lists all directories, and all files with their sizes.
 func tree(t *testing.T, dir string) string {
 	t.Helper()
 	var list strings.Builder
 	err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
-		if err == nil && !info.IsDir() {
+		switch {
+		case err != nil:
+		case info.IsDir():
+			fmt.Fprintln(&list, path)
+		default:
 			fmt.Fprintln(&list, path, info.Size(), info.ModTime())
 		}
 		return err

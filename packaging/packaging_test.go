@@ -24,3 +24,28 @@ func TestMatchmakerCapabilities(t *testing.T) {
 		}
 	}
 }
+
+// The directory that the agent's and the matchmaker's are in is neither's. systemd would give all that is in it to the
+// user of a unit that names it.
+func TestStateDirectories(t *testing.T) {
+	unit, err := os.ReadFile("skua-matchmaker.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ unit, text, line string }{
+		{"matchmaker", string(unit), "StateDirectory=skua/matchmaker"},
+		{"matchmaker", string(unit), "ExecStartPre=+/usr/bin/install -d -o root -g root -m 0711 /var/lib/skua"},
+		{"agent", AgentUnit, "StateDirectory=skua/agent"},
+	} {
+		key, _, _ := strings.Cut(tt.line, "=")
+		var got []string
+		for line := range strings.Lines(tt.text) {
+			if strings.HasPrefix(line, key+"=") {
+				got = append(got, strings.TrimSpace(line))
+			}
+		}
+		if len(got) != 1 || got[0] != tt.line {
+			t.Errorf("the unit of the %s has %q, want %s", tt.unit, got, tt.line)
+		}
+	}
+}

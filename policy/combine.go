@@ -99,6 +99,7 @@ func (f File) spelledOut() (File, error) {
 	fill(&f.Vacate.SuspendFor, quantity.Duration(d.suspendFor))
 	fill(&f.Vacate.MaxVacateTime, quantity.Duration(d.maxVacateTime))
 	fill(&f.Vacate.MaxSendTime, quantity.Duration(d.maxSendTime))
+	fill(&f.Vacate.Retirement, 0)
 	fill(&f.Checkpoints.Periodic, true)
 	fill(&f.Checkpoints.MinInterval, quantity.Duration(d.minInterval))
 	fill(&f.Checkpoints.MaxInterval, quantity.Duration(d.maxInterval))
@@ -166,7 +167,7 @@ var combiners = []combiner{
 	optional("vacate.suspend_for", func(f *File) **quantity.Duration { return &f.Vacate.SuspendFor }, smaller),
 	optional("vacate.max_vacate_time", func(f *File) **quantity.Duration { return &f.Vacate.MaxVacateTime }, smaller),
 	optional("vacate.max_send_time", func(f *File) **quantity.Duration { return &f.Vacate.MaxSendTime }, smaller),
-	plain("vacate.retirement", func(f *File) *quantity.Duration { return &f.Vacate.Retirement }, smaller),
+	optional("vacate.retirement", func(f *File) **quantity.Duration { return &f.Vacate.Retirement }, smaller),
 
 	// Each image has the job stand still and writes to the owner's disk.
 	optional("checkpoints.periodic", func(f *File) **bool { return &f.Checkpoints.Periodic }, both),
@@ -208,7 +209,13 @@ var combiners = []combiner{
 	optional("expressions.RANK", func(f *File) **Expression { return &f.Expressions.Rank }, second),
 	further("expressions.THROTTLE", func(e *Expressions) **Expression { return &e.Throttle }, func(t texts) string { return t.throttle }, or, unless),
 	further("expressions.Draining", func(e *Expressions) **Expression { return &e.Draining }, func(t texts) string { return t.draining }, or, surely),
-	optional("expressions.MaxJobRetirementTime", func(f *File) **Expression { return &f.Expressions.Retirement }, second),
+	{"expressions.MaxJobRetirementTime", func(out, c, l *File) error {
+		out.Expressions.Retirement = l.Expressions.Retirement
+		if l.Expressions.Retirement == nil && l.Vacate.Retirement == nil { // it would stand in the place of that
+			out.Expressions.Retirement = c.Expressions.Retirement
+		}
+		return nil
+	}},
 }
 
 // optional is a key that is nil where it is not said. stricter is given the central value first.

@@ -90,6 +90,7 @@ func TestCombine(t *testing.T) {
 		{"vacate.max_vacate_time", "[vacate]\nmax_vacate_time = '5m'", "[vacate]\nmax_vacate_time = '3m'", "3m", local},
 		{"vacate.max_send_time", "[vacate]\nmax_send_time = '5m'", "[vacate]\nmax_send_time = '2m'", "2m", local},
 		{"vacate.retirement", "[vacate]\nretirement = '2h'", "[vacate]\nretirement = '1h'", "1h", local},
+		{"vacate.retirement", "[vacate]\nretirement = '2h'", "[vacate]\nretirement = '0'", "0s", local},
 		{"checkpoints.periodic", "[checkpoints]\nperiodic = false", "[checkpoints]\nperiodic = true", "false", central},
 		{"checkpoints.min_interval", "[checkpoints]\nmin_interval = '5m'", "[checkpoints]\nmin_interval = '20m'", "20m", local},
 		{"checkpoints.max_interval", "[checkpoints]\nmax_interval = '4h'", "[checkpoints]\nmax_interval = '1h'", "4h", central},
@@ -222,6 +223,29 @@ func TestCombinePresets(t *testing.T) {
 		}
 		if strings.Contains(start, tt.not) || p.Preset != tt.preset {
 			t.Errorf("%s: preset %s and START %s; want preset %s, and no %s", tt.name, p.Preset, start, tt.preset, tt.not)
+		}
+	}
+}
+
+// Nothing of the pool's grants a retirement that the owner's file does not.
+func TestCombineRetirement(t *testing.T) {
+	for _, tt := range []struct {
+		central, local string
+		want           time.Duration
+	}{
+		{"vacate.retirement = '2h'", "vacate.retirement = '0'", 0},
+		{"vacate.retirement = '2h'", "machine.Room = 'A'", 2 * time.Hour},
+		{"vacate.retirement = '2h'", "preset = 'desktop'", 0},
+		{"vacate.retirement = '0'", "vacate.retirement = '2h'", 0},
+		{"expressions.MaxJobRetirementTime = '7200'", "vacate.retirement = '0'", 0},
+		{"expressions.MaxJobRetirementTime = '7200'", "vacate.retirement = '1h'", time.Hour},
+		{"expressions.MaxJobRetirementTime = '7200'", "preset = 'desktop'", 0},
+		{"expressions.MaxJobRetirementTime = '7200'", "machine.Room = 'A'", 2 * time.Hour},
+		{"expressions.MaxJobRetirementTime = '7200'", "vacate.retirement = '0'\nexpressions.MaxJobRetirementTime = '60'", time.Minute},
+	} {
+		p, _ := combined(t, tt.central, tt.local)
+		if got := p.Verdicts(nil, classad.NewAd()).Retirement; got != tt.want {
+			t.Errorf("%q and %q: a job may have run for %v, want %v", tt.central, tt.local, got, tt.want)
 		}
 	}
 }

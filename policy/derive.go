@@ -67,7 +67,7 @@ func (f *File) settings(d defaults) settings {
 	s := settings{
 		defaults: d, apps: f.Owner.ExclusiveApps, temperature: f.Limits.Temperature, diskFloor: f.Limits.DiskFloor,
 		holidays: f.Hours.Holidays, onHolidays: f.Hours.RunOnHolidays,
-		reboot: f.Drain.Reboot, before: defaultDrain, retirement: f.Vacate.Retirement.Std(),
+		reboot: f.Drain.Reboot, before: defaultDrain,
 		users: f.Allow.Users, groups: f.Allow.Groups,
 	}
 	override(&s.idleAfter, f.Owner.IdleAfter)
@@ -79,6 +79,7 @@ func (f *File) settings(d defaults) settings {
 	override(&s.minInterval, f.Checkpoints.MinInterval)
 	override(&s.maxInterval, f.Checkpoints.MaxInterval)
 	override(&s.before, f.Drain.Before)
+	override(&s.retirement, f.Vacate.Retirement)
 	s.backgroundLoad = given(f.Owner.BackgroundLoad, s.backgroundLoad)
 	s.onBattery = given(f.Owner.OnBattery, s.onBattery)
 	s.onMetered = cmp.Or(f.Owner.OnMetered, s.onMetered)

@@ -70,7 +70,7 @@ type Vacate struct {
 	SuspendFor    *quantity.Duration `toml:"suspend_for"`     // stay frozen this long, hoping that the owner goes again
 	MaxVacateTime *quantity.Duration `toml:"max_vacate_time"` // then leave within this
 	MaxSendTime   *quantity.Duration `toml:"max_send_time"`   // the job is gone by then: so long may its image still take to leave
-	Retirement    quantity.Duration  `toml:"retirement"`      // that a job may have run before it must leave for others than the owner
+	Retirement    *quantity.Duration `toml:"retirement"`      // that a job may have run before it must leave for others than the owner
 }
 
 // Checkpoints says how often an image is made of a job that runs.

@@ -95,11 +95,25 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 	return pipeConn{file.(pipeFile), pipeAddr(l.path)}, nil
 }
 
-// connect waits until a client has connected to the next instance.
+// connect waits until a client has connected to the next instance. One that has gone again before that was seen is
+// forgotten: an error would end the server.
 func (l *pipeListener) connect() error {
 	if l.next == 0 {
 		return net.ErrClosed
 	}
+	for {
+		err := l.awaitClient()
+		if !errors.Is(err, windows.ERROR_NO_DATA) && !errors.Is(err, windows.ERROR_BROKEN_PIPE) {
+			return err
+		}
+		if err := windows.DisconnectNamedPipe(l.next); err != nil {
+			return os.NewSyscallError("DisconnectNamedPipe", err)
+		}
+	}
+}
+
+// awaitClient waits once for a client of the next instance.
+func (l *pipeListener) awaitClient() error {
 	connected, err := windows.CreateEvent(nil, 1, 0, nil)
 	if err != nil {
 		return os.NewSyscallError("CreateEvent", err)

@@ -46,6 +46,43 @@ func TestListen(t *testing.T) {
 	}
 }
 
+// A client that is gone before anybody has seen it does not end the listening.
+func TestClientGoneAtOnce(t *testing.T) {
+	l, err := Listen(somewhere(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for range 2 {
+		gone, err := dial(t.Context(), l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone.Close()
+		said := make(chan error, 1)
+		go func() {
+			c, err := dial(t.Context(), l.Addr().String())
+			if err == nil {
+				_, err = fmt.Fprint(c, "x")
+				_, _ = c.Read(make([]byte, 1)) // until the other end closes
+				c.Close()
+			}
+			said <- err
+		}()
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatalf("after a client that has gone: %v", err)
+		}
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Errorf("the next client is not heard: %v", err)
+		}
+		c.Close()
+		if err := <-said; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // The system tells who is at the other end of a pipe.
 func TestPeer(t *testing.T) {
 	l, err := Listen(somewhere(t))

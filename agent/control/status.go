@@ -8,9 +8,10 @@ type Status struct {
 	Machine   string        `json:"machine"`
 	Pool      []string      `json:"pool"` // addresses of its matchmakers
 	Connected bool          `json:"connected"`
-	Wish      Wish          `json:"wish,omitzero"` // that holds
-	MayPause  time.Duration `json:"may_pause_ns"`  // granted to who sits here
-	Idle      time.Duration `json:"idle_ns"`       // since the owner's last input; -1 while nobody is watched
+	Wish      Wish          `json:"wish,omitzero"`       // that holds
+	MayPause  time.Duration `json:"may_pause_ns"`        // granted to who sits here
+	Idle      time.Duration `json:"idle_ns"`             // since the owner's last input; -1 while nobody is watched
+	SkuaLoad  float64       `json:"skua_load,omitempty"` // the jobs' part of the load, as SkuaLoadAvg
 	CannotRun string        `json:"cannot_run,omitempty"`
 	Policy    string        `json:"policy"`               // the file in force, or the preset
 	BadPolicy string        `json:"bad_policy,omitempty"` // why a newer policy is not in force

@@ -35,10 +35,30 @@ type Wish struct {
 	Until time.Time `json:"until,omitzero"`
 	By    string    `json:"by,omitempty"`    // the person's user name
 	Admin bool      `json:"admin,omitempty"` // an administrator wants it, and nobody else takes it back
+
+	// Under is what an administrator had wished for when the person at the machine wished for more. It holds on when
+	// that is over.
+	Under *Wish `json:"under,omitempty"`
 }
 
 // Holds reports whether the wish is still to be heeded.
 func (w Wish) Holds(now time.Time) bool { return w.Kind != "" && now.Before(w.Until) }
+
+// Current is what is to be heeded at a time: the wish, or what is under it. The zero Wish is nothing.
+func (w Wish) Current(now time.Time) Wish {
+	switch {
+	case w.Holds(now):
+		return w
+	case w.Under != nil:
+		return w.Under.Current(now)
+	}
+	return Wish{}
+}
+
+// covers reports whether somebody who wishes for o gets what he wants by w.
+func (w Wish) covers(o Wish) bool {
+	return (w.Kind == Pause || w.Kind == o.Kind) && !o.Until.After(w.Until)
+}
 
 // String says in plain words what keeps jobs away.
 func (w Wish) String() string {
@@ -77,10 +97,18 @@ const (
 )
 
 // Decide gives the wish that becomes of an Ask, or says why there is none. What an administrator has wished for before
-// holds on beside that of the person at the machine, who may only want more.
+// holds on under that of the person at the machine, who may only want more, and takes back only that.
 func (r Rights) Decide(p Peer, a Ask, before Wish, now time.Time) (Wish, error) {
 	most := r.MayPause
-	bound := before.Admin && before.Holds(now) && !p.Admin
+	before = before.Current(now)
+	var bound Wish // by an administrator, whom nobody else overrules
+	switch {
+	case p.Admin:
+	case before.Admin:
+		bound = before
+	case before.Under != nil:
+		bound = before.Under.Current(now)
+	}
 	switch {
 	case a.Kind != Pause && a.Kind != Finish && a.Kind != Resume:
 		return Wish{}, &diag.Problem{What: fmt.Sprintf("an agent cannot %q", a.Kind)}
@@ -103,25 +131,26 @@ func (r Rights) Decide(p Peer, a Ask, before Wish, now time.Time) (Wish, error) 
 			What: fmt.Sprintf("the machine's policy grants %v at a time, and %v was asked for", most, a.For),
 			Hint: "ask for less, and again when it is over",
 		}
-	case bound && a.Kind == Resume:
+	case before.Admin && a.Kind == Resume:
 		return Wish{}, &diag.Problem{What: before.String(), Hint: "only an administrator takes back what an administrator asked for"}
 	}
 	if a.Kind == Resume {
-		return Wish{}, nil
+		return bound, nil
 	}
 	long := min(a.For, most)
 	if a.For == 0 {
 		long = min(usual, most)
 	}
 	w := Wish{Kind: a.Kind, At: now.UTC().Round(0), Until: now.Add(long).UTC().Round(0), By: p.Name, Admin: p.Admin}
-	if bound {
-		if before.Kind == Pause {
+	switch {
+	case bound.Kind == "":
+	case bound.covers(w):
+		return bound, nil
+	default:
+		if bound.Kind == Pause {
 			w.Kind = Pause
 		}
-		if w.Until.Before(before.Until) {
-			w.Until = before.Until
-		}
-		w.Admin = true
+		w.Under = &bound
 	}
 	return w, nil
 }

@@ -18,17 +18,28 @@ func TestDecideBesideAnAdministrator(t *testing.T) {
 	week := Wish{Kind: Pause, At: noon, Until: noon.Add(7 * 24 * time.Hour), By: "root", Admin: true}
 	empty := Wish{Kind: Finish, At: noon, Until: noon.Add(time.Hour), By: "root", Admin: true}
 	own := Wish{Kind: Pause, At: noon, Until: noon.Add(3 * time.Hour), By: "mira"}
+	emptied := Wish{Kind: Finish, At: noon, Until: noon.Add(7 * 24 * time.Hour), By: "root", Admin: true}
+	over, short := own, own // what mira wished for while that held, or only for a while
+	over.Under, short.Under = &emptied, &empty
 	for _, tt := range []struct {
 		name   string
 		who    Peer
 		before Wish
 		ask    Ask
-		want   string // kind, hours, and whether it is an administrator's
+		want   string // kind, hours, and whether it is an administrator's, then the same of what is under it
 	}{
 		{"a shorter pause", mira, week, Ask{Kind: Pause, For: time.Hour}, "pause 168 true"},
 		{"a finish", mira, week, Ask{Kind: Finish, For: time.Hour}, "pause 168 true"},
 		{"a resume", mira, week, Ask{Kind: Resume}, "root paused this machine"},
-		{"a pause while a machine is emptied", mira, empty, Ask{Kind: Pause, For: 2 * time.Hour}, "pause 2 true"},
+		{"a pause while a machine is emptied", mira, empty, Ask{Kind: Pause, For: 2 * time.Hour}, "pause 2 false, under it finish 1 true"},
+		{"a short pause while a machine is emptied for long", mira, emptied, Ask{Kind: Pause, For: time.Hour}, "pause 1 false, under it finish 168 true"},
+		{"another pause", mira, over, Ask{Kind: Pause, For: 2 * time.Hour}, "pause 2 false, under it finish 168 true"},
+		{"a finish in the place of that pause", mira, over, Ask{Kind: Finish, For: 2 * time.Hour}, "finish 168 true"},
+		{"that pause taken back", mira, over, Ask{Kind: Resume}, "finish 168 true"},
+		{"a pause longer than an administrator's", mira, Wish{Kind: Pause, At: noon, Until: noon.Add(time.Hour), By: "root", Admin: true}, Ask{Kind: Pause, For: 2 * time.Hour}, "pause 2 false, under it pause 1 true"},
+		{"a finish longer than an administrator's pause", mira, Wish{Kind: Pause, At: noon, Until: noon.Add(time.Hour), By: "root", Admin: true}, Ask{Kind: Finish, For: 2 * time.Hour}, "pause 2 false, under it pause 1 true"},
+		{"the administrator, over both", root, over, Ask{Kind: Pause, For: time.Hour}, "pause 1 true"},
+		{"the administrator takes both back", root, over, Ask{Kind: Resume}, " 0 false"},
 		{"one's own, shorter", mira, own, Ask{Kind: Pause, For: time.Hour}, "pause 1 false"},
 		{"one's own, taken back", mira, own, Ask{Kind: Resume}, " 0 false"},
 		{"the administrator, shorter", root, week, Ask{Kind: Pause, For: time.Hour}, "pause 1 true"},
@@ -36,12 +47,35 @@ func TestDecideBesideAnAdministrator(t *testing.T) {
 	} {
 		w, err := rights.Decide(tt.who, tt.ask, tt.before, noon)
 		got := fmt.Sprintf("%s %v %v", w.Kind, max(0, w.Until.Sub(noon).Hours()), w.Admin)
+		if u := w.Under; u != nil {
+			got += fmt.Sprintf(", under it %s %v %v", u.Kind, u.Until.Sub(noon).Hours(), u.Admin)
+		}
 		if err != nil {
 			got = err.Error()
 		}
-		if !strings.HasPrefix(got, tt.want) {
+		if got != tt.want && (err == nil || !strings.HasPrefix(got, tt.want)) {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
+	}
+	// The administrator's holds on when the other is over, and only as long as it would by itself.
+	for _, tt := range []struct {
+		w    Wish
+		at   time.Time
+		want Wish
+	}{
+		{over, noon, over},
+		{over, over.Until, emptied},
+		{over, emptied.Until, Wish{}},
+		{short, empty.Until, short},
+		{short, short.Until, Wish{}},
+		{Wish{}, noon, Wish{}},
+	} {
+		if got := tt.w.Current(tt.at); got != tt.want {
+			t.Errorf("of %v at %v counts %+v, want %+v", tt.w, tt.at, got, tt.want)
+		}
+	}
+	if w, err := rights.Decide(mira, Ask{Kind: Resume}, short, empty.Until); err != nil || w != (Wish{}) {
+		t.Errorf("taken back when the administrator's is over: %+v, %v", w, err)
 	}
 	// When it is over it binds nobody any more.
 	if w, err := rights.Decide(mira, Ask{Kind: Resume}, week, week.Until); err != nil || w != (Wish{}) {

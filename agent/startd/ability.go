@@ -9,6 +9,7 @@ import (
 
 	"skua/agent/starter"
 	"skua/internal/job"
+	"skua/internal/membership"
 	"skua/internal/pause"
 	"skua/policy"
 )
@@ -17,7 +18,8 @@ import (
 // still has an agent, which says why it runs nothing.
 func (m *Machine) newStarter(dir string) (Starter, func(context.Context) starter.Capabilities, error) {
 	st, err := starter.New(starter.Config{
-		Dir: dir, CriuPath: m.settings.Criu, CgroupBase: m.settings.Cgroup, UIDBase: m.settings.UIDBase, Log: m.log,
+		Dir: dir, CriuPath: m.settings.Criu, CgroupBase: m.settings.Cgroup, UIDBase: m.settings.UIDBase,
+		Secret: membership.KeyPath(MembershipDir(m.settings.Dir)), Log: m.log,
 	})
 	if errors.Is(err, errors.ErrUnsupported) {
 		why := "this system (" + runtime.GOOS + ") has no sandbox for jobs yet"
@@ -27,10 +29,12 @@ func (m *Machine) newStarter(dir string) (Starter, func(context.Context) starter
 	if err != nil {
 		return nil, nil, fmt.Errorf("prepare to run jobs: %w", err)
 	}
-	test := func(ctx context.Context) starter.Capabilities {
-		return granted(st.Capabilities(ctx), m.Policy().Network)
-	}
-	return RealStarter{st, func() starter.Capabilities { return *m.can.Load() }}, test, nil
+	return RealStarter{st, m.abilities}, st.Capabilities, nil
+}
+
+// abilities is what the machine can do now: what was tested, and the network of the policy in force.
+func (m *Machine) abilities() starter.Capabilities {
+	return granted(*m.can.Load(), m.Policy().Network)
 }
 
 // granted is what is left of what a machine can do when jobs are to have that network.

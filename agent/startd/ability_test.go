@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"skua/agent/starter"
+	"skua/policy"
 )
 
 // A machine whose self test took too long at its start is not left without jobs until the next one.
@@ -45,4 +46,48 @@ func TestTestAgainEnds(t *testing.T) {
 		stop()
 		<-ended
 	})
+}
+
+// The network of the policy in force decides whether jobs can run, that of the first one does not.
+func TestAbilitiesFollowThePolicy(t *testing.T) {
+	with := func(n policy.Network) *policy.Policy { return &policy.Policy{Network: n} }
+	for _, tt := range []struct {
+		name string
+		can  starter.Capabilities
+		runs map[policy.Network]bool
+	}{
+		{
+			"a machine without a way out",
+			starter.Capabilities{Sandbox: true, OutboundWhy: "there is no pasta"},
+			map[policy.Network]bool{policy.NetworkNone: true, policy.NetworkOutbound: false, policy.NetworkHost: true},
+		},
+		{
+			"a system that keeps no job off the network",
+			starter.Capabilities{Sandbox: true, OpenNetwork: true, Outbound: "host"},
+			map[policy.Network]bool{policy.NetworkNone: false, policy.NetworkOutbound: false, policy.NetworkHost: true},
+		},
+		{
+			"a machine without a sandbox",
+			starter.Capabilities{SandboxWhy: "no namespaces"},
+			map[policy.Network]bool{policy.NetworkNone: false, policy.NetworkHost: false},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := &Machine{}
+			m.can.Store(&tt.can)
+			for first := range tt.runs {
+				m.SetPolicy(with(first))
+				m.abilities()
+				for now, want := range tt.runs {
+					m.SetPolicy(with(now))
+					m.mu.Lock() // as SetPolicy does while it waits for keepers, which ask
+					can := m.abilities()
+					m.mu.Unlock()
+					if can.Sandbox != want || want != (can.SandboxWhy == "") {
+						t.Errorf("after network %q and then %q jobs can run: %v, want %v (%s)", first, now, can.Sandbox, want, can.SandboxWhy)
+					}
+				}
+			}
+		})
+	}
 }

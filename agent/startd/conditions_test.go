@@ -13,6 +13,7 @@ import (
 	"skua/agent/probe"
 	"skua/agent/slot"
 	"skua/agent/starter"
+	"skua/policy"
 	"skua/policy/classad"
 )
 
@@ -171,6 +172,7 @@ func TestRestsAnewAfterWork(t *testing.T) {
 // What a real machine says of itself is known to be its own.
 func TestMachineAttributes(t *testing.T) {
 	m := &Machine{settings: Settings{Name: "desk7"}}
+	m.policy.Store(&policy.Policy{})
 	m.figures.Store(&probe.Figures{Mips: 1, KFlops: 1})
 	m.can.Store(&starter.Capabilities{Checkpoint: true, CriuVersion: "4.1", Freezer: "cgroup2"})
 	facts, err := m.facts(t.TempDir())(t.Context())

@@ -50,14 +50,19 @@ func (l *loadMeter) sampled(slot, threads int) {
 
 // set writes LoadAvg and SkuaLoadAvg into an ad, if the system tells its load.
 func (l *loadMeter) set(ad *classad.Ad) {
+	if load, ok := l.now(); ok {
+		load.Set(ad)
+	}
+}
+
+// now is the load at this moment; false if the system does not tell it.
+func (l *loadMeter) now() (probe.Load, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now := time.Now(); now.Sub(l.read) >= time.Second {
 		l.measure(now)
 	}
-	if l.ok {
-		l.load.Set(ad)
-	}
+	return l.load, l.ok
 }
 
 // measure is called with mu held.

@@ -40,14 +40,15 @@ type Machine struct {
 	member   *membership.Membership
 	log      *slog.Logger
 
-	mu     sync.Mutex // guards what follows
-	policy *policy.Policy
-	refuse error   // why a newer policy is not in force; nil if it is
-	daemon *Daemon // nil before Run
+	policy atomic.Pointer[policy.Policy] // keepers, for which SetPolicy waits, read it
+
+	mu     sync.Mutex // guards what follows, and changes of policy
+	refuse error      // why a newer policy is not in force; nil if it is
+	daemon *Daemon    // nil before Run
 
 	starter Starter                                        // nil before Prepare
 	test    func(ctx context.Context) starter.Capabilities // of starter
-	can     atomic.Pointer[starter.Capabilities]           // as tested last
+	can     atomic.Pointer[starter.Capabilities]           // as tested last, whatever the policy
 
 	gpus    probe.GPUFinder
 	figures atomic.Pointer[probe.Figures] // how fast the machine is; nil until that is known
@@ -74,14 +75,16 @@ func NewMachine(s Settings, member *membership.Membership, p *policy.Policy, log
 	if s.Cache == 0 {
 		s.Cache = 2_000_000_000
 	}
-	return &Machine{settings: s, member: member, policy: p, log: log}, nil
+	m := &Machine{settings: s, member: member, log: log}
+	m.policy.Store(p)
+	return m, nil
 }
 
 // Prepare finds out what the machine can do for jobs, by trying it, which takes a few seconds the first
 // time. Run does so itself; whoever wants to know earlier calls it first, and not at the same time.
 func (m *Machine) Prepare(ctx context.Context) (starter.Capabilities, error) {
 	if m.starter != nil {
-		return *m.can.Load(), nil
+		return m.abilities(), nil
 	}
 	dir := m.claims()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -94,7 +97,7 @@ func (m *Machine) Prepare(ctx context.Context) (starter.Capabilities, error) {
 	can := test(ctx)
 	m.can.Store(&can)
 	m.starter, m.test = st, test
-	return can, nil
+	return m.abilities(), nil
 }
 
 func (m *Machine) claims() string { return claimsDir(m.settings.Dir) }
@@ -190,7 +193,7 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	storage.Gentle = d.ownerNear
 	m.mu.Lock()
 	m.daemon = d
-	if p := m.policy; p != d.policy() { // it has been replaced since
+	if p := m.Policy(); p != d.policy() { // it has been replaced since
 		d.SetPolicy(p)
 	}
 	if m.refuse != nil { // which the log has
@@ -208,7 +211,8 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 func (m *Machine) SetPolicy(p *policy.Policy) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.policy, m.refuse = p, nil
+	m.policy.Store(p)
+	m.refuse = nil
 	if m.daemon != nil {
 		m.daemon.SetPolicy(p)
 	}
@@ -227,11 +231,7 @@ func (m *Machine) RefusePolicy(why error) {
 }
 
 // Policy is what holds now.
-func (m *Machine) Policy() *policy.Policy {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.policy
-}
+func (m *Machine) Policy() *policy.Policy { return m.policy.Load() }
 
 // headsEvery is how often an agent asks which matchmakers the pool has.
 const headsEvery = time.Hour
@@ -302,7 +302,7 @@ func (m *Machine) facts(dir string) Facts {
 	return func(ctx context.Context) (*classad.Ad, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		can := m.can.Load()
+		can := m.abilities()
 		var ad *classad.Ad
 		var err error
 		if lasting != nil && time.Since(read) < factsLast {

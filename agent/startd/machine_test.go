@@ -4,12 +4,14 @@ import (
 	"testing"
 
 	"skua/agent/starter"
+	"skua/policy"
 	"skua/policy/classad"
 )
 
 // What a description asks of a machine holds exactly when machines do it.
 func TestAbilities(t *testing.T) {
 	m := &Machine{settings: Settings{Name: "desk7"}}
+	m.policy.Store(&policy.Policy{})
 	m.can.Store(&starter.Capabilities{Checkpoint: true, CriuVersion: "4.1", Freezer: "cgroup2"})
 	ad, err := m.facts(t.TempDir())(t.Context())
 	if err != nil {

@@ -47,7 +47,7 @@ func (m *Machine) probes() Probes {
 	if len(scripts) == 0 {
 		return nil
 	}
-	return probe.NewScripts(scripts, ownAttribute(m.policy), m.log)
+	return probe.NewScripts(scripts, ownAttribute(m.Policy()), m.log)
 }
 
 func (m *Machine) figuresFile() string { return filepath.Join(m.settings.Dir, "figures.json") }

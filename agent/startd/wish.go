@@ -38,8 +38,8 @@ func heed(v slot.Verdicts, w control.Wish, now time.Time, suspendFor time.Durati
 
 // wished is what is wished for now, the zero Wish if nothing is.
 func (d *Daemon) wished(now time.Time) control.Wish {
-	if w := d.wish.Load(); w != nil && w.Holds(now) {
-		return *w
+	if w := d.wish.Load(); w != nil {
+		return w.Current(now)
 	}
 	return control.Wish{}
 }
@@ -79,6 +79,9 @@ func (d *Daemon) Status(now time.Time) control.Status {
 	}
 	if err := d.cfg.Starter.CanRun(); err != nil {
 		s.CannotRun = err.Error()
+	}
+	if load, ok := d.load.now(); ok {
+		s.SkuaLoad = load.Ours
 	}
 	s.BadPolicy = d.PolicyProblem()
 	if p, ok := d.centralPolicy(); ok {

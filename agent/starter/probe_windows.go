@@ -71,7 +71,15 @@ func (s *Starter) probe(ctx context.Context) (report winReport, err error) {
 		return report, err
 	}
 	state := filepath.Join(s.dir(claim), stateName)
-	spec := JobSpec{Job: job.ID{Cluster: 1}, Argv: []string{program, filepath.Join(state, addressFile), filepath.Join(state, "intruder")}, Stdout: probeOut, Stderr: probeErr}
+	argv := []string{program, filepath.Join(state, "intruder"), filepath.Join(state, addressFile)}
+	if s.cfg.Secret != "" {
+		secret, err := filepath.Abs(s.cfg.Secret) // the job has another working directory
+		if err != nil {
+			return report, err
+		}
+		argv = append(argv, secret)
+	}
+	spec := JobSpec{Job: job.ID{Cluster: 1}, Argv: argv, Stdout: probeOut, Stderr: probeErr}
 	if err := i.Run(ctx, spec); err != nil {
 		return report, err
 	}
@@ -104,13 +112,13 @@ func copySelf(to string) error {
 	return errors.Join(err, dst.Close())
 }
 
-// probeMain is the job of the self test. Its arguments are a file that only the agent may read, and one that
-// only the agent may make.
+// probeMain is the job of the self test. Its arguments are a file that only the agent may make, and files that
+// only the agent may read.
 func probeMain() int {
-	if len(os.Args) != 3 {
+	if len(os.Args) < 3 {
 		return 2
 	}
-	report, err := look(os.Args[1], os.Args[2])
+	report, err := look(os.Args[1], os.Args[2:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -121,7 +129,7 @@ func probeMain() int {
 	return 0
 }
 
-func look(secret, intruder string) (r winReport, err error) {
+func look(intruder string, secrets []string) (r winReport, err error) {
 	token := windows.GetCurrentProcessToken()
 	if r.System, err = isSystem(token); err != nil {
 		return r, err
@@ -136,9 +144,11 @@ func look(secret, intruder string) (r winReport, err error) {
 		return r, os.NewSyscallError("IsProcessInJob", err)
 	}
 	r.InJob = in != 0
-	if f, err := os.Open(secret); err == nil {
-		r.ReadsAgents = true
-		f.Close()
+	for _, secret := range secrets {
+		if f, err := os.Open(secret); err == nil {
+			r.ReadsAgents = true
+			f.Close()
+		}
 	}
 	if f, err := os.Create(intruder); err == nil {
 		r.WritesAgents = true

@@ -349,3 +349,25 @@ func TestWhatTheSystemEnforces(t *testing.T) {
 	t.Logf("figure: restricted=%v", r.Restricted)
 	t.Logf("figure: files_kept=%v", !r.ReadsAgents && !r.WritesAgents)
 }
+
+// The job of the self test tries each of the agent's files: that one is closed says nothing about another.
+func TestSelfTestTriesEachFile(t *testing.T) {
+	dir := t.TempDir()
+	missing, readable := filepath.Join(dir, "none"), filepath.Join(dir, "identity.key")
+	if err := os.WriteFile(readable, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		secrets []string
+		reads   bool
+	}{
+		{[]string{missing}, false},
+		{[]string{missing, readable}, true},
+		{[]string{readable, missing}, true},
+	} {
+		r, err := look(filepath.Join(dir, "no", "intruder"), tt.secrets)
+		if err != nil || r.ReadsAgents != tt.reads || r.WritesAgents {
+			t.Errorf("of %q it reports %+v (%v), want reads_agents %v", tt.secrets, r, err, tt.reads)
+		}
+	}
+}

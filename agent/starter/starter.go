@@ -80,6 +80,10 @@ type Config struct {
 	// DefaultUIDBase. Agents without root map their own id only.
 	UIDBase uint32
 
+	// Secret is a file that no job may read. The self test on Windows tries whether one can; elsewhere jobs
+	// do not see it. "" means none.
+	Secret string
+
 	Log *slog.Logger // nil means no logging
 }
 

@@ -25,7 +25,7 @@ const logName = "runner.log"
 type means struct{}
 
 // findMeans keeps the directory of claims to the system and the agent.
-func findMeans(cfg *Config) (means, error) { return means{}, closeDir(cfg.Dir) }
+func findMeans(cfg *Config) (means, error) { return means{}, CloseDir(cfg.Dir) }
 
 // claimRecord makes a directory a claim's.
 type claimRecord struct {

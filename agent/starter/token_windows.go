@@ -172,13 +172,21 @@ func setDefaultDACL(t windows.Token, sddl string) error {
 	return nil
 }
 
-// closeDir keeps a directory, and what will be in it, to the system, its administrators and the agent.
-func closeDir(path string) error {
+// CloseDir keeps a directory, and what is and will be in it, to the system, its administrators and the agent.
+func CloseDir(path string) error { return keepDir(path, "") }
+
+// ShowDir lets all users of the machine, and jobs, read a directory and what is and will be in it. Whoever
+// [CloseDir] would keep it to may do everything.
+func ShowDir(path string) error { return keepDir(path, "(A;OICI;FRFX;;;BU)") }
+
+// keepDir gives a directory the access list of whoever may always do everything and of others, and nothing that it
+// would inherit. What is in it follows, but for what has a list of its own as the claims have.
+func keepDir(path, others string) error {
 	list, err := agentsOwn()
 	if err != nil {
 		return err
 	}
-	return setAccess(path, "D:P"+list, windows.DACL_SECURITY_INFORMATION|windows.PROTECTED_DACL_SECURITY_INFORMATION)
+	return setAccess(path, "D:P"+list+others, windows.DACL_SECURITY_INFORMATION|windows.PROTECTED_DACL_SECURITY_INFORMATION)
 }
 
 // openDir gives a directory, and what will be in it, to a claim's jobs besides.

@@ -162,7 +162,7 @@ type winReport struct {
 	System       bool `json:"system"`        // its account is LocalSystem
 	Restricted   bool `json:"restricted"`    // its token is
 	InJob        bool `json:"in_job"`        // it is in a job object
-	ReadsAgents  bool `json:"reads_agents"`  // it could read a file that is the agent's alone
+	ReadsAgents  bool `json:"reads_agents"`  // it could read one of the files that are the agent's alone
 	WritesAgents bool `json:"writes_agents"` // it could make one beside that
 	Privileges   int  `json:"privileges"`    // how many it has
 }

@@ -20,11 +20,9 @@ const settlers = 8
 // where systems do not number theirs, is emptied by [OpenStore].
 func (s *Store) unsettledDir() string { return filepath.Join(s.dir, "unsettled", s.boot) }
 
-// openUnsettled finds the blobs that were not settled when the store was last used, if that was since the system's
-// start, and drops those of before.
+// openUnsettled finds the blobs that are not settled, and drops those of before the system's start.
 func (s *Store) openUnsettled() error {
 	id, known := bootID()
-	s.boot = id
 	boots, err := os.ReadDir(filepath.Join(s.dir, "unsettled"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -37,11 +35,22 @@ func (s *Store) openUnsettled() error {
 			return err
 		}
 	}
-	if err := os.MkdirAll(s.unsettledDir(), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(s.dir, "unsettled", id), 0o700); err != nil {
 		return err
 	}
+	return s.findUnsettled()
+}
+
+// findUnsettled finds the blobs that were not settled when the store was last used, if that is known to have been since
+// the system's start.
+func (s *Store) findUnsettled() error {
+	id, known := bootID()
+	s.boot = id
+	if !known {
+		return nil
+	}
 	names, err := os.ReadDir(s.unsettledDir())
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for _, e := range names {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -109,6 +110,47 @@ func TestUnsettledIsForgottenWithTheSystem(t *testing.T) {
 		t.Errorf("Settle = %v, %v", missing, err)
 	}
 	settle(t, s, putLater(t, s, "ann", "content"), kept)
+}
+
+// A store that is only read makes nothing, and removes nothing.
+func TestReadOnly(t *testing.T) {
+	open := func(dir string) *blob.Store {
+		t.Helper()
+		s, err := blob.OpenStore(blob.StoreConfig{Dir: dir, ReadOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	empty := t.TempDir()
+	if s := open(empty); s.Has(blob.Sum(nil)) {
+		t.Error("a blob is found where there is none")
+	}
+	if names, err := os.ReadDir(empty); err != nil || len(names) != 0 {
+		t.Errorf("reading has made %v, %v", names, err)
+	}
+
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	kept, loose := putLater(t, s, "ann", "kept"), putLater(t, s, "ann", "open")
+	settle(t, s, kept)
+	old := filepath.Join(dir, "unsettled", "another-boot")
+	if err := os.Mkdir(old, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s = open(dir)
+	if got, err := s.Read(loose, 10); err == nil != (runtime.GOOS == "linux") || err == nil && string(got) != "open" {
+		t.Errorf("what is not settled reads as %q, %v", got, err)
+	}
+	if _, err := os.Stat(old); err != nil {
+		t.Errorf("reading has removed something: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "data", string(kept[:2]), string(kept)), []byte("spoiled"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Read(kept, 10); !errors.Is(err, blob.ErrMismatch) || !s.Has(kept) {
+		t.Errorf("Read of a damaged blob = %v, still here %t", err, s.Has(kept))
+	}
 }
 
 // A blob that a disk has lost is missing, and can be put again.

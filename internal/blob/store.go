@@ -17,8 +17,9 @@ import (
 
 // StoreConfig is what a Store is made of.
 type StoreConfig struct {
-	Dir    string // required; made when missing
-	NoSync bool   // true leaves it to the system when data reaches the disk; right for a cache only
+	Dir      string // required; made when missing
+	NoSync   bool   // true leaves it to the system when data reaches the disk; right for a cache only
+	ReadOnly bool   // nothing is put, made or removed, not even what is damaged
 }
 
 // Store is a directory of blobs. Its layout is
@@ -32,9 +33,10 @@ type StoreConfig struct {
 // Its methods may be called concurrently, also by several processes as far as whole blobs are
 // concerned; uploads of one blob by one holder exclude each other within one Store.
 type Store struct {
-	dir    string
-	noSync bool
-	boot   string // the system's start, as a name
+	dir      string
+	noSync   bool
+	readOnly bool
+	boot     string // the system's start, as a name
 
 	mu      sync.Mutex      // guards uploads; held while a blob is touched, marked or removed for age
 	uploads map[string]bool // names in partial/ that an Upload is writing
@@ -50,12 +52,21 @@ type Info struct {
 	Used   time.Time // when it was last put or touched
 }
 
-// OpenStore opens the store in cfg.Dir, and makes it when there is none.
+// OpenStore opens the store in cfg.Dir, and makes it when there is none, unless it is only to be read.
 func OpenStore(cfg StoreConfig) (*Store, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("open blob store: no directory given")
 	}
-	s := &Store{dir: cfg.Dir, noSync: cfg.NoSync, uploads: map[string]bool{}, unsettled: map[Digest]bool{}}
+	s := &Store{
+		dir: cfg.Dir, noSync: cfg.NoSync, readOnly: cfg.ReadOnly,
+		uploads: map[string]bool{}, unsettled: map[Digest]bool{},
+	}
+	if s.readOnly {
+		if err := s.findUnsettled(); err != nil {
+			return nil, fmt.Errorf("open blob store: %w", err)
+		}
+		return s, nil
+	}
 	if err := os.MkdirAll(s.partialDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("open blob store: %w", err)
 	}
@@ -156,7 +167,7 @@ func (s *Store) Copy(w io.Writer, d Digest) (int64, error) {
 	}
 	if got := Digest(hex.EncodeToString(h.Sum(nil))); got != d {
 		f.Close() // Windows removes no open file
-		return n, errors.Join(mismatch(d, got), s.Remove(d))
+		return n, errors.Join(mismatch(d, got), s.dropDamaged(d))
 	}
 	return n, nil
 }
@@ -179,7 +190,7 @@ func (s *Store) Read(d Digest, limit int64) ([]byte, error) {
 		return nil, notFound("read", d, err)
 	}
 	if got := Sum(data); got != d {
-		return nil, errors.Join(mismatch(d, got), s.Remove(d))
+		return nil, errors.Join(mismatch(d, got), s.dropDamaged(d))
 	}
 	return data, nil
 }
@@ -229,6 +240,14 @@ func (s *Store) Remove(d Digest) error {
 		return fmt.Errorf("remove blob %s: %w", d.Short(), err)
 	}
 	return nil
+}
+
+// dropDamaged removes a blob that has turned out damaged.
+func (s *Store) dropDamaged(d Digest) error {
+	if s.readOnly {
+		return nil
+	}
+	return s.Remove(d)
 }
 
 // All yields every blob that is durable, in the order of digests. It may miss what is put meanwhile.

@@ -55,6 +55,9 @@ const (
 	version   = 1
 )
 
+// KeyPath is where the key of a membership kept in dir is.
+func KeyPath(dir string) string { return filepath.Join(dir, keyFile) }
+
 // Open reads the membership kept in dir. It fails with [fs.ErrNotExist] when there is none.
 func Open(dir string) (*Membership, error) {
 	path := filepath.Join(dir, factsFile)
@@ -71,7 +74,7 @@ func Open(dir string) (*Membership, error) {
 		}
 	}
 	m.dir = dir
-	if m.identity, err = trust.LoadIdentity(filepath.Join(dir, keyFile)); err != nil {
+	if m.identity, err = trust.LoadIdentity(KeyPath(dir)); err != nil {
 		return nil, fmt.Errorf("read membership: %w", err)
 	}
 	return &m, nil
@@ -218,7 +221,7 @@ func ownKey(dir string) (*trust.Identity, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of the membership: %w", err)
 	}
-	path := filepath.Join(dir, keyFile)
+	path := KeyPath(dir)
 	identity, err := trust.LoadIdentity(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		identity, err = trust.CreateIdentity(path)

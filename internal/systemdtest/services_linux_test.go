@@ -56,6 +56,7 @@ func TestServices(t *testing.T) {
 	survives("survived_matchmaker_restart", func() {
 		m.replaced("skua-matchmaker", func() { m.must("systemctl restart skua-matchmaker") })
 	})
+	m.checkOwners()
 	j.checkPlace("/system.slice/skua-agent.service/skua/")
 	j.end()
 	m.as(user, "cd ~/work && skua wait --timeout 4m "+j.id)
@@ -195,6 +196,15 @@ func (m *machine) upgrade() {
 	m.await("the log tells of the new version", func() bool {
 		return strings.Contains(m.must("journalctl -b -o cat -u skua-agent"), `msg="agent starts" version=`+newer)
 	})
+}
+
+// checkOwners: the matchmaker has its own directory and no other, whichever service was there first.
+func (m *machine) checkOwners() {
+	m.t.Helper()
+	const want = "root 711 /var/lib/skua\nroot 711 /var/lib/skua/agent\nskua 711 /var/lib/skua/matchmaker"
+	if got := m.must("stat -c '%U %a %n' /var/lib/skua /var/lib/skua/agent /var/lib/skua/matchmaker"); got != want {
+		m.t.Errorf("the directories of the services are\n%s\nwant\n%s", got, want)
+	}
 }
 
 // jobsPlace is where jobs have their cgroups: in a unit of its own, in a slice beside those of users and services.

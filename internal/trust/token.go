@@ -86,6 +86,15 @@ func ParseToken(s string) (Token, error) {
 	return t, nil
 }
 
+// ReadToken reads the token in a file, which nobody else on this machine may read.
+func ReadToken(path string) (Token, error) {
+	data, err := readSecret(path)
+	if err != nil {
+		return Token{}, fmt.Errorf("read the token: %w", err)
+	}
+	return ParseToken(string(data))
+}
+
 func parseToken(s string) (Token, error) {
 	var t Token
 	var text string

@@ -21,8 +21,8 @@ import (
 )
 
 // Maintenance is the queue log of a matchmaker that does not run, opened to be looked at and mended. No matchmaker
-// starts on it meanwhile. It works on a copy of the log, since opening a damaged store may change it; the archive
-// and the snapshots it only reads.
+// starts on it meanwhile. It works on a copy of the log, since opening a damaged store may change it; the archive,
+// the snapshots and the blobs it only reads.
 type Maintenance struct {
 	data   string
 	log    *slog.Logger
@@ -97,7 +97,7 @@ func (m *Maintenance) open(ctx context.Context) error {
 	if missing(blobs) {
 		return nil // nor are there tables then
 	}
-	tables, err := blob.OpenStore(blob.StoreConfig{Dir: blobs})
+	tables, err := blob.OpenStore(blob.StoreConfig{Dir: blobs, ReadOnly: true})
 	m.queue.Tables = tables
 	return err
 }

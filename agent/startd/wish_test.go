@@ -1,0 +1,33 @@
+package startd
+
+import (
+	"testing"
+	"time"
+
+	"skua/agent/control"
+)
+
+// What an administrator wished for counts again when a wish over it has ended, also after a restart of the agent.
+func TestWishUnderAnother(t *testing.T) {
+	d := bareDaemon(t)
+	now := time.Now().UTC().Round(0)
+	empty := control.Wish{Kind: control.Finish, At: now, Until: now.Add(8 * time.Hour), By: "root", Admin: true}
+	pause := control.Wish{Kind: control.Pause, At: now, Until: now.Add(time.Hour), By: "mira", Under: &empty}
+	if err := d.Heed(pause); err != nil {
+		t.Fatal(err)
+	}
+	for _, restarted := range []bool{false, true} {
+		if restarted {
+			d.wish.Store(nil)
+			d.readWish()
+		}
+		for _, tt := range []struct {
+			after time.Duration
+			want  control.Kind
+		}{{0, control.Pause}, {time.Hour, control.Finish}, {8 * time.Hour, ""}} {
+			if got := d.wished(now.Add(tt.after)); got.Kind != tt.want {
+				t.Errorf("after %v, restarted %v, %+v counts, want %q", tt.after, restarted, got, tt.want)
+			}
+		}
+	}
+}
