@@ -39,7 +39,7 @@ func (s *Starter) Adopt(ctx context.Context, claim job.ClaimID) (*Init, error) {
 	return i, nil
 }
 
-// adoptExit stands for an init that is gone, for the reason why.
+// adoptExit stands for an init that is gone, for the reason why. Nothing can be asked of it any more.
 func (s *Starter) adoptExit(claim job.ClaimID, rec claimRecord, why error) (*Init, error) {
 	e, err := readExit(s.dir(claim))
 	if err != nil {
@@ -49,6 +49,7 @@ func (s *Starter) adoptExit(claim job.ClaimID, rec claimRecord, why error) (*Ini
 	i := newInit(s, claim, noHandle)
 	i.job = e.Job
 	i.finish(e)
+	close(i.lost)
 	return i, nil
 }
 
