@@ -23,7 +23,7 @@ import (
 // that depends on them is sent.
 const (
 	claimFile  = "claim.json"  // the offer that was taken
-	takenFile  = "taken.json"  // that the job has been dumped to leave, and its image is on its way out
+	takenFile  = "taken.json"  // that the job is being or has been dumped to leave, and its image is on its way out
 	reportFile = "report.json" // how the claim ended
 )
 
@@ -38,16 +38,32 @@ type claimRecord struct {
 	Share *policy.Parts `json:"share,omitempty"` // of a dynamic slot: what was carved out for it
 }
 
-// takenRecord is the content of the file that says that the job has been dumped.
+// takenRecord is the content of the file that says that the job is dumped.
 type takenRecord struct {
 	Claim job.ClaimID   `json:"claim"`
-	At    time.Time     `json:"at"` // when it was frozen for that
-	Dump  time.Duration `json:"dump_ns"`
+	At    time.Time     `json:"at"`               // when it was frozen for that
+	Dump  time.Duration `json:"dump_ns"`          // how long that took; 0 until it is over
 	CPU   time.Duration `json:"cpu_ns,omitempty"` // of that
 	Why   string        `json:"why"`              // it leaves
 }
 
-// taken tells of the image that an agent, this one or an earlier one, has taken of the job for it to leave.
+// noteTaken has an agent that is started again know that the job is dumped to leave. That is not flushed: once the machine
+// has been restarted there is neither a job nor an image that could be relied on.
+func (t *tenant) noteTaken(rec takenRecord) {
+	if err := writeJSON(t.dir, takenFile, rec, false); err != nil {
+		t.log.Warn("an agent that is started again will not know of the job's image", diag.KeyError, err)
+	}
+}
+
+// forgetTaken is noteTaken's counterpart, for a dump that has failed.
+func (t *tenant) forgetTaken() {
+	if err := os.Remove(filepath.Join(t.dir, takenFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.log.Warn("an agent that is started again will have the job leave", diag.KeyError, err)
+	}
+}
+
+// taken tells of the image that an agent, this one or an earlier one, has taken of the job for it to leave, or was about
+// to.
 func (t *tenant) taken() (rec takenRecord, ok bool) {
 	err := readJSON(t.dir, takenFile, &rec)
 	return rec, err == nil && rec.Claim == t.offer.Claim // else it is that of a claim before
@@ -192,10 +208,11 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord, chain job.ClaimID
 	// itself, and freezes the job when it is over. So a full lease may stand here meanwhile.
 	tenancy, acts := job.Readopt(offer.Job, offer.Claim, offer.Epoch, now.Add(k.cfg.Terms.Lease), now, k.cfg.Terms)
 	taken, leaves := t.taken()
-	leaves = leaves && !hasJob(in, offer.Job)
+	leaves = leaves && !hasEnded(in, offer.Job) // before it could be dumped
+	t.leaves = leaves
 	k.post(func(at time.Time, _ job.Instant) slot.Event {
 		ev := slot.Readopted{At: at, Tenancy: tenancy, Acts: acts, ByUser: rec.Suspended, Throttled: k.connected() && k.d.policy().InUseCPUs(1) > 0}
-		if leaves {
+		if leaves { // with or without a job that is frozen for that
 			t.adopt(ctx, in)
 			return ev
 		}
@@ -221,14 +238,19 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord, chain job.ClaimID
 // hasJob reports whether an adopted init has the job, one that has ended included.
 func hasJob(in Init, id job.ID) bool {
 	has, running := in.Job()
-	if has != id {
-		return false // it is the job before, which has ended
+	return has == id && running || hasEnded(in, id)
+}
+
+// hasEnded reports whether the job of an adopted init is this one, not the one before, and has ended.
+func hasEnded(in Init, id job.ID) bool {
+	if has, _ := in.Job(); has != id {
+		return false
 	}
 	select {
 	case <-in.Done():
 		return true
 	default:
-		return running
+		return false
 	}
 }
 

@@ -123,6 +123,9 @@ type Starter interface {
 type Init interface {
 	Scratch() string
 	ImageDir() string
+	// Settle waits until the init is done with what an earlier agent has asked it for. The job, if Job says that there still
+	// is one, stands still then.
+	Settle(ctx context.Context) error
 	Refresh(ctx context.Context) error // as new for another job; after an error it must not be used again
 	Run(ctx context.Context, spec starter.JobSpec) error
 	Resume(ctx context.Context, spec starter.JobSpec) error

@@ -49,6 +49,33 @@ func carry(t *testing.T, from, to *Init) {
 	}
 }
 
+// An init finishes a dump that its agent does not wait for, and the next agent learns what came of it.
+func TestDumpOutlivesItsAgent(t *testing.T) {
+	capableOfCheckpoints(t)
+	eachFreezer(t, func(t *testing.T, s *Starter) {
+		i := open(t, s, "leaves")
+		run(t, i, counter(t, i, "sh"))
+		grows(t, i, "out")
+		i.send(&message{ID: 1000, Op: opCheckpoint, TimeoutMS: checkpoint.DefaultTimeout.Milliseconds()})
+		await(t, "the dump has begun", func() bool { files, _ := os.ReadDir(i.ImageDir()); return len(files) > 0 })
+		i.Close()
+		j, err := s.Adopt(t.Context(), "leaves")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close()
+		if err := j.Settle(withTimeout(t, patience)); err != nil {
+			t.Fatal(err)
+		}
+		if _, running := j.Job(); running {
+			t.Error("the next agent believes that the job runs")
+		}
+		if _, err := checkpoint.ReadMeta(j.ImageDir()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A job moves from machine A to B and back, and never notices.
 func TestMigrate(t *testing.T) {
 	capableOfCheckpoints(t)

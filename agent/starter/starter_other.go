@@ -48,6 +48,8 @@ func (*Init) Job() (id job.ID, running bool) { return job.ID{}, false }
 
 func (*Init) Frozen() bool { return false }
 
+func (*Init) Settle(context.Context) error { return errors.ErrUnsupported }
+
 func (*Init) Refresh(context.Context) error { return errors.ErrUnsupported }
 
 func (*Init) Run(context.Context, JobSpec) error { return errors.ErrUnsupported }

@@ -32,9 +32,9 @@ type process struct {
 	attached *handle // of the agent that holds it; nil for none
 	silent   time.Time
 	lease    job.Instant
-	wish     bool // the agent wants the job frozen
-	held     bool // the init wants it frozen
-	dumping  bool
+	wish     bool    // the agent wants the job frozen
+	held     bool    // the init wants it frozen
+	dumping  *dump   // nil while no image is made
 	cpus     float64 // that the job may have at most; 0 for all
 
 	handles []*handle // all that there have been
@@ -60,6 +60,13 @@ type program struct {
 	moved        bool // it has gone on from an image
 }
 
+// dump is an image that an init makes. It comes to an end with it, whether or not there still is an agent.
+type dump struct {
+	done chan struct{} // closed at the end; what follows is set then
+	size int64
+	err  error
+}
+
 // stretch is the run of x's job until now.
 func (x *process) stretch(now time.Time) Run {
 	return Run{Machine: x.machine.Name, Nonce: x.job.nonce, From: x.job.since, To: now, Done: x.job.done}
@@ -71,7 +78,7 @@ func (x *process) settle() {
 		return
 	}
 	now := time.Now()
-	runs := !x.dead && !x.wish && !x.held && !x.dumping && x.machine.moves()
+	runs := !x.dead && !x.wish && !x.held && x.dumping == nil && x.machine.moves()
 	switch {
 	case runs && x.job.since.IsZero():
 		x.job.since = now
