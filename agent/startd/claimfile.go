@@ -13,6 +13,7 @@ import (
 	renameio "github.com/google/renameio/v2/maybe"
 
 	"skua/agent/slot"
+	"skua/agent/starter"
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
@@ -195,6 +196,11 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord, chain job.ClaimID
 		return
 	}
 	in, err := k.d.cfg.Starter.Adopt(ctx, chain)
+	taken, leaves := t.taken()
+	if leaves && (errors.Is(err, starter.ErrGone) || err == nil && over(in) && !hasEnded(in, offer.Job)) {
+		// An init without a job does not wait long for an agent. If it has left word of a job's end, it is of the job before.
+		in, err = k.d.cfg.Starter.Leftover(chain)
+	}
 	if err != nil {
 		k.log.Warn("the job of a claim is lost", diag.KeyJob, offer.Job, diag.KeyError, err)
 		t.abandon()
@@ -207,7 +213,6 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord, chain job.ClaimID
 	// What is left of the lease is the init's business until the first grant: it was told, counts by
 	// itself, and freezes the job when it is over. So a full lease may stand here meanwhile.
 	tenancy, acts := job.Readopt(offer.Job, offer.Claim, offer.Epoch, now.Add(k.cfg.Terms.Lease), now, k.cfg.Terms)
-	taken, leaves := t.taken()
 	leaves = leaves && !hasEnded(in, offer.Job) // before it could be dumped
 	t.leaves = leaves
 	k.post(func(at time.Time, _ job.Instant) slot.Event {
@@ -243,9 +248,12 @@ func hasJob(in Init, id job.ID) bool {
 
 // hasEnded reports whether the job of an adopted init is this one, not the one before, and has ended.
 func hasEnded(in Init, id job.ID) bool {
-	if has, _ := in.Job(); has != id {
-		return false
-	}
+	has, _ := in.Job()
+	return has == id && over(in)
+}
+
+// over reports whether an adopted init has said of its last job that it has ended.
+func over(in Init) bool {
 	select {
 	case <-in.Done():
 		return true

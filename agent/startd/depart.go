@@ -23,10 +23,11 @@ import (
 func (t *tenant) depart(ctx context.Context, in Init, why string) (wire.Done, bool) {
 	var used job.Usage
 	var err error
+	_, taken := t.taken()
 	switch {
 	case t.cmd.SelfCheckpoint:
 		used, err = t.departByItself(ctx, in)
-	case t.k.d.cfg.Starter.CanCheckpoint():
+	case taken || t.k.d.cfg.Starter.CanCheckpoint(): // an agent that has just been started may not know yet whether it can
 		used, err = t.departByImage(ctx, in, why)
 	default:
 		err = errors.New("this machine cannot checkpoint it")
@@ -151,7 +152,7 @@ func (t *tenant) takeImage(ctx context.Context, in Init, why string) (takenRecor
 // and the next agent will know: the init makes the image to the end, whether or not there still is an agent then.
 func (t *tenant) beginImage(ctx context.Context, in Init, why string) (taken takenRecord, ok bool, err error) {
 	if t.executing().IsZero() { // an earlier agent began the job, and may not have waited for an image that it had asked for
-		if err := in.Settle(ctx); err != nil {
+		if err := in.Settle(ctx); err != nil && !errors.Is(err, starter.ErrGone) {
 			return taken, false, err
 		}
 	}

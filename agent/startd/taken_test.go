@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"skua/agent/checkpoint"
+	"skua/agent/starter"
+	"skua/internal/job"
+	"skua/internal/wire"
 )
 
 // dumpedInit is an init that can be asked for an image.
@@ -62,5 +65,55 @@ func TestTakenIsOnDisk(t *testing.T) {
 				t.Errorf("after it the record is %+v (%v), want %v", rec, ok, tt.after)
 			}
 		})
+	}
+}
+
+// finder is a starter that finds an init, or what one has left.
+type finder struct {
+	noStarter
+	in, left Init // nil for none
+}
+
+func (f finder) Adopt(context.Context, job.ClaimID) (Init, error) {
+	if f.in == nil {
+		return nil, starter.ErrGone
+	}
+	return f.in, nil
+}
+
+func (f finder) Leftover(job.ClaimID) (Init, error) {
+	if f.left == nil {
+		return nil, starter.ErrGone
+	}
+	return f.left, nil
+}
+
+// A claim whose job was dumped to leave goes on with that, whatever has become of its init meanwhile.
+func TestTakenIsFound(t *testing.T) {
+	this, before := starter.Exit{Job: job.ID{Cluster: 7}}, starter.Exit{Job: job.ID{Cluster: 6}}
+	left := endedInit{exit: starter.Exit{Err: "the claim's init is gone"}}
+	for _, tt := range []struct {
+		name   string
+		finder finder
+		leaves bool
+		lost   bool
+	}{
+		{"its init is gone", finder{left: left}, true, false},
+		{"and has left no image", finder{}, false, true},
+		{"and had run another job before", finder{in: endedInit{exit: before}, left: left}, true, false},
+		{"and had, and has left no image", finder{in: endedInit{exit: before}}, false, true},
+		{"the job had ended by itself", finder{in: endedInit{exit: this}}, false, false},
+	} {
+		d := bareDaemon(t)
+		d.cfg.Starter = tt.finder
+		k, offer := d.keepers[0], asks(t, "c2", 1, 1)
+		newTenant(k, offer, "c1").noteTaken(takenRecord{Claim: "c2", Why: "asked"})
+		k.readopt(t.Context(), claimRecord{V: wire.Version, Offer: offer}, "c1")
+		if got := k.tenant.leaves; got != tt.leaves {
+			t.Errorf("%s: it leaves: %v, want %v", tt.name, got, tt.leaves)
+		}
+		if done := k.tenant.reported(); (done.Outcome == wire.Evicted) != tt.lost {
+			t.Errorf("%s: the report is %+v", tt.name, done)
+		}
 	}
 }

@@ -39,18 +39,23 @@ func (s *Starter) Adopt(ctx context.Context, claim job.ClaimID) (*Init, error) {
 	return i, nil
 }
 
-// adoptExit stands for an init that is gone, for the reason why. Nothing can be asked of it any more.
+// adoptExit stands for an init that is gone, for the reason why.
 func (s *Starter) adoptExit(claim job.ClaimID, rec claimRecord, why error) (*Init, error) {
 	e, err := readExit(s.dir(claim))
 	if err != nil {
 		return nil, fmt.Errorf("adopt claim %s: %w: %w", claim, ErrGone, why)
 	}
 	rec.blame(e)
+	return s.gone(claim, e), nil
+}
+
+// gone stands for an init that is gone, of which nothing can be asked any more.
+func (s *Starter) gone(claim job.ClaimID, e *Exit) *Init {
 	i := newInit(s, claim, noHandle)
 	i.job = e.Job
 	i.finish(e)
 	close(i.lost)
-	return i, nil
+	return i
 }
 
 func readRecord(dir string) (claimRecord, error) {

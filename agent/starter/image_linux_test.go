@@ -73,6 +73,34 @@ func TestDumpOutlivesItsAgent(t *testing.T) {
 		if _, err := checkpoint.ReadMeta(j.ImageDir()); err != nil {
 			t.Error(err)
 		}
+		if err := j.Kill(); err != nil { // as it ends by itself when no agent comes
+			t.Fatal(err)
+		}
+		if _, err := s.Adopt(t.Context(), "leaves"); !errors.Is(err, ErrGone) {
+			t.Errorf("adopting what is left gives %v, want ErrGone", err)
+		}
+		left, err := s.Leftover("leaves")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer left.Close()
+		if e := awaitExit(t, left); e.Err == "" {
+			t.Errorf("the job seems to have ended by itself: %+v", e)
+		}
+		if err := left.Settle(withTimeout(t, patience)); !errors.Is(err, ErrGone) {
+			t.Errorf("with the init gone: %v, want ErrGone", err)
+		}
+		rec, err := readRecord(s.dir("leaves"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec.Boot = "before"
+		if err := writeJSON(filepath.Join(s.dir("leaves"), claimFile), rec); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Leftover("leaves"); !errors.Is(err, ErrGone) {
+			t.Errorf("after a restart of the machine: %v, want ErrGone", err)
+		}
 	})
 }
 

@@ -34,6 +34,8 @@ func (*Starter) Adopt(context.Context, job.ClaimID) (*Init, error) {
 	return nil, errors.ErrUnsupported
 }
 
+func (*Starter) Leftover(job.ClaimID) (*Init, error) { return nil, errors.ErrUnsupported }
+
 func (*Starter) Claims() ([]job.ClaimID, error) { return nil, errors.ErrUnsupported }
 
 func (*Starter) Remove(job.ClaimID) error { return errors.ErrUnsupported }

@@ -373,13 +373,14 @@ func TestMatchmakerRestart(t *testing.T) {
 }
 
 // A job that was leaving when its agent was killed, with its image not brought out yet, goes on from that image. Its init
-// makes that to the end without an agent.
+// makes that to the end without an agent, and then ends itself if none comes.
 func TestAgentIsKilledWhileTheJobLeaves(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
 		killed, back time.Duration // after the dump has begun; after that
 	}{
 		{"after the dump", 10 * time.Second, time.Second},
+		{"after the dump, and away for a while", 10 * time.Second, 10 * time.Minute},
 		{"during the dump, and back before its end", 0, 500 * time.Millisecond},
 		{"during the dump, and back after its end", 0, 10 * time.Second},
 	} {

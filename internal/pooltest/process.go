@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"skua/agent/checkpoint"
 	"skua/agent/startd"
 	"skua/agent/starter"
 	"skua/internal/fit"
@@ -19,6 +20,7 @@ const (
 	dumpTakes    = 2 * time.Second
 	restoreTakes = time.Second
 	beatEvery    = 500 * time.Millisecond
+	lonely       = time.Minute // for which an init without a job waits for an agent
 )
 
 // process is the simulated init of a claim with its job. It keeps the rules of package starter: it
@@ -40,6 +42,7 @@ type process struct {
 	handles []*handle // all that there have been
 	ended   bool
 	dead    bool
+	left    bool // it has ended because nobody came
 	exit    starter.Exit
 
 	finish, watch *time.Timer
@@ -191,8 +194,16 @@ func (x *process) attach(a *agent) *handle {
 
 func (x *process) detach(h *handle) {
 	if h != nil && x.attached == h {
-		x.attached, x.silent = nil, time.Now()
+		since := time.Now()
+		x.attached, x.silent = nil, since
 		x.guard()
+		time.AfterFunc(lonely, func() {
+			defer h.lock()()
+			if x.attached == nil && x.silent.Equal(since) && x.job == nil && !x.dead {
+				x.die("no agent came")
+				x.left = true
+			}
+		})
 	}
 }
 
@@ -235,6 +246,19 @@ func (s starterOf) Adopt(_ context.Context, claim job.ClaimID) (startd.Init, err
 	h := x.attach(s.a)
 	time.AfterFunc(beatEvery, func() { defer s.lock()(); x.release() })
 	return h, nil
+}
+
+// Leftover implements [startd.Starter].
+func (s starterOf) Leftover(claim job.ClaimID) (startd.Init, error) {
+	defer s.lock()()
+	x := s.m.inits[claim]
+	if x == nil || !x.left {
+		return nil, starter.ErrGone
+	}
+	if _, err := checkpoint.ReadMeta(filepath.Join(x.dir, "image")); err != nil {
+		return nil, fmt.Errorf("%w: %w", starter.ErrGone, err)
+	}
+	return x.attach(s.a), nil
 }
 
 // Remove implements [startd.Starter].
