@@ -25,6 +25,7 @@ import (
 const (
 	claimFile  = "claim.json"  // the offer that was taken
 	takenFile  = "taken.json"  // that the job is being or has been dumped to leave, and its image is on its way out
+	usageFile  = "usage.json"  // what the job has used that does not count, or counts besides
 	reportFile = "report.json" // how the claim ended
 )
 
@@ -184,6 +185,7 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord, chain job.ClaimID
 	k.offer, k.cfg.Terms = offer, terms(offer.Terms)
 	t := newTenant(k, offer, chain)
 	t.limits = rec.Limits
+	t.recallUsage()
 	k.tenant = t
 	at, now := time.Now(), k.d.cfg.Clock()
 

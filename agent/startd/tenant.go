@@ -202,6 +202,7 @@ func (t *tenant) work(ctx context.Context, in Init) (wire.Done, bool) {
 				if err := t.again(ctx, in); err != nil {
 					return t.failed(ctx, in, err)
 				}
+				t.noteUsage() // not before: until then an agent that finds the job as it has ended counts it itself
 				continue
 			}
 			return t.finish(ctx, in, exit)
