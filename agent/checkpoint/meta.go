@@ -73,13 +73,17 @@ func (u Usage) Plus(v Usage) Usage {
 	}
 }
 
-// ReadMeta reads the meta file of the image in dir.
+// ReadMeta reads the meta file of the image in dir, which may come from another machine: no link is followed, and nothing
+// that could make a reader wait is read.
 func ReadMeta(dir string) (Meta, error) {
-	f, err := os.Open(filepath.Join(dir, MetaName))
+	f, err := os.OpenFile(filepath.Join(dir, MetaName), os.O_RDONLY|openPlain, 0)
 	if err != nil {
 		return Meta{}, fmt.Errorf("read image: %w", err)
 	}
 	defer f.Close()
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		return Meta{}, fmt.Errorf("read image: %s is no plain file", f.Name())
+	}
 	b, err := io.ReadAll(io.LimitReader(f, maxMeta+1))
 	if err != nil {
 		return Meta{}, fmt.Errorf("read image: %w", err)

@@ -88,6 +88,9 @@ func (r RealStarter) Adopt(ctx context.Context, claim job.ClaimID) (Init, error)
 	return r.Starter.Adopt(ctx, claim)
 }
 
+// Leftover implements [Starter].
+func (r RealStarter) Leftover(claim job.ClaimID) (Init, error) { return r.Starter.Leftover(claim) }
+
 // CanRun implements [Starter].
 func (r RealStarter) CanRun() error {
 	can := r.Can()
@@ -108,6 +111,11 @@ func (n noStarter) Open(context.Context, starter.ClaimSpec) (Init, error) { retu
 
 // Adopt implements [Starter].
 func (n noStarter) Adopt(context.Context, job.ClaimID) (Init, error) {
+	return nil, fmt.Errorf("%w: %w", starter.ErrGone, n.why)
+}
+
+// Leftover implements [Starter].
+func (n noStarter) Leftover(job.ClaimID) (Init, error) {
 	return nil, fmt.Errorf("%w: %w", starter.ErrGone, n.why)
 }
 

@@ -13,6 +13,7 @@ import (
 	renameio "github.com/google/renameio/v2/maybe"
 
 	"skua/agent/slot"
+	"skua/agent/starter"
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
@@ -23,7 +24,8 @@ import (
 // that depends on them is sent.
 const (
 	claimFile  = "claim.json"  // the offer that was taken
-	takenFile  = "taken.json"  // that the job has been dumped to leave, and its image is on its way out
+	takenFile  = "taken.json"  // that the job is being or has been dumped to leave, and its image is on its way out
+	usageFile  = "usage.json"  // what the job has used that does not count, or counts besides
 	reportFile = "report.json" // how the claim ended
 )
 
@@ -38,16 +40,32 @@ type claimRecord struct {
 	Share *policy.Parts `json:"share,omitempty"` // of a dynamic slot: what was carved out for it
 }
 
-// takenRecord is the content of the file that says that the job has been dumped.
+// takenRecord is the content of the file that says that the job is dumped.
 type takenRecord struct {
 	Claim job.ClaimID   `json:"claim"`
-	At    time.Time     `json:"at"` // when it was frozen for that
-	Dump  time.Duration `json:"dump_ns"`
+	At    time.Time     `json:"at"`               // when it was frozen for that
+	Dump  time.Duration `json:"dump_ns"`          // how long that took; 0 until it is over
 	CPU   time.Duration `json:"cpu_ns,omitempty"` // of that
 	Why   string        `json:"why"`              // it leaves
 }
 
-// taken tells of the image that an agent, this one or an earlier one, has taken of the job for it to leave.
+// noteTaken has an agent that is started again know that the job is dumped to leave. That is not flushed: once the machine
+// has been restarted there is neither a job nor an image that could be relied on.
+func (t *tenant) noteTaken(rec takenRecord) {
+	if err := writeJSON(t.dir, takenFile, rec, false); err != nil {
+		t.log.Warn("an agent that is started again will not know of the job's image", diag.KeyError, err)
+	}
+}
+
+// forgetTaken is noteTaken's counterpart, for a dump that has failed.
+func (t *tenant) forgetTaken() {
+	if err := os.Remove(filepath.Join(t.dir, takenFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.log.Warn("an agent that is started again will have the job leave", diag.KeyError, err)
+	}
+}
+
+// taken tells of the image that an agent, this one or an earlier one, has taken of the job for it to leave, or was about
+// to.
 func (t *tenant) taken() (rec takenRecord, ok bool) {
 	err := readJSON(t.dir, takenFile, &rec)
 	return rec, err == nil && rec.Claim == t.offer.Claim // else it is that of a claim before
@@ -167,6 +185,7 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord, chain job.ClaimID
 	k.offer, k.cfg.Terms = offer, terms(offer.Terms)
 	t := newTenant(k, offer, chain)
 	t.limits = rec.Limits
+	t.recallUsage()
 	k.tenant = t
 	at, now := time.Now(), k.d.cfg.Clock()
 
@@ -179,6 +198,11 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord, chain job.ClaimID
 		return
 	}
 	in, err := k.d.cfg.Starter.Adopt(ctx, chain)
+	taken, leaves := t.taken()
+	if leaves && (errors.Is(err, starter.ErrGone) || err == nil && over(in) && !hasEnded(in, offer.Job)) {
+		// An init without a job does not wait long for an agent. If it has left word of a job's end, it is of the job before.
+		in, err = k.d.cfg.Starter.Leftover(chain)
+	}
 	if err != nil {
 		k.log.Warn("the job of a claim is lost", diag.KeyJob, offer.Job, diag.KeyError, err)
 		t.abandon()
@@ -191,11 +215,11 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord, chain job.ClaimID
 	// What is left of the lease is the init's business until the first grant: it was told, counts by
 	// itself, and freezes the job when it is over. So a full lease may stand here meanwhile.
 	tenancy, acts := job.Readopt(offer.Job, offer.Claim, offer.Epoch, now.Add(k.cfg.Terms.Lease), now, k.cfg.Terms)
-	taken, leaves := t.taken()
-	leaves = leaves && !hasJob(in, offer.Job)
+	leaves = leaves && !hasEnded(in, offer.Job) // before it could be dumped
+	t.leaves = leaves
 	k.post(func(at time.Time, _ job.Instant) slot.Event {
 		ev := slot.Readopted{At: at, Tenancy: tenancy, Acts: acts, ByUser: rec.Suspended, Throttled: k.connected() && k.d.policy().InUseCPUs(1) > 0}
-		if leaves {
+		if leaves { // with or without a job that is frozen for that
 			t.adopt(ctx, in)
 			return ev
 		}
@@ -221,14 +245,22 @@ func (k *keeper) readopt(ctx context.Context, rec claimRecord, chain job.ClaimID
 // hasJob reports whether an adopted init has the job, one that has ended included.
 func hasJob(in Init, id job.ID) bool {
 	has, running := in.Job()
-	if has != id {
-		return false // it is the job before, which has ended
-	}
+	return has == id && running || hasEnded(in, id)
+}
+
+// hasEnded reports whether the job of an adopted init is this one, not the one before, and has ended.
+func hasEnded(in Init, id job.ID) bool {
+	has, _ := in.Job()
+	return has == id && over(in)
+}
+
+// over reports whether an adopted init has said of its last job that it has ended.
+func over(in Init) bool {
 	select {
 	case <-in.Done():
 		return true
 	default:
-		return running
+		return false
 	}
 }
 

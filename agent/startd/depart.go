@@ -23,10 +23,11 @@ import (
 func (t *tenant) depart(ctx context.Context, in Init, why string) (wire.Done, bool) {
 	var used job.Usage
 	var err error
+	_, taken := t.taken()
 	switch {
 	case t.cmd.SelfCheckpoint:
 		used, err = t.departByItself(ctx, in)
-	case t.k.d.cfg.Starter.CanCheckpoint():
+	case taken || t.k.d.cfg.Starter.CanCheckpoint(): // an agent that has just been started may not know yet whether it can
 		used, err = t.departByImage(ctx, in, why)
 	default:
 		err = errors.New("this machine cannot checkpoint it")
@@ -131,19 +132,39 @@ func (t *tenant) departByImage(ctx context.Context, in Init, why string) (used j
 // takeImage has the job dumped, unless an earlier agent has: from then on there is no job, and its image is all that
 // is left of its work.
 func (t *tenant) takeImage(ctx context.Context, in Init, why string) (takenRecord, error) {
-	if taken, ok := t.taken(); ok {
-		return taken, nil
+	if taken, ok, err := t.beginImage(ctx, in, why); ok || err != nil {
+		return taken, err
 	}
 	taken := takenRecord{Claim: t.offer.Claim, At: time.Now(), Why: why}
 	stats, err := in.Checkpoint(ctx, false)
 	if err != nil {
+		if ctx.Err() == nil { // else the init may still make it
+			t.forgetTaken()
+		}
 		return taken, err
 	}
 	taken.Dump, taken.CPU = stats.Took, stats.CPU
-	if err := writeJSON(t.dir, takenFile, taken, true); err != nil {
-		t.log.Warn("an agent that is started again will not know of the job's image", diag.KeyError, err)
-	}
+	t.noteTaken(taken)
 	return taken, nil
+}
+
+// beginImage gives the image for which an earlier agent has had the job dumped. If there is none, the job can be dumped now,
+// and the next agent will know: the init makes the image to the end, whether or not there still is an agent then.
+func (t *tenant) beginImage(ctx context.Context, in Init, why string) (taken takenRecord, ok bool, err error) {
+	if t.executing().IsZero() { // an earlier agent began the job, and may not have waited for an image that it had asked for
+		if err := in.Settle(ctx); err != nil && !errors.Is(err, starter.ErrGone) {
+			return taken, false, err
+		}
+	}
+	taken, ok = t.taken()
+	if _, running := in.Job(); ok && !running {
+		return taken, true, nil
+	}
+	if err := clearDir(in.ImageDir()); err != nil { // what is in it must not be taken for this image
+		return taken, false, err
+	}
+	t.noteTaken(takenRecord{Claim: t.offer.Claim, At: time.Now(), Why: why})
+	return taken, false, nil
 }
 
 // departByItself signals the job to save its state and leave. What it saved counts only if it leaves

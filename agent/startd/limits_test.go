@@ -3,6 +3,7 @@ package startd
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -26,6 +27,12 @@ func (endedInit) Kill() error { return nil }
 func (endedInit) Close() {}
 
 func (i endedInit) Scratch() string { return i.scratch }
+
+func (i endedInit) ImageDir() string { return filepath.Join(i.scratch, "none") }
+
+func (endedInit) Settle(context.Context) error { return nil }
+
+func (i endedInit) Job() (job.ID, bool) { return i.exit.Job, false }
 
 func (endedInit) LimitsMemory() bool { return true }
 

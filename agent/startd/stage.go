@@ -186,8 +186,11 @@ func tree(in Init) string { return filepath.Dir(in.Scratch()) }
 // bring notes what the job had used before it came here.
 func (t *tenant) bring(u job.Usage) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.brought = u
+	t.mu.Unlock()
+	if u != (job.Usage{}) {
+		t.noteUsage()
+	}
 }
 
 // open gives the claim's init over an empty scratch directory: that of the job before, if it is one for this

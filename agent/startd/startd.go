@@ -114,6 +114,8 @@ type Signs struct {
 type Starter interface {
 	Open(ctx context.Context, spec starter.ClaimSpec) (Init, error)
 	Adopt(ctx context.Context, claim job.ClaimID) (Init, error)
+	// Leftover stands for an init that is gone and has left the whole image of a job that was to leave.
+	Leftover(claim job.ClaimID) (Init, error)
 	Remove(claim job.ClaimID) error
 	CanRun() error       // why no job can be run on this machine; nil if jobs can
 	CanCheckpoint() bool // by image, not by the job's own files
@@ -123,6 +125,9 @@ type Starter interface {
 type Init interface {
 	Scratch() string
 	ImageDir() string
+	// Settle waits until the init is done with what an earlier agent has asked it for. The job, if Job says that there still
+	// is one, stands still then.
+	Settle(ctx context.Context) error
 	Refresh(ctx context.Context) error // as new for another job; after an error it must not be used again
 	Run(ctx context.Context, spec starter.JobSpec) error
 	Resume(ctx context.Context, spec starter.JobSpec) error

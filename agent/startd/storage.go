@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"time"
 
+	"skua/agent/starter"
 	"skua/internal/blob"
 	"skua/internal/job"
 	"skua/internal/transfer"
@@ -109,6 +110,9 @@ func (s *Storage) FetchImage(ctx context.Context, capability string, key []byte,
 	if err != nil {
 		return badImage(err)
 	}
+	if err := checkUnpacked(unpacked); err != nil {
+		return err
+	}
 	for _, name := range []string{scratchName, imageName} {
 		if err := moveInto(filepath.Join(unpacked, name), filepath.Join(dir, name)); err != nil {
 			return err
@@ -127,7 +131,37 @@ func unpackedAt(system, dir string) string {
 	return filepath.Join(dir, "unpacked")
 }
 
-// moveInto moves what is in from into the directory to. Directories that are in both are merged. No
+// checkUnpacked refuses an image that would lead the agent, which may be root, out of the directory in which it has been
+// unpacked, or have it wait for ever. The machine that made the image says what is in it. Links and pipes are a job's own
+// business among its files, but not in the place of what the agent itself moves or reads.
+func checkUnpacked(dir string) error {
+	for _, name := range []string{
+		scratchName, filepath.Join(scratchName, starter.TmpName), filepath.Join(scratchName, starter.ShmName), imageName,
+	} {
+		fi, err := os.Lstat(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("look at the image: %w", err)
+		}
+		if !fi.IsDir() {
+			return fmt.Errorf("%w: %s is no directory", ErrBadImage, name)
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(dir, imageName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look at the image: %w", err)
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			return fmt.Errorf("%w: %s is no plain file", ErrBadImage, filepath.Join(imageName, e.Name()))
+		}
+	}
+	return nil
+}
+
+// moveInto moves what is in from, which is no link, into the directory to. Directories that are in both are merged. No
 // job runs yet, so nobody plays tricks with links meanwhile.
 func moveInto(from, to string) error {
 	entries, err := os.ReadDir(from)

@@ -38,6 +38,7 @@ type tenant struct {
 	over    chan *holdError      // that the job has more than it may; holds one
 	cancel  context.CancelCauseFunc
 	ended   chan struct{} // closed when the work is over, or will never begin
+	leaves  bool          // an earlier agent has had the job dumped to leave, or was about to
 	walking atomic.Bool   // somebody measures the scratch directory
 	peeks   chan struct{} // as many as may be under way
 	slow    throttle
@@ -166,6 +167,10 @@ func (t *tenant) work(ctx context.Context, in Init) (wire.Done, bool) {
 	look := time.NewTicker(t.lookEach(in))
 	defer look.Stop()
 	for {
+		ended := in.Done()
+		if t.leaves {
+			ended = nil // all that is left for it to do is to leave, and the keeper is about to say so
+		}
 		select {
 		case <-ctx.Done():
 			return t.failed(ctx, in, ctx.Err())
@@ -187,7 +192,7 @@ func (t *tenant) work(ctx context.Context, in Init) (wire.Done, bool) {
 			}
 			t.cool(ctx, in)
 			look.Reset(t.lookEach(in))
-		case <-in.Done():
+		case <-ended:
 			exit := in.Exit()
 			if t.savedItself(exit) {
 				t.ranOnce(exit.Usage)
@@ -197,6 +202,7 @@ func (t *tenant) work(ctx context.Context, in Init) (wire.Done, bool) {
 				if err := t.again(ctx, in); err != nil {
 					return t.failed(ctx, in, err)
 				}
+				t.noteUsage() // not before: until then an agent that finds the job as it has ended counts it itself
 				continue
 			}
 			return t.finish(ctx, in, exit)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"skua/agent/starter"
+	"skua/internal/diag"
 	"skua/internal/job"
 )
 
@@ -132,6 +133,34 @@ func (t *tenant) ranOnce(u starter.Usage) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.earlier, t.brought = used, job.Usage{}
+}
+
+// usageRecord is the content of the file by which the next agent knows what of the init's counts falls to the claim.
+type usageRecord struct {
+	Claim   job.ClaimID `json:"claim"`
+	Brought job.Usage   `json:"brought,omitzero"`
+	Earlier job.Usage   `json:"earlier,omitzero"`
+}
+
+// noteUsage writes down what sinceStart goes by. That is not flushed: no job outlives a restart of the machine.
+func (t *tenant) noteUsage() {
+	t.mu.Lock()
+	rec := usageRecord{t.offer.Claim, t.brought, t.earlier}
+	t.mu.Unlock()
+	if err := writeJSON(t.dir, usageFile, rec, false); err != nil {
+		t.log.Warn("an agent that is started again will not count right what the job uses", diag.KeyError, err)
+	}
+}
+
+// recallUsage reads what noteUsage has written, if it has been for this claim.
+func (t *tenant) recallUsage() {
+	var rec usageRecord
+	if err := readJSON(t.dir, usageFile, &rec); err != nil || rec.Claim != t.offer.Claim {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.brought, t.earlier, t.used = rec.Brought, rec.Earlier, rec.Earlier
 }
 
 func jobUsage(u starter.Usage) job.Usage {

@@ -46,10 +46,16 @@ func (s *Starter) adoptExit(claim job.ClaimID, rec claimRecord, why error) (*Ini
 		return nil, fmt.Errorf("adopt claim %s: %w: %w", claim, ErrGone, why)
 	}
 	rec.blame(e)
+	return s.gone(claim, e), nil
+}
+
+// gone stands for an init that is gone, of which nothing can be asked any more.
+func (s *Starter) gone(claim job.ClaimID, e *Exit) *Init {
 	i := newInit(s, claim, noHandle)
 	i.job = e.Job
 	i.finish(e)
-	return i, nil
+	close(i.lost)
+	return i
 }
 
 func readRecord(dir string) (claimRecord, error) {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skua/agent/checkpoint"
+	"skua/internal/job"
 	"skua/internal/peer"
 )
 
@@ -102,6 +103,30 @@ func dialInit(dir string, uid int) (conn *net.UnixConn, pidfd int, err error) {
 		return nil, -1, err
 	}
 	return conn, pidfd, nil
+}
+
+// Leftover stands for the init, which is gone, of a claim whose job has been dumped for good: its image is whole and, with
+// Scratch, all that is left. Done is closed. An image that was made before the machine was restarted may not be whole, and
+// gives an error that wraps ErrGone.
+func (s *Starter) Leftover(claim job.ClaimID) (*Init, error) {
+	what := func(err error) (*Init, error) {
+		return nil, fmt.Errorf("look for the image of claim %s: %w: %w", claim, ErrGone, err)
+	}
+	if err := checkClaim(claim); err != nil {
+		return what(err)
+	}
+	rec, err := readRecord(s.dir(claim))
+	if err != nil {
+		return what(err)
+	}
+	if rec.Boot == "" || rec.Boot != bootID() {
+		return what(errors.New("the machine was restarted"))
+	}
+	i := s.gone(claim, &Exit{Err: "the claim's init is gone"})
+	if _, err := checkpoint.ReadMeta(i.ImageDir()); err != nil {
+		return what(err)
+	}
+	return i, nil
 }
 
 // Resume starts a job from the checkpoint that the caller has put into ImageDir and Scratch, made

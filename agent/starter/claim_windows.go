@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/windows"
 
 	"skua/agent/checkpoint"
+	"skua/internal/job"
 )
 
 // handle is what the agent has of a claim's runner besides the connection to it: nothing.
@@ -66,6 +67,11 @@ func readAddress(dir string) (a address, secret []byte, err error) {
 		return a, nil, errors.New("the runner's address is damaged")
 	}
 	return a, secret, nil
+}
+
+// Leftover is refused: Windows has no images of processes.
+func (s *Starter) Leftover(claim job.ClaimID) (*Init, error) {
+	return nil, fmt.Errorf("look for the image of claim %s: %w: %w", claim, ErrGone, errNoImages)
 }
 
 // Resume is refused: Windows has no images of processes.

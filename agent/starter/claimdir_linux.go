@@ -30,7 +30,8 @@ type claimRecord struct {
 	V      int         `json:"v"`
 	Claim  job.ClaimID `json:"claim"`
 	Cgroup string      `json:"cgroup,omitempty"`
-	UID    int         `json:"uid,omitempty"` // of the init; 0 if it is Starter.uid
+	UID    int         `json:"uid,omitempty"`  // of the init; 0 if it is Starter.uid
+	Boot   string      `json:"boot,omitempty"` // which run of the machine; "" from an older agent
 
 	Legacy  map[string]string `json:"legacy,omitempty"` // directories in cgroup v1, by controller
 	Network Network           `json:"network"`

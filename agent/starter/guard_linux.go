@@ -176,8 +176,14 @@ func (p *pid1) setFrozen(frozen bool) error {
 	return nil
 }
 
-// awaitFrozen returns when the last thread of the job has stopped.
+// awaitFrozen returns when the last thread of the job has stopped, at once if there is no job.
 func (p *pid1) awaitFrozen() error {
+	p.mu.Lock()
+	none := p.job == nil
+	p.mu.Unlock()
+	if none {
+		return nil
+	}
 	if p.hasCgroup() {
 		return awaitCgroupFrozen(fdEvents, freezeLimit)
 	}

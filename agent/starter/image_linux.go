@@ -339,7 +339,7 @@ func outsideTree(root int) error {
 
 // readMeta reads the description of the image in the image directory.
 func readMeta() (checkpoint.Meta, error) {
-	fd, err := unix.Openat(fdImage, checkpoint.MetaName, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	fd, err := unix.Openat(fdImage, checkpoint.MetaName, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return checkpoint.Meta{}, fmt.Errorf("there is no image: %w", err)
 	}

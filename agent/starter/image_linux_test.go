@@ -49,6 +49,61 @@ func carry(t *testing.T, from, to *Init) {
 	}
 }
 
+// An init finishes a dump that its agent does not wait for, and the next agent learns what came of it.
+func TestDumpOutlivesItsAgent(t *testing.T) {
+	capableOfCheckpoints(t)
+	eachFreezer(t, func(t *testing.T, s *Starter) {
+		i := open(t, s, "leaves")
+		run(t, i, counter(t, i, "sh"))
+		grows(t, i, "out")
+		i.send(&message{ID: 1000, Op: opCheckpoint, TimeoutMS: checkpoint.DefaultTimeout.Milliseconds()})
+		await(t, "the dump has begun", func() bool { files, _ := os.ReadDir(i.ImageDir()); return len(files) > 0 })
+		i.Close()
+		j, err := s.Adopt(t.Context(), "leaves")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close()
+		if err := j.Settle(withTimeout(t, patience)); err != nil {
+			t.Fatal(err)
+		}
+		if _, running := j.Job(); running {
+			t.Error("the next agent believes that the job runs")
+		}
+		if _, err := checkpoint.ReadMeta(j.ImageDir()); err != nil {
+			t.Error(err)
+		}
+		if err := j.Kill(); err != nil { // as it ends by itself when no agent comes
+			t.Fatal(err)
+		}
+		if _, err := s.Adopt(t.Context(), "leaves"); !errors.Is(err, ErrGone) {
+			t.Errorf("adopting what is left gives %v, want ErrGone", err)
+		}
+		left, err := s.Leftover("leaves")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer left.Close()
+		if e := awaitExit(t, left); e.Err == "" {
+			t.Errorf("the job seems to have ended by itself: %+v", e)
+		}
+		if err := left.Settle(withTimeout(t, patience)); !errors.Is(err, ErrGone) {
+			t.Errorf("with the init gone: %v, want ErrGone", err)
+		}
+		rec, err := readRecord(s.dir("leaves"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec.Boot = "before"
+		if err := writeJSON(filepath.Join(s.dir("leaves"), claimFile), rec); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Leftover("leaves"); !errors.Is(err, ErrGone) {
+			t.Errorf("after a restart of the machine: %v, want ErrGone", err)
+		}
+	})
+}
+
 // A job moves from machine A to B and back, and never notices.
 func TestMigrate(t *testing.T) {
 	capableOfCheckpoints(t)

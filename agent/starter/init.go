@@ -55,21 +55,30 @@ func (i *Init) connect(ctx context.Context) error {
 		return err
 	}
 	i.wg.Go(i.read)
-	m, err := i.call(ctx, &message{Op: opHello})
+	is, err := i.hello(ctx)
 	if err != nil {
 		return err
 	}
-	if m.Status == nil {
-		return errors.New("the init did not say how it is")
-	}
 	i.mu.Lock()
-	i.wish, i.job, i.running, i.restored = m.Status.Frozen, m.Status.Job, m.Status.Running, m.Status.Restored
+	i.wish, i.job, i.running, i.restored = is.Frozen, is.Job, is.Running, is.Restored
 	i.mu.Unlock()
-	if m.Status.Exit != nil {
-		i.finish(m.Status.Exit)
+	if is.Exit != nil {
+		i.finish(is.Exit)
 	}
 	i.wg.Go(i.beat)
 	return nil
+}
+
+// hello asks the init how it is.
+func (i *Init) hello(ctx context.Context) (*status, error) {
+	m, err := i.call(ctx, &message{Op: opHello})
+	if err == nil && m.Status == nil {
+		err = errors.New("the init did not say how it is")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m.Status, nil
 }
 
 // Claim returns the claim's id.
@@ -96,6 +105,25 @@ func (i *Init) Frozen() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.wish
+}
+
+// Settle waits until the init is done with what an earlier agent has asked it for, which it does whether or not that agent
+// waits, and learns whether there still is a job. One that there is stands still then.
+func (i *Init) Settle(ctx context.Context) error {
+	i.mu.Lock()
+	i.wish = true
+	i.mu.Unlock()
+	// The init answers when it is done. Its cgroup, if there is one, must not be touched before: CRIU may be at work in it.
+	// Whether the job has stopped is seen again by whoever dumps it.
+	_, _ = i.call(ctx, &message{Op: opFreeze})
+	is, err := i.hello(ctx)
+	if err != nil {
+		return fmt.Errorf("settle claim %s: %w", i.claim, err)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.running = i.running && is.Running
+	return nil
 }
 
 // Refresh makes a claim whose job has ended as a new one, for another job of the same user: with empty

@@ -342,6 +342,13 @@ func TestExitIsFoundByTheNextAgent(t *testing.T) {
 			if err := j.Kill(); err != nil {
 				t.Fatal(err)
 			}
+		} else {
+			if err := j.Run(withTimeout(t, patience), JobSpec{Job: testJob, Argv: []string{"true"}}); !errors.Is(err, ErrGone) {
+				t.Errorf("another run with the init gone gives %v, want ErrGone", err)
+			}
+			if e := awaitExit(t, j); e.Code != 6 { // as before
+				t.Errorf("after that its job seems to have ended with %+v", e)
+			}
 		}
 		j.Close()
 	}

@@ -77,7 +77,7 @@ func (s *Starter) open(ctx context.Context, dir string, spec ClaimSpec) (_ *Init
 		cfg.Pids = s.processLimit(spec.Limits.Pids)
 	}
 	// Whoever comes after us must find the cgroup even if we end here.
-	rec := claimRecord{V: protocol, Claim: spec.Claim, Cgroup: cfg.Cgroup, Network: spec.Network, UID: uid}
+	rec := claimRecord{V: protocol, Claim: spec.Claim, Cgroup: cfg.Cgroup, Network: spec.Network, UID: uid, Boot: bootID()}
 	if cg != nil {
 		rec.Legacy = cg.legacy
 	}

@@ -34,6 +34,8 @@ func (*Starter) Adopt(context.Context, job.ClaimID) (*Init, error) {
 	return nil, errors.ErrUnsupported
 }
 
+func (*Starter) Leftover(job.ClaimID) (*Init, error) { return nil, errors.ErrUnsupported }
+
 func (*Starter) Claims() ([]job.ClaimID, error) { return nil, errors.ErrUnsupported }
 
 func (*Starter) Remove(job.ClaimID) error { return errors.ErrUnsupported }
@@ -47,6 +49,8 @@ func (*Init) ImageDir() string { return "" }
 func (*Init) Job() (id job.ID, running bool) { return job.ID{}, false }
 
 func (*Init) Frozen() bool { return false }
+
+func (*Init) Settle(context.Context) error { return errors.ErrUnsupported }
 
 func (*Init) Refresh(context.Context) error { return errors.ErrUnsupported }
 

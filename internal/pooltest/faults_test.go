@@ -372,27 +372,40 @@ func TestMatchmakerRestart(t *testing.T) {
 	})
 }
 
-// A job that was leaving when its agent was killed, with its image not brought out yet, goes on from that image.
+// A job that was leaving when its agent was killed, with its image not brought out yet, goes on from that image. Its init
+// makes that to the end without an agent, and then ends itself if none comes.
 func TestAgentIsKilledWhileTheJobLeaves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := start(t, pooltest.Config{Machines: 2, Lease: time.Hour})
-		id := p.Submit(t, "sleep 1h")
-		p.Await(t, "it runs", time.Second, time.Hour, func() bool { return p.Running(id) != "" })
-		time.Sleep(30 * time.Minute)
-		desk := p.Machine(id)
-		p.Act(t, wire.Vacate, id)
-		desk.PullTheCable()
-		p.Await(t, "it has been dumped", time.Second, time.Minute, func() bool { return p.Running(id) == "" })
-		time.Sleep(10 * time.Second)
-		desk.KillAgent()
-		time.Sleep(time.Second)
-		desk.StartAgent()
-		time.Sleep(time.Minute)
-		desk.PlugIn()
-		p.AwaitState(t, id, job.Completed, 2*time.Hour)
-		p.CheckCompleted(t)
-		if again := p.RepeatedWork(id); again > time.Minute {
-			t.Errorf("%v of its work were done again; its events are %v", again, p.Events(id))
-		}
-	})
+	for _, tt := range []struct {
+		name         string
+		killed, back time.Duration // after the dump has begun; after that
+	}{
+		{"after the dump", 10 * time.Second, time.Second},
+		{"after the dump, and away for a while", 10 * time.Second, 10 * time.Minute},
+		{"during the dump, and back before its end", 0, 500 * time.Millisecond},
+		{"during the dump, and back after its end", 0, 10 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, pooltest.Config{Machines: 2, Lease: time.Hour})
+				id := p.Submit(t, "sleep 1h")
+				p.Await(t, "it runs", time.Second, time.Hour, func() bool { return p.Running(id) != "" })
+				time.Sleep(30 * time.Minute)
+				desk := p.Machine(id)
+				p.Act(t, wire.Vacate, id)
+				desk.PullTheCable()
+				p.Await(t, "it is dumped", 100*time.Millisecond, time.Minute, func() bool { return p.Running(id) == "" })
+				time.Sleep(tt.killed)
+				desk.KillAgent()
+				time.Sleep(tt.back)
+				desk.StartAgent()
+				time.Sleep(time.Minute)
+				desk.PlugIn()
+				p.AwaitState(t, id, job.Completed, 2*time.Hour)
+				p.CheckCompleted(t)
+				if again := p.RepeatedWork(id); again > time.Minute {
+					t.Errorf("%v of its work were done again; its events are %v", again, p.Events(id))
+				}
+			})
+		})
+	}
 }

@@ -231,45 +231,99 @@ func (h *handle) Grant(left time.Duration) error {
 
 // Checkpoint implements [startd.Init].
 func (h *handle) Checkpoint(ctx context.Context, keep bool) (checkpoint.Stats, error) {
-	unlock := h.lock()
-	x := h.x
-	if h.agent.killed {
-		unlock()
-		return checkpoint.Stats{}, starter.ErrGone
-	}
-	x.wish, x.dumping = true, true
-	x.settle()
-	j := x.job
-	unlock()
-	if j == nil {
-		return checkpoint.Stats{}, starter.ErrNoJob
-	}
-	err := spend(ctx, dumpTakes)
-	defer h.lock()()
-	x.dumping = false
-	if why := x.machine.p.cfg.NoImages; why != "" && err == nil {
-		return checkpoint.Stats{}, errors.New(why)
-	}
-	if err != nil || x.job != j || h.agent.killed {
-		return checkpoint.Stats{}, fmt.Errorf("the dump was interrupted: %w", errors.Join(err, starter.ErrGone))
-	}
-	state, err := json.Marshal(saved{j.id, j.nonce, j.code, j.length, j.done})
+	d, err := h.dump(keep)
 	if err != nil {
 		return checkpoint.Stats{}, err
+	}
+	select {
+	case <-d.done:
+	case <-ctx.Done():
+		return checkpoint.Stats{}, ctx.Err()
+	}
+	unlock := h.lock()
+	killed := h.agent.killed
+	unlock()
+	if killed { // it does not live to see the end
+		<-ctx.Done()
+		return checkpoint.Stats{}, ctx.Err()
+	}
+	return checkpoint.Stats{Took: dumpTakes, Bytes: d.size}, d.err
+}
+
+// dump has the init begin with an image.
+func (h *handle) dump(keep bool) (*dump, error) {
+	defer h.lock()()
+	x := h.x
+	switch {
+	case h.agent.killed:
+		return nil, starter.ErrGone
+	case x.job == nil:
+		return nil, starter.ErrNoJob
+	case x.dumping != nil:
+		return nil, starter.ErrBusy
+	}
+	d, j := &dump{done: make(chan struct{})}, x.job
+	x.wish, x.dumping = true, d
+	x.settle()
+	time.AfterFunc(dumpTakes, func() {
+		defer h.lock()()
+		x.dumping = nil
+		if d.err = starter.ErrGone; x.job == j {
+			d.size, d.err = x.image()
+		}
+		if d.err == nil && !keep {
+			x.job = nil // what was dumped for good is dead
+		}
+		x.settle()
+		close(d.done)
+	})
+	return d, nil
+}
+
+// image writes the image of the job. Called with the book's mu held.
+func (x *process) image() (size int64, err error) {
+	if why := x.machine.p.cfg.NoImages; why != "" {
+		return 0, errors.New(why)
+	}
+	j := x.job
+	state, err := json.Marshal(saved{j.id, j.nonce, j.code, j.length, j.done})
+	if err != nil {
+		return 0, err
 	}
 	meta, err := checkpoint.Meta{
 		Pid: 2, LastPid: 2, FreePid: 2, Used: checkpoint.Usage{User: j.done, Wall: j.done}, Needs: x.machine.like.needs(j.ran, j.level),
 	}.Append(nil)
 	if err == nil {
+		dir := filepath.Join(x.dir, "image")
 		err = errors.Join(
-			os.WriteFile(filepath.Join(h.ImageDir(), stateName), state, 0o600),
-			os.WriteFile(filepath.Join(h.ImageDir(), checkpoint.MetaName), meta, 0o600),
+			os.WriteFile(filepath.Join(dir, stateName), state, 0o600),
+			os.WriteFile(filepath.Join(dir, checkpoint.MetaName), meta, 0o600),
 		)
 	}
-	if !keep {
-		x.job = nil // what was dumped for good is dead
+	return int64(len(state)), err
+}
+
+// Settle implements [startd.Init].
+func (h *handle) Settle(ctx context.Context) error {
+	unlock := h.lock()
+	x := h.x
+	if h.agent.killed || x.dead {
+		unlock()
+		return starter.ErrGone
 	}
-	return checkpoint.Stats{Took: dumpTakes, Bytes: int64(len(state))}, err
+	x.wish = true
+	x.settle()
+	d := x.dumping
+	unlock()
+	if d == nil {
+		return nil
+	}
+	select {
+	case <-d.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // spend lets d pass, unless ctx ends.

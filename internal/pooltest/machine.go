@@ -194,6 +194,7 @@ func (m *Machine) powerOff() {
 	m.off = true
 	for _, x := range m.inits {
 		x.die("the machine lost its power")
+		x.left = false
 	}
 	if m.asleep {
 		m.asleep = false

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"skua/agent/checkpoint"
 	"skua/agent/startd"
 	"skua/agent/starter"
 	"skua/internal/fit"
@@ -19,6 +20,7 @@ const (
 	dumpTakes    = 2 * time.Second
 	restoreTakes = time.Second
 	beatEvery    = 500 * time.Millisecond
+	lonely       = time.Minute // for which an init without a job waits for an agent
 )
 
 // process is the simulated init of a claim with its job. It keeps the rules of package starter: it
@@ -32,14 +34,15 @@ type process struct {
 	attached *handle // of the agent that holds it; nil for none
 	silent   time.Time
 	lease    job.Instant
-	wish     bool // the agent wants the job frozen
-	held     bool // the init wants it frozen
-	dumping  bool
+	wish     bool    // the agent wants the job frozen
+	held     bool    // the init wants it frozen
+	dumping  *dump   // nil while no image is made
 	cpus     float64 // that the job may have at most; 0 for all
 
 	handles []*handle // all that there have been
 	ended   bool
 	dead    bool
+	left    bool // it has ended because nobody came
 	exit    starter.Exit
 
 	finish, watch *time.Timer
@@ -60,6 +63,13 @@ type program struct {
 	moved        bool // it has gone on from an image
 }
 
+// dump is an image that an init makes. It comes to an end with it, whether or not there still is an agent.
+type dump struct {
+	done chan struct{} // closed at the end; what follows is set then
+	size int64
+	err  error
+}
+
 // stretch is the run of x's job until now.
 func (x *process) stretch(now time.Time) Run {
 	return Run{Machine: x.machine.Name, Nonce: x.job.nonce, From: x.job.since, To: now, Done: x.job.done}
@@ -71,7 +81,7 @@ func (x *process) settle() {
 		return
 	}
 	now := time.Now()
-	runs := !x.dead && !x.wish && !x.held && !x.dumping && x.machine.moves()
+	runs := !x.dead && !x.wish && !x.held && x.dumping == nil && x.machine.moves()
 	switch {
 	case runs && x.job.since.IsZero():
 		x.job.since = now
@@ -184,8 +194,16 @@ func (x *process) attach(a *agent) *handle {
 
 func (x *process) detach(h *handle) {
 	if h != nil && x.attached == h {
-		x.attached, x.silent = nil, time.Now()
+		since := time.Now()
+		x.attached, x.silent = nil, since
 		x.guard()
+		time.AfterFunc(lonely, func() {
+			defer h.lock()()
+			if x.attached == nil && x.silent.Equal(since) && x.job == nil && !x.dead {
+				x.die("no agent came")
+				x.left = true
+			}
+		})
 	}
 }
 
@@ -228,6 +246,19 @@ func (s starterOf) Adopt(_ context.Context, claim job.ClaimID) (startd.Init, err
 	h := x.attach(s.a)
 	time.AfterFunc(beatEvery, func() { defer s.lock()(); x.release() })
 	return h, nil
+}
+
+// Leftover implements [startd.Starter].
+func (s starterOf) Leftover(claim job.ClaimID) (startd.Init, error) {
+	defer s.lock()()
+	x := s.m.inits[claim]
+	if x == nil || !x.left {
+		return nil, starter.ErrGone
+	}
+	if _, err := checkpoint.ReadMeta(filepath.Join(x.dir, "image")); err != nil {
+		return nil, fmt.Errorf("%w: %w", starter.ErrGone, err)
+	}
+	return x.attach(s.a), nil
 }
 
 // Remove implements [startd.Starter].
