@@ -31,6 +31,12 @@ func (t *tenant) depart(ctx context.Context, in Init, why string) (wire.Done, bo
 	default:
 		err = errors.New("this machine cannot checkpoint it")
 	}
+	// A job that could not be saved or told because it had just ended has its result.
+	if err != nil && ctx.Err() == nil && (!t.cmd.SelfCheckpoint || errors.Is(err, starter.ErrNoJob)) {
+		if exit, ok := t.endedItself(in); ok {
+			return t.finish(ctx, in, exit)
+		}
+	}
 	if err != nil && !t.cmd.SelfCheckpoint && ctx.Err() == nil && !errors.Is(err, errDiscarded) {
 		err = t.departAsItIs(ctx, in, err)
 	}
@@ -52,6 +58,17 @@ func (t *tenant) depart(ctx context.Context, in Init, why string) (wire.Done, bo
 	now := t.traffic()
 	used.Sent, used.Transfers = now.Sent, now.Transfers
 	return wire.Done{Outcome: wire.Evicted, Reason: why, Usage: used}, true
+}
+
+// endedItself reports whether the job has ended by itself, and how.
+func (t *tenant) endedItself(in Init) (starter.Exit, bool) {
+	select {
+	case <-in.Done():
+		exit := in.Exit()
+		return exit, exit.Err == "" && exit.Job == t.offer.Job
+	default:
+		return starter.Exit{}, false
+	}
 }
 
 // departAsItIs has a job leave that cannot be checkpointed, for the reason why. One that asked for a
@@ -150,6 +167,15 @@ func (t *tenant) takeImage(ctx context.Context, in Init, why string) (takenRecor
 // with the agreed exit code: files caught in the middle of a write must not replace a good set.
 func (t *tenant) departByItself(ctx context.Context, in Init) (used job.Usage, err error) {
 	ended, err := t.askToEnd(ctx, in, t.cmd.Stop.Signal)
+	if errors.Is(err, starter.ErrNoJob) { // it had ended before it could be told, and the news is on its way
+		select {
+		case <-ctx.Done():
+		case <-in.Done():
+			if t.savedItself(in.Exit()) {
+				ended, err = true, nil
+			}
+		}
+	}
 	switch {
 	case err != nil:
 		return used, err
