@@ -157,15 +157,16 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (in Init, fetch t
 	if err := t.checkFit(in, img); err != nil {
 		return in, fetch, err
 	}
+	t.expect(in)
 	spec, lease := t.leasedSpec(in) // what the init knows of it may have passed while the image came
 	if err := in.Resume(ctx, spec); err != nil {
 		return in, fetch, err
 	}
+	t.bring(img.Usage)
+	t.runs(in, lease)
 	if err := clearDir(in.ImageDir()); err != nil { // it takes disk, and memory that others could have
 		t.log.Warn("remains of the image that the job goes on from", diag.KeyError, err)
 	}
-	t.bring(img.Usage)
-	t.runs(in, lease)
 	return in, fetch, nil
 }
 
