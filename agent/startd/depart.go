@@ -47,6 +47,9 @@ func (t *tenant) depart(ctx context.Context, in Init, why string) (wire.Done, bo
 		t.end(in)
 		return wire.Done{}, false
 	}
+	if errors.As(err, new(*holdError)) {
+		return t.failed(ctx, in, err)
+	}
 	if err != nil {
 		t.log.Warn("job leaves without a checkpoint", diag.KeyError, err)
 		why += "; no checkpoint was made: " + err.Error()
@@ -216,12 +219,9 @@ func (t *tenant) storeOwnFiles(ctx context.Context, in Init) error {
 	at := time.Now()
 	names := []string{scratchName}
 	if list, ok := t.offer.Ad.Str("TransferCheckpoint"); ok {
-		names = []string{scratchName + "/" + t.cmd.Stdout}
-		if t.cmd.Stderr != t.cmd.Stdout {
-			names = append(names, scratchName+"/"+t.cmd.Stderr)
-		}
-		for _, name := range strings.Split(list, ",") {
-			names = append(names, scratchName+"/"+strings.TrimSpace(name))
+		var err error
+		if names, err = t.declaredCheckpoint(in, strings.Split(list, ",")); err != nil {
+			return err
 		}
 	}
 	size, err := t.depositFiles(ctx, in, names, at)
@@ -229,6 +229,35 @@ func (t *tenant) storeOwnFiles(ctx context.Context, in Init) error {
 		t.log.Info("job saved its own state", diag.KeyBytes, size, diag.KeyTook, time.Since(at))
 	}
 	return err
+}
+
+// declaredCheckpoint names what is stored of a job that declared the files of its own checkpoint. One that did not make them
+// is held: it could not go on from what there is.
+func (t *tenant) declaredCheckpoint(in Init, declared []string) ([]string, error) {
+	root, err := os.OpenRoot(in.Scratch())
+	if err != nil {
+		return nil, fmt.Errorf("store the job's files: %w", err)
+	}
+	defer root.Close()
+	var names []string
+	for _, name := range []string{t.cmd.Stdout, t.cmd.Stderr} {
+		if _, err := root.Stat(name); err == nil {
+			names = append(names, path.Join(scratchName, name))
+		}
+	}
+	for _, name := range declared {
+		name = path.Clean(strings.TrimSpace(name))
+		if name == "." {
+			continue
+		}
+		if _, err := root.Stat(name); err != nil {
+			return nil, &holdError{code: job.HoldTransferOutput, subcode: errnoNoEntry, reason: fmt.Sprintf(
+				"the job declared the checkpoint file %s and left without having made it; it left %s", name, whatIsThere(root))}
+		}
+		names = append(names, path.Join(scratchName, name))
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // storeSoFar stores what the job, which has ended, has made so far: the outputs that it declared, as far

@@ -394,7 +394,7 @@ func (t *tenant) insist(ctx context.Context, try func() error) error {
 	giveUp := time.Now().Add(terms(t.offer.Terms).Lease)
 	for again := time.Second; ; again = min(2*again, most) {
 		err := try()
-		if err == nil || errors.As(err, new(*holdError)) || ctx.Err() != nil {
+		if err == nil || final(err) || ctx.Err() != nil {
 			return err
 		}
 		if time.Now().After(giveUp) && t.leaseLeft() > 0 {
@@ -405,6 +405,11 @@ func (t *tenant) insist(ctx context.Context, try func() error) error {
 			return err
 		}
 	}
+}
+
+// final reports whether what has been tried fails for a reason that lies in the job and its files, and would fail again.
+func final(err error) bool {
+	return errors.As(err, new(*holdError)) || errors.As(err, new(*blob.TreeError)) && !starter.MachineFault(err)
 }
 
 // leaseLeft is how long the lease still is, as far as is known.
