@@ -155,7 +155,7 @@ func (t *tenant) takeImage(ctx context.Context, in Init, why string) (takenRecor
 		return taken, nil
 	}
 	taken := takenRecord{Claim: t.offer.Claim, At: time.Now(), Why: why}
-	stats, err := in.Checkpoint(ctx, false)
+	stats, err := t.dump(ctx, in, false, t.k.d.policy().MaxVacateTime)
 	if err != nil {
 		return taken, err
 	}

@@ -159,7 +159,9 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (in Init, fetch t
 	}
 	t.expect(in)
 	spec, lease := t.leasedSpec(in) // what the init knows of it may have passed while the image came
-	if err := in.Resume(ctx, spec); err != nil {
+	restore, cancel := context.WithTimeout(ctx, imageTime(img.Bytes))
+	defer cancel()
+	if err := in.Resume(restore, spec); err != nil {
 		return in, fetch, err
 	}
 	t.bring(img.Usage)
