@@ -40,9 +40,9 @@ func (t *tenant) saveDue(now time.Time) bool {
 	}
 	s := &t.saves
 	t.mu.Lock()
-	still, since, failed := t.stands(), t.since, t.trial != nil && t.trial.Failed != ""
+	still, since := t.stands(), t.since
 	t.mu.Unlock()
-	if still || since.IsZero() && s.last.IsZero() || failed {
+	if still || since.IsZero() && s.last.IsZero() {
 		return false
 	}
 	if s.stop != nil {
@@ -110,6 +110,9 @@ func (t *tenant) save(ctx context.Context, in Init) {
 		}
 		return
 	}
+	t.mu.Lock()
+	t.trial = &job.Trial{} // whatever a trial has said: jobs change
+	t.mu.Unlock()
 	var sending context.Context
 	sending, s.stop = context.WithCancel(ctx)
 	sent := make(chan struct{})
