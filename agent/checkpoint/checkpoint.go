@@ -26,8 +26,8 @@ import (
 // directory without it is no image.
 const MetaName = "meta.json"
 
-// DefaultTimeout ends a dump or a restore that the caller's context does not end sooner. A truncated
-// image makes CRIU wait for ever.
+// DefaultTimeout ends a dump or a restore of which the caller's context does not say when it must have ended. A
+// truncated image makes CRIU wait for ever.
 const DefaultTimeout = 5 * time.Minute
 
 // ErrNoCRIU says that no criu program was found.
@@ -50,9 +50,6 @@ type Options struct {
 	// Filtered says that the tree has filters of system calls which whoever restores it sees to himself,
 	// and which answer CRIU's questions about them so that it goes on. They are left out of the image.
 	Filtered bool
-
-	// Timeout bounds the operation together with the context; 0 means DefaultTimeout.
-	Timeout time.Duration
 }
 
 // ConfigText is what Options.ConfigFile must hold.

@@ -34,7 +34,7 @@ const (
 
 // Dump writes an image of the tree o.Pid into o.Dir. Unless o.Keep is set the tree is dead when it
 // returns without an error, with its processes still to be waited for; after an error from CRIU it
-// goes on. When ctx or the deadline ends the dump, every process in the caller's pid namespace except
+// goes on. When ctx ends the dump, or [DefaultTimeout] if ctx has no deadline, every process in the caller's pid namespace except
 // the caller is killed: a tree that was interrupted in the middle of a dump cannot go on.
 //
 // Dump starts the criu program from the calling thread and must not run beside a wait for any child.
@@ -144,11 +144,7 @@ func (o Options) run(ctx context.Context, op, log string, kind rpc.CriuReqType, 
 	if os.Getpid() != 1 {
 		return fmt.Errorf("criu %s: must be called by a claim's init", op)
 	}
-	timeout := o.Timeout
-	if timeout <= 0 {
-		timeout = DefaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	if err := context.Cause(ctx); err != nil {
 		return &Error{Op: op, Reason: "not started: " + err.Error(), Err: err}
@@ -172,6 +168,14 @@ func (o Options) run(ctx context.Context, op, log string, kind rpc.CriuReqType, 
 		f.Close()
 	}
 	return &Error{Op: op, Reason: why, Err: err}
+}
+
+// bounded gives ctx a deadline if it has none.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, has := ctx.Deadline(); has {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, DefaultTimeout)
 }
 
 func openIn(dir int, name string) (*os.File, error) {

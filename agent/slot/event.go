@@ -73,6 +73,11 @@ type (
 		At    time.Time
 		Claim job.ClaimID
 	}
+	// Finished says that the job has ended by itself. Its results are yet to be sent.
+	Finished struct {
+		At    time.Time
+		Claim job.ClaimID
+	}
 	// Ended says that nothing of the job runs any more and that the report is on disk.
 	Ended struct {
 		At  time.Time
@@ -131,6 +136,7 @@ func (e SuspendAsked) when() time.Time   { return e.At }
 func (e ContinueAsked) when() time.Time  { return e.At }
 func (e Withdrawn) when() time.Time      { return e.At }
 func (e Imaged) when() time.Time         { return e.At }
+func (e Finished) when() time.Time       { return e.At }
 func (e Ended) when() time.Time          { return e.At }
 func (e Acknowledged) when() time.Time   { return e.At }
 func (e Succeeded) when() time.Time      { return e.At }

@@ -114,13 +114,16 @@ type Slot struct {
 	// Imaged is set once the image of a job that leaves is whole, on the machine's own disk, and nothing of the
 	// job is left but that: its owner has the machine, and the image may take some time to be sent.
 	Imaged bool
+	// Finished is set once the job has ended by itself. Nothing is left of it but its results, which may take some time
+	// to be sent; nobody gains anything by it if they are lost.
+	Finished bool
 	// Until is when a job that was withdrawn is ended at the latest; zero for all others.
 	Until time.Time
 }
 
 // Armed reports whether the first sign of the owner must freeze the slot's job at once.
 func (s Slot) Armed() bool {
-	return s.Running() && (s.Verdicts.Armed || s.Verdicts.Slows && s.Unthrottleable)
+	return s.Running() && !s.Finished && (s.Verdicts.Armed || s.Verdicts.Slows && s.Unthrottleable)
 }
 
 // Running reports whether the job may use the machine, unless its lease is over.
@@ -160,10 +163,13 @@ func (s Slot) Due(c Config) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// vacatedBy is when a job that is leaving has had its time, and its image too.
+// sends reports whether nothing of the job runs any more, and what is left of it is being sent.
+func (s Slot) sends() bool { return s.Imaged || s.Finished }
+
+// vacatedBy is when a job that is leaving has had its time, and its image or its results too.
 func (s Slot) vacatedBy(c Config) time.Time {
 	end := s.Entered.Add(c.MaxVacate)
-	if s.Imaged {
+	if s.sends() {
 		end = end.Add(c.MaxSend)
 	}
 	return end
@@ -250,7 +256,7 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 			effects = s.unpause(ev.At)
 		}
 	case Withdrawn:
-		if ev.Grace <= 0 || !s.tenanted(ev.Claim) || !s.Running() && s.Activity != Suspended {
+		if ev.Grace <= 0 || !s.tenanted(ev.Claim) || s.Finished || !s.Running() && s.Activity != Suspended {
 			t, acts := s.Tenancy.Gone(ev.Claim)
 			s.Tenancy = t
 			effects = fromActs(acts)
@@ -261,10 +267,13 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 		effects = []Effect{Dismiss}
 	case Imaged:
 		s.Imaged = s.Activity == Vacating && s.Tenancy.Claim == ev.Claim
+	case Finished:
+		s.Finished = s.Finished || s.Activity != Idle && s.tenanted(ev.Claim)
 	case Ended:
 		t, acts := s.Tenancy.End(ev.Now, c.Terms)
 		s.Tenancy = t
-		s.Touched, s.SuspendedAt, s.ByUser, s.Until, s.Imaged = false, time.Time{}, false, time.Time{}, false
+		s.Touched, s.SuspendedAt, s.ByUser, s.Until = false, time.Time{}, false, time.Time{}
+		s.Imaged, s.Finished = false, false
 		s.enter(Claimed, Idle, ev.At)
 		effects = fromActs(acts)
 	case Acknowledged:
@@ -321,6 +330,8 @@ func (s *Slot) judge(at time.Time, c Config) []Effect {
 		}
 	case Busy, Retiring:
 		switch {
+		case s.Finished && (v.WantSuspend && v.Suspend || v.Throttle && s.Unthrottleable):
+			return s.leave(at, v.why(policySuspended), true) // there is nothing to suspend
 		case v.WantSuspend && v.Suspend:
 			s.suspend(at, v.why(policySuspended))
 			return []Effect{Report}
@@ -349,8 +360,8 @@ func (s *Slot) judge(at time.Time, c Config) []Effect {
 		if !s.Until.IsZero() {
 			over = s.Until
 		}
-		// KILL is about what runs. Of a job whose image is whole nothing does.
-		if v.Kill && !(s.Imaged && c.MaxSend > 0) || !at.Before(over) {
+		// KILL is about what runs. Of a job whose image is whole nothing does, nor of one that has ended.
+		if v.Kill && !(s.sends() && c.MaxSend > 0) || !at.Before(over) {
 			s.enter(Preempting, Killing, at)
 			return []Effect{Kill}
 		}
@@ -454,9 +465,14 @@ func (s *Slot) resume(at time.Time) {
 	s.Touched, s.SuspendedAt, s.Why = false, time.Time{}, ""
 }
 
-// leave begins the end of the claim: with a checkpoint, or without.
+// leave begins the end of the claim: with a checkpoint, or without. That of a job which has ended is under way, and only
+// its time begins to count.
 func (s *Slot) leave(at time.Time, why string, vacate bool) []Effect {
 	s.Why, s.Touched, s.ByUser = why, false, false
+	if s.Finished {
+		s.enter(Preempting, Vacating, at)
+		return nil
+	}
 	if !vacate || s.Activity == Idle {
 		s.enter(Preempting, Killing, at)
 		return []Effect{Kill}
@@ -492,7 +508,8 @@ func (s *Slot) overstayed() string {
 // vacant gives the slot back after its claim is over.
 func (s *Slot) vacant(at time.Time) {
 	s.Touched, s.SuspendedAt, s.Why = false, time.Time{}, ""
-	s.ByUser, s.Until, s.Began, s.Imaged = false, time.Time{}, time.Time{}, false
+	s.ByUser, s.Until, s.Began = false, time.Time{}, time.Time{}
+	s.Imaged, s.Finished = false, false
 	s.open(at)
 }
 

@@ -48,6 +48,8 @@ func TestStep(t *testing.T) {
 	retiring := run(busy, slot.Looked{At: noon, Verdicts: draining})
 	vacating := run(suspended, slot.Looked{At: noon.Add(time.Hour), Verdicts: inUse})
 	imaged := run(vacating, slot.Imaged{At: noon.Add(time.Hour), Claim: "c"})
+	finished := run(busy, slot.Finished{At: noon, Claim: "c"})
+	finishedLate := run(suspended, slot.Finished{At: noon.Add(2 * time.Second), Claim: "c"})
 	hasty := inUse
 	hasty.Kill = true
 
@@ -187,6 +189,73 @@ func TestStep(t *testing.T) {
 			slot.Tick{At: noon.Add(time.Hour + 2*time.Minute)},
 			slot.Preempting, slot.Killing,
 			[]slot.Effect{slot.Kill, slot.Advertise},
+		},
+		{
+			"the owner's first touch is nothing to a job that has ended and has only to send its results", finished,
+			slot.OwnerTouched{At: noon},
+			slot.Claimed, slot.Busy, nil,
+		},
+		{
+			"for an owner who stays it leaves by itself", finished,
+			slot.Looked{At: noon, Verdicts: inUse},
+			slot.Preempting, slot.Vacating,
+			[]slot.Effect{slot.Advertise},
+		},
+		{
+			"one that was suspended as it ended has the time of any other", finishedLate,
+			slot.Looked{At: noon.Add(30 * time.Second), Verdicts: inUse},
+			slot.Claimed, slot.Suspended, nil,
+		},
+		{
+			"and then leaves by itself, too", finishedLate,
+			slot.Looked{At: noon.Add(time.Minute), Verdicts: inUse},
+			slot.Preempting, slot.Vacating,
+			[]slot.Effect{slot.Advertise},
+		},
+		{
+			"no matter how it is asked", finished,
+			slot.VacateAsked{At: noon, Claim: "c", Why: "asked", Now: true},
+			slot.Preempting, slot.Vacating,
+			[]slot.Effect{slot.Advertise},
+		},
+		{
+			"nor how often", run(finished, slot.VacateAsked{At: noon, Claim: "c", Why: "asked", Now: true}),
+			slot.VacateAsked{At: noon.Add(30 * time.Second), Claim: "c", Why: "asked", Now: true},
+			slot.Preempting, slot.Vacating, nil,
+		},
+		{
+			"it is not killed either where there is no WANT_VACATE", finished,
+			slot.Looked{At: noon, Verdicts: killAtOnce},
+			slot.Preempting, slot.Vacating,
+			[]slot.Effect{slot.Advertise},
+		},
+		{
+			"its results have the time that an image has", run(finished, slot.Looked{At: noon, Verdicts: hasty}),
+			slot.Tick{At: noon.Add(time.Hour)},
+			slot.Preempting, slot.Vacating, nil,
+		},
+		{
+			"and no more", run(finished, slot.Looked{At: noon, Verdicts: hasty}),
+			slot.Tick{At: noon.Add(time.Hour + 2*time.Minute)},
+			slot.Preempting, slot.Killing,
+			[]slot.Effect{slot.Kill, slot.Advertise},
+		},
+		{
+			"a job that ended as it was asked to leave is not ended for taking long", run(vacating, slot.Finished{At: noon.Add(time.Hour), Claim: "c"}),
+			slot.Looked{At: noon.Add(90 * time.Minute), Verdicts: hasty},
+			slot.Preempting, slot.Vacating, nil,
+		},
+		{
+			"nobody waits for the results of one that was removed", finished,
+			slot.Withdrawn{At: noon, Claim: "c", Grace: 20 * time.Second},
+			slot.Unclaimed, slot.Idle,
+			[]slot.Effect{slot.Discard, slot.Forget, slot.Advertise},
+		},
+		{
+			"that a job has ended is not said of the next", run(finished, slot.Ended{At: noon}, slot.Succeeded{At: noon, Claim: "c", Next: next}),
+			slot.OwnerTouched{At: noon},
+			slot.Claimed, slot.Suspended,
+			[]slot.Effect{slot.Freeze},
 		},
 		{
 			"the job has left: the report goes out", vacating,
@@ -607,7 +676,7 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 			Throttle: yes(), Draining: yes(), Retirement: time.Duration(rng.IntN(3)) * time.Minute, Armed: yes(), Slows: yes(),
 		}
 	}
-	switch rng.IntN(24) {
+	switch rng.IntN(25) {
 	case 0, 1:
 		return slot.Looked{At: at, Verdicts: quiet}
 	case 2:
@@ -648,6 +717,8 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 		return slot.SleepEnds{At: at, Now: now}
 	case 22:
 		return slot.Imaged{At: at, Claim: claim}
+	case 23:
+		return slot.Finished{At: at, Claim: claim}
 	default:
 		return slot.Tick{At: at, Now: now}
 	}

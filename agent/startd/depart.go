@@ -32,6 +32,12 @@ func (t *tenant) depart(ctx context.Context, in Init, why string) (wire.Done, bo
 	default:
 		err = errors.New("this machine cannot checkpoint it")
 	}
+	// A job that could not be saved or told because it had just ended has its result.
+	if err != nil && ctx.Err() == nil && (!t.cmd.SelfCheckpoint || errors.Is(err, starter.ErrNoJob)) {
+		if exit, ok := t.endedItself(in); ok {
+			return t.finish(ctx, in, exit)
+		}
+	}
 	if err != nil && !t.cmd.SelfCheckpoint && ctx.Err() == nil && !errors.Is(err, errDiscarded) {
 		err = t.departAsItIs(ctx, in, err)
 	}
@@ -41,6 +47,9 @@ func (t *tenant) depart(ctx context.Context, in Init, why string) (wire.Done, bo
 	if errors.Is(err, errDiscarded) {
 		t.end(in)
 		return wire.Done{}, false
+	}
+	if errors.As(err, new(*holdError)) {
+		return t.failed(ctx, in, err)
 	}
 	if err != nil {
 		t.log.Warn("job leaves without a checkpoint", diag.KeyError, err)
@@ -53,6 +62,17 @@ func (t *tenant) depart(ctx context.Context, in Init, why string) (wire.Done, bo
 	now := t.traffic()
 	used.Sent, used.Transfers = now.Sent, now.Transfers
 	return wire.Done{Outcome: wire.Evicted, Reason: why, Usage: used}, true
+}
+
+// endedItself reports whether the job has ended by itself, and how.
+func (t *tenant) endedItself(in Init) (starter.Exit, bool) {
+	select {
+	case <-in.Done():
+		exit := in.Exit()
+		return exit, exit.Err == "" && exit.Job == t.offer.Job
+	default:
+		return starter.Exit{}, false
+	}
 }
 
 // departAsItIs has a job leave that cannot be checkpointed, for the reason why. One that asked for a
@@ -136,7 +156,7 @@ func (t *tenant) takeImage(ctx context.Context, in Init, why string) (takenRecor
 		return taken, err
 	}
 	taken := takenRecord{Claim: t.offer.Claim, At: time.Now(), Why: why}
-	stats, err := in.Checkpoint(ctx, false)
+	stats, err := t.dump(ctx, in, false, t.k.d.policy().MaxVacateTime)
 	if err != nil {
 		if ctx.Err() == nil { // else the init may still make it
 			t.forgetTaken()
@@ -171,6 +191,15 @@ func (t *tenant) beginImage(ctx context.Context, in Init, why string) (taken tak
 // with the agreed exit code: files caught in the middle of a write must not replace a good set.
 func (t *tenant) departByItself(ctx context.Context, in Init) (used job.Usage, err error) {
 	ended, err := t.askToEnd(ctx, in, t.cmd.Stop.Signal)
+	if errors.Is(err, starter.ErrNoJob) { // it had ended before it could be told, and the news is on its way
+		select {
+		case <-ctx.Done():
+		case <-in.Done():
+			if t.savedItself(in.Exit()) {
+				ended, err = true, nil
+			}
+		}
+	}
 	switch {
 	case err != nil:
 		return used, err
@@ -211,12 +240,9 @@ func (t *tenant) storeOwnFiles(ctx context.Context, in Init) error {
 	at := time.Now()
 	names := []string{scratchName}
 	if list, ok := t.offer.Ad.Str("TransferCheckpoint"); ok {
-		names = []string{scratchName + "/" + t.cmd.Stdout}
-		if t.cmd.Stderr != t.cmd.Stdout {
-			names = append(names, scratchName+"/"+t.cmd.Stderr)
-		}
-		for _, name := range strings.Split(list, ",") {
-			names = append(names, scratchName+"/"+strings.TrimSpace(name))
+		var err error
+		if names, err = t.declaredCheckpoint(in, strings.Split(list, ",")); err != nil {
+			return err
 		}
 	}
 	size, err := t.depositFiles(ctx, in, names, at)
@@ -224,6 +250,35 @@ func (t *tenant) storeOwnFiles(ctx context.Context, in Init) error {
 		t.log.Info("job saved its own state", diag.KeyBytes, size, diag.KeyTook, time.Since(at))
 	}
 	return err
+}
+
+// declaredCheckpoint names what is stored of a job that declared the files of its own checkpoint. One that did not make them
+// is held: it could not go on from what there is.
+func (t *tenant) declaredCheckpoint(in Init, declared []string) ([]string, error) {
+	root, err := os.OpenRoot(in.Scratch())
+	if err != nil {
+		return nil, fmt.Errorf("store the job's files: %w", err)
+	}
+	defer root.Close()
+	var names []string
+	for _, name := range []string{t.cmd.Stdout, t.cmd.Stderr} {
+		if _, err := root.Stat(name); err == nil {
+			names = append(names, path.Join(scratchName, name))
+		}
+	}
+	for _, name := range declared {
+		name = path.Clean(strings.TrimSpace(name))
+		if name == "." {
+			continue
+		}
+		if _, err := root.Stat(name); err != nil {
+			return nil, &holdError{code: job.HoldTransferOutput, subcode: errnoNoEntry, reason: fmt.Sprintf(
+				"the job declared the checkpoint file %s and left without having made it; it left %s", name, whatIsThere(root))}
+		}
+		names = append(names, path.Join(scratchName, name))
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // storeSoFar stores what the job, which has ended, has made so far: the outputs that it declared, as far

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"skua/agent/slot"
 	"skua/agent/starter"
 	"skua/internal/diag"
 	"skua/internal/job"
@@ -70,6 +71,7 @@ func (t *tenant) finish(ctx context.Context, in Init, exit starter.Exit) (wire.D
 		return t.failed(ctx, in, fmt.Errorf("from its checkpoint, which is not used again: %w", why))
 	}
 	exited := time.Now().UTC().Round(0)
+	t.k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.Finished{At: at, Claim: t.offer.Claim} })
 	var outputs []job.File
 	err := t.insist(ctx, func() (err error) {
 		outputs, err = t.stageOut(ctx, in.Scratch(), exit)

@@ -53,10 +53,10 @@ func (t *tenant) runtime(ctx context.Context) (string, error) {
 	case t.k.d.cfg.Runtimes == nil:
 		return "", fmt.Errorf("%w: no runtime roots are kept here", errStaging)
 	}
-	read, _ := t.capabilities()
 	path, release, err := t.k.d.cfg.Runtimes.Get(ctx, runtimeDigest(f), f.Size, func(dir *os.Root, name string) error {
 		archive := f
 		archive.Name, archive.Mode = name, 0o600
+		read, _ := t.capabilities() // others may have been waited for
 		err := t.k.d.cfg.Files.Fetch(ctx, read, archive, dir)
 		if err == nil {
 			t.moved(f.Size, 0)

@@ -40,9 +40,9 @@ func (t *tenant) saveDue(now time.Time) bool {
 	}
 	s := &t.saves
 	t.mu.Lock()
-	still, since, failed := t.stands(), t.since, t.trial != nil && t.trial.Failed != ""
+	still, since := t.stands(), t.since
 	t.mu.Unlock()
-	if still || since.IsZero() && s.last.IsZero() || failed {
+	if still || since.IsZero() && s.last.IsZero() {
 		return false
 	}
 	if s.stop != nil {
@@ -110,6 +110,9 @@ func (t *tenant) save(ctx context.Context, in Init) {
 		}
 		return
 	}
+	t.mu.Lock()
+	t.trial = &job.Trial{} // whatever a trial has said: jobs change
+	t.mu.Unlock()
 	var sending context.Context
 	sending, s.stop = context.WithCancel(ctx)
 	sent := make(chan struct{})
@@ -141,7 +144,7 @@ func (t *tenant) roomToSave(in Init) bool {
 // snapshot dumps the job, which then stands still, and leaves image and files in dir. It says what CRIU took of the
 // processors.
 func (t *tenant) snapshot(ctx context.Context, in Init, dir string) (meta checkpoint.Meta, spent time.Duration, err error) {
-	stats, err := in.Checkpoint(ctx, true)
+	stats, err := t.dump(ctx, in, true, 0)
 	if err != nil {
 		return meta, 0, err
 	}
@@ -156,6 +159,20 @@ func (t *tenant) snapshot(ctx context.Context, in Init, dir string) (meta checkp
 		return meta, stats.CPU, err
 	}
 	return meta, stats.CPU, t.k.d.cfg.CopyTree(ctx, in.Scratch(), filepath.Join(dir, scratchName))
+}
+
+// dump has CRIU make an image of the job, which may take as long as its memory needs, and never less than least.
+func (t *tenant) dump(ctx context.Context, in Init, keep bool, least time.Duration) (checkpoint.Stats, error) {
+	ctx, cancel := context.WithTimeout(ctx, max(least, imageTime(t.traffic().MaxRSS)))
+	defer cancel()
+	return in.Checkpoint(ctx, keep)
+}
+
+// imageTime is how long CRIU may take for an image of so many bytes, to write it or to restore a job from it. What takes
+// longer hangs, and ends with its job.
+func imageTime(bytes int64) time.Duration {
+	const slowest = 5 << 20 // bytes a second, of a disk that others use too
+	return checkpoint.DefaultTimeout + time.Duration(bytes/slowest)*time.Second
 }
 
 // send stores what snapshot has left and tells the matchmaker.

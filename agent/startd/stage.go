@@ -24,10 +24,10 @@ type Files interface {
 	Fetch(ctx context.Context, capability string, f job.File, root *os.Root) error
 	// Store uploads one file.
 	Store(ctx context.Context, capability string, f *os.File) (blob.Digest, int64, error)
-	// FetchImage unpacks an image into the directories of dir, beside what they hold. [ErrBadImage] means that the image is damaged for good.
-	FetchImage(ctx context.Context, capability string, key []byte, d blob.Digest, dir string) error
-	// StoreImage packs the named files and directories of dir and uploads what is new of them. That may outlast a
-	// capability, so the newest is asked for.
+	// FetchImage unpacks an image into the directories of dir, beside what they hold. [ErrBadImage] means that the image is damaged
+	// for good. That may outlast a capability, so the newest is asked for.
+	FetchImage(ctx context.Context, capability func() string, key []byte, d blob.Digest, dir string) error
+	// StoreImage packs the named files and directories of dir and uploads what is new of them, as long as that takes.
 	StoreImage(ctx context.Context, capability func() string, key []byte, dir string, names []string) (blob.Digest, int64, error)
 }
 
@@ -121,9 +121,9 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (in Init, fetch t
 	if in, err = t.open(ctx); err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", errStaging, err)
 	}
-	read, _ := t.capabilities()
+	newest := func() string { read, _ := t.capabilities(); return read }
 	begun, moved := time.Now(), t.moving()
-	err = t.k.d.cfg.Files.FetchImage(ctx, read, t.offer.Key, img.Digest, tree(in))
+	err = t.k.d.cfg.Files.FetchImage(ctx, newest, t.offer.Key, img.Digest, tree(in))
 	moved()
 	fetch = time.Since(begun)
 	if err != nil {
@@ -157,15 +157,18 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (in Init, fetch t
 	if err := t.checkFit(in, img); err != nil {
 		return in, fetch, err
 	}
+	t.expect(in)
 	spec, lease := t.leasedSpec(in) // what the init knows of it may have passed while the image came
-	if err := in.Resume(ctx, spec); err != nil {
+	restore, cancel := context.WithTimeout(ctx, imageTime(img.Bytes))
+	defer cancel()
+	if err := in.Resume(restore, spec); err != nil {
 		return in, fetch, err
-	}
-	if err := clearDir(in.ImageDir()); err != nil { // it takes disk, and memory that others could have
-		t.log.Warn("remains of the image that the job goes on from", diag.KeyError, err)
 	}
 	t.bring(img.Usage)
 	t.runs(in, lease)
+	if err := clearDir(in.ImageDir()); err != nil { // it takes disk, and memory that others could have
+		t.log.Warn("remains of the image that the job goes on from", diag.KeyError, err)
+	}
 	return in, fetch, nil
 }
 
@@ -313,7 +316,6 @@ func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*o
 	if err != nil {
 		return err
 	}
-	read, _ := t.capabilities()
 	for _, f := range t.offer.Inputs {
 		name, empty := f.Dir()
 		if t.isRuntime(f) || have(root, name) {
@@ -329,6 +331,7 @@ func (t *tenant) stageInExcept(ctx context.Context, scratch string, have func(*o
 		if empty {
 			continue
 		}
+		read, _ := t.capabilities() // the newest: all of them may take longer than one lasts
 		switch err := t.k.d.cfg.Files.Fetch(ctx, read, f, root); {
 		case errors.Is(err, blob.ErrTooLarge):
 			return otherSize("input "+f.Name, f, err)
@@ -396,7 +399,7 @@ func (t *tenant) insist(ctx context.Context, try func() error) error {
 	giveUp := time.Now().Add(terms(t.offer.Terms).Lease)
 	for again := time.Second; ; again = min(2*again, most) {
 		err := try()
-		if err == nil || errors.As(err, new(*holdError)) || ctx.Err() != nil {
+		if err == nil || final(err) || ctx.Err() != nil {
 			return err
 		}
 		if time.Now().After(giveUp) && t.leaseLeft() > 0 {
@@ -407,6 +410,11 @@ func (t *tenant) insist(ctx context.Context, try func() error) error {
 			return err
 		}
 	}
+}
+
+// final reports whether what has been tried fails for a reason that lies in the job and its files, and would fail again.
+func final(err error) bool {
+	return errors.As(err, new(*holdError)) || errors.As(err, new(*blob.TreeError)) && !starter.MachineFault(err)
 }
 
 // leaseLeft is how long the lease still is, as far as is known.

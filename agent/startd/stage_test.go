@@ -1,6 +1,7 @@
 package startd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"skua/agent/starter"
+	"skua/internal/blob"
 	"skua/internal/job"
 )
 
@@ -88,5 +91,70 @@ func TestDeclaredOutputsAreBounded(t *testing.T) {
 	few := scratch(t, "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b")
 	if _, err := declaredOutputs(few, nil, []string{"gone"}); !errors.As(err, &held) || !strings.Contains(held.reason, "8, 9 and 2 more") {
 		t.Errorf("error is %v, want a hold that lists ten files", err)
+	}
+}
+
+// slowFiles is a file service at which each transfer outlasts a capability. It notes those with which it was asked.
+type slowFiles struct {
+	Files
+	renew func()
+	asked *[]string
+}
+
+func (f slowFiles) ask(capability string) {
+	*f.asked = append(*f.asked, capability)
+	f.renew()
+}
+
+func (f slowFiles) Fetch(_ context.Context, capability string, _ job.File, _ *os.Root) error {
+	f.ask(capability)
+	return nil
+}
+
+func (f slowFiles) FetchImage(_ context.Context, capability func() string, _ []byte, _ blob.Digest, _ string) error {
+	f.ask(capability())
+	f.ask(capability())
+	return ErrBadImage
+}
+
+// openStarter is a starter of claims in a directory.
+type openStarter struct {
+	noStarter
+	dir string
+}
+
+func (s openStarter) Open(context.Context, starter.ClaimSpec) (Init, error) {
+	return endedInit{scratch: filepath.Join(s.dir, scratchName)}, nil
+}
+
+// What takes longer to be fetched than a capability lasts is asked for with the newest.
+func TestFetchOutlastsACapability(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		fetch func(tn *tenant) error
+	}{
+		{"inputs", func(tn *tenant) error { return tn.stageIn(t.Context(), t.TempDir()) }},
+		{"an image", func(tn *tenant) error {
+			if _, _, err := tn.fromImage(t.Context(), job.Image{Kind: job.FileImage}); !errors.Is(err, ErrBadImage) {
+				return err
+			}
+			return nil
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := bareDaemon(t)
+			offer := jobWith(t, "")
+			offer.Read, offer.Inputs = "r0", []job.File{{Name: "a"}, {Name: "b"}}
+			tn := newTenant(d.keepers[0], offer, "c1")
+			var asked []string
+			d.cfg.Starter = openStarter{dir: t.TempDir()}
+			d.cfg.Files = slowFiles{asked: &asked, renew: func() { tn.refresh(fmt.Sprintf("r%d", len(asked)), "") }}
+			if err := tt.fetch(tn); err != nil {
+				t.Fatal(err)
+			}
+			if want := []string{"r0", "r1"}; !slices.Equal(asked, want) {
+				t.Errorf("asked for with %q, want %q", asked, want)
+			}
+		})
 	}
 }

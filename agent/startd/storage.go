@@ -80,12 +80,12 @@ func (s *Storage) Store(ctx context.Context, capability string, f *os.File) (blo
 }
 
 // FetchImage implements [Files].
-func (s *Storage) FetchImage(ctx context.Context, capability string, key []byte, d blob.Digest, dir string) error {
+func (s *Storage) FetchImage(ctx context.Context, capability func() string, key []byte, d blob.Digest, dir string) error {
 	k, err := imageKey(key)
 	if err != nil {
 		return err
 	}
-	src := &transfer.Source{Client: s.Client, Capability: transfer.Always(capability), Cache: s.Cache}
+	src := &transfer.Source{Client: s.Client, Capability: newest(capability), Cache: s.Cache}
 	m, err := blob.LoadManifest(ctx, src, k, d)
 	if err != nil {
 		return badImage(err)
@@ -202,8 +202,7 @@ func (s *Storage) StoreImage(ctx context.Context, capability func() string, key 
 	if err != nil {
 		return "", 0, err
 	}
-	newest := func(context.Context, blob.Digest) (string, error) { return capability(), nil }
-	sink := &transfer.Sink{Client: s.Client, Capability: newest}
+	sink := &transfer.Sink{Client: s.Client, Capability: newest(capability)}
 	if s.Cache != nil && s.Cache.Holds(treeSize(dir)) {
 		sink.Cache = s.Cache
 	}
@@ -220,6 +219,11 @@ func (s *Storage) StoreImage(ctx context.Context, capability func() string, key 
 		size += c.Len
 	}
 	return d, size, nil
+}
+
+// newest is for a run that may outlast a capability.
+func newest(capability func() string) transfer.Capability {
+	return func(context.Context, blob.Digest) (string, error) { return capability(), nil }
 }
 
 // dropAfter is how long an image may be in memory while it is sent. One that is gone by then has never been written to the disk;

@@ -19,9 +19,10 @@ import (
 
 // handle is what the agent has of a claim's init besides the connection to it.
 type handle struct {
-	cg      *jobCgroup // nil: freeze by signals
-	pidfd   int        // of the init, or -1; guarded by Init.mu
-	dumping bool       // guarded by Init.mu
+	cg        *jobCgroup // nil: freeze by signals
+	pidfd     int        // of the init, or -1; guarded by Init.mu
+	dumping   bool       // guarded by Init.mu
+	restoring bool       // guarded by Init.mu
 }
 
 var noHandle = handle{pidfd: -1}
@@ -136,7 +137,15 @@ func (i *Init) Resume(ctx context.Context, spec JobSpec) error {
 	if len(spec.Argv) == 0 {
 		spec.Argv = []string{"(restored)"} // it goes on with its own
 	}
+	i.restores(true)
+	defer i.restores(false)
 	return i.begin(ctx, opResume, spec)
+}
+
+func (i *Init) restores(now bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.restoring = now
 }
 
 // Freeze stops the job, all its processes and threads, and returns when the last has stopped. With a
@@ -144,8 +153,12 @@ func (i *Init) Resume(ctx context.Context, spec JobSpec) error {
 func (i *Init) Freeze() error {
 	i.mu.Lock()
 	i.wish = true
-	dumping := i.dumping
+	dumping, restoring := i.dumping, i.restoring
 	i.mu.Unlock()
+	if i.cg == nil && restoring {
+		i.send(&message{Op: opBeat, Frozen: true}) // it is stopped as soon as it stands, which whoever calls must not wait for
+		return nil
+	}
 	if i.cg == nil {
 		if err := i.ask(freezeLimit+Silence, &message{Op: opFreeze}); err != nil {
 			return fmt.Errorf("freeze claim %s: %w", i.claim, err)

@@ -148,6 +148,46 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
+// A claim in which a job is being restored can be frozen: that holds nothing up, and the job stands still when it stands.
+func TestFrozenWhileRestored(t *testing.T) {
+	capableOfCheckpoints(t)
+	for _, freezer := range []string{"", "none"} {
+		for _, when := range []string{"before", "meanwhile"} {
+			t.Run(fmt.Sprintf("%s, freezer %q", when, freezer), func(t *testing.T) {
+				s := newStarter(t, func(c *Config) { c.CgroupBase = freezer })
+				first := open(t, s, "first")
+				run(t, first, counter(t, first, "go"))
+				grows(t, first, "out")
+				if _, err := first.Checkpoint(t.Context(), false); err != nil {
+					t.Fatal(err)
+				}
+				second := open(t, s, "second")
+				carry(t, first, second)
+				frozen := make(chan error, 1)
+				if when == "before" {
+					frozen <- second.Freeze()
+				} else {
+					go func() { frozen <- second.Freeze() }()
+				}
+				if err := second.Resume(t.Context(), JobSpec{Job: testJob}); err != nil {
+					t.Fatal(err)
+				}
+				if err := <-frozen; err != nil {
+					t.Error(err)
+				}
+				stopped(t, initPid(t, second), 1)
+				if !standsStill(t, second, "out") {
+					t.Error("the restored job writes")
+				}
+				if err := second.Thaw(); err != nil {
+					t.Fatal(err)
+				}
+				grows(t, second, "out")
+			})
+		}
+	}
+}
+
 // checkHumble looks whether processes still have what start gives a job.
 func checkHumble(t *testing.T, pids []int) {
 	t.Helper()

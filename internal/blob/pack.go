@@ -44,6 +44,13 @@ type PackConfig struct {
 	DropAfter time.Duration
 }
 
+// TreeError is an error of [Pack] that lies in the tree and its files, not in the sink.
+type TreeError struct{ Err error }
+
+func (e *TreeError) Error() string { return e.Err.Error() }
+
+func (e *TreeError) Unwrap() error { return e.Err }
+
 // Stats counts the work of [Pack] or [Unpack] so far.
 type Stats struct {
 	DataBytes int64 // bytes of files read or written, holes not counted
@@ -55,8 +62,8 @@ type Stats struct {
 // Pack stores the contents of a tree in cfg.Sink, as far as it does not have them, and returns the
 // tree's manifest. The caller saves that with [SaveManifest]. Hard links become files of their own;
 // set-id bits, owners and extended attributes are not kept; sockets are left out; devices, and names
-// that are not UTF-8, are errors. A file that changes its size meanwhile is an error. After an error the
-// sink may have chunks that nothing refers to.
+// that are not UTF-8, are errors. A file that changes its size meanwhile is an error. These, and all others that are not
+// the sink's, are a [TreeError]. After an error the sink may have chunks that nothing refers to.
 func Pack(ctx context.Context, cfg PackConfig) (Manifest, error) {
 	p := &packer{cfg: cfg, begun: time.Now(), seen: map[string]bool{}, tasks: make(chan packTask)}
 	if p.cfg.Workers == 0 {
@@ -89,7 +96,7 @@ func Pack(ctx context.Context, cfg PackConfig) (Manifest, error) {
 		})
 	}
 	if err := p.walk(ctx); err != nil {
-		stop(err)
+		stop(&TreeError{err}) // unless it is why the workers have stopped, or the caller has
 	}
 	close(p.tasks)
 	wg.Wait()
@@ -353,7 +360,7 @@ func (p *packer) work(ctx context.Context) error {
 		buf = buf[:headroom]
 		for _, seg := range t.segs {
 			if buf, err = p.read(buf, seg); err != nil {
-				return err
+				return &TreeError{err}
 			}
 		}
 		var sent int64

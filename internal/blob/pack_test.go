@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -290,8 +291,32 @@ func TestPackIncludesOnlyWhatIsAsked(t *testing.T) {
 		t.Errorf("Sub = %+v, %v", sub.Entries, err)
 	}
 	for _, bad := range []string{"../x", "/etc", "missing", "a.txt/x"} {
-		if _, err := blob.Pack(t.Context(), blob.PackConfig{Dir: tree, Include: []string{bad}, Key: key, Sink: sink}); err == nil {
-			t.Errorf("Pack took %q", bad)
+		if _, err := blob.Pack(t.Context(), blob.PackConfig{Dir: tree, Include: []string{bad}, Key: key, Sink: sink}); !errors.As(err, new(*blob.TreeError)) {
+			t.Errorf("of %q Pack says %v, want a TreeError", bad, err)
+		}
+	}
+}
+
+// brokenSink takes nothing.
+type brokenSink struct{ *countingSink }
+
+func (brokenSink) Put(context.Context, blob.Digest, []byte) error { return io.ErrClosedPipe }
+
+// What the sink says, or the caller, is not taken for an error of the tree.
+func TestErrorsOfTheSink(t *testing.T) {
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, tt := range []struct {
+		ctx  context.Context
+		sink blob.Sink
+		want error
+	}{
+		{t.Context(), brokenSink{newSink(t)}, io.ErrClosedPipe},
+		{ended, newSink(t), context.Canceled},
+	} {
+		_, err := blob.Pack(tt.ctx, blob.PackConfig{Dir: makeTree(t), Key: blob.NewKey(), Sink: tt.sink})
+		if !errors.Is(err, tt.want) || errors.As(err, new(*blob.TreeError)) {
+			t.Errorf("Pack says %v, want %v and no TreeError", err, tt.want)
 		}
 	}
 }

@@ -183,6 +183,25 @@ func TestResultWaitsForTheNetwork(t *testing.T) {
 	})
 }
 
+// The job ends, and its owner comes before its outputs could be brought out, and stays.
+func TestOwnerReturnsBeforeTheResultIsOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, pooltest.Config{Machines: 1, Lease: time.Hour, Complains: 1 << 20})
+		id, m := running(t, p, "sleep 4m")
+		time.Sleep(3*time.Minute + 59*time.Second)
+		m.PullTheCable()
+		time.Sleep(2 * time.Second)
+		m.Type(50 * time.Minute)
+		time.Sleep(40 * time.Minute)
+		m.PlugIn()
+		p.AwaitState(t, id, job.Completed, 5*time.Minute)
+		if again := p.RepeatedWork(id); again != 0 {
+			t.Errorf("%v of work were done twice: %v", again, p.Events(id))
+		}
+		p.CheckCompleted(t)
+	})
+}
+
 func TestAgentRestartAdoptsItsJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, pooltest.Config{Machines: 2})

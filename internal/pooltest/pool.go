@@ -62,6 +62,8 @@ type Config struct {
 	Link time.Duration
 	// NoImages is why no job can be checkpointed; empty if all can.
 	NoImages string
+	// Complains is how many bytes each job writes to its standard error. What is little travels in the report.
+	Complains int
 	// LookEach is how often policies look at a slot; 0 means the agent's default.
 	LookEach time.Duration
 	// Fate decides what becomes of each message; nil delivers all at once.

@@ -123,7 +123,7 @@ func (x *process) complete(j *program) {
 	out := fmt.Sprintf("slept %v\n", j.done)
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(x.dir, "scratch", job.StdoutFile), []byte(out), 0o600),
-		os.WriteFile(filepath.Join(x.dir, "scratch", job.StderrFile), nil, 0o600),
+		os.WriteFile(filepath.Join(x.dir, "scratch", job.StderrFile), make([]byte, x.machine.p.cfg.Complains), 0o600),
 	); err != nil {
 		exit.Err = err.Error()
 	}

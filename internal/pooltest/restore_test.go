@@ -59,3 +59,35 @@ func TestRestoreFails(t *testing.T) {
 		})
 	}
 }
+
+// The owner comes back while a job is restored from its image: it starts frozen.
+func TestOwnerReturnsWhileAJobIsRestored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var desk *pooltest.Machine
+		var typed time.Time
+		p := start(t, pooltest.Config{Machines: 2, Restores: func(time.Duration) error {
+			typed = time.Now()
+			desk.Type(time.Minute)
+			return nil
+		}})
+		id, first := running(t, p, "sleep 1h")
+		for _, m := range p.Machines() {
+			if m != first {
+				desk = m
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		first.Type(30 * time.Minute)
+		p.Await(t, "it runs elsewhere", time.Second, time.Hour, func() bool { return p.Running(id) == desk.Name })
+		for _, r := range p.Runs(id) {
+			if r.Machine == desk.Name && r.From.Before(typed.Add(time.Minute)) {
+				t.Errorf("it ran from %v, and the owner was there from %v on", r.From, typed)
+			}
+		}
+		p.AwaitState(t, id, job.Completed, 3*time.Hour)
+		if again := p.RepeatedWork(id); again != 0 {
+			t.Errorf("%v of the work was done again", again)
+		}
+		p.CheckCompleted(t)
+	})
+}

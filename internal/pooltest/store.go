@@ -165,8 +165,8 @@ func (d disk) StoreImage(ctx context.Context, capability func() string, _ []byte
 }
 
 // FetchImage implements [startd.Files].
-func (d disk) FetchImage(ctx context.Context, capability string, _ []byte, digest blob.Digest, dir string) error {
-	if _, err := d.transfer(ctx, imageTakes, func() string { return capability }, trust.Read); err != nil {
+func (d disk) FetchImage(ctx context.Context, capability func() string, _ []byte, digest blob.Digest, dir string) error {
+	if _, err := d.transfer(ctx, imageTakes, capability, trust.Read); err != nil {
 		return err
 	}
 	content, err := d.content(digest)
