@@ -13,15 +13,6 @@ import (
 	"skua/internal/job"
 )
 
-// cacheSink puts blobs into a cache, from where a [Storage] gets them.
-type cacheSink struct{ *blob.Cache }
-
-func (s cacheSink) Has(_ context.Context, d blob.Digest) (bool, error) { return s.Cache.Has(d), nil }
-
-func (s cacheSink) Put(_ context.Context, d blob.Digest, data []byte) error {
-	return s.PutVerified(d, data)
-}
-
 // stager is a starter with one claim, in which nothing has been started yet.
 type stager struct {
 	noStarter

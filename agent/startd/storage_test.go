@@ -61,7 +61,7 @@ func TestImagesAndTheDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := Storage{Cache: cache, Free: func() int64 { return free }}
-		err := s.FetchImage(t.Context(), "", key[:], d, dir)
+		err := s.FetchImage(t.Context(), func() string { return "" }, key[:], d, dir)
 		_, there := os.Stat(filepath.Join(dir, "scratch/data"))
 		if (err == nil) != fits || (there == nil) != fits {
 			t.Errorf("with room for %d bytes the image was fetched with %v, and its file is there: %v", free, err, there == nil)
