@@ -258,18 +258,24 @@ func (c *jobCgroup) throttle(cpus float64) (done bool, err error) {
 
 // removeLegacy removes a claim's cgroups of v1, in which nothing lives any more.
 func removeLegacy(dirs map[string]string, limit time.Duration) error {
-	deadline := time.Now().Add(limit)
 	for _, dir := range dirs {
-		for {
-			err := unix.Rmdir(dir)
-			if err == nil || errors.Is(err, unix.ENOENT) {
-				break
-			}
-			if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
-				return &os.PathError{Op: "rmdir", Path: dir, Err: err}
-			}
-			time.Sleep(2 * time.Millisecond)
+		if err := removeEmpty(dir, limit); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// removeEmpty removes a cgroup in which nothing lives any more, as the kernel is about to notice.
+func removeEmpty(dir string, limit time.Duration) error {
+	for deadline := time.Now().Add(limit); ; {
+		err := unix.Rmdir(dir)
+		if err == nil || errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+			return &os.PathError{Op: "rmdir", Path: dir, Err: err}
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -78,5 +79,41 @@ func TestImageIsMadeGently(t *testing.T) {
 	}
 	if err := i.Thaw(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// An agent that does not wait for an image to the end does not wait for CRIU either, and leaves its cgroup to the end of
+// the claim.
+func TestSavingIsLeftToTheClaimsEnd(t *testing.T) {
+	s := newStarter(t, nil)
+	if s.cgroups == nil || os.Getuid() != 0 {
+		t.Skip("without a cgroup or privileges CRIU is where the agent is")
+	}
+	i := open(t, s, "left")
+	dir := i.cg.savingDir()
+	if dir == "" {
+		t.Skip("processors are not shared out by weights")
+	}
+	calm := i.cg.saveGently(initPid(t, i))
+	criu := exec.Command("sleep", "1000")
+	if err := criu.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer criu.Wait()
+	defer criu.Process.Kill()
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), strconv.AppendInt(nil, int64(criu.Process.Pid), 10), 0); err != nil {
+		t.Fatal(err)
+	}
+	calm()
+	if _, err := os.Stat(dir); err != nil {
+		t.Fatalf("the cgroup in which CRIU still works is gone: %v", err)
+	}
+	criu.Process.Kill()
+	criu.Wait()
+	if err := s.Remove(i.Claim()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("CRIU's cgroup is left behind: %v", err)
 	}
 }

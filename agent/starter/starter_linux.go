@@ -132,12 +132,12 @@ func (s *Starter) endClaim(claim job.ClaimID) error {
 			return err
 		}
 	}
-	saving := (&jobCgroup{path: rec.Cgroup, legacy: rec.Legacy}).savingDir()
-	err = errors.Join(removeCgroup(rec.Cgroup, killLimit), removeLegacy(rec.Legacy, killLimit))
-	if saving != "" { // an agent that was killed meanwhile has left it
-		err = errors.Join(err, removeLegacy(map[string]string{"cpu": saving}, killLimit))
+	if saving := (&jobCgroup{path: rec.Cgroup, legacy: rec.Legacy}).savingDir(); saving != "" {
+		if err := removeEmpty(saving, killLimit); err != nil { // of an image for which no agent waited to the end
+			return err
+		}
 	}
-	return err
+	return errors.Join(removeCgroup(rec.Cgroup, killLimit), removeLegacy(rec.Legacy, killLimit))
 }
 
 // slotUID is the id, on the host, of the inits of a slot. Each has a range of ids to itself, so that the jobs of
