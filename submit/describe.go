@@ -62,7 +62,7 @@ func (a *app) describe(ctx context.Context, s source) (*submitfile.Description, 
 func (a *app) read(s source) (name string, text []byte, err error) {
 	switch {
 	case len(s.command) > 0:
-		o, err := parseOneLiner(s.command, plainFile, findProgram)
+		o, err := parseOneLiner(s.command, lookAt, findProgram)
 		if err != nil {
 			return "", nil, err
 		}

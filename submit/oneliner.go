@@ -22,11 +22,21 @@ type oneLiner struct {
 	name       string   // of the files that the job writes
 	args       []string // after the program
 	inputs     []string // arguments that are files here
+	unsent     []string // arguments that are files or directories here, and do not go with the job
 }
 
-// parseOneLiner finds out what is meant by a command. exists says whether a name is a plain file here,
-// and find gives the place of a program that is called by its name alone.
-func parseOneLiner(words []string, exists func(string) bool, find func(string) (string, error)) (oneLiner, error) {
+// thing is what a name stands for on this machine.
+type thing int
+
+const (
+	nothing thing = iota // that is a file or directory
+	file
+	directory
+)
+
+// parseOneLiner finds out what is meant by a command. look says what a name stands for here, and find gives the place of
+// a program that is called by its name alone.
+func parseOneLiner(words []string, look func(string) thing, find func(string) (string, error)) (oneLiner, error) {
 	o := oneLiner{executable: words[0], args: words[1:], transfer: true, name: fileName(words[0])}
 	switch {
 	case filepath.Base(o.executable) != o.executable:
@@ -36,7 +46,7 @@ func parseOneLiner(words []string, exists func(string) bool, find func(string) (
 		switch {
 		case err == nil:
 			o.executable, o.transfer = place, !slices.Contains(systemDirs, filepath.Dir(place))
-		case !exists(o.executable):
+		case look(o.executable) != file:
 			return o, &diag.Problem{
 				What: fmt.Sprintf("there is no program %q", o.executable),
 				Hint: "a program of yours is named with its directory, such as ./" + o.executable, Err: err,
@@ -44,8 +54,12 @@ func parseOneLiner(words []string, exists func(string) bool, find func(string) (
 		}
 	}
 	for _, arg := range o.args {
-		if filepath.IsLocal(arg) && !strings.Contains(arg, ",") && exists(arg) && !slices.Contains(o.inputs, arg) {
+		switch is := look(arg); {
+		case is == nothing || slices.Contains(o.inputs, arg) || slices.Contains(o.unsent, arg):
+		case is == file && filepath.IsLocal(arg) && !strings.Contains(arg, ","):
 			o.inputs = append(o.inputs, arg)
+		case !systems(arg):
+			o.unsent = append(o.unsent, arg)
 		}
 		what := ""
 		switch {
@@ -62,6 +76,12 @@ func parseOneLiner(words []string, exists func(string) bool, find func(string) (
 		o.name = fileName(o.inputs[0])
 	}
 	return o, nil
+}
+
+// systems says whether a path leads to what belongs to the system, of which other machines have their own.
+func systems(path string) bool {
+	top, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return filepath.IsAbs(path) && slices.Contains([]string{"", "bin", "dev", "etc", "lib", "proc", "sbin", "sys", "usr"}, top)
 }
 
 // fileName is what the files of a job are called that runs the program.
@@ -109,6 +129,10 @@ func (o oneLiner) told() string {
 	if len(o.inputs) > 0 {
 		s += "; sent with the job: " + strings.Join(o.inputs, ", ")
 	}
+	if len(o.unsent) > 0 {
+		s += "; not sent, since only files below this directory are: " + strings.Join(o.unsent, ", ") +
+			" (--append 'transfer_input_files = ...' sends what is named)"
+	}
 	if !o.transfer {
 		s += "; the machine's own " + o.executable + " is run"
 	}
@@ -133,10 +157,16 @@ func quoteArguments(args []string) string {
 	return `"` + strings.Join(quoted, " ") + `"`
 }
 
-// plainFile says whether there is a file of that name.
-func plainFile(name string) bool {
+// lookAt says what a name stands for.
+func lookAt(name string) thing {
 	st, err := os.Stat(name)
-	return err == nil && st.Mode().IsRegular()
+	switch {
+	case err == nil && st.Mode().IsRegular():
+		return file
+	case err == nil && st.IsDir():
+		return directory
+	}
+	return nothing
 }
 
 // findProgram finds a program as a shell does, but prefers the system's own, which is on other machines.

@@ -11,8 +11,16 @@ import (
 )
 
 func TestOneLiner(t *testing.T) {
-	files := []string{"sim.py", "my data.csv", "run"}
-	exists := func(name string) bool { return slices.Contains(files, name) }
+	files := []string{"sim.py", "my data.csv", "run", "../sim.py", "/etc/passwd"}
+	look := func(name string) thing {
+		switch {
+		case slices.Contains(files, name):
+			return file
+		case strings.HasSuffix(name, "data"):
+			return directory
+		}
+		return nothing
+	}
 	find := func(name string) (string, error) {
 		switch name {
 		case "python3":
@@ -26,20 +34,21 @@ func TestOneLiner(t *testing.T) {
 		words []string
 		want  oneLiner
 	}{
-		{[]string{"python3", "sim.py", "7"}, oneLiner{"/usr/bin/python3", false, "sim", []string{"sim.py", "7"}, []string{"sim.py"}}},
-		{[]string{"./run", "my data.csv"}, oneLiner{"./run", true, "run", []string{"my data.csv"}, []string{"my data.csv"}}},
-		{[]string{"run", "/etc/passwd"}, oneLiner{"run", true, "run", []string{"/etc/passwd"}, nil}},
-		{[]string{"/usr/bin/env"}, oneLiner{"/usr/bin/env", false, "env", []string{}, nil}},
-		{[]string{"mine"}, oneLiner{"/home/ann/bin/mine", true, "mine", []string{}, nil}},
+		{[]string{"python3", "sim.py", "7"}, oneLiner{"/usr/bin/python3", false, "sim", []string{"sim.py", "7"}, []string{"sim.py"}, nil}},
+		{[]string{"./run", "my data.csv"}, oneLiner{"./run", true, "run", []string{"my data.csv"}, []string{"my data.csv"}, nil}},
+		{[]string{"run", "/etc/passwd"}, oneLiner{"run", true, "run", []string{"/etc/passwd"}, nil, nil}},
+		{[]string{"/usr/bin/env"}, oneLiner{"/usr/bin/env", false, "env", []string{}, nil, nil}},
+		{[]string{"mine"}, oneLiner{"/home/ann/bin/mine", true, "mine", []string{}, nil, nil}},
+		{[]string{"python3", "../sim.py", "data", "/srv/data"}, oneLiner{"/usr/bin/python3", false, "python3", []string{"../sim.py", "data", "/srv/data"}, nil, []string{"../sim.py", "data", "/srv/data"}}},
 	} {
-		got, err := parseOneLiner(tt.words, exists, find)
+		got, err := parseOneLiner(tt.words, look, find)
 		if err != nil || got.executable != tt.want.executable || got.transfer != tt.want.transfer || got.name != tt.want.name ||
-			!slices.Equal(got.args, tt.want.args) || !slices.Equal(got.inputs, tt.want.inputs) {
+			!slices.Equal(got.args, tt.want.args) || !slices.Equal(got.inputs, tt.want.inputs) || !slices.Equal(got.unsent, tt.want.unsent) {
 			t.Errorf("%q is understood as %+v (%v), want %+v", tt.words, got, err, tt.want)
 		}
 	}
 	for _, words := range [][]string{{"nothing"}, {"run", "two\nlines"}} {
-		if got, err := parseOneLiner(words, exists, find); err == nil {
+		if got, err := parseOneLiner(words, look, find); err == nil {
 			t.Errorf("%q is understood as %+v", words, got)
 		}
 	}
@@ -52,7 +61,7 @@ func FuzzOneLiner(f *testing.F) {
 	f.Add("", "'", `""`)
 	f.Fuzz(func(t *testing.T, a, b, c string) {
 		words := []string{"/bin/echo", a, b, c}
-		o, err := parseOneLiner(words, func(string) bool { return false }, nil)
+		o, err := parseOneLiner(words, func(string) thing { return nothing }, nil)
 		if err != nil || strings.ContainsFunc(a+b+c, func(r rune) bool { return r < ' ' || r > '~' }) {
 			return // other programs' words are none of ours
 		}

@@ -51,7 +51,7 @@ The exit code is 0 when all completed with exit code 0, and 4 when one did not, 
 			if how.num > 0 && how.allEvents {
 				return usage("leave one of them out", "--num together with --all-events")
 			}
-			if len(args) > 0 && (a.as != "" || plainFile(args[0]) || !jobWord.MatchString(args[0])) {
+			if len(args) > 0 && (a.as != "" || lookAt(args[0]) == file || !jobWord.MatchString(args[0])) {
 				return a.waitForLog(ctx, args[0], args[1:], how)
 			}
 			if how.echo || how.status || how.allEvents {

@@ -220,6 +220,9 @@ func (x *expander) value(r reference) (value, name string, err error) {
 	case hasDefault:
 		return other, "", nil
 	}
+	if !ok {
+		x.d.noteNothing(x.at, name)
+	}
 	return "", "", nil
 }
 

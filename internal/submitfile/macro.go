@@ -1,8 +1,11 @@
 package submitfile
 
 import (
+	"slices"
 	"sort"
 	"strings"
+
+	"skua/internal/diag"
 )
 
 // table holds every macro of a description with all values it has had. Commands, macros and
@@ -57,6 +60,33 @@ func (m *macro) at(statement int) (definition, bool) {
 		return definition{}, false
 	}
 	return m.values[i-1], true
+}
+
+// jobMacros are those that every job has of itself, in the spelling of HTCondor's manual.
+var jobMacros = []string{"Process", "ProcId", "Cluster", "ClusterId", "Step", "Row", "Item", "ItemIndex"}
+
+// noteNothing remarks that a macro stands for nothing, as one does whose name was misspelt: once, however many jobs have it.
+func (d *Description) noteNothing(at pos, name string) {
+	switch strings.ToUpper(name) {
+	case "REQUESTCPUS", "REQUESTMEMORY": // of the predefined REQUEST_CPUS
+		return
+	}
+	if d.nothing[name] || len(d.nothing) >= maxNotes {
+		return
+	}
+	if d.nothing == nil {
+		d.nothing = make(map[string]bool)
+	}
+	d.nothing[name] = true
+	known := slices.Clone(jobMacros)
+	for _, m := range d.macros.order {
+		known = append(known, m.name)
+	}
+	text := "$(" + name + ") has no value and stands for nothing"
+	if near := diag.Suggest(name, known); near != "" && veryNear(strings.ToLower(name), strings.ToLower(near)) {
+		text += "; did you mean $(" + near + ")?"
+	}
+	d.note(at, text)
 }
 
 // predefined gives the macros that every description has.

@@ -311,9 +311,8 @@ func cause(err error) error {
 
 // note adds a remark, once.
 func (d *Description) note(at pos, text string) {
-	const most = 1000
 	s := at.String() + ": " + text
-	if len(d.notes) >= most {
+	if len(d.notes) >= maxNotes {
 		return
 	}
 	for _, n := range d.notes {

@@ -30,11 +30,12 @@ import (
 const (
 	MaxFileSize  = 16 << 20  // bytes of the description with what it includes, and of a list of items
 	MaxJobs      = 1_000_000 // jobs of one submit
-	maxLine      = 1 << 20   // bytes of one logical line, and of one expanded value
-	maxStatement = 200_000   // statements of a description
-	maxInclude   = 10        // depth of includes
-	maxNesting   = 100       // depth of macros within macros
-	maxSteps     = 100_000   // macro references expanded for one value
+	maxNotes     = 1000
+	maxLine      = 1 << 20 // bytes of one logical line, and of one expanded value
+	maxStatement = 200_000 // statements of a description
+	maxInclude   = 10      // depth of includes
+	maxNesting   = 100     // depth of macros within macros
+	maxSteps     = 100_000 // macro references expanded for one value
 )
 
 // Options are the surroundings that a description is read in. The zero value reads no other file,
@@ -76,6 +77,8 @@ type Description struct {
 	queues []*queueStatement
 	jobs   int
 	notes  []string
+
+	nothing map[string]bool // macros of which it was noted that they have no value
 
 	numberless bool // while the ads of a cluster without a number are made
 }

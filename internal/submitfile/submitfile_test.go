@@ -474,6 +474,9 @@ func indent(src string) string {
 func TestNotes(t *testing.T) {
 	for _, tt := range []struct{ src, want string }{
 		{"executable = sim\ncolour = red\nqueue\n", "job.sub:2:10: colour is set and never used"},
+		{"executable = sim\noutput = o.$(Proces).out\nqueue 2\n", "job.sub:2:10: $(Proces) has no value and stands for nothing; did you mean $(Process)?"},
+		{"executable = sim\nfactor = 2\narguments = $(fact0r) $(Proces:)\nqueue\n", "job.sub:3:13: $(fact0r) has no value and stands for nothing; did you mean $(factor)?"},
+		{"executable = sim\narguments = $(whatever)\nqueue\n", "job.sub:2:13: $(whatever) has no value and stands for nothing"},
 		{"executable = sim\nqueue x in (a)\n", "job.sub:2: the variable x of the queue statement is never used"},
 		{"executable = sim\nqueue x matching *.zip\n", "job.sub:2: the pattern *.zip matches nothing"},
 		{"executable = sim\nwant_remote_io = true\nqueue\n", "job.sub:2:18: want_remote_io has no effect: there is no remote system call library"},
