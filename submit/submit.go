@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -222,14 +223,25 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, how submiss
 		fmt.Fprintf(a.out, "Submitting job(s)%s\n", strings.Repeat(".", min(n, mostDots)))
 	}
 	told := len(s.Notes)
-	res, err := pool.Submit(ctx, s, a.progress("uploading"))
+	request, err := pool.Prepare(ctx, s, a.progress("uploading"))
 	a.notes(s.Notes[told:])
 	if err != nil {
 		return err
 	}
+	m, err := membership.Open(home.Member())
+	if err != nil {
+		return err
+	}
+	res, uncalled, err := queue(ctx, pool, home, courier.Dir(home, m), request)
 	// First the courier, then the word: who reads that word may close the shell at once.
-	if err := a.callCourier(home, res.Seq); err != nil { // the jobs are queued all the same
-		a.say("logs and outputs are not brought for now: %v; \"skua fetch\" brings outputs", err)
+	if courier.Wanted(home) {
+		a.startCourier(home)
+	}
+	if err != nil {
+		return err
+	}
+	if uncalled != nil { // the jobs are queued all the same
+		a.say("logs and outputs are not brought for now: %v; \"skua fetch\" brings outputs", uncalled)
 	} else {
 		patience := 2 * time.Second
 		if n > 1000 {
@@ -332,22 +344,22 @@ func (a *app) showProcs(ctx context.Context, pool *client.Client, sel wire.Selec
 	return nil
 }
 
-// callCourier has the background process care for what was submitted.
-func (a *app) callCourier(home client.Home, seq uint64) error {
-	m, err := membership.Open(home.Member())
-	if err != nil {
-		return err
+// queue queues jobs, and notes that there is work for the courier whose directory is dir: before, since the jobs may be in
+// the queue of a submit that does not live to hear it, and after, since a courier that ends meanwhile removes the note.
+// uncalled is why that could not be noted.
+func queue(ctx context.Context, pool *client.Client, home client.Home, dir string, request wire.Submit) (res wire.Submitted, uncalled, err error) {
+	if !courier.Begun(dir) {
+		since, err := pool.Now(ctx)
+		if err != nil {
+			return res, nil, err
+		}
+		uncalled = courier.Begin(dir, since+1)
 	}
-	if err := courier.Begin(courier.Dir(home, m), seq); err != nil {
-		return err
+	_ = courier.Called(home) // it is called again
+	if res, err = pool.Queue(ctx, request); err == nil || ctx.Err() != nil || diag.ExitCode(err) == diag.ExitUnreachable {
+		uncalled = cmp.Or(uncalled, courier.Called(home))
 	}
-	if err := courier.Called(home); err != nil {
-		return err
-	}
-	if courier.Wanted(home) {
-		a.startCourier(home)
-	}
-	return nil
+	return res, uncalled, err
 }
 
 // checkPlaces refuses jobs whose logs and outputs would find no directory in the end, or whose logs cannot be

@@ -1,13 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
 
+	"skua/internal/bus"
 	"skua/internal/job"
 	"skua/internal/submitfile"
+	"skua/internal/wire"
+	"skua/submit/client"
+	"skua/submit/courier"
+	"skua/submit/submittest"
 )
 
 func TestOneLiner(t *testing.T) {
@@ -88,5 +94,53 @@ func TestMeterLine(t *testing.T) {
 		if tt.width > 0 && len(got) >= tt.width || tt.width >= 80 && got != tt.want {
 			t.Errorf("in %d columns: %q, want %q", tt.width, got, tt.want)
 		}
+	}
+}
+
+// TestCourierKnowsOfASubmitThatIsCutOff: whoever ends a submit while the matchmaker's answer is on its way has jobs in
+// the queue, whose logs and outputs come.
+func TestCourierKnowsOfASubmitThatIsCutOff(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	home, dir := client.Home(t.TempDir()), t.TempDir()
+	prepare := func() wire.Submit {
+		d, err := submitfile.Parse("test.sub", []byte("executable = /bin/true\ntransfer_executable = false\nqueue"), submitfile.Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := client.Expand(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request, err := c.Prepare(t.Context(), s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return request
+	}
+	if _, err := c.Queue(t.Context(), prepare()); err != nil { // elsewhere, long ago
+		t.Fatal(err)
+	}
+	request := prepare()
+	ctx, interrupt := context.WithCancel(t.Context())
+	sent := false
+	pool.Hub.Intercept(func(p bus.Packet) bus.Fate {
+		sent = sent || p.Subject == wire.UserSubject(submittest.User, wire.VerbSubmit)
+		if sent && p.To == "user" {
+			interrupt()
+			return bus.Fate{Drop: true}
+		}
+		return bus.Fate{}
+	})
+	if _, _, err := queue(ctx, c, home, dir, request); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the submit that is cut off ended with %v", err)
+	}
+	pool.Hub.Intercept(nil)
+	if !courier.Begun(dir) || !courier.Wanted(home) {
+		t.Errorf("a position is there: %v, a courier is wanted: %v", courier.Begun(dir), courier.Wanted(home))
+	}
+	if last, err := c.Now(t.Context()); err != nil || !courier.Reached(dir, last-1) || courier.Reached(dir, last) {
+		t.Errorf("the position is not just before the submit, event %d (%v)", last, err)
 	}
 }

@@ -51,6 +51,12 @@ func (c *Client) Events(ctx context.Context, since uint64) (Page, error) {
 	return p, nil
 }
 
+// Now gives the number of the latest event that the user may have been told of: what happens next has a later one.
+func (c *Client) Now(ctx context.Context) (uint64, error) {
+	_, seq, err := c.Jobs(ctx, noJobs)
+	return seq, err
+}
+
 // Follow calls handle with the user's events after since as they happen, in order and without a gap,
 // until ctx ends or handle gives an error, which it returns. It is told by the matchmaker when there is
 // something to ask for; since such a note may be lost, it asks now and then without one. While the
