@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -451,6 +452,37 @@ func TestFollowMissesNothing(t *testing.T) {
 	want := "submitted" + strings.Repeat(" offered started ended", 3)
 	if got := strings.Join(kinds, " "); !errors.Is(err, client.ErrEnough) || got != want {
 		t.Errorf("followed %q (%v), want %q", got, err, want)
+	}
+}
+
+// TestFollowEndsAtAnEventItDoesNotKnow: to ask again and again would bring the same event.
+func TestFollowEndsAtAnEventItDoesNotKnow(t *testing.T) {
+	hub := bus.NewMemory()
+	newer := hub.Connect("matchmaker")
+	defer newer.Close()
+	_, err := newer.Subscribe(wire.UserSubject("u1", wire.VerbQuery), func(m bus.Msg) {
+		data, err := wire.Encode(wire.QueryResult{V: wire.Version, Rows: []json.RawMessage{
+			json.RawMessage(`{"v": 1, "seq": 8, "at": "2026-11-30T12:00:00Z", "kind": "of the future", "body": {}}`),
+		}})
+		if err == nil {
+			err = m.Reply(data)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(client.Config{User: "u1", Conn: hub.Connect("user")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	err = c.Follow(t.Context(), 7, func(client.Page) error { return nil })
+	var p *diag.Problem
+	if !errors.Is(err, client.ErrUnreadable) || !errors.As(err, &p) || p.Hint == "" {
+		t.Errorf("followed to the end %v", err)
 	}
 }
 
