@@ -365,7 +365,15 @@ func queue(ctx context.Context, pool *client.Client, home client.Home, dir strin
 // checkPlaces refuses jobs whose logs and outputs would find no directory in the end, or whose logs cannot be
 // written. One file in each directory stands for all.
 func checkPlaces(s *submitfile.Submission) error {
-	seen := map[string]bool{}
+	seen := map[string]bool{} // also of what is looked at besides directories
+	first := func(attr, what string) bool {
+		if seen[attr+what] {
+			return false
+		}
+		seen[attr+what] = true
+		return true
+	}
+	streams := 0
 	for _, p := range s.Procs {
 		iwd, _ := p.Ad.Str("Iwd")
 		for _, attr := range []string{"UserLog", "Out", "Err"} {
@@ -376,24 +384,40 @@ func checkPlaces(s *submitfile.Submission) error {
 			if !filepath.IsAbs(name) {
 				name = filepath.Join(iwd, name)
 			}
-			dir := filepath.Dir(name)
-			if seen[attr+dir] {
-				continue
-			}
-			seen[attr+dir] = true
-			if st, err := os.Stat(dir); err != nil || !st.IsDir() {
-				return &diag.Problem{
-					What: fmt.Sprintf("%s: there is no directory %s for %s", jobFile(p.Ad), dir, filepath.Base(name)),
-					Hint: "make it before you submit: mkdir -p " + dir, Err: err,
+			dir, isLog := filepath.Dir(name), attr == "UserLog"
+			if first(attr, dir) {
+				if err := checkPlace(p.Ad, dir, name); err != nil {
+					return err
+				}
+				if isLog {
+					if err := canWrite(name); err != nil {
+						return &diag.Problem{
+							What: fmt.Sprintf("%s: the log %s cannot be written: %v", jobFile(p.Ad), name, err),
+							Hint: "name another file in its line of the description, or leave the line out", Err: err,
+						}
+					}
 				}
 			}
-			if attr != "UserLog" {
+			const most = 1000 // names that are looked at: on a network's disk each takes its time
+			if isLog || streams >= most || !first(attr+" itself", name) {
 				continue
 			}
-			if err := canWrite(name); err != nil {
+			streams++
+			if st, err := os.Stat(name); err == nil && st.IsDir() {
+				command := map[string]string{"Out": "output", "Err": "error"}[attr]
 				return &diag.Problem{
-					What: fmt.Sprintf("%s: the log %s cannot be written: %v", jobFile(p.Ad), name, err),
-					Hint: "name another file in the line log = ..., or leave the line out", Err: err,
+					What: fmt.Sprintf("%s: %s = %s is a directory", jobFile(p.Ad), command, name),
+					Hint: fmt.Sprintf("name a file in it, such as %s = %s", command, filepath.Join(name, "$(Cluster).$(Process)")),
+				}
+			}
+		}
+		if moves, ok := p.Ad.Str("TransferOutputRemaps"); !ok || !first("TransferOutputRemaps", iwd+"\n"+moves) {
+			continue
+		}
+		for dir, name := range client.MovedInto(p.Ad) {
+			if first("TransferOutputRemaps", dir) {
+				if err := checkPlace(p.Ad, dir, name); err != nil {
+					return err
 				}
 			}
 		}
@@ -401,19 +425,33 @@ func checkPlaces(s *submitfile.Submission) error {
 	return nil
 }
 
-// canWrite tries whether a log can be written, as its courier will. It leaves no file where there was none.
-func canWrite(name string) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err == nil {
-		f.Close()
-		return os.Remove(name)
+// checkPlace refuses a job of which a file is to come into a directory that is not there.
+func checkPlace(ad *classad.Ad, dir, name string) error {
+	st, err := os.Stat(dir)
+	if err == nil && st.IsDir() {
+		return nil
 	}
-	if errors.Is(err, fs.ErrExist) {
-		if st, statErr := os.Stat(name); statErr == nil && !st.Mode().IsRegular() {
-			return errors.New("it is no ordinary file")
-		}
+	return &diag.Problem{
+		What: fmt.Sprintf("%s: there is no directory %s for %s", jobFile(ad), dir, filepath.Base(name)),
+		Hint: "make it before you submit: mkdir -p " + dir, Err: err,
+	}
+}
+
+// canWrite tries whether a log can be written, as its courier will. It makes nothing of the log's own name: another
+// job's courier may be about to.
+func canWrite(name string) error {
+	st, err := os.Stat(name)
+	var f *os.File
+	switch {
+	case err == nil && !st.Mode().IsRegular():
+		return errors.New("it is no ordinary file")
+	case err == nil:
 		if f, err = os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0); err == nil {
 			return f.Close()
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		if f, err = os.CreateTemp(filepath.Dir(name), ".skua.*"); err == nil {
+			return errors.Join(f.Close(), os.Remove(f.Name()))
 		}
 	}
 	var path *fs.PathError

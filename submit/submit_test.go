@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -142,5 +144,42 @@ func TestCourierKnowsOfASubmitThatIsCutOff(t *testing.T) {
 	}
 	if last, err := c.Now(t.Context()); err != nil || !courier.Reached(dir, last-1) || courier.Reached(dir, last) {
 		t.Errorf("the position is not just before the submit, event %d (%v)", last, err)
+	}
+}
+
+// TestPlacesAreChecked: what would find no place when the job has ended is refused while somebody is there to mend it.
+func TestPlacesAreChecked(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "results"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ line, want string }{
+		{"output = results/out", ""},
+		{"output = results", "output = " + dir + "/results is a directory"},
+		{"output = $CHOICE(Process,results/out,results)", "output = " + dir + "/results is a directory"},
+		{"error = ./results/", "error = " + dir + "/results is a directory"},
+		{"output = none/out", "there is no directory " + dir + "/none for out"},
+		{"log = job.log", ""},
+		{"log = none/job.log", "there is no directory " + dir + "/none for job.log"},
+		{"log = results", "it is no ordinary file"},
+		{`transfer_output_remaps = "a = results/a"`, ""},
+		{`transfer_output_remaps = "a = resluts/a.$(Process)"`, "there is no directory " + dir + "/resluts for a.0"},
+	} {
+		text := "executable = /bin/true\ntransfer_executable = false\n" + tt.line + "\nqueue 2"
+		d, err := submitfile.Parse("test.sub", []byte(text), submitfile.Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := client.Expand(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = checkPlaces(s)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("with %s the answer is %v, want %q", tt.line, err, tt.want)
+		}
+	}
+	if there, err := os.ReadDir(dir); err != nil || len(there) != 1 {
+		t.Errorf("the check leaves %v, %v", there, err)
 	}
 }

@@ -390,6 +390,25 @@ func TestSubmitOnceThoughTheAnswerIsLost(t *testing.T) {
 	}
 }
 
+// TestFetchGoesOnWithoutAPlace: an output that cannot be put in place keeps no other back.
+func TestFetchGoesOnWithoutAPlace(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	res, err := c.Submit(t.Context(), describe(t, dir, "executable = /bin/true\ntransfer_executable = false\noutput = none/out\nerror = err\nqueue"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := job.ID{Cluster: res.Cluster}
+	pool.Begin(id, "desk7")
+	pool.Finish(id, 0, map[string]string{job.StdoutFile: "o", job.StderrFile: "e"})
+	files, err := c.Fetch(t.Context(), id, "", nil)
+	if want := []string{filepath.Join(dir, "err")}; !slices.Equal(files, want) || err == nil || !strings.Contains(err.Error(), "none is not there") {
+		t.Errorf("fetched %q (%v), want %q and what is in the way of the other", files, err, want)
+	}
+}
+
 func TestBadInputsAreRefusedBeforeAnythingIsQueued(t *testing.T) {
 	pool := submittest.Start(t)
 	c := pool.Client(client.Config{})
