@@ -390,6 +390,37 @@ func TestSubmitOnceThoughTheAnswerIsLost(t *testing.T) {
 	}
 }
 
+// TestLinksInInputDirectories: a link that leads back would have no end.
+func TestLinksInInputDirectories(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	write(t, dir, "data/a.dat", "a")
+	for name, to := range map[string]string{"self": ".", "up": "..", "b.dat": "a.dat"} {
+		if err := os.Symlink(to, filepath.Join(dir, "data", name)); err != nil {
+			t.Skip("no links here: ", err)
+		}
+	}
+	s := describe(t, dir, "executable = /bin/true\ntransfer_executable = false\ntransfer_input_files = data\nqueue")
+	res, err := c.Submit(t.Context(), s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, _ := pool.Queue.Job(job.ID{Cluster: res.Cluster})
+	var names []string
+	for _, f := range j.Inputs {
+		names = append(names, f.Name)
+	}
+	slices.Sort(names)
+	if want := []string{"data/a.dat", "data/b.dat"}; !slices.Equal(names, want) {
+		t.Errorf("the job gets %q, want %q", names, want)
+	}
+	if len(s.Notes) != 2 || !strings.Contains(s.Notes[0], "data/self is a link") {
+		t.Errorf("notes %q, want one of each link to a directory", s.Notes)
+	}
+}
+
 // TestFetchGoesOnWithoutAPlace: an output that cannot be put in place keeps no other back.
 func TestFetchGoesOnWithoutAPlace(t *testing.T) {
 	pool := submittest.Start(t)
