@@ -376,7 +376,7 @@ func checkPlaces(s *submitfile.Submission) error {
 	streams := 0
 	for _, p := range s.Procs {
 		iwd, _ := p.Ad.Str("Iwd")
-		for _, attr := range []string{"UserLog", "Out", "Err"} {
+		for _, attr := range []string{"UserLog", "DAGManNodesLog", "Out", "Err"} {
 			name, ok := p.Ad.Str(attr)
 			if !ok || name == "" || name == "/dev/null" {
 				continue
@@ -384,7 +384,7 @@ func checkPlaces(s *submitfile.Submission) error {
 			if !filepath.IsAbs(name) {
 				name = filepath.Join(iwd, name)
 			}
-			dir, isLog := filepath.Dir(name), attr == "UserLog"
+			dir, isLog := filepath.Dir(name), attr == "UserLog" || attr == "DAGManNodesLog"
 			if first(attr, dir) {
 				if err := checkPlace(p.Ad, dir, name); err != nil {
 					return err
