@@ -25,7 +25,12 @@ func (a *app) courierCommand() *cobra.Command {
 			log := slog.New(slog.NewTextHandler(a.err, nil))
 			log.Info("courier starts", "version", version)
 			err = courier.Serve(c.Context(), home, log)
-			if errors.Is(err, context.Canceled) {
+			switch {
+			case errors.Is(err, context.Canceled):
+				err = nil
+			case errors.Is(err, courier.ErrReplaced):
+				log.Info("the program has been replaced; its new version goes on")
+				a.startCourier(home)
 				err = nil
 			}
 			if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -222,14 +223,25 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, how submiss
 		fmt.Fprintf(a.out, "Submitting job(s)%s\n", strings.Repeat(".", min(n, mostDots)))
 	}
 	told := len(s.Notes)
-	res, err := pool.Submit(ctx, s, a.progress("uploading"))
+	request, err := pool.Prepare(ctx, s, a.progress("uploading"))
 	a.notes(s.Notes[told:])
 	if err != nil {
 		return err
 	}
+	m, err := membership.Open(home.Member())
+	if err != nil {
+		return err
+	}
+	res, uncalled, err := queue(ctx, pool, home, courier.Dir(home, m), request)
 	// First the courier, then the word: who reads that word may close the shell at once.
-	if err := a.callCourier(home, res.Seq); err != nil { // the jobs are queued all the same
-		a.say("logs and outputs are not brought for now: %v; \"skua fetch\" brings outputs", err)
+	if courier.Wanted(home) {
+		a.startCourier(home)
+	}
+	if err != nil {
+		return err
+	}
+	if uncalled != nil { // the jobs are queued all the same
+		a.say("logs and outputs are not brought for now: %v; \"skua fetch\" brings outputs", uncalled)
 	} else {
 		patience := 2 * time.Second
 		if n > 1000 {
@@ -332,31 +344,39 @@ func (a *app) showProcs(ctx context.Context, pool *client.Client, sel wire.Selec
 	return nil
 }
 
-// callCourier has the background process care for what was submitted.
-func (a *app) callCourier(home client.Home, seq uint64) error {
-	m, err := membership.Open(home.Member())
-	if err != nil {
-		return err
+// queue queues jobs, and notes that there is work for the courier whose directory is dir: before, since the jobs may be in
+// the queue of a submit that does not live to hear it, and after, since a courier that ends meanwhile removes the note.
+// uncalled is why that could not be noted.
+func queue(ctx context.Context, pool *client.Client, home client.Home, dir string, request wire.Submit) (res wire.Submitted, uncalled, err error) {
+	if !courier.Begun(dir) {
+		since, err := pool.Now(ctx)
+		if err != nil {
+			return res, nil, err
+		}
+		uncalled = courier.Begin(dir, since+1)
 	}
-	if err := courier.Begin(courier.Dir(home, m), seq); err != nil {
-		return err
+	_ = courier.Called(home) // it is called again
+	if res, err = pool.Queue(ctx, request); err == nil || ctx.Err() != nil || diag.ExitCode(err) == diag.ExitUnreachable {
+		uncalled = cmp.Or(uncalled, courier.Called(home))
 	}
-	if err := courier.Called(home); err != nil {
-		return err
-	}
-	if courier.Wanted(home) {
-		a.startCourier(home)
-	}
-	return nil
+	return res, uncalled, err
 }
 
 // checkPlaces refuses jobs whose logs and outputs would find no directory in the end, or whose logs cannot be
 // written. One file in each directory stands for all.
 func checkPlaces(s *submitfile.Submission) error {
-	seen := map[string]bool{}
+	seen := map[string]bool{} // also of what is looked at besides directories
+	first := func(attr, what string) bool {
+		if seen[attr+what] {
+			return false
+		}
+		seen[attr+what] = true
+		return true
+	}
+	streams := 0
 	for _, p := range s.Procs {
 		iwd, _ := p.Ad.Str("Iwd")
-		for _, attr := range []string{"UserLog", "Out", "Err"} {
+		for _, attr := range []string{"UserLog", "DAGManNodesLog", "Out", "Err"} {
 			name, ok := p.Ad.Str(attr)
 			if !ok || name == "" || name == "/dev/null" {
 				continue
@@ -364,24 +384,40 @@ func checkPlaces(s *submitfile.Submission) error {
 			if !filepath.IsAbs(name) {
 				name = filepath.Join(iwd, name)
 			}
-			dir := filepath.Dir(name)
-			if seen[attr+dir] {
-				continue
-			}
-			seen[attr+dir] = true
-			if st, err := os.Stat(dir); err != nil || !st.IsDir() {
-				return &diag.Problem{
-					What: fmt.Sprintf("%s: there is no directory %s for %s", jobFile(p.Ad), dir, filepath.Base(name)),
-					Hint: "make it before you submit: mkdir -p " + dir, Err: err,
+			dir, isLog := filepath.Dir(name), attr == "UserLog" || attr == "DAGManNodesLog"
+			if first(attr, dir) {
+				if err := checkPlace(p.Ad, dir, name); err != nil {
+					return err
+				}
+				if isLog {
+					if err := canWrite(name); err != nil {
+						return &diag.Problem{
+							What: fmt.Sprintf("%s: the log %s cannot be written: %v", jobFile(p.Ad), name, err),
+							Hint: "name another file in its line of the description, or leave the line out", Err: err,
+						}
+					}
 				}
 			}
-			if attr != "UserLog" {
+			const most = 1000 // names that are looked at: on a network's disk each takes its time
+			if isLog || streams >= most || !first(attr+" itself", name) {
 				continue
 			}
-			if err := canWrite(name); err != nil {
+			streams++
+			if st, err := os.Stat(name); err == nil && st.IsDir() {
+				command := map[string]string{"Out": "output", "Err": "error"}[attr]
 				return &diag.Problem{
-					What: fmt.Sprintf("%s: the log %s cannot be written: %v", jobFile(p.Ad), name, err),
-					Hint: "name another file in the line log = ..., or leave the line out", Err: err,
+					What: fmt.Sprintf("%s: %s = %s is a directory", jobFile(p.Ad), command, name),
+					Hint: fmt.Sprintf("name a file in it, such as %s = %s", command, filepath.Join(name, "$(Cluster).$(Process)")),
+				}
+			}
+		}
+		if moves, ok := p.Ad.Str("TransferOutputRemaps"); !ok || !first("TransferOutputRemaps", iwd+"\n"+moves) {
+			continue
+		}
+		for dir, name := range client.MovedInto(p.Ad) {
+			if first("TransferOutputRemaps", dir) {
+				if err := checkPlace(p.Ad, dir, name); err != nil {
+					return err
 				}
 			}
 		}
@@ -389,19 +425,33 @@ func checkPlaces(s *submitfile.Submission) error {
 	return nil
 }
 
-// canWrite tries whether a log can be written, as its courier will. It leaves no file where there was none.
-func canWrite(name string) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err == nil {
-		f.Close()
-		return os.Remove(name)
+// checkPlace refuses a job of which a file is to come into a directory that is not there.
+func checkPlace(ad *classad.Ad, dir, name string) error {
+	st, err := os.Stat(dir)
+	if err == nil && st.IsDir() {
+		return nil
 	}
-	if errors.Is(err, fs.ErrExist) {
-		if st, statErr := os.Stat(name); statErr == nil && !st.Mode().IsRegular() {
-			return errors.New("it is no ordinary file")
-		}
+	return &diag.Problem{
+		What: fmt.Sprintf("%s: there is no directory %s for %s", jobFile(ad), dir, filepath.Base(name)),
+		Hint: "make it before you submit: mkdir -p " + dir, Err: err,
+	}
+}
+
+// canWrite tries whether a log can be written, as its courier will. It makes nothing of the log's own name: another
+// job's courier may be about to.
+func canWrite(name string) error {
+	st, err := os.Stat(name)
+	var f *os.File
+	switch {
+	case err == nil && !st.Mode().IsRegular():
+		return errors.New("it is no ordinary file")
+	case err == nil:
 		if f, err = os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0); err == nil {
 			return f.Close()
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		if f, err = os.CreateTemp(filepath.Dir(name), ".skua.*"); err == nil {
+			return errors.Join(f.Close(), os.Remove(f.Name()))
 		}
 	}
 	var path *fs.PathError

@@ -1,13 +1,21 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"skua/internal/bus"
 	"skua/internal/job"
 	"skua/internal/submitfile"
+	"skua/internal/wire"
+	"skua/submit/client"
+	"skua/submit/courier"
+	"skua/submit/submittest"
 )
 
 func TestOneLiner(t *testing.T) {
@@ -97,5 +105,90 @@ func TestMeterLine(t *testing.T) {
 		if tt.width > 0 && len(got) >= tt.width || tt.width >= 80 && got != tt.want {
 			t.Errorf("in %d columns: %q, want %q", tt.width, got, tt.want)
 		}
+	}
+}
+
+// TestCourierKnowsOfASubmitThatIsCutOff: whoever ends a submit while the matchmaker's answer is on its way has jobs in
+// the queue, whose logs and outputs come.
+func TestCourierKnowsOfASubmitThatIsCutOff(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	home, dir := client.Home(t.TempDir()), t.TempDir()
+	prepare := func() wire.Submit {
+		d, err := submitfile.Parse("test.sub", []byte("executable = /bin/true\ntransfer_executable = false\nqueue"), submitfile.Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := client.Expand(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request, err := c.Prepare(t.Context(), s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return request
+	}
+	if _, err := c.Queue(t.Context(), prepare()); err != nil { // elsewhere, long ago
+		t.Fatal(err)
+	}
+	request := prepare()
+	ctx, interrupt := context.WithCancel(t.Context())
+	sent := false
+	pool.Hub.Intercept(func(p bus.Packet) bus.Fate {
+		sent = sent || p.Subject == wire.UserSubject(submittest.User, wire.VerbSubmit)
+		if sent && p.To == "user" {
+			interrupt()
+			return bus.Fate{Drop: true}
+		}
+		return bus.Fate{}
+	})
+	if _, _, err := queue(ctx, c, home, dir, request); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the submit that is cut off ended with %v", err)
+	}
+	pool.Hub.Intercept(nil)
+	if !courier.Begun(dir) || !courier.Wanted(home) {
+		t.Errorf("a position is there: %v, a courier is wanted: %v", courier.Begun(dir), courier.Wanted(home))
+	}
+	if last, err := c.Now(t.Context()); err != nil || !courier.Reached(dir, last-1) || courier.Reached(dir, last) {
+		t.Errorf("the position is not just before the submit, event %d (%v)", last, err)
+	}
+}
+
+// TestPlacesAreChecked: what would find no place when the job has ended is refused while somebody is there to mend it.
+func TestPlacesAreChecked(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "results"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ line, want string }{
+		{"output = results/out", ""},
+		{"output = results", "output = " + dir + "/results is a directory"},
+		{"output = $CHOICE(Process,results/out,results)", "output = " + dir + "/results is a directory"},
+		{"error = ./results/", "error = " + dir + "/results is a directory"},
+		{"output = none/out", "there is no directory " + dir + "/none for out"},
+		{"log = job.log", ""},
+		{"log = none/job.log", "there is no directory " + dir + "/none for job.log"},
+		{"log = results", "it is no ordinary file"},
+		{`transfer_output_remaps = "a = results/a"`, ""},
+		{`transfer_output_remaps = "a = resluts/a.$(Process)"`, "there is no directory " + dir + "/resluts for a.0"},
+	} {
+		text := "executable = /bin/true\ntransfer_executable = false\n" + tt.line + "\nqueue 2"
+		d, err := submitfile.Parse("test.sub", []byte(text), submitfile.Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := client.Expand(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = checkPlaces(s)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("with %s the answer is %v, want %q", tt.line, err, tt.want)
+		}
+	}
+	if there, err := os.ReadDir(dir); err != nil || len(there) != 1 {
+		t.Errorf("the check leaves %v, %v", there, err)
 	}
 }

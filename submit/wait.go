@@ -113,11 +113,11 @@ func newVigil(host string, num int) *vigil {
 
 // over says whether there is nothing more to wait for.
 func (v *vigil) over() bool {
-	if v.num > 0 && v.done >= v.num {
-		return true
-	}
-	return len(v.live)+len(v.away) == 0
+	return v.enough() || len(v.live)+len(v.away) == 0
 }
+
+// enough says whether as many have ended as are to, with their outputs here.
+func (v *vigil) enough() bool { return v.num > 0 && v.done-len(v.away) >= v.num }
 
 // wait waits until the selected jobs have ended.
 func (a *app) wait(ctx context.Context, pool *client.Client, home client.Home, sel wire.Selection, how waiting) error {
@@ -392,7 +392,7 @@ func (v *vigil) forget(never []job.ID) {
 
 // ended notes how a job ended.
 func (v *vigil) ended(id job.ID, exit string, delivered bool) {
-	if _, live := v.live[id]; !live && v.num > 0 && v.done >= v.num {
+	if _, live := v.live[id]; !live && v.enough() {
 		return // enough have ended before it
 	}
 	switch exit {

@@ -98,3 +98,20 @@ func TestWaitBetweenTwoJobs(t *testing.T) {
 		t.Errorf("over %v with %d jobs, %q; want that with two", v.over(), v.done, v.fails)
 	}
 }
+
+// TestWaitForSomeAndTheirOutputs: of a job that was submitted here the outputs belong to its end.
+func TestWaitForSomeAndTheirOutputs(t *testing.T) {
+	a, b := job.ID{Cluster: 1}, job.ID{Cluster: 1, Proc: 1}
+	v := newVigil("here", 1)
+	v.live[a], v.live[b] = true, true
+	v.ours[a], v.ours[b] = true, true
+	for _, b := range []job.Body{&job.Ended{Job: a}, &job.Ended{Job: b}, &job.Delivered{Job: b}} {
+		if v.over() {
+			t.Errorf("the wait for one job is over before %s", b.Kind())
+		}
+		v.event(job.Event{Body: b})
+	}
+	if !v.over() {
+		t.Error("the wait for one job is not over when its outputs are here")
+	}
+}

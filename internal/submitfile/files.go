@@ -1,6 +1,7 @@
 package submitfile
 
 import (
+	"path"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -190,6 +191,15 @@ func buildFiles(p *proc) error {
 		p.setString("WhenToTransferOutput", t.when)
 		if len(t.inFiles) > 0 {
 			p.setString("TransferInput", strings.Join(t.inFiles, ","))
+		}
+		for _, name := range t.outFiles {
+			if clean := path.Clean(name); clean == "." || !filepath.IsLocal(clean) {
+				err := p.e.d.refuse(t.out.at, "names are relative to the job's directory; leave the line out for every new file in it",
+					"%s names %s, which is no file in the job's directory and could not come back", t.out.name, clip(name))
+				if err != nil {
+					return err
+				}
+			}
 		}
 		if t.out.set() {
 			p.setString("TransferOutput", strings.Join(t.outFiles, ","))

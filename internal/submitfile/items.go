@@ -2,6 +2,8 @@ package submitfile
 
 import (
 	"fmt"
+	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -139,6 +141,7 @@ func (d *Description) matching(patterns []string, kind string, at pos) ([]string
 		if err != nil {
 			return nil, problem(at, "", "queue matching %s: %w", clip(pattern), err)
 		}
+		names = slices.DeleteFunc(names, func(name string) bool { return hiddenFrom(d.path(pattern), name) })
 		sort.Strings(names)
 		before := len(items)
 		for _, name := range names {
@@ -163,6 +166,19 @@ func (d *Description) matching(patterns []string, kind string, at pos) ([]string
 		}
 	}
 	return items, nil
+}
+
+// hiddenFrom says whether a name that a pattern matches has a part with a dot at its beginning where the pattern has none:
+// as in HTCondor, and a shell, nobody means those.
+func hiddenFrom(pattern, name string) bool {
+	parts := func(name string) []string { return strings.Split(filepath.ToSlash(filepath.Clean(name)), "/") }
+	want, have := parts(pattern), parts(name)
+	for i, j := len(want)-1, len(have)-1; i >= 0 && j >= 0; i, j = i-1, j-1 {
+		if strings.HasPrefix(have[j], ".") && !strings.HasPrefix(strings.TrimPrefix(want[i], `\`), ".") {
+			return true
+		}
+	}
+	return false
 }
 
 // asWritten gives a found file the form of the pattern: relative if that was.

@@ -28,6 +28,7 @@ func here() Options {
 	for name, text := range map[string]string{
 		"sim": "#!/bin/sh\n", "a.dat": "a", "b.dat": "b", "in/deep/c.dat": strings.Repeat("c", 5000),
 		"table.txt": "1, oak\n2, elm tree\n", "ragged.txt": "1 oak\n2\n", "loop.inc": "include : loop.inc\n", "queue.inc": "queue\n",
+		".rc": "", ".skua.1": "", ".cache/x.dat": "x",
 	} {
 		files[path.Join("home/anna/run", name)] = &fstest.MapFile{Data: []byte(text), Mode: 0o755}
 	}
@@ -158,6 +159,9 @@ func TestQueueForms(t *testing.T) {
 		{"queue x from (one line)", "0.one|line||"},
 		{"queue x matching *.dat", "0.a.dat|| 1.b.dat||"},
 		{"queue x matching files *", "0.a.dat|| 1.b.dat|| 2.loop.inc|| 3.queue.inc|| 4.ragged.txt|| 5.sim|| 6.table.txt||"},
+		{"queue x matching files .*", "0..rc|| 1..skua.1||"},
+		{"queue x matching files */*.dat", ""},
+		{"queue x matching files .cache/*.dat", "0..cache/x.dat||"},
 		{"queue x matching dirs (i* *.dat)", "0.in/||"},
 		{"queue x in [1:] (a b c)", "0.b|| 1.c||"},
 		{"queue x in [-1:] (a b c)", "0.c||"},
@@ -469,6 +473,34 @@ func TestProblems(t *testing.T) {
 
 func indent(src string) string {
 	return "    " + strings.ReplaceAll(strings.TrimRight(fmt.Sprintf("%q", src), "\n"), `\n`, "\n    ")
+}
+
+// TestOutputNames: what is not in the job's directory, or is all of it, is refused.
+func TestOutputNames(t *testing.T) {
+	for _, tt := range []struct {
+		names string
+		fits  bool
+	}{
+		{"a", true},
+		{"./a, b/", true},
+		{"a/../b", true},
+		{"..a", true},
+		{`""`, true},
+		{".", false},
+		{"./", false},
+		{"a, a/..", false},
+		{"../a", false},
+		{"a/../../b", false},
+		{"/tmp/a", false},
+	} {
+		d, err := Parse("job.sub", []byte("executable = sim\ntransfer_output_files = "+tt.names+"\nqueue\n"), here())
+		if err == nil {
+			_, err = d.Expand(42)
+		}
+		if (err == nil) != tt.fits || err != nil && !strings.HasPrefix(err.Error(), "job.sub:2:") {
+			t.Errorf("for transfer_output_files = %s the error is %v, fits: %v", tt.names, err, tt.fits)
+		}
+	}
 }
 
 func TestNotes(t *testing.T) {

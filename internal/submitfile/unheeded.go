@@ -28,6 +28,7 @@ var unheeded = []struct {
 	{"log_xml", "UserLogUseXML", "false", "the log is written as text"},
 	{"manifest", "ManifestDesired", "false", "no manifest is written"},
 	{"job_machine_attrs", "JobMachineAttrs", "", "the machine's attributes do not go into the job's ad"},
+	{"match_list_length", "LastMatchListLength", "0", "the machines that it has had do not go into the job's ad"},
 	{"job_ad_information_attrs", "JobAdInformationAttrs", "", "the log has no such entries"},
 	{"ulog_execute_attrs", "UserLogExecuteEventAttrs", "", "the log has no such entries"},
 }

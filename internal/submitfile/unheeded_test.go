@@ -20,6 +20,7 @@ func TestUnheeded(t *testing.T) {
 		{head + "leave_in_queue = true\nqueue 5", []string{"job.sub:2: leave_in_queue has no effect yet: jobs that have ended are in skua history"}},
 		{head + "+KeepClaimIdle = 60\nqueue", []string{"job.sub:2: +KeepClaimIdle has no effect yet: a machine takes another job as soon as this one has left"}},
 		{head + "KeepClaimIdle = 60\nqueue", []string{"job.sub:2: KeepClaimIdle has no effect yet: a machine takes another job as soon as this one has left"}},
+		{head + "match_list_length = 5\nqueue", []string{"job.sub:2: match_list_length has no effect yet: the machines that it has had do not go into the job's ad"}},
 		{head + "encrypt_input_files = a\nqueue", []string{"job.sub:2: encrypt_input_files asks for what no machine can do yet: the job waits for one that can"}},
 		// What happens anyway needs no note.
 		{head + "leave_in_queue = False\nnice_user = false\nqueue", nil},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"skua/internal/bus"
+	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
 )
@@ -30,7 +31,10 @@ func (c *Client) Events(ctx context.Context, since uint64) (Page, error) {
 	for _, raw := range res.Rows {
 		var ev job.Event
 		if err := json.Unmarshal(raw, &ev); err != nil {
-			return Page{}, fmt.Errorf("read the events after %d: %w", since, err)
+			return Page{}, &diag.Problem{
+				What: fmt.Sprintf("read the events after %d: %v", since, err),
+				Hint: "the matchmaker may be of a newer version than this program: upgrade it", Err: errors.Join(ErrUnreadable, err),
+			}
 		}
 		if ev.Seq <= p.Next {
 			return Page{}, fmt.Errorf("read the events after %d: number %d comes where a later one is due", p.Next, ev.Seq)
@@ -51,10 +55,16 @@ func (c *Client) Events(ctx context.Context, since uint64) (Page, error) {
 	return p, nil
 }
 
+// Now gives the number of the latest event that the user may have been told of: what happens next has a later one.
+func (c *Client) Now(ctx context.Context) (uint64, error) {
+	_, seq, err := c.Jobs(ctx, noJobs)
+	return seq, err
+}
+
 // Follow calls handle with the user's events after since as they happen, in order and without a gap,
-// until ctx ends or handle gives an error, which it returns. It is told by the matchmaker when there is
-// something to ask for; since such a note may be lost, it asks now and then without one. While the
-// matchmaker cannot be reached it waits.
+// until ctx ends, handle gives an error, which it returns, or an event comes that is [ErrUnreadable]. It is told by the
+// matchmaker when there is something to ask for; since such a note may be lost, it asks now and then without one. While
+// the matchmaker cannot be reached it waits.
 func (c *Client) Follow(ctx context.Context, since uint64, handle func(Page) error) error {
 	noted := make(chan struct{}, 1)
 	sub, err := c.cfg.Conn.Subscribe(wire.NoteSubject(c.cfg.User), func(bus.Msg) {
@@ -73,6 +83,8 @@ func (c *Client) Follow(ctx context.Context, since uint64, handle func(Page) err
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case errors.Is(err, ErrUnreadable):
+			return err // it would stay so
 		case err != nil:
 			if err.Error() != told && c.cfg.Trouble != nil {
 				c.cfg.Trouble(err)
@@ -108,6 +120,9 @@ func (c *Client) waitForNote(ctx context.Context, noted <-chan struct{}) error {
 	}
 	return nil
 }
+
+// ErrUnreadable says that this program does not know an event, and so none of those after it.
+var ErrUnreadable = errors.New("an event of another version")
 
 // ErrEnough ends a Follow whose handler has seen what it was waiting for.
 var ErrEnough = errors.New("seen enough")

@@ -26,6 +26,7 @@ type inputs struct {
 	procs   [][]input
 	content map[string]*content // by path on this machine
 	pool    poolRuntimes
+	left    []string // links to directories that are left out
 }
 
 // input is a file as one job gets it.
@@ -64,6 +65,10 @@ func gather(ctx context.Context, s *submitfile.Submission, runtimes func(context
 			return nil, err
 		}
 		in.procs[i], last = list, want
+	}
+	slices.Sort(in.left)
+	for _, link := range slices.Compact(in.left) {
+		s.Notes = append(s.Notes, fmt.Sprintf("%s is a link to a directory, and is not sent: name it in transfer_input_files", link))
 	}
 	return in, nil
 }
@@ -172,6 +177,10 @@ func (in *inputs) add(ctx context.Context, full, to string) ([]input, error) {
 	}
 	var list []input
 	for _, e := range entries {
+		if name := filepath.Join(full, e.Name()); linkToDir(name, e) { // it may go round in a circle
+			in.left = append(in.left, name)
+			continue
+		}
 		more, err := in.add(ctx, filepath.Join(full, e.Name()), path.Join(to, e.Name()))
 		if err != nil {
 			return nil, err
@@ -181,6 +190,14 @@ func (in *inputs) add(ctx context.Context, full, to string) ([]input, error) {
 		}
 	}
 	return list, nil
+}
+
+func linkToDir(name string, e fs.DirEntry) bool {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return false
+	}
+	st, err := os.Stat(name)
+	return err == nil && st.IsDir()
 }
 
 // read takes the digest of a file, once.

@@ -60,22 +60,25 @@ func (c *Client) Fetch(ctx context.Context, id job.ID, dir string, progress tran
 		}
 	}
 	var written []string
-	var missing error // the first that the matchmaker does not have any more
+	var missing, homeless error // the first that the matchmaker does not have any more, and that has no place here
 	for _, p := range places {
-		err := p.fetch(ctx, files, res.Capability, progress)
+		called := func(err error) error { return fmt.Errorf("output %s of job %v: %w", p.file.Name, id, err) }
+		mode, err := p.prepare()
 		if err != nil {
-			err = fmt.Errorf("output %s of job %v: %w", p.file.Name, id, err)
+			homeless = cmp.Or(homeless, called(err))
+			continue
 		}
+		err = p.fetch(ctx, files, res.Capability, mode, progress)
 		switch {
 		case errors.Is(err, blob.ErrNotFound):
-			missing = cmp.Or(missing, err)
+			missing = cmp.Or(missing, called(err))
 		case err != nil:
-			return written, err
+			return written, called(err)
 		default:
 			written = append(written, p.path)
 		}
 	}
-	return written, missing
+	return written, cmp.Or(homeless, missing)
 }
 
 // ErrNoOutputs says that the matchmaker has nothing of a job to fetch, and will not get it by itself.
@@ -104,6 +107,7 @@ func placesOf(ad *classad.Ad, outputs []job.File, dir string) ([]place, error) {
 	remap := remaps(ad)
 	declared, isDeclared := declaredOutputs(ad)
 	var places []place
+	taken, outside := map[string]string{}, []int{} // what goes where, if all goes below dir; those that would go elsewhere
 	for _, f := range outputs {
 		if !fs.ValidPath(f.Name) || f.Name == "." || !filepath.IsLocal(filepath.FromSlash(f.Name)) {
 			return nil, fmt.Errorf("the name %q leaves the job's directory", f.Name)
@@ -124,10 +128,11 @@ func placesOf(ad *classad.Ad, outputs []job.File, dir string) ([]place, error) {
 		p := place{file: f, path: filepath.FromSlash(to), base: dir}
 		switch {
 		case moved && !filepath.IsLocal(p.path):
-			p.path = filepath.Join(dir, filepath.Base(p.path))
+			outside = append(outside, len(places))
 		case !filepath.IsAbs(p.path):
 			p.path = filepath.Join(dir, p.path)
 		}
+		taken[p.path] = p.path
 		switch {
 		case moved:
 		case named:
@@ -140,7 +145,26 @@ func placesOf(ad *classad.Ad, outputs []job.File, dir string) ([]place, error) {
 		}
 		places = append(places, p)
 	}
+	for _, i := range outside {
+		was := places[i].path
+		name := apart(was, func(name string) bool {
+			by, ok := taken[filepath.Join(dir, name)]
+			return ok && by != was
+		})
+		places[i].path = filepath.Join(dir, name)
+		taken[places[i].path] = was
+	}
 	return places, nil
+}
+
+// apart gives a file that would be outside a name inside: its own, and with the directories around it joined to that
+// by hyphens as far as is needed to keep it apart from others.
+func apart(file string, taken func(name string) bool) string {
+	name := filepath.Base(file)
+	for dir := filepath.Dir(file); taken(name); dir = filepath.Dir(dir) {
+		name = strings.Trim(filepath.Base(dir), `./\`) + "-" + name
+	}
+	return name
 }
 
 // outputName gives the name under which an output arrives, relative to the job's directory or absolute, and
@@ -238,6 +262,45 @@ func declaredName(name string, declared []string) (string, bool) {
 	return "", false
 }
 
+// MovedInto gives the directories into which a description moves outputs and that must be there before any come, each
+// with one of the files. Those that are made because outputs go there, too, are not among them.
+func MovedInto(ad *classad.Ad) map[string]string {
+	moves := remaps(ad)
+	iwd, _ := ad.Str("Iwd")
+	if len(moves) == 0 || !filepath.IsAbs(iwd) {
+		return nil
+	}
+	absolute := func(name string) string {
+		if name = filepath.FromSlash(name); filepath.IsAbs(name) {
+			return filepath.Clean(name)
+		}
+		return filepath.Join(iwd, name)
+	}
+	var made []string
+	declared, _ := declaredOutputs(ad)
+	for _, d := range declared {
+		if keep, _ := ad.Bool("PreserveRelativePaths"); !keep {
+			d = path.Base(d)
+		}
+		made = append(made, absolute(d))
+	}
+	for _, to := range moves {
+		made = append(made, absolute(to))
+	}
+	into := map[string]string{}
+	for _, to := range moves {
+		if to == "" || strings.Contains(to, "://") {
+			continue
+		}
+		dir := filepath.Dir(absolute(to))
+		below := func(d string) bool { rel, err := filepath.Rel(d, dir); return err == nil && filepath.IsLocal(rel) }
+		if dir != iwd && !slices.ContainsFunc(made, below) {
+			into[dir] = to
+		}
+	}
+	return into
+}
+
 // remaps reads transfer_output_remaps: "name = place; name = place", in which a backslash takes the
 // meaning from the character after it.
 func remaps(ad *classad.Ad) map[string]string {
@@ -272,28 +335,32 @@ func remaps(ad *classad.Ad) map[string]string {
 	return out
 }
 
-// fetch makes the file.
-func (p place) fetch(ctx context.Context, files Files, capability string, progress transfer.Progress) error {
+// prepare makes the directories that the file is to be in, and gives the mode that it gets there. Its errors are about
+// this place and no other.
+func (p place) prepare() (mode fs.FileMode, err error) {
 	dir := filepath.Dir(p.path)
 	if rel, err := filepath.Rel(p.base, dir); err == nil && filepath.IsLocal(rel) && rel != "." {
 		if _, err := os.Stat(p.base); err != nil {
-			return missingDir(p.base, err)
+			return 0, missingDir(p.base, err)
 		}
 		if err := os.MkdirAll(dir, 0o777); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if _, err := os.Stat(dir); err != nil {
-		return missingDir(dir, err)
+		return 0, missingDir(dir, err)
 	}
 	if st, err := os.Stat(p.path); err == nil && !st.Mode().IsRegular() {
-		return &diag.Problem{What: fmt.Sprintf("%s is there and is not a plain file", p.path), Hint: "move it away, or fetch into another directory with --dir"}
+		return 0, &diag.Problem{What: fmt.Sprintf("%s is there and is not a plain file", p.path), Hint: "move it away, or fetch into another directory with --dir"}
 	}
-	mode, err := ordinaryMode(dir)
-	if err != nil {
-		return err
+	if mode, err = ordinaryMode(dir); err != nil {
+		return 0, err
 	}
-	mode |= fs.FileMode(p.file.Mode) & 0o111 & (mode >> 2) // executable for those who may read it
+	return mode | fs.FileMode(p.file.Mode)&0o111&(mode>>2), nil // executable for those who may read it
+}
+
+// fetch makes the file in a place that is prepared.
+func (p place) fetch(ctx context.Context, files Files, capability string, mode fs.FileMode, progress transfer.Progress) error {
 	if p.file.Digest != "" {
 		_, err := files.GetFile(ctx, capability, p.file.Digest, p.path, mode, progress)
 		return err

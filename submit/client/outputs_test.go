@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,6 +67,63 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+// TestFetchedElsewhereTogether: what would go to different places has different names in one.
+func TestFetchedElsewhereTogether(t *testing.T) {
+	for _, tt := range []struct{ name, ad, want string }{
+		{"alone", `Out = "/a/log"`, "log err"},
+		{"of two directories", `Out = "/a/log"; Err = "/b/log"`, "log b-log"},
+		{"of two with one name", `Out = "/x/a/log"; Err = "/y/a/log"; TransferOutputRemaps = "made = /z/a/log"`, "log a-log z-a-log"},
+		{"one of which is inside", `Out = "../log"; Err = "log"`, "-log log"},
+		{"one file", `Out = "/a/log"; Err = "/a/log"`, "log log"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ad := adOf(t, t.TempDir(), tt.ad)
+			if _, ok := ad.Str("Err"); !ok {
+				ad.SetString("Err", "err")
+			}
+			outputs := []job.File{{Name: job.StdoutFile}, {Name: job.StderrFile}}
+			if _, ok := ad.Str("TransferOutputRemaps"); ok {
+				outputs = append(outputs, job.File{Name: "made"})
+			}
+			places, err := placesOf(ad, outputs, "/els")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, p := range places {
+				got = append(got, strings.TrimPrefix(p.path, "/els/"))
+			}
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("they are called %q, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestMovedInto(t *testing.T) {
+	iwd := t.TempDir()
+	for _, tt := range []struct{ name, ad, want string }{
+		{"nothing", ``, ""},
+		{"beside the others", `TransferOutputRemaps = "a = b"`, ""},
+		{"a directory", `TransferOutputRemaps = "a = sub/b; c = /var/tmp/c"`, "/var/tmp sub"},
+		{"an address", `TransferOutputRemaps = "a = https://example.org/a"`, ""},
+		{"a directory that comes", `TransferOutput = "x/results, a"; TransferOutputRemaps = "a = results/a"`, ""},
+		{"a directory that comes with its path", `TransferOutput = "x/results, a"; PreserveRelativePaths = true; TransferOutputRemaps = "a = results/a"`, "results"},
+		{"a directory that is moved", `TransferOutput = "d, a"; TransferOutputRemaps = "d = out/d; a = out/d/deep/a"`, "out"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []string
+			for dir := range MovedInto(adOf(t, iwd, tt.ad)) {
+				got = append(got, strings.TrimPrefix(dir, iwd+"/"))
+			}
+			slices.Sort(got)
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("outputs go into %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 // TestHostileNames: what a machine calls its files is not to be believed.
 func TestHostileNames(t *testing.T) {
 	for _, tt := range []struct{ name, ad, output string }{
@@ -106,7 +164,11 @@ func TestFetchPlacesFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return places[0].fetch(t.Context(), nil, "", nil)
+		mode, err := places[0].prepare()
+		if err != nil {
+			return err
+		}
+		return places[0].fetch(t.Context(), nil, "", mode, nil)
 	}
 	moved := filepath.Join(t.TempDir(), "l2")
 	if err := fetch(fmt.Sprintf(`TransferOutput = "logs"; TransferOutputRemaps = "logs = %s"`, moved), inline("logs/deep/x", "log", 0o600)); err != nil {
@@ -155,7 +217,11 @@ func TestPlantedLink(t *testing.T) {
 		t.Skip(err)
 	}
 	p := place{file: job.File{Size: 6, Inline: []byte("theirs"), Mode: 0o755}, base: iwd, path: filepath.Join(iwd, "o")}
-	if err := p.fetch(t.Context(), nil, "", nil); err != nil {
+	mode, err := p.prepare()
+	if err == nil {
+		err = p.fetch(t.Context(), nil, "", mode, nil)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(p.path); err != nil || string(b) != "theirs" {

@@ -16,18 +16,24 @@ import (
 	"skua/policy/classad"
 )
 
-// Submit uploads what the jobs need, each content once, and queues them. When it returns without an
-// error the matchmaker has them on disk, and this machine is no longer needed. A submit whose answer is lost, or that
-// meets a change of the matchmaker that leads, is repeated, and the jobs are queued once; when no answer comes in the
-// end, the error says that it is not known whether they are. progress is told of
-// uploads; nil tells nobody. The submission's ads are the client's from here on.
+// Submit prepares jobs and queues them.
 func (c *Client) Submit(ctx context.Context, s *submitfile.Submission, progress transfer.Progress) (wire.Submitted, error) {
-	in, err := gather(ctx, s, c.Runtimes)
+	request, err := c.Prepare(ctx, s, progress)
 	if err != nil {
 		return wire.Submitted{}, err
 	}
+	return c.Queue(ctx, request)
+}
+
+// Prepare uploads what the jobs need, each content once, and gives the request that queues them. Nothing is queued yet.
+// progress is told of uploads; nil tells nobody. The submission's ads are the client's from here on.
+func (c *Client) Prepare(ctx context.Context, s *submitfile.Submission, progress transfer.Progress) (wire.Submit, error) {
+	in, err := gather(ctx, s, c.Runtimes)
+	if err != nil {
+		return wire.Submit{}, err
+	}
 	if len(s.Procs) == 0 {
-		return wire.Submitted{}, &diag.Problem{What: "there is no job to submit"}
+		return wire.Submit{}, &diag.Problem{What: "there is no job to submit"}
 	}
 	request := wire.Submit{V: wire.Version, Request: rand.Text(), Ad: s.Cluster}
 	request.Ad.Delete("ClusterId") // the matchmaker gives the number
@@ -38,12 +44,17 @@ func (c *Client) Submit(ctx context.Context, s *submitfile.Submission, progress 
 	upload, fits := in.fill(&request, procs)
 	if !fits {
 		if upload, err = in.fillTable(&request, procs); err != nil {
-			return wire.Submitted{}, err
+			return wire.Submit{}, err
 		}
 	}
-	if err := c.upload(ctx, upload, progress); err != nil {
-		return wire.Submitted{}, err
-	}
+	return request, c.upload(ctx, upload, progress)
+}
+
+// Queue queues jobs that are prepared. When it returns without an error the matchmaker has them on disk, and this
+// machine is no longer needed. A request whose answer is lost, or that meets a change of the matchmaker that leads, is
+// repeated, and the jobs are queued once; when no answer comes in the end, the error says that it is not known whether
+// they are.
+func (c *Client) Queue(ctx context.Context, request wire.Submit) (wire.Submitted, error) {
 	return call(ctx, c, wire.VerbSubmit, request, true, func(r wire.Submitted) *wire.Failure { return r.Fail })
 }
 

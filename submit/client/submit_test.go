@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -389,6 +390,56 @@ func TestSubmitOnceThoughTheAnswerIsLost(t *testing.T) {
 	}
 }
 
+// TestLinksInInputDirectories: a link that leads back would have no end.
+func TestLinksInInputDirectories(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	write(t, dir, "data/a.dat", "a")
+	for name, to := range map[string]string{"self": ".", "up": "..", "b.dat": "a.dat"} {
+		if err := os.Symlink(to, filepath.Join(dir, "data", name)); err != nil {
+			t.Skip("no links here: ", err)
+		}
+	}
+	s := describe(t, dir, "executable = /bin/true\ntransfer_executable = false\ntransfer_input_files = data\nqueue")
+	res, err := c.Submit(t.Context(), s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, _ := pool.Queue.Job(job.ID{Cluster: res.Cluster})
+	var names []string
+	for _, f := range j.Inputs {
+		names = append(names, f.Name)
+	}
+	slices.Sort(names)
+	if want := []string{"data/a.dat", "data/b.dat"}; !slices.Equal(names, want) {
+		t.Errorf("the job gets %q, want %q", names, want)
+	}
+	if len(s.Notes) != 2 || !strings.Contains(s.Notes[0], "data/self is a link") {
+		t.Errorf("notes %q, want one of each link to a directory", s.Notes)
+	}
+}
+
+// TestFetchGoesOnWithoutAPlace: an output that cannot be put in place keeps no other back.
+func TestFetchGoesOnWithoutAPlace(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	res, err := c.Submit(t.Context(), describe(t, dir, "executable = /bin/true\ntransfer_executable = false\noutput = none/out\nerror = err\nqueue"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := job.ID{Cluster: res.Cluster}
+	pool.Begin(id, "desk7")
+	pool.Finish(id, 0, map[string]string{job.StdoutFile: "o", job.StderrFile: "e"})
+	files, err := c.Fetch(t.Context(), id, "", nil)
+	if want := []string{filepath.Join(dir, "err")}; !slices.Equal(files, want) || err == nil || !strings.Contains(err.Error(), "none is not there") {
+		t.Errorf("fetched %q (%v), want %q and what is in the way of the other", files, err, want)
+	}
+}
+
 func TestBadInputsAreRefusedBeforeAnythingIsQueued(t *testing.T) {
 	pool := submittest.Start(t)
 	c := pool.Client(client.Config{})
@@ -451,6 +502,37 @@ func TestFollowMissesNothing(t *testing.T) {
 	want := "submitted" + strings.Repeat(" offered started ended", 3)
 	if got := strings.Join(kinds, " "); !errors.Is(err, client.ErrEnough) || got != want {
 		t.Errorf("followed %q (%v), want %q", got, err, want)
+	}
+}
+
+// TestFollowEndsAtAnEventItDoesNotKnow: to ask again and again would bring the same event.
+func TestFollowEndsAtAnEventItDoesNotKnow(t *testing.T) {
+	hub := bus.NewMemory()
+	newer := hub.Connect("matchmaker")
+	defer newer.Close()
+	_, err := newer.Subscribe(wire.UserSubject("u1", wire.VerbQuery), func(m bus.Msg) {
+		data, err := wire.Encode(wire.QueryResult{V: wire.Version, Rows: []json.RawMessage{
+			json.RawMessage(`{"v": 1, "seq": 8, "at": "2026-11-30T12:00:00Z", "kind": "of the future", "body": {}}`),
+		}})
+		if err == nil {
+			err = m.Reply(data)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(client.Config{User: "u1", Conn: hub.Connect("user")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	err = c.Follow(t.Context(), 7, func(client.Page) error { return nil })
+	var p *diag.Problem
+	if !errors.Is(err, client.ErrUnreadable) || !errors.As(err, &p) || p.Hint == "" {
+		t.Errorf("followed to the end %v", err)
 	}
 }
 

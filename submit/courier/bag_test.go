@@ -75,22 +75,28 @@ func (f forgetful) Columns(ctx context.Context, kind wire.QueryKind, sel wire.Se
 	return f.script.Columns(ctx, wire.QueryJobs, sel, exprs, limit, row)
 }
 
+// forgottenLife is a job whose end is the last that its matchmaker knows of it.
+func forgottenLife(dir string) *script {
+	s := aLife(dir)
+	a := job.ID{Cluster: 5}
+	bodies := []job.Body{
+		s.events[1].Body.(*job.Submitted),
+		&job.Offered{Job: a, Epoch: 1, Slot: "slot1@desk1", Machine: "desk1"}, &job.Started{Job: a, Epoch: 1},
+		&job.Withdrawn{Job: job.ID{Cluster: 5, Proc: 1}}, &job.Ended{Job: a, Epoch: 1},
+	}
+	s.events = nil
+	for i, body := range bodies {
+		s.events = append(s.events, job.Event{Seq: uint64(i + 1), At: noon, Body: body})
+	}
+	return s
+}
+
 // TestMatchmakerForgets: the end of a job of which the matchmaker knows nothing is told, but only when it has had a day to
 // remember.
 func TestMatchmakerForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, state := t.TempDir(), t.TempDir()
-		s := aLife(dir)
-		a := job.ID{Cluster: 5}
-		bodies := []job.Body{
-			s.events[1].Body.(*job.Submitted),
-			&job.Offered{Job: a, Epoch: 1, Slot: "slot1@desk1", Machine: "desk1"}, &job.Started{Job: a, Epoch: 1},
-			&job.Withdrawn{Job: job.ID{Cluster: 5, Proc: 1}}, &job.Ended{Job: a, Epoch: 1},
-		}
-		s.events = nil
-		for i, body := range bodies {
-			s.events = append(s.events, job.Event{Seq: uint64(i + 1), At: noon, Body: body})
-		}
+		s := forgottenLife(dir)
 		for _, tt := range []struct {
 			name       string
 			after      time.Duration

@@ -290,7 +290,7 @@ func (c *Courier) event(ctx context.Context, ev job.Event) {
 		}
 		switch b := ev.Body.(type) {
 		case *job.Submitted, *job.Opened:
-			out.add(o.log, o.json, submitted(id, o, ev.At, onHold(id.Proc)))
+			out.tell(o, submitted(id, o, ev.At, onHold(id.Proc)))
 			continue
 		case *job.HeldBack:
 			if len(b.Outputs) > 0 {
@@ -305,7 +305,7 @@ func (c *Courier) event(ctx context.Context, ev job.Event) {
 			c.state.Letters = c.post.write(c.state.Letters, letterAbout(id, o, c.state.Runs[id], ev))
 		}
 		entries, run := translate(id, o, c.state.Runs[id], ev)
-		out.add(o.log, o.json, entries)
+		out.tell(o, entries)
 		c.setRun(id, run)
 		switch b := ev.Body.(type) {
 		case *job.Edited:
@@ -420,7 +420,7 @@ func (c *Courier) end(ctx context.Context, id job.ID, says string) error {
 			})
 		}
 		out := pages{}
-		out.add(o.log, o.json, entries)
+		out.tell(o, entries)
 		c.logs.append(noEvent, out)
 	}
 	c.drop(id)

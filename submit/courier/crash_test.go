@@ -202,6 +202,20 @@ func TestLifeInTheLog(t *testing.T) {
 	}
 }
 
+// TestSecondLog: a log for all jobs of a workflow has the same entries.
+func TestSecondLog(t *testing.T) {
+	dir := t.TempDir()
+	s := aLife(dir)
+	s.events[1].Body.(*job.Submitted).Ad.SetString("DAGManNodesLog", "nodes.log")
+	tell(t, s, t.TempDir())
+	want := content(t, filepath.Join("testdata", "life.log"))
+	for _, log := range []string{"job.log", "nodes.log"} {
+		if got := content(t, filepath.Join(dir, log)); got != want {
+			t.Errorf("%s is\n%s\nwant\n%s", log, got, want)
+		}
+	}
+}
+
 // TestCrashEverywhere takes what is on disk after each event, and then every mixture that a crash can
 // leave: the log further than its position, both further than the courier's. A courier that begins
 // there must end with the same log.

@@ -88,10 +88,12 @@ func (c *Courier) adopt(id job.ID, o *origin) {
 		return
 	case before != nil:
 		c.logs.release(before.log)
+		c.logs.release(before.second)
 	case c.state.Runs[id].over():
 		c.known.ended++
 	}
 	c.logs.use(o.log)
+	c.logs.use(o.second)
 	c.known.jobs[id] = o
 }
 
@@ -129,6 +131,7 @@ func (c *Courier) drop(id job.ID) {
 func (c *Courier) forget(id job.ID) {
 	if o := c.known.jobs[id]; o != nil {
 		c.logs.release(o.log)
+		c.logs.release(o.second)
 		delete(c.known.jobs, id)
 	}
 }

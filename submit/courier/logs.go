@@ -97,6 +97,12 @@ func (p pages) add(path string, json bool, entries []eventlog.Event) {
 	p[path] = text
 }
 
+// tell adds entries to the logs of a job.
+func (p pages) tell(o *origin, entries []eventlog.Event) {
+	p.add(o.log, o.json, entries)
+	p.add(o.second, false, entries)
+}
+
 // noEvent is in the place of an event's number where entries stem from none.
 const noEvent = 0
 

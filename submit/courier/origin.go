@@ -18,6 +18,7 @@ const SubmitMachine = "SkuaSubmitMachine"
 type origin struct {
 	log     string // path of the event log; empty when there is none
 	json    bool   // whether that has lines of JSON
+	second  string // path of a log for all jobs of a workflow; empty when there is none
 	machine string // from which the job was submitted
 	notes   string
 	private string // the second note of the submit entry
@@ -33,7 +34,7 @@ type origin struct {
 
 // originAttrs are the attributes that it is made of.
 var originAttrs = []string{
-	"UserLog", "UserLogUseJSON", "Iwd", SubmitMachine, "SubmitEventNotes", "SubmitEventUserNotes",
+	"UserLog", "UserLogUseJSON", "DAGManNodesLog", "Iwd", SubmitMachine, "SubmitEventNotes", "SubmitEventUserNotes",
 	"RequestCpus", "RequestMemory", "RequestDisk",
 	"Cmd", "Arguments", "Args", "JobNotification", "NotifyUser", "EmailAttributes", "JobSuccessExitCode",
 }
@@ -50,10 +51,13 @@ func originOf(ad *classad.Ad) origin {
 		return ""
 	}
 	o := origin{
-		log: logPath(ad), machine: text(SubmitMachine), notes: text("SubmitEventNotes"), private: text("SubmitEventUserNotes"),
+		log: logPath(ad, "UserLog"), machine: text(SubmitMachine), notes: text("SubmitEventNotes"), private: text("SubmitEventUserNotes"),
 		cpus: number("RequestCpus"), memory: number("RequestMemory"), disk: number("RequestDisk"),
 	}
 	o.json, _ = ad.Bool("UserLogUseJSON")
+	if o.second = logPath(ad, "DAGManNodesLog"); o.second == o.log {
+		o.second = "" // each entry stands there once
+	}
 	if n, ok := ad.Int("JobNotification"); ok && n != int64(notifyNever) {
 		o.notify, o.notifyTo, o.inMail = notification(n), text("NotifyUser"), text("EmailAttributes")
 		if code, ok := ad.Int("JobSuccessExitCode"); ok {
@@ -64,9 +68,9 @@ func originOf(ad *classad.Ad) origin {
 	return o
 }
 
-// logPath is the job's event log; empty when it has none.
-func logPath(ad *classad.Ad) string {
-	name, ok := ad.Str("UserLog")
+// logPath is the event log that an attribute names; empty when the job has none.
+func logPath(ad *classad.Ad, attr string) string {
+	name, ok := ad.Str(attr)
 	if !ok || name == "" {
 		return ""
 	}

@@ -33,7 +33,7 @@ func Dir(h client.Home, m *membership.Membership) string {
 // LogFile is where the courier of this host writes what a person may want to know.
 func LogFile(h client.Home) string { return filepath.Join(h.Host(), logFile) }
 
-// Called says that there is work for a courier: jobs have been submitted from this host.
+// Called says that there is work for a courier: jobs are submitted from this host.
 func Called(h client.Home) error {
 	if err := os.MkdirAll(h.Host(), 0o700); err != nil {
 		return fmt.Errorf("make the directory of this host: %w", err)
@@ -79,7 +79,7 @@ func lockForLong(path string) (*os.File, error) {
 }
 
 // Serve is the courier of this host for as long as there is work. When there is another one already it
-// returns at once.
+// returns at once. When its program has been replaced it returns [ErrReplaced], and no courier runs.
 func Serve(ctx context.Context, h client.Home, log *slog.Logger) error {
 	if err := os.MkdirAll(h.Host(), 0o700); err != nil {
 		return fmt.Errorf("make the directory of this host: %w", err)
@@ -98,20 +98,42 @@ const rest = 15 * time.Second
 // errMoved ends the courier of a pool in which the user is no more.
 var errMoved = errors.New("the membership has changed")
 
-// mindMembership returns when m is not the user's membership any more, or when ctx ends.
-func mindMembership(ctx context.Context, h client.Home, m *membership.Membership) {
+// ErrReplaced ends a courier whose program is another one now, as after an upgrade: whoever runs it starts that one,
+// which may know events that this one does not.
+var ErrReplaced = errors.New("the program has been replaced")
+
+// mind returns errMoved when m is not the user's membership any more, and ErrReplaced when the program at a path is not
+// the one that it was. It returns nil when ctx ends.
+func mind(ctx context.Context, h client.Home, m *membership.Membership, program string, was fs.FileInfo) error {
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
-	for {
+	for last := was; ; {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-tick.C:
 			if now, err := membership.Open(h.Member()); err == nil && (Dir(h, now) != Dir(h, m) || now.URL != m.URL) {
-				return
+				return errMoved
 			}
+			now, err := os.Stat(program)
+			if was == nil || err != nil {
+				continue
+			}
+			if !os.SameFile(now, was) && os.SameFile(now, last) && now.Size() == last.Size() { // it is written no more
+				return ErrReplaced
+			}
+			last = now
 		}
 	}
+}
+
+// ownProgram is where this program is, and what is there; nil if that cannot be told.
+func ownProgram() (path string, is fs.FileInfo) {
+	path, err := os.Executable()
+	if err == nil {
+		is, _ = os.Stat(path)
+	}
+	return path, is
 }
 
 // serveOnce works until nothing is left to do. Work that is called for while it goes is found by whoever
@@ -138,10 +160,8 @@ func serveOnce(ctx context.Context, h client.Home, log *slog.Logger) (again bool
 	var minding sync.WaitGroup
 	defer minding.Wait()
 	defer stop(nil)
-	minding.Go(func() {
-		mindMembership(ctx, h, m)
-		stop(errMoved)
-	})
+	program, was := ownProgram()
+	minding.Go(func() { stop(mind(ctx, h, m, program, was)) })
 	pool, err := client.Connect(ctx, client.Connection{Home: h, Patient: true, Trouble: func(err error) {
 		log.Warn("the matchmaker cannot be asked; it is tried again", diag.KeyError, err)
 	}})
@@ -154,41 +174,74 @@ func serveOnce(ctx context.Context, h client.Home, log *slog.Logger) (again bool
 		log.Warn("no mail is sent", diag.KeyError, err)
 		mail = Mail{}
 	}
-	work, told := filepath.Join(h.Host(), workFile), ""
+	err = work(ctx, h, Config{Pool: pool, Host: host, Dir: Dir(h, m), Mail: mail, Log: log})
+	if errors.Is(context.Cause(ctx), errMoved) {
+		log.Info("the user is in another pool now")
+		return true, nil
+	}
+	if errors.Is(context.Cause(ctx), ErrReplaced) {
+		return false, ErrReplaced
+	}
+	if err != nil {
+		return false, err
+	}
+	l.Close()
+	_, err = os.Stat(filepath.Join(h.Host(), workFile))
+	return err == nil, nil
+}
+
+// work has one courier after another work until nothing is left to do. What could not be put anywhere, or written to a
+// log, is left to the next; the matchmaker gives up outputs in the end.
+func work(ctx context.Context, h client.Home, cfg Config) error {
+	note, told := filepath.Join(h.Host(), workFile), ""
+	first := cfg.Linger
 	for {
-		c, err := New(Config{Pool: pool, Host: host, Dir: Dir(h, m), Mail: mail, Log: log})
+		c, err := New(cfg)
 		if err != nil {
-			return false, err
+			return err
 		}
 		left, err := c.Run(ctx)
 		switch {
-		case errors.Is(context.Cause(ctx), errMoved):
-			log.Info("the user is in another pool now")
-			return true, nil
+		case context.Cause(ctx) != nil:
+			return context.Cause(ctx)
 		case diag.ExitCode(err) == diag.ExitUnreachable:
 			if err.Error() != told { // a night without a network leaves one line
-				log.Warn("the pool cannot be reached; it is tried again", diag.KeyError, err)
+				cfg.Log.Warn("the pool cannot be reached; it is tried again", diag.KeyError, err)
 			}
 			told = err.Error()
 			if err := pause.For(ctx, rest); err != nil {
-				return false, err
+				return err
 			}
 			continue
-		case err != nil || left:
-			return false, err // what could not be put anywhere is for the next courier
+		case err != nil:
+			return err
+		case left:
+			cfg.Linger = longestPause + time.Minute // so that it tries again before it ends
+			continue
 		}
-		if err := os.Remove(work); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return false, err
+		cfg.Linger = first
+		if st, err := os.Stat(note); err == nil && recent(st.ModTime(), time.Now()) {
+			continue // the submit may be on its way, and no event yet
+		}
+		if err := os.Remove(note); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 		// Whoever submitted before the removal has done so in an event.
 		if idle, err := c.idle(ctx); err == nil && idle {
-			break
+			return nil
 		}
 		if err := Called(h); err != nil {
-			return false, err
+			return err
 		}
 	}
-	l.Close()
-	_, err = os.Stat(work)
-	return err == nil, nil
+}
+
+// submitting is more than a submit takes between the moments at which it calls a courier.
+const submitting = time.Minute
+
+// recent says whether a call at that time may be of a submit that is on its way. A clock that was set back decides
+// nothing.
+func recent(called, now time.Time) bool {
+	ago := now.Sub(called)
+	return ago >= 0 && ago < submitting
 }

@@ -103,11 +103,17 @@ func Reached(dir string, seq uint64) bool {
 	return json.Unmarshal(data, &s) == nil && s.Pos >= seq
 }
 
-// Begin says that the first jobs are submitted from this host by the event numbered seq, so that its
+// Begun reports whether the courier whose directory is dir has a position, or was told where to [Begin].
+func Begun(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, stateFile))
+	return err == nil
+}
+
+// Begin says that the first jobs are submitted from this host by the event numbered seq, or a later one, so that its
 // first courier, whose directory is dir, need not read all that the user has ever done elsewhere.
 func Begin(dir string, seq uint64) error {
 	path := filepath.Join(dir, stateFile)
-	if _, err := os.Stat(path); err == nil || seq == 0 {
+	if Begun(dir) || seq == 0 {
 		return nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
