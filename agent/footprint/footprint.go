@@ -40,6 +40,9 @@ type Footprint struct {
 // of them, would be larger than what it finds.
 func (f *Footprint) Rest() {
 	if now := readMemory(); !f.rests || now.made-f.made >= little {
+		if !f.rests {
+			smallPages()
+		}
 		if now.collections > 0 {
 			runtime.GC() // what pools keep survives one collection
 			debug.FreeOSMemory()

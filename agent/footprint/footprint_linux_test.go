@@ -45,6 +45,9 @@ func TestLetGo(t *testing.T) {
 	var f Footprint
 	defer f.Work()
 	f.Rest()
+	if now, _ := unix.PrctlRetInt(unix.PR_GET_THP_DISABLE, 0, 0, 0, 0); now != 1 {
+		t.Error("a process that rests may be given huge pages")
+	}
 	if now := residentProgram(); now >= before {
 		t.Errorf("a process that rests has %d bytes of its program, as before", now)
 	}

@@ -7,3 +7,5 @@ func programMaps() []mapping { return nil }
 func residentProgram() int { return 0 }
 
 func letGo([]mapping) {}
+
+func smallPages() {}

@@ -122,6 +122,11 @@ func initMain() int {
 		fmt.Fprintln(os.Stderr, "close descriptors:", err)
 		return 1
 	}
+	// An agent that rests does without huge pages (see package footprint); its jobs need not.
+	if err := unix.Prctl(unix.PR_SET_THP_DISABLE, 0, 0, 0, 0); err != nil {
+		fmt.Fprintln(os.Stderr, "allow huge pages:", err)
+		return 1
+	}
 	// Signals from inside must not end us, nor be ignored in the children.
 	signal.Notify(make(chan os.Signal, 1))
 	p := &pid1{cgTree: -1, work: make(chan task, 1), ended: make(chan os.Signal, 1), nudge: make(chan struct{}, 1)}

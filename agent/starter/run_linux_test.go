@@ -1,6 +1,7 @@
 package starter
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"net"
@@ -290,6 +291,23 @@ print(socket.gethostname(), os.path.expanduser("~"), socket.gethostbyname("local
 	e := awaitExit(t, i)
 	if got, want := readScratch(t, i, "out"), "[1, 2]\nskua /scratch 127.0.0.1\n"; e.Code != 0 || got != want {
 		t.Errorf("python ended with %v and wrote %q, want %q", e, got, want)
+	}
+}
+
+// An agent that rests does without huge pages, and its jobs have them all the same.
+func TestJobsMayHaveHugePages(t *testing.T) {
+	if status, _ := os.ReadFile("/proc/self/status"); !bytes.Contains(status, []byte("THP_enabled:")) {
+		t.Skip("this kernel does not tell whether a process may have huge pages")
+	}
+	if err := unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Prctl(unix.PR_SET_THP_DISABLE, 0, 0, 0, 0)
+	i := open(t, newStarter(t, nil), "huge")
+	run(t, i, JobSpec{Argv: []string{"grep", "THP_enabled", "/proc/self/status"}, Stdout: "out"})
+	awaitExit(t, i)
+	if got, want := readScratch(t, i, "out"), "THP_enabled:\t1\n"; got != want {
+		t.Errorf("a job sees %q, want %q", got, want)
 	}
 }
 

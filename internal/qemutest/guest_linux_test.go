@@ -4,14 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"skua/internal/child"
 	"skua/internal/realpool"
 )
 
@@ -65,10 +62,7 @@ func newLab(t *testing.T, kinds ...kind) *lab {
 			t.Fatal(err)
 		}
 	}
-	l.disk = filepath.Join(p.Dir, "brought.img")
-	if out, err := exec.Command("mkfs.ext4", "-q", "-F", "-d", filepath.Join(p.Dir, "brought"), l.disk, "128M").CombinedOutput(); err != nil {
-		t.Fatalf("make the disk that is brought to the machines: %v\n%s", err, out)
-	}
+	l.disk = l.bring("brought")
 	return l
 }
 
@@ -76,34 +70,14 @@ func newLab(t *testing.T, kinds ...kind) *lab {
 // minute: so they are not started all at a time.
 func (l *lab) boot(k kind) {
 	l.t.Helper()
-	const memory = "512M"
-	socket := filepath.Join(l.Dir, k.name+".fs")
-	console := filepath.Join(l.Dir, k.name+".console")
-	served := l.background(k.name+"-virtiofsd", virtiofsd(), "--socket-path="+socket, "-f", "-o", "source="+l.Journal, "-o", "cache=none", "-o", "sandbox=chroot")
-	l.Await("the shared directory is served", func() bool {
-		select {
-		case <-served:
-			l.t.Fatal("virtiofsd has ended")
-		default:
-		}
-		return realpool.Exists(socket)
+	ended := l.start(machine{
+		name: k.name, kernel: k.kernel, root: k.root, disk: l.disk, memory: "512M",
+		append: fmt.Sprintf("machine=%s journal=%s", k.name, l.Journal),
+		share:  share{tag: "journal", source: l.Journal, cache: "none"},
+		more:   []string{"-cpu", k.cpu},
 	})
-	ended := l.background(k.name, "qemu-system-x86_64",
-		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-accel", "tcg", "-cpu", k.cpu, "-smp", "1", "-m", memory,
-		"-object", "memory-backend-memfd,id=memory,size="+memory+",share=on", "-machine", "pc,memory-backend=memory",
-		"-kernel", filepath.Join(l.files, k.kernel+".vmlinuz"), "-initrd", filepath.Join(l.files, k.kernel+".initrd"),
-		// Where this machine is busy the timer may come too late for the kernel, which then gives up.
-		"-append", fmt.Sprintf("console=ttyS0 panic=-1 no_timer_check machine=%s journal=%s", k.name, l.Journal),
-		"-serial", "file:"+console,
-		"-drive", "file="+filepath.Join(l.files, k.root+".img")+",format=raw,if=virtio,snapshot=on,cache=unsafe",
-		"-drive", "file="+l.disk+",format=raw,if=virtio,readonly=on",
-		"-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=",
-		"-chardev", "socket,id=fs,path="+socket, "-device", "vhost-user-fs-pci,chardev=fs,tag=journal",
-	)
 	l.t.Cleanup(func() {
 		if l.t.Failed() {
-			l.t.Logf("console of %s:\n%s", k.name, tail(l.Read(k.name+".console"), 30))
 			l.t.Logf("log of %s:\n%s", k.name, tail(l.log(k.name), 60))
 		}
 	})
@@ -119,41 +93,6 @@ func (l *lab) boot(k kind) {
 		}
 		return can == "true"
 	})
-}
-
-// virtiofsd is the program that shows a directory to a virtual machine.
-func virtiofsd() string {
-	for _, path := range []string{"/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"} {
-		if realpool.Exists(path) {
-			return path
-		}
-	}
-	return "virtiofsd"
-}
-
-// background starts a program that is killed at the end of the test, or with it.
-func (l *lab) background(name, program string, args ...string) (ended <-chan struct{}) {
-	l.t.Helper()
-	out, err := os.Create(filepath.Join(l.Dir, name+".said"))
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	defer out.Close()
-	cmd := exec.Command(program, args...)
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	ended, err = child.Start(cmd, syscall.SIGKILL)
-	if err != nil {
-		l.t.Fatalf("start %s: %v", program, err)
-	}
-	l.t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may have ended
-		<-ended
-		if said := l.Read(name + ".said"); said != "" && l.t.Failed() {
-			l.t.Logf("%s says:\n%s", name, tail(said, 20))
-		}
-	})
-	return ended
 }
 
 // log is what a machine's agent has said.
