@@ -13,6 +13,8 @@ import (
 	"skua/agent/starter"
 	"skua/internal/blob"
 	"skua/internal/job"
+	"skua/internal/wire"
+	"skua/policy/classad"
 )
 
 // scratch makes a directory as a job leaves it, with a secret beside it.
@@ -36,6 +38,9 @@ func scratch(t *testing.T, files ...string) *os.Root {
 	return root
 }
 
+// none stay.
+func none(string) bool { return false }
+
 func TestDeclaredOutputs(t *testing.T) {
 	root := scratch(t, "a.dat", "results/b.dat", "results/deep/c.dat", "_condor_stdout")
 	for name, to := range map[string]string{
@@ -56,7 +61,7 @@ func TestDeclaredOutputs(t *testing.T) {
 		{"latest", "latest"},
 		{"", ""},
 	} {
-		names, err := declaredOutputs(root, []string{job.StdoutFile}, strings.Split(tt.declared, ","))
+		names, err := declaredOutputs(root, []string{job.StdoutFile}, strings.Split(tt.declared, ","), none)
 		if want := append([]string{job.StdoutFile}, strings.Fields(tt.want)...); err != nil || !slices.Equal(names, want) {
 			t.Errorf("%q brings back %q (%v), want %q", tt.declared, names, err, want)
 		}
@@ -67,10 +72,31 @@ func TestDeclaredOutputs(t *testing.T) {
 		{"../secret/key", "did not make it"},
 		{"/etc/passwd", "did not make it"},
 	} {
-		_, err := declaredOutputs(root, nil, []string{tt.declared})
+		_, err := declaredOutputs(root, nil, []string{tt.declared}, none)
 		var held *holdError
 		if !errors.As(err, &held) || held.code != job.HoldTransferOutput || !strings.Contains(held.reason, tt.want) {
 			t.Errorf("%q: error is %v, want a hold with %q", tt.declared, err, tt.want)
+		}
+	}
+}
+
+// What its submitter would leave out is neither sent nor counted.
+func TestOutputsThatStay(t *testing.T) {
+	root := scratch(t, ".bashrc", ".job.ad", ".machine.ad", ".rc", "a", "b", "c/.git/config", "c/d", ".cache/e")
+	for _, tt := range []struct{ ad, want string }{
+		{``, "a b"},
+		{`TransferOutputRemaps = ".rc = rc; b = "`, ".rc a"},
+		{`TransferOutput = ".rc, c, .cache/"; TransferOutputRemaps = "c/d = .d"`, ".rc c/.git/config c/d .cache/e"},
+		{`TransferOutput = "c/"`, "c/d"},
+	} {
+		ad, err := classad.ParseAd("[ " + tt.ad + " ]")
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := &tenant{offer: wire.Offer{Ad: ad}, cmd: job.Command{Transfers: job.Transfers{MaxOut: -1}}}
+		names, err := left.outputs(root, nil)
+		if got := strings.Join(names, " "); err != nil || got != tt.want {
+			t.Errorf("[%s]: %q come back (%v), want %q", tt.ad, got, err, tt.want)
 		}
 	}
 }
@@ -82,14 +108,14 @@ func TestDeclaredOutputsAreBounded(t *testing.T) {
 	}
 	root := scratch(t, many...)
 	var held *holdError
-	if _, err := declaredOutputs(root, nil, []string{"many"}); !errors.As(err, &held) || !strings.Contains(held.reason, "pack them") {
+	if _, err := declaredOutputs(root, nil, []string{"many"}, none); !errors.As(err, &held) || !strings.Contains(held.reason, "pack them") {
 		t.Errorf("error is %v, want a hold that says what to do", err)
 	}
-	if _, err := declaredOutputs(root, nil, []string{"gone"}); !errors.As(err, &held) || !strings.Contains(held.reason, "it left many/") {
+	if _, err := declaredOutputs(root, nil, []string{"gone"}, none); !errors.As(err, &held) || !strings.Contains(held.reason, "it left many/") {
 		t.Errorf("error is %v, want a hold that lists what there is", err)
 	}
 	few := scratch(t, "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b")
-	if _, err := declaredOutputs(few, nil, []string{"gone"}); !errors.As(err, &held) || !strings.Contains(held.reason, "8, 9 and 2 more") {
+	if _, err := declaredOutputs(few, nil, []string{"gone"}, none); !errors.As(err, &held) || !strings.Contains(held.reason, "8, 9 and 2 more") {
 		t.Errorf("error is %v, want a hold that lists ten files", err)
 	}
 }
