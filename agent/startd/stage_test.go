@@ -137,10 +137,65 @@ func (f slowFiles) Fetch(_ context.Context, capability string, _ job.File, _ *os
 	return nil
 }
 
-func (f slowFiles) FetchImage(_ context.Context, capability func() string, _ []byte, _ blob.Digest, _ string) error {
+func (f slowFiles) FetchImage(_ context.Context, capability func() string, _ []byte, _ blob.Digest, _ string, _ int64) error {
 	f.ask(capability())
 	f.ask(capability())
 	return ErrBadImage
+}
+
+// largeImage is an image whose scratch directory has so many bytes.
+type largeImage struct {
+	Files
+	bytes int64
+}
+
+func (f largeImage) FetchImage(_ context.Context, _ func() string, _ []byte, _ blob.Digest, _ string, most int64) error {
+	if f.bytes > most {
+		return &ScratchError{f.bytes}
+	}
+	return ErrBadImage // which it is asked for next
+}
+
+// A job that has made more than its slot allows is held before that is fetched, as it would be afterwards. One that
+// has asked for it is given back.
+func TestImagesAndTheSlotsDisk(t *testing.T) {
+	const gb = int64(1e9)
+	for _, tt := range []struct {
+		name string
+		disk int64 // of the slot; 0 for no limit
+		ad   string
+		code int // of a hold
+		want string
+	}{
+		{"it fits", 20 * gb, "RequestDisk = 1", 0, "damaged image"},
+		{"nobody knows the disk", 0, "RequestDisk = 1", 0, "damaged image"},
+		{
+			"more than the disk", 10 * gb, "RequestDisk = 1", job.HoldOutOfResources,
+			"the job's files in its checkpoint are 20.0 GB, and slot1@desk allows 10.0 GB of disk; request_disk asks for a slot with more",
+		},
+		{
+			"it asked for it, and the slot has become smaller", 10 * gb, "RequestDisk = 20000000", 0,
+			"the job asked for 20.5 GB of disk, and slot1@desk has 10.0 GB now",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := bareDaemon(t)
+			tn := newTenant(d.keepers[0], jobWith(t, tt.ad), "c1")
+			tn.limits.Disk = tt.disk
+			d.cfg.Starter, d.cfg.Files = openStarter{dir: t.TempDir()}, largeImage{bytes: 20 * gb}
+			_, _, err := tn.fromImage(t.Context(), job.Image{Kind: job.FileImage})
+			var held *holdError
+			errors.As(err, &held)
+			switch {
+			case err == nil || !strings.Contains(err.Error(), tt.want):
+				t.Errorf("%v, want %q", err, tt.want)
+			case held != nil && (held.code != tt.code || held.subcode != job.HoldOutOfDisk), held == nil && tt.code != 0:
+				t.Errorf("%v is no hold with code %d", err, tt.code)
+			case imageAtFault(err) != errors.Is(err, ErrBadImage):
+				t.Error("the image is given up")
+			}
+		})
+	}
 }
 
 // openStarter is a starter of claims in a directory.
