@@ -203,6 +203,12 @@ func (d *display) unobserved(err error, now time.Time) bool {
 	return now.Sub(d.unheard) >= d.grace
 }
 
+func (s *source) isBusy() bool {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	return s.busy
+}
+
 // judged says whether something else decides about who sits in front of a display: a session that logind knows, or, without
 // a logind, the keyboards and pointers of the machine.
 func (w *Watcher) judged(n int) bool {

@@ -341,10 +341,4 @@ func (s *source) failed(err error) {
 	}
 }
 
-func (s *source) isBusy() bool {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	return s.busy
-}
-
 const keySource = "source" // log key: SourceState.Name
