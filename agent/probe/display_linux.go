@@ -8,11 +8,13 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"skua/agent/session"
 	"skua/agent/x11"
 )
 
@@ -132,11 +134,14 @@ type display struct {
 	poked  chan struct{} // has a value when a new attempt is worth while
 	begun  bool          // the server has told how it is
 	noSync bool          // tests: the server cannot push
+
+	unheard time.Time     // since when there has been a server that nothing can be learned of; zero means it is not so
+	grace   time.Duration // that it is given to come up
 }
 
 func newDisplay(w *Watcher, n int) *display {
 	return &display{
-		w: w, n: n, found: w.displays == nil, poked: make(chan struct{}, 1),
+		w: w, n: n, found: w.displays == nil, poked: make(chan struct{}, 1), grace: displayGrace,
 		src: w.addSource(":"+strconv.Itoa(n), true),
 	}
 }
@@ -158,7 +163,11 @@ func (d *display) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		d.src.failed(err)
+		if !d.unobserved(err, time.Now()) {
+			d.src.failed(err)
+		} else if !d.src.isBusy() {
+			d.src.unseen(err)
+		}
 		if d.found && !slices.Contains(findDisplays(d.w.cfg.X11), d.n) {
 			return
 		}
@@ -180,14 +189,52 @@ func (d *display) run(ctx context.Context) {
 	}
 }
 
+// unobserved says whether a display that could not be watched counts as the owner at work: there is a server, and neither it
+// nor anything else tells of its input. A socket that nobody listens at is no display.
+func (d *display) unobserved(err error, now time.Time) bool {
+	if d.begun || errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, os.ErrNotExist) || d.w.judged(d.n) ||
+		d.found && d.w.isXwayland(d.n) {
+		d.unheard = time.Time{}
+		return false
+	}
+	if d.unheard.IsZero() {
+		d.unheard = now
+	}
+	return now.Sub(d.unheard) >= d.grace
+}
+
+func (s *source) isBusy() bool {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	return s.busy
+}
+
+// judged says whether something else decides about who sits in front of a display: a session that logind knows, or, without
+// a logind, the keyboards and pointers of the machine.
+func (w *Watcher) judged(n int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	watched := false
+	for _, s := range w.sources {
+		if s.watching && s.name == sourceDevices && !w.logind {
+			return true
+		}
+		watched = watched || s.watching && strings.HasPrefix(s.name, ":")
+	}
+	return slices.ContainsFunc(w.logins, func(s session.Session) bool {
+		m, err := x11.ParseDisplay(s.Display)
+		return err == nil && m == n || err != nil && s.Person() && s.Type == "x11" && !watched // as the census has it
+	})
+}
+
 // watch connects to the server and reports its input until the connection fails.
 func (d *display) watch(ctx context.Context) error {
+	d.begun = false
 	x, err := d.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer x.Close()
-	d.begun = false
 	err = x11.ErrNoIdleTime
 	if !d.noSync {
 		err = x.Follow(ctx, d.w.cfg.Quiet, d.tell)

@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"skua/agent/session"
 	"skua/agent/x11"
 )
 
@@ -236,6 +239,102 @@ func TestMadServerIsCutOff(t *testing.T) {
 	})
 	if len(events) > 0 {
 		t.Errorf("a server that was never understood reports %v", <-events)
+	}
+}
+
+// A server that does not let the agent in may have the owner in front of it. A socket that one has left behind has not.
+func TestDisplayThatRefusesCountsAsTheOwner(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "X5")
+	listen := func() *net.UnixListener {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetUnlinkOnClose(false)
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				conn.Write(slices.Concat([]byte{0, 4, 11, 0, 0, 0, 1, 0}, []byte("away"))) // refused
+				conn.Close()
+			}
+		}()
+		return l
+	}
+	refusing := listen()
+	w, err := NewWatcher(WatchConfig{X11: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := make(chan Active, 1000)
+	w.cfg.OnActive = func(a Active) { events <- a }
+	w.boot = time.Now().Add(-time.Hour)
+	d := newDisplay(w, 5)
+	d.grace = 0
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); d.run(ctx) }()
+	defer func() { cancel(); <-done }()
+	awaitActive(t, events, ":5")
+	for range 3 { // it stays so, however often it is tried
+		d.poke()
+		if s, _ := state(w, ":5"); !s.Busy || w.Idle(time.Now()) != 0 || !strings.Contains(s.Err.Error(), "counts as the owner at work") {
+			t.Fatalf("a display that refuses is %+v", s)
+		}
+	}
+	refusing.Close()
+	eventually(t, "a socket that is left behind counts as the owner", func() bool {
+		d.poke()
+		s, _ := state(w, ":5")
+		return !s.Busy && w.Idle(time.Now()) > 0
+	})
+	if len(events) > 0 {
+		t.Errorf("it was reported again: %v", <-events)
+	}
+}
+
+func TestUnobservedDisplays(t *testing.T) {
+	refusal, now := errors.New("refused"), time.Now()
+	here := session.Session{Class: "user", State: "active", Type: "x11", Display: ":5"}
+	with := func(change func(*session.Session)) []session.Session {
+		s := here
+		change(&s)
+		return []session.Session{s}
+	}
+	for _, tt := range []struct {
+		name    string
+		err     error
+		begun   bool
+		logind  bool
+		devices bool
+		logins  []session.Session
+		want    bool
+	}{
+		{name: "it refuses", err: refusal, want: true},
+		{name: "it refuses, and its session is not logind's", err: refusal, logind: true, devices: true, want: true},
+		{name: "nobody listens", err: fmt.Errorf("connect: %w", unix.ECONNREFUSED)},
+		{name: "it is gone", err: fmt.Errorf("connect: %w", unix.ENOENT)},
+		{name: "it has been watched", err: refusal, begun: true},
+		{name: "without logind the devices tell", err: refusal, devices: true},
+		{name: "it is a session's", err: refusal, logind: true, logins: []session.Session{here}},
+		{name: "it may be a session's", err: refusal, logind: true, logins: with(func(s *session.Session) { s.Display = "" })},
+		{name: "it is a login screen's", err: refusal, logind: true, logins: with(func(s *session.Session) { s.Class = "greeter" })},
+		{name: "another one is a session's", err: refusal, logind: true, logins: with(func(s *session.Session) { s.Display = ":6" }), want: true},
+	} {
+		w := &Watcher{logind: tt.logind, logins: tt.logins}
+		if tt.devices {
+			w.sources = append(w.sources, &source{name: sourceDevices, watching: true})
+		}
+		d := &display{w: w, n: 5, begun: tt.begun, grace: displayGrace}
+		if d.unobserved(tt.err, now) {
+			t.Errorf("%s: it is given no grace", tt.name)
+		}
+		if got := d.unobserved(tt.err, now.Add(displayGrace)); got != tt.want {
+			t.Errorf("%s: counts as the owner: %v, want %v", tt.name, got, tt.want)
+		}
 	}
 }
 

@@ -285,6 +285,9 @@ func (s *source) remove() {
 func (s *source) watched(last time.Time) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
+	if s.busy { // while it could not be seen
+		s.busy, s.last = false, last
+	}
 	s.watching, s.err = true, nil
 	if s.since.IsZero() {
 		s.since = time.Now()
@@ -324,6 +327,9 @@ func (s *source) failed(err error) {
 	s.w.mu.Lock()
 	lost := s.watching
 	news := s.err == nil || s.err.Error() != err.Error()
+	if s.busy {
+		s.last = time.Now() // until now somebody may have been there
+	}
 	s.watching, s.busy, s.err = false, false, err
 	s.w.mu.Unlock()
 	if news {

@@ -189,7 +189,7 @@ func (k *keeper) complete(ad *classad.Ad, now time.Time, s slot.Slot) *classad.A
 		ad.SetInt("CentralPolicyNumber", p.Number)
 	}
 	k.setIdle(ad, now)
-	policy.SetClock(ad, now)
+	policy.SetClock(ad, k.d.zone.local(now))
 	k.d.load.set(ad)
 	if !k.connected() {
 		k.disconnect(ad)

@@ -381,7 +381,7 @@ func (d deskFiles) StoreImage(_ context.Context, _ func() string, _ []byte, dir 
 }
 
 // FetchImage implements [Files].
-func (d deskFiles) FetchImage(_ context.Context, _ func() string, _ []byte, digest blob.Digest, dir string) error {
+func (d deskFiles) FetchImage(_ context.Context, _ func() string, _ []byte, digest blob.Digest, dir string, _ int64) error {
 	d.mu.Lock()
 	image, ok := d.images[digest]
 	d.mu.Unlock()

@@ -37,14 +37,19 @@ const (
 
 // mostInputs is how many bytes the job's inputs may have together: what it allows itself, and its disk.
 func (t *tenant) mostInputs() int64 {
-	most := int64(math.MaxInt64)
-	if t.limits.Disk > 0 {
-		most = t.limits.Disk
-	}
+	most := t.mostDisk()
 	if own := t.cmd.Transfers.MaxIn; own >= 0 {
 		most = min(most, own)
 	}
 	return most
+}
+
+// mostDisk is how many bytes the scratch directory may have.
+func (t *tenant) mostDisk() int64 {
+	if t.limits.Disk > 0 {
+		return t.limits.Disk
+	}
+	return math.MaxInt64
 }
 
 // inputsLeft is how many of them the inputs that are named by URLs may have, after the others. It is an error if
@@ -62,18 +67,23 @@ func (t *tenant) inputsLeft() (int64, error) {
 	return 0, t.inputsTooLarge(size(sum))
 }
 
-// inputsTooLarge has a job held whose inputs are so large, unless it has asked for as much disk as they take and the
-// slot has less than it advertised when they were matched: then it is not the job that is to blame.
+// inputsTooLarge has a job held whose inputs are so large.
 func (t *tenant) inputsTooLarge(sum string) error {
 	if most := t.cmd.Transfers.MaxIn; most >= 0 && most == t.mostInputs() {
 		return &holdError{code: job.HoldInputTooLarge, reason: fmt.Sprintf(
 			"the job's inputs are %s, and its max_transfer_input_mb allows %s", sum, size(most))}
 	}
+	return t.tooLargeForDisk("the job's inputs", sum)
+}
+
+// tooLargeForDisk has a job held that brings so much, unless it has asked for as much disk as that takes and the
+// slot has less than it advertised when they were matched: then it is not the job that is to blame.
+func (t *tenant) tooLargeForDisk(what, sum string) error {
 	if asked := policy.RequestOf(t.offer.Ad, t.k.shareAd()).Disk << 10; asked > t.limits.Disk {
 		return fmt.Errorf("%w: the job asked for %s of disk, and %s has %s now", errStaging, size(asked), t.k.name, size(t.limits.Disk))
 	}
 	return &holdError{code: job.HoldOutOfResources, subcode: job.HoldOutOfDisk, reason: fmt.Sprintf(
-		"the job's inputs are %s, and %s allows %s of disk; request_disk asks for a slot with more", sum, t.k.name, size(t.limits.Disk))}
+		"%s are %s, and %s allows %s of disk; request_disk asks for a slot with more", what, sum, t.k.name, size(t.limits.Disk))}
 }
 
 // otherSize has a job held that has brought something else than it said.

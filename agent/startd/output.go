@@ -24,7 +24,8 @@ const (
 )
 
 // stageOut stores what the job leaves: its standard streams, and the files that it declared or, if it
-// declared none, every file that is new or changed in the top of its scratch directory.
+// declared none, every file that is new or changed in the top of its scratch directory. What has no way to its
+// submitter stays.
 func (t *tenant) stageOut(ctx context.Context, scratch string, exit starter.Exit) ([]job.File, error) {
 	root, err := os.OpenRoot(scratch)
 	if err != nil {
@@ -100,11 +101,16 @@ func (t *tenant) storeOutputs(ctx context.Context, root *os.Root, names []string
 // outputs adds the job's outputs to the names of its standard streams.
 func (t *tenant) outputs(root *os.Root, names []string) ([]string, error) {
 	streams := len(names)
+	description := job.OutputsOf(t.offer.Ad)
+	stays := func(name string) bool {
+		w, _ := description.Way(name)
+		return w.To == ""
+	}
 	var err error
 	if list, ok := t.offer.Ad.Str("TransferOutput"); ok {
-		names, err = declaredOutputs(root, names, strings.Split(list, ","))
+		names, err = declaredOutputs(root, names, strings.Split(list, ","), stays)
 	} else {
-		names, err = t.newFiles(root, names)
+		names, err = t.newFiles(root, names, stays)
 	}
 	if err != nil {
 		return nil, err
@@ -132,12 +138,12 @@ func (t *tenant) checkOutputSize(root *os.Root, names []string) error {
 	return nil
 }
 
-// newFiles adds the files that are new or changed.
-func (t *tenant) newFiles(root *os.Root, names []string) ([]string, error) {
+// newFiles adds the files that are new or changed and do not stay.
+func (t *tenant) newFiles(root *os.Root, names []string, stays func(name string) bool) ([]string, error) {
 	streams := []string{job.StdoutFile, job.StderrFile}
 	have := len(names)
 	err := eachEntry(root, ".", func(e fs.DirEntry) error {
-		if !e.Type().IsRegular() || slices.Contains(streams, e.Name()) || strings.HasPrefix(e.Name(), "_condor_") || isAdFile(e.Name()) {
+		if !e.Type().IsRegular() || slices.Contains(streams, e.Name()) || strings.HasPrefix(e.Name(), "_condor_") || isAdFile(e.Name()) || stays(e.Name()) {
 			return nil
 		}
 		if fi, err := e.Info(); err != nil || t.unchangedInput(e.Name(), fi) {
@@ -157,8 +163,8 @@ func (t *tenant) newFiles(root *os.Root, names []string) ([]string, error) {
 }
 
 // declaredOutputs adds the files that the job declared to names. Of a directory these are the plain
-// files in it, at any depth; links in it are not followed.
-func declaredOutputs(root *os.Root, names, declared []string) ([]string, error) {
+// files in it, at any depth, that do not stay; links in it are not followed.
+func declaredOutputs(root *os.Root, names, declared []string, stays func(name string) bool) ([]string, error) {
 	have := map[string]bool{}
 	for _, name := range names {
 		have[name] = true
@@ -170,7 +176,7 @@ func declaredOutputs(root *os.Root, names, declared []string) ([]string, error) 
 			continue
 		}
 		add := func(name string) error {
-			if !have[name] {
+			if !have[name] && !stays(name) {
 				have[name] = true
 				names = append(names, name)
 			}

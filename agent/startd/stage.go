@@ -25,14 +25,22 @@ type Files interface {
 	// Store uploads one file.
 	Store(ctx context.Context, capability string, f *os.File) (blob.Digest, int64, error)
 	// FetchImage unpacks an image into the directories of dir, beside what they hold. [ErrBadImage] means that the image is damaged
-	// for good. That may outlast a capability, so the newest is asked for.
-	FetchImage(ctx context.Context, capability func() string, key []byte, d blob.Digest, dir string) error
+	// for good, and a [ScratchError] that its scratch directory has more than most bytes; nothing is unpacked then. That may
+	// outlast a capability, so the newest is asked for.
+	FetchImage(ctx context.Context, capability func() string, key []byte, d blob.Digest, dir string, most int64) error
 	// StoreImage packs the named files and directories of dir and uploads what is new of them, as long as that takes.
 	StoreImage(ctx context.Context, capability func() string, key []byte, dir string, names []string) (blob.Digest, int64, error)
 }
 
 // ErrBadImage says that an image cannot be used, however often it is fetched.
 var ErrBadImage = errors.New("damaged image")
+
+// A ScratchError says that the scratch directory of an image has more bytes than it may have here.
+type ScratchError struct{ Bytes int64 }
+
+func (e *ScratchError) Error() string {
+	return fmt.Sprintf("the scratch directory of the image has %d bytes, which is too many", e.Bytes)
+}
 
 // The two halves of an image, as directories beside each other.
 const (
@@ -123,13 +131,16 @@ func (t *tenant) fromImage(ctx context.Context, img job.Image) (in Init, fetch t
 	}
 	newest := func() string { read, _ := t.capabilities(); return read }
 	begun, moved := time.Now(), t.moving()
-	err = t.k.d.cfg.Files.FetchImage(ctx, newest, t.offer.Key, img.Digest, tree(in))
+	err = t.k.d.cfg.Files.FetchImage(ctx, newest, t.offer.Key, img.Digest, tree(in), t.mostDisk())
 	moved()
 	fetch = time.Since(begun)
 	if err != nil {
+		var large *ScratchError
 		switch {
 		case errors.Is(err, ErrBadImage):
 			return in, fetch, err
+		case errors.As(err, &large):
+			return in, fetch, t.tooLargeForDisk("the job's files in its checkpoint", size(large.Bytes))
 		case errors.Is(err, blob.ErrName): // a machine of another system can go on from it
 			return in, fetch, fmt.Errorf("%w: %w", errBadSet, err)
 		}

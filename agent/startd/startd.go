@@ -178,6 +178,7 @@ type Daemon struct {
 	remains   remains
 	meter     meter
 	room      roomMeter
+	zone      zone
 	restMu    sync.Mutex  // held while Rest is called
 	rests     bool        // what it was told last
 	factsMu   sync.Mutex  // guards what follows, and is held while facts is replaced
@@ -223,7 +224,7 @@ func New(cfg Config) (*Daemon, error) {
 	}
 	d := &Daemon{
 		cfg: cfg, log: cfg.Log, began: time.Now(), adNow: make(chan struct{}, 1), policyNow: make(chan struct{}, 1),
-		meter: meter{cpu: cfg.ProcessorTime},
+		meter: meter{cpu: cfg.ProcessorTime}, zone: zone{file: zoneFile()},
 	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)

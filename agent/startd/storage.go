@@ -80,7 +80,7 @@ func (s *Storage) Store(ctx context.Context, capability string, f *os.File) (blo
 }
 
 // FetchImage implements [Files].
-func (s *Storage) FetchImage(ctx context.Context, capability func() string, key []byte, d blob.Digest, dir string) error {
+func (s *Storage) FetchImage(ctx context.Context, capability func() string, key []byte, d blob.Digest, dir string, most int64) error {
 	k, err := imageKey(key)
 	if err != nil {
 		return err
@@ -89,6 +89,9 @@ func (s *Storage) FetchImage(ctx context.Context, capability func() string, key 
 	m, err := blob.LoadManifest(ctx, src, k, d)
 	if err != nil {
 		return badImage(err)
+	}
+	if n := m.Sub(scratchName).DataBytes(); n > most {
+		return &ScratchError{Bytes: n}
 	}
 	if s.Cache != nil && !s.Cache.Holds(m.DataBytes()) {
 		src.Cache = nil

@@ -55,19 +55,29 @@ func TestImagesAndTheDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for free, fits := range map[int64]bool{-5: false, 999: false, 1000: true} {
+	for _, tt := range []struct {
+		free, most int64
+		fits       bool
+	}{
+		{-5, 1000, false},
+		{999, 1000, false},
+		{1000, 1000, true},
+		{5000, 999, false}, // the disk has the room, and the slot does not
+	} {
+		free, fits := tt.free, tt.fits
 		dir := t.TempDir()
 		if err := os.Mkdir(filepath.Join(dir, "scratch"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		s := Storage{Cache: cache, Free: func() int64 { return free }}
-		err := s.FetchImage(t.Context(), func() string { return "" }, key[:], d, dir)
+		err := s.FetchImage(t.Context(), func() string { return "" }, key[:], d, dir, tt.most)
 		_, there := os.Stat(filepath.Join(dir, "scratch/data"))
 		if (err == nil) != fits || (there == nil) != fits {
 			t.Errorf("with room for %d bytes the image was fetched with %v, and its file is there: %v", free, err, there == nil)
 		}
-		if !fits && (!errors.Is(err, blob.ErrTooLarge) || errors.Is(err, ErrBadImage)) {
-			t.Errorf("with room for %d bytes: %v", free, err)
+		large := &ScratchError{}
+		if !fits && (!errors.Is(err, blob.ErrTooLarge) && (!errors.As(err, &large) || large.Bytes != 1000) || errors.Is(err, ErrBadImage)) {
+			t.Errorf("with room for %d bytes, and a slot for %d: %v", free, tt.most, err)
 		}
 	}
 }

@@ -23,22 +23,13 @@ func (p *pid1) guard() {
 		}
 		p.mu.Lock()
 		now := bootClock()
-		next := p.lastBeat + Silence
-		switch {
-		case p.job == nil && !p.busy:
-			next = p.lastBeat + lonely
-			if now >= next {
+		var next time.Duration
+		p.keepTo(func(k *keeping) {
+			var end bool
+			if next, end = k.due(now); end {
 				os.Exit(0)
 			}
-		case p.held:
-			next = now + lonely // only a beat or a grant changes anything now
-		default:
-			next = min(next, p.lease)
-			if now >= next {
-				p.hold()
-				next = now + lonely
-			}
-		}
+		})
 		p.mu.Unlock()
 		// Timers stand still while the machine sleeps, the boot clock does not: a timer that was short
 		// of its end when the lid closed fires that much after it opens. A beat checks for itself.
@@ -54,30 +45,22 @@ func (p *pid1) wake() {
 	}
 }
 
-// hold freezes the job on the init's own account. Called with mu held.
-func (p *pid1) hold() {
-	if p.held {
-		return
+// keepTo has the rules decide something, and the job be as they say. Called with mu held.
+func (p *pid1) keepTo(decide func(*keeping)) {
+	was := p.keep.held
+	p.keep.working = p.job != nil || p.busy
+	decide(&p.keep)
+	if p.keep.held && !was {
+		p.notice()
 	}
-	p.notice()
-	p.held = true
 	p.apply()
 }
 
 // notice learns from the cgroup that the agent wants the job frozen: one that was killed right after it froze
 // the job could not say so. Called with mu held.
 func (p *pid1) notice() {
-	if !p.busy && !p.held && !p.frozen && p.hasCgroup() && cgroupFreezing() {
-		p.wish, p.frozen = true, true
-	}
-}
-
-// release ends hold if there is an agent and a lease. Called with mu held.
-func (p *pid1) release() {
-	now := bootClock()
-	if p.held && now < p.lease && now-p.lastBeat < Silence {
-		p.held = false
-		p.apply()
+	if !p.busy && !p.frozen && p.hasCgroup() && cgroupFreezing() {
+		p.keep.wish, p.frozen = true, true
 	}
 }
 
@@ -85,39 +68,27 @@ func (p *pid1) release() {
 func (p *pid1) heard() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := bootClock()
-	if p.job != nil && now >= min(p.lease, p.lastBeat+Silence) {
-		p.hold() // the machine has slept, and we were told before the timer knew
-	}
-	p.lastBeat = now
+	p.keepTo(func(k *keeping) { k.heard(bootClock()) })
 }
 
 // beat learns what the agent wants.
 func (p *pid1) beat(frozen bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if frozen && !p.wish {
-		p.wish = true
-		p.apply()
-	}
-	p.release()
+	p.keepTo(func(k *keeping) { k.beat(bootClock(), frozen) })
 }
 
 func (p *pid1) grant(left time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lease = bootClock() + left
-	if left <= 0 && p.job != nil {
-		p.hold()
-	}
-	p.release()
+	p.keepTo(func(k *keeping) { k.grant(bootClock(), left) })
 	p.wake()
 }
 
 // freeze stops the job because the agent says so, and calls done when its last thread has stopped.
 func (p *pid1) freeze(done func(error)) {
 	p.mu.Lock()
-	p.wish = true
+	p.keep.wish = true
 	if p.busy {
 		p.settled = append(p.settled, func() { done(p.awaitFrozen()) })
 		p.mu.Unlock()
@@ -129,25 +100,17 @@ func (p *pid1) freeze(done func(error)) {
 }
 
 // thaw lets the job go on because the agent says so. Without a lease it does not go on.
-func (p *pid1) thaw() error {
+func (p *pid1) thaw() (err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wish = false
 	p.frozen = true // the agent may have frozen the cgroup without our knowledge
-	if p.held {
-		p.release()
-	} else {
-		p.apply()
-	}
-	if p.held {
-		return ErrLeaseOver
-	}
-	return nil
+	p.keepTo(func(k *keeping) { err = k.thaw(bootClock()) })
+	return err
 }
 
 // apply makes the job's state what it should be. Called with mu held.
 func (p *pid1) apply() {
-	want := p.wish || p.held || p.choked && !p.hasCgroup()
+	want := p.keep.frozen() || p.choked && !p.hasCgroup()
 	if p.busy || want == p.frozen {
 		return
 	}

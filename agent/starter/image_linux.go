@@ -104,7 +104,7 @@ func (p *pid1) freezeForDump() error {
 	for try := range tries {
 		p.mu.Lock()
 		stopped := p.frozen && !p.hasCgroup()
-		p.wish, p.frozen = true, true
+		p.keep.wish, p.frozen = true, true
 		p.mu.Unlock()
 		// A second SIGSTOP would stay pending and disturb CRIU. In a cgroup the agent may have
 		// written before us, and writing again does no harm.
@@ -151,7 +151,7 @@ func (p *pid1) resume(ctx context.Context, spec JobSpec, frozen bool) error {
 	}
 	// It has to run to be restored; what the agent wants is applied when the job stands.
 	p.mu.Lock()
-	p.wish, p.restored = frozen, true
+	p.keep.wish, p.restored = frozen, true
 	p.mu.Unlock()
 	if p.hasCgroup() {
 		if err := p.setFrozen(false); err != nil {

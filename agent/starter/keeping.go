@@ -2,15 +2,15 @@ package starter
 
 import "time"
 
-// keeping is what the runner of a claim on Windows knows of its agent and its lease, and what follows for
+// keeping is what a claim's init, or its runner on Windows, knows of its agent and its lease, and what follows for
 // its job: whether it may run. It is pure; every instant is one of the clock on which leases are counted,
 // which goes on while the machine sleeps.
 type keeping struct {
 	lease    time.Duration // until when the job may run
 	lastBeat time.Duration // when the agent was last heard of
 	wish     bool          // the agent wants the job frozen
-	held     bool          // the runner does: the lease is over, or nobody watches
-	working  bool          // there is a job
+	held     bool          // the init does: the lease is over, or nobody watches
+	working  bool          // there is a job, or about to be
 }
 
 // frozen says whether the job must stand still.
@@ -56,14 +56,14 @@ func (k *keeping) start(now time.Duration, frozen bool) {
 	k.held = now >= k.lease || now-k.lastBeat >= Silence
 }
 
-// release ends the runner's own hold if there are an agent and a lease.
+// release ends the init's own hold if there are an agent and a lease.
 func (k *keeping) release(now time.Duration) {
 	if k.held && now < k.lease && now-k.lastBeat < Silence {
 		k.held = false
 	}
 }
 
-// due does what is due at an instant, and says when to ask again. A runner that nobody needs any more ends.
+// due does what is due at an instant, and says when to ask again. An init that nobody needs any more ends.
 func (k *keeping) due(now time.Duration) (next time.Duration, end bool) {
 	switch {
 	case !k.working:
@@ -80,5 +80,5 @@ func (k *keeping) due(now time.Duration) (next time.Duration, end bool) {
 	return next, false
 }
 
-// unneeded is how long a runner without a job waits for an agent before it ends.
+// unneeded is how long an init without a job waits for an agent before it ends.
 const unneeded = time.Minute

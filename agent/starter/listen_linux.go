@@ -29,7 +29,7 @@ func (p *pid1) accept(l *net.UnixListener, failed error) {
 			os.Exit(1)
 		}
 		p.mu.Lock()
-		if p.conn != nil && !hungUp(p.conn) && bootClock()-p.lastBeat < Silence {
+		if p.conn != nil && !hungUp(p.conn) && bootClock()-p.keep.lastBeat < Silence {
 			p.mu.Unlock()
 			refuse(c, errOtherAgent, refuseWithin)
 			continue

@@ -97,7 +97,7 @@ func (p *pid1) stepPace() bool {
 	case p.pace == nil || p.job == nil:
 		err = p.choke(false)
 		p.pacing = false
-	case p.wish || p.held:
+	case p.keep.frozen():
 		p.pace.skip(bootClock())
 	default:
 		var used time.Duration

@@ -38,9 +38,6 @@ const (
 	fdJoins // cgroup.procs of each of its cgroups of v1
 )
 
-// lonely is how long an init without a job waits for an agent before it ends.
-const lonely = time.Minute
-
 func init() {
 	if filepath.Base(os.Args[0]) == initName {
 		// The time namespace of an init's children is a property of the thread that starts them, and
@@ -77,10 +74,7 @@ type pid1 struct {
 
 	mu       sync.Mutex    // guards what follows
 	conn     *net.UnixConn // to the agent, or nil
-	lease    time.Duration
-	lastBeat time.Duration // both on the boot clock
-	wish     bool          // the agent wants the job frozen
-	held     bool          // we do: lease over, or nobody watches
+	keep     keeping       // on the boot clock
 	frozen   bool          // what was last applied
 	busy     bool          // the first thread is at work; only it may touch the job then
 	settled  []func()      // to be done when it no longer is
@@ -167,7 +161,7 @@ func (p *pid1) setup() (*net.UnixListener, error) {
 	os.Clearenv()
 	os.Setenv("PATH", "/usr/local/sbin:/usr/sbin:/sbin:"+jobPath) // for CRIU
 	now := bootClock()
-	p.lease, p.lastBeat = now+p.cfg.Lease, now
+	p.keep = keeping{lease: now + p.cfg.Lease, lastBeat: now}
 	unix.Umask(0o022)
 	if err := lowerLimit(0, unix.RLIMIT_CORE, 0); err != nil { // a job that wants core files gets a limit of its own
 		return l, fmt.Errorf("forbid core files: %w", err)
@@ -268,7 +262,7 @@ func (p *pid1) settle() {
 
 // status is called with mu held.
 func (p *pid1) status() *status {
-	s := &status{Frozen: p.wish, Exit: p.exit, Restored: p.restored}
+	s := &status{Frozen: p.keep.wish, Exit: p.exit, Restored: p.restored}
 	if p.job != nil {
 		s.Job, s.Pid, s.Running = p.job.spec.Job, p.job.pid, true
 	} else if p.exit != nil {

@@ -96,10 +96,11 @@ func (p *pid1) enterCgroups(pid int) error {
 func (p *pid1) prepare(frozen bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := bootClock()
 	switch {
 	case p.job != nil:
 		return fmt.Errorf("job %v runs already: %w", p.job.spec.Job, ErrBusy)
-	case bootClock() >= p.lease:
+	case now >= p.keep.lease:
 		return ErrLeaseOver
 	}
 	if err := unix.Unlinkat(fdState, exitFile, 0); err != nil && err != unix.ENOENT {
@@ -109,7 +110,8 @@ func (p *pid1) prepare(frozen bool) error {
 	// A cgroup left frozen by the last job would hold up the next one. One that the agent freezes from now on,
 	// with our knowledge or before we have it, stays so.
 	thaw := p.hasCgroup() && p.frozen && !frozen
-	p.wish, p.held, p.frozen = frozen, false, frozen && p.hasCgroup()
+	p.keep.start(now, frozen)
+	p.frozen = frozen && p.hasCgroup()
 	if thaw {
 		return p.setFrozen(false)
 	}
@@ -214,7 +216,7 @@ func (p *pid1) ready(pid int, spec JobSpec) error {
 func (p *pid1) unwanted() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.wish || p.held
+	return p.keep.frozen()
 }
 
 // setLimits gives the process the limits that the job asks for, as far as the machine allows them.

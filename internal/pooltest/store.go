@@ -165,7 +165,7 @@ func (d disk) StoreImage(ctx context.Context, capability func() string, _ []byte
 }
 
 // FetchImage implements [startd.Files].
-func (d disk) FetchImage(ctx context.Context, capability func() string, _ []byte, digest blob.Digest, dir string) error {
+func (d disk) FetchImage(ctx context.Context, capability func() string, _ []byte, digest blob.Digest, dir string, _ int64) error {
 	if _, err := d.transfer(ctx, imageTakes, capability, trust.Read); err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"skua/internal/job"
 )
 
 // stream sets the attributes of stdin, stdout or stderr.
@@ -94,8 +96,8 @@ func (p *proc) transfers() (t transfers, err error) {
 	if t.remaps, err = p.get("transfer_output_remaps", "transferoutputremaps"); err != nil {
 		return t, err
 	}
-	for _, r := range remaps(t.remaps.text) {
-		t.places = append(t.places, r.place)
+	for _, r := range job.RemapsOf(unquote(t.remaps.text)) {
+		t.places = append(t.places, r.Place)
 	}
 	t.inFiles, t.outFiles = fileList(t.in.text), fileList(t.out.text)
 	if t.image != "" {

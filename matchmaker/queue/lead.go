@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"skua/internal/blob"
 	"skua/internal/bus"
 	"skua/internal/diag"
 	"skua/internal/job"
@@ -169,9 +170,13 @@ func (q *Queue) replay(ctx context.Context) error {
 			return fmt.Errorf("queue log, event %d: %w", seq, err)
 		}
 		if err != nil {
+			hint := hintDamaged
+			if errors.Is(err, blob.ErrNotFound) {
+				hint = "a table is a file of the file service, and old ones are removed: bring back the files too, or a snapshot that stands for the event; " + hint
+			}
 			return &diag.Problem{
 				What: fmt.Sprintf("queue log, event %d: %v", seq, err),
-				Hint: "nothing has been changed; " + hintDamaged,
+				Hint: "nothing has been changed; " + hint,
 				Err:  fmt.Errorf("%w: %w", ErrDamaged, err),
 			}
 		}

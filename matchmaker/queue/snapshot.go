@@ -77,7 +77,7 @@ func (s *state) capture() *capture {
 	c := &capture{longest: maxSnapshotLine, head: snapshotHead{
 		V: snapshotVersion, Seq: s.seq, Cluster: s.cluster, Goodput: s.goodput,
 		snapshotLists: snapshotLists{
-			Users: maps.Clone(s.users), Tables: maps.Clone(s.named), History: slices.Clone(s.history),
+			Users: maps.Clone(s.users), Past: slices.Clone(s.past), Tables: maps.Clone(s.named), History: slices.Clone(s.history),
 			Accounts: maps.Clone(s.accounts.users), Runs: map[job.ID]snapshotRun{},
 		},
 	}}
@@ -188,6 +188,7 @@ func readSnapshot(r io.Reader, s *state) error {
 			if end.Clusters != clusters {
 				return fmt.Errorf("it has %d clusters, not %d as its end says", clusters, end.Clusters)
 			}
+			s.restorePast()
 			return nil
 		}
 		var line snapshotCluster

@@ -24,7 +24,7 @@ func account(t testing.TB, s *state) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("%s%s %v %v %v %d %d", dump(t, s), accounts, s.accounts.runs, s.chain, s.named, len(s.owned), len(s.late))
+	return fmt.Sprintf("%s%s %v %v %v %v %d %d", dump(t, s), accounts, s.accounts.runs, s.chain, s.past, s.named, len(s.owned), len(s.late))
 }
 
 // TestSnapshotIsTheState runs random lives and writes each state down and reads it.
@@ -310,6 +310,36 @@ func TestForgottenEventsAreInTheArchive(t *testing.T) {
 	}
 	if last, _ := q.Last(); uint64(len(seqs)) != last {
 		t.Errorf("there are %d events, want %d", len(seqs), last)
+	}
+}
+
+// Whose a cluster was is known as long as there are events about it.
+func TestUsersAreForgottenWithTheEvents(t *testing.T) {
+	dir := t.TempDir()
+	cfg := Config{Log: bus.NewMemoryLog(), Archive: openArchive(t, filepath.Join(dir, "archive"), 4<<10), Snapshots: filepath.Join(dir, "snapshots"), MaxHistory: 2}
+	cfg.Archive.cfg.MaxBytes = 16 << 10
+	q, stop := start(t, cfg)
+	stays := submit(t, q, "ann", 1)
+	const clusters = 300
+	for n := range clusters {
+		commit(t, q, &job.Withdrawn{Job: job.ID{Cluster: submit(t, q, "bob", 1)}})
+		if n%50 == 49 {
+			q.archiveAll(t)
+			for _, do := range []func() error{q.takeSnapshot, func() error { return q.forget(t.Context(), true) }} {
+				if err := do(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	stop()
+	first, _ := cfg.Archive.Span()
+	if n := len(q.state.users); n > clusters/2 || q.state.users[stays] != "ann" || len(q.state.past) != n-3 {
+		t.Errorf("the users of %d clusters are known, of which %d are past, and the events from %d on", n, len(q.state.past), first)
+	}
+	page, err := q.Events(t.Context(), "bob", first, 2*clusters)
+	if last, _ := q.Last(); err != nil || uint64(len(page.Events)) != last-first {
+		t.Errorf("%d events are the user's (%v), want %d", len(page.Events), err, last-first)
 	}
 }
 

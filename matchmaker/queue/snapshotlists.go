@@ -9,8 +9,8 @@ import (
 	"skua/matchmaker/negotiate"
 )
 
-// Some of what a snapshot has to keep grows with every cluster ever submitted, so that it gets lines of its own, of a
-// length that does not grow.
+// Some of what a snapshot has to keep grows with every cluster that events are kept of, so that it gets lines of its own,
+// of a length that does not grow.
 
 // listsPerLine is how many entries of the lists one line has. The longest entry, a request, takes less than a kilobyte.
 const listsPerLine = 10_000
@@ -18,6 +18,7 @@ const listsPerLine = 10_000
 type (
 	snapshotLists struct {
 		Users    map[int]job.UserID               `json:"users,omitempty"`
+		Past     []pastCluster                    `json:"past,omitempty"` // builds that did not know of it forgot no user
 		Tables   map[blob.Digest]uint64           `json:"tables,omitempty"`
 		History  []job.ID                         `json:"history,omitempty"`
 		Requests []snapshotRequest                `json:"requests,omitempty"`
@@ -40,6 +41,9 @@ type (
 func (l *snapshotLists) split(n int) (parts []snapshotLists) {
 	for _, m := range splitMap(l.Users, n) {
 		parts = append(parts, snapshotLists{Users: m})
+	}
+	for list := range slices.Chunk(l.Past, n) {
+		parts = append(parts, snapshotLists{Past: list})
 	}
 	for _, m := range splitMap(l.Tables, n) {
 		parts = append(parts, snapshotLists{Tables: m})
@@ -75,11 +79,26 @@ func (s *state) restoreLists(l *snapshotLists) {
 	maps.Copy(s.users, l.Users)
 	maps.Copy(s.named, l.Tables)
 	maps.Copy(s.accounts.users, l.Accounts)
+	s.past = append(s.past, l.Past...)
 	s.history = append(s.history, l.History...)
 	for _, r := range l.Requests {
 		s.remember(requestKey{r.User, r.Request}, Receipt{r.Cluster, r.Seq})
 	}
 	for id, r := range l.Runs {
 		s.accounts.runs[id] = run{r.CPUs, r.Counts}
+	}
+}
+
+// restorePast adds the clusters to those that have come to their end of which the snapshot of an older build does not say
+// when that was.
+func (s *state) restorePast() {
+	known := make(map[int]bool, len(s.past))
+	for _, p := range s.past {
+		known[p.Number] = true
+	}
+	for _, number := range slices.Sorted(maps.Keys(s.users)) {
+		if s.clusters[number] == nil && !known[number] {
+			s.past = append(s.past, pastCluster{number, s.seq})
+		}
 	}
 }

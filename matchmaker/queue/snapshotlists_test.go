@@ -26,6 +26,7 @@ func TestSnapshotOfAnOldQueue(t *testing.T) {
 		id := job.ID{Cluster: i}
 		user := job.UserID(fmt.Sprint("u", i))
 		s.users[i] = user
+		s.past = append(s.past, pastCluster{i, uint64(i)})
 		s.history = append(s.history, id)
 		s.named[blob.Sum([]byte(user))] = uint64(i)
 		s.accounts.users[user] = negotiate.Account{Hours: float64(i), At: noon}
@@ -49,6 +50,7 @@ func TestSnapshotOfAnOldQueue(t *testing.T) {
 	}
 	for list, same := range map[string]bool{
 		"users":    maps.Equal(again.users, s.users),
+		"past":     slices.Equal(again.past, s.past),
 		"history":  slices.Equal(again.history, s.history),
 		"tables":   maps.Equal(again.named, s.named),
 		"accounts": maps.Equal(again.accounts.users, s.accounts.users),
@@ -95,6 +97,7 @@ func TestFirstSnapshotsAreRead(t *testing.T) {
 	want := newState(10)
 	want.seq, want.cluster = 9, 7
 	want.users[6], want.users[7] = "u1", "u2"
+	want.past = []pastCluster{{6, 9}, {7, 9}} // at the latest
 	want.named["t"] = 4
 	want.history = []job.ID{{Cluster: 6}, {Cluster: 7}}
 	want.remember(requestKey{"u1", "r"}, Receipt{6, 2})

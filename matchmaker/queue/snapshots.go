@@ -294,7 +294,8 @@ func (q *Queue) takeSnapshot() error {
 }
 
 // forget trims the archive before the older snapshot, and, with purge, purges the log, as far as the archive has it and
-// nobody else needs it. Tables are forgotten that events need which nobody reads from the log any more.
+// nobody else needs it. Tables are forgotten that events need which nobody reads from the log any more, and whose the
+// clusters were of which there are no events at all.
 func (q *Queue) forget(ctx context.Context, purge bool) error {
 	all, err := snapshots{q.cfg.Snapshots}.list()
 	if err != nil || len(all) < keepSnapshots || q.cfg.Archive == nil {
@@ -319,8 +320,11 @@ func (q *Queue) forget(ctx context.Context, purge bool) error {
 	if err != nil {
 		return err
 	}
+	dropped := q.cfg.Archive.Drop(horizon)
+	kept, _ := q.cfg.Archive.Span()
 	q.mu.Lock()
 	q.state.forgetTables(min(horizon, first))
+	q.state.forgetUsers(min(kept, first))
 	q.mu.Unlock()
-	return q.cfg.Archive.Drop(horizon)
+	return dropped
 }

@@ -14,9 +14,10 @@ import (
 // state is what the events up to seq add up to. It reads no clock, and equal events give equal states.
 type state struct {
 	seq      uint64
-	chain    chain // after the record of seq
-	cluster  int   // the highest number given
-	users    map[int]job.UserID
+	chain    chain                                   // after the record of seq
+	cluster  int                                     // the highest number given
+	users    map[int]job.UserID                      // by cluster, as long as an event about one can be asked for
+	past     []pastCluster                           // those of users that are not in clusters any more, in the order of last
 	clusters map[int]*cluster                        // those of which a job is in the queue or not forgotten, or to enter
 	inOrder  []*cluster                              // the same, in the order of numbers
 	owned    map[job.UserID][]*cluster               // the same by user, in the order of numbers
@@ -44,6 +45,12 @@ type state struct {
 
 	accounts accounts
 	goodput  Goodput
+}
+
+// pastCluster is a cluster that has come to its end.
+type pastCluster struct {
+	Number int    `json:"cluster"`
+	Last   uint64 `json:"last"` // no later event is about it
 }
 
 // requestKey is what makes a submit the same as an earlier one.
@@ -258,6 +265,7 @@ func (s *state) drop(c *cluster) {
 	if table := c.TableDigest(); table != "" {
 		s.named[table] = s.seq + 1
 	}
+	s.past = append(s.past, pastCluster{c.Number, s.seq + 1})
 	delete(s.clusters, c.Number)
 	s.inOrder = without(s.inOrder, c)
 	if s.owned[c.User] = without(s.owned[c.User], c); len(s.owned[c.User]) == 0 {
@@ -274,6 +282,16 @@ func (s *state) forgetTables(before uint64) {
 	maps.DeleteFunc(s.named, func(table blob.Digest, last uint64) bool {
 		return last > 0 && last < before && !needed[table]
 	})
+}
+
+// forgetUsers forgets whose the clusters were that no event from a sequence on is about: those before it are nowhere any
+// more.
+func (s *state) forgetUsers(before uint64) {
+	n := 0
+	for ; n < len(s.past) && s.past[n].Last < before; n++ {
+		delete(s.users, s.past[n].Number)
+	}
+	s.past = slices.Delete(s.past, 0, n)
 }
 
 // without takes a cluster out of a list in the order of numbers.

@@ -18,8 +18,8 @@ import (
 )
 
 // A matchmaker that was away while the queue log forgot what it has not read gets that from the archive of another
-// one. When no archive reaches back so far, as for a matchmaker that is new in an old pool, it begins with another one's
-// snapshot.
+// one. When no archive reaches back so far, as for a matchmaker that is new in an old pool, or tables of large clusters are
+// gone that such events need, it begins with another one's snapshot.
 
 const (
 	pastPath     = "/past/" // what matchmakers give each other: snapshot, records
@@ -170,6 +170,32 @@ func (h *Head) takeRecords(ctx context.Context, url string, from uint64, snapsho
 	}
 	h.log.Info("events that the queue log has forgotten fetched", "from", from, "to", next-1, "at", url, diag.KeyTook, time.Since(start))
 	return nil
+}
+
+// watchFromSnapshot is watchQueue from another matchmaker's snapshot on, for events of which some need the table of a cluster
+// that nobody has any more, which is the error why. Tables are kept as long as the log has the events that need them, and
+// archives go further back.
+func (h *Head) watchFromSnapshot(ctx context.Context, why error) error {
+	first, err := h.queueLog.First(ctx)
+	if err != nil {
+		return err
+	}
+	own, err := newestSnapshot(h.snapshotsDir())
+	if err != nil {
+		return err
+	}
+	if own+1 >= first {
+		return why // the table of an event that the log has
+	}
+	failed := errors.New("no other matchmaker is known")
+	for _, url := range h.others.urls() {
+		if err = h.takeSnapshot(ctx, url); err == nil {
+			return h.watchQueue(ctx)
+		}
+		failed = fmt.Errorf("ask %s for it: %w", url, err)
+	}
+	// Not as a damaged log, which why is: another one may answer in a moment.
+	return fmt.Errorf("%v: from such events on only a snapshot of another matchmaker helps: %w", why, failed)
 }
 
 // takeSnapshot puts the newest snapshot of another matchmaker beside our own.

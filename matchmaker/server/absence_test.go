@@ -4,18 +4,23 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"skua/internal/blob"
 	"skua/internal/bus"
+	"skua/internal/job"
 	"skua/internal/trust"
 	"skua/matchmaker/queue"
+	"skua/policy/classad"
 )
 
 // pastHead is a matchmaker with an archive of some events, and perhaps a snapshot of one.
@@ -113,6 +118,108 @@ func TestMakeUp(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A new matchmaker has events from an archive that need the table of a cluster which is long over, and which nobody keeps.
+func TestMakeUpWithoutOldTables(t *testing.T) {
+	key, err := trust.OpenCapabilityKey(filepath.Join(t.TempDir(), "capability.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := bus.NewMemoryLog()
+	old := pastHead(t, key, log, 1, 0, 0)
+	store, err := blob.OpenStore(blob.StoreConfig{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := queue.Open(t.Context(), queue.Config{
+		Log: log, Tables: store, Archive: old.archive, Snapshots: old.snapshotsDir(), SnapshotEvery: 1, MaxHistory: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- q.Run(ctx) }()
+	ad := func(text string) *classad.Ad {
+		ad, err := classad.ParseAd(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ad
+	}
+	common := ad(`[ Cmd = "sim" ]`)
+	table, err := job.EncodeTable(common, []*classad.Ad{ad("[ N = 0 ]"), ad("[ N = 1 ]")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := store.PutBytes(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*job.Submitted{
+		{User: "u1", Ad: common, Table: &job.TableRef{Digest: digest, Size: int64(len(table)), Count: 2}},
+		{User: "u1", Ad: common, Procs: []*classad.Ad{ad("[]")}},
+	} {
+		r, err := q.Submit(ctx, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for proc := range 3 - r.Cluster { // all of them, and of those the queue remembers one
+			if err := q.Commit(ctx, &job.Withdrawn{Job: job.ID{Cluster: r.Cluster, Proc: proc}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	stays, err := q.Submit(ctx, &job.Submitted{User: "u1", Ad: common, Procs: []*classad.Ad{ad("[]")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, _ := q.Last()
+	for seq := uint64(0); seq < last && ctx.Err() == nil; {
+		select {
+		case err := <-ran:
+			t.Fatal(err)
+		case <-time.After(10 * time.Millisecond):
+		}
+		if seq, err = newestSnapshot(old.snapshotsDir()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	<-ran
+	if err := log.Purge(t.Context(), last+1); err != nil {
+		t.Fatal(err)
+	}
+
+	fresh := func(others ...string) *Head {
+		h := pastHead(t, key, log, 1, 0, 0, others...)
+		if h.store, err = blob.OpenStore(blob.StoreConfig{Dir: t.TempDir()}); err != nil {
+			t.Fatal(err)
+		}
+		h.others = newOthers(func() []string { return others }, h.store, -1, key.Encode, &tls.Config{InsecureSkipVerify: true}, h.log)
+		return h
+	}
+	h := fresh(old.pastService(t))
+	if err := h.makeUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if first, _ := h.archive.Span(); first != 1 {
+		t.Fatalf("the archive begins with event %d: the test is about older ones", first)
+	}
+	if err := h.watchWhole(t.Context()); err != nil {
+		t.Fatalf("the queue cannot be made: %v", err)
+	}
+	if _, ok := h.queue.Load().Job(job.ID{Cluster: stays.Cluster}); !ok {
+		t.Error("a job is not there")
+	}
+
+	// While nobody answers that is no damage.
+	alone := fresh()
+	alone.archive = h.archive
+	if err := alone.watchWhole(t.Context()); err == nil || errors.Is(err, queue.ErrDamaged) || !strings.Contains(err.Error(), "only a snapshot of another matchmaker helps") {
+		t.Errorf("alone it says %v", err)
 	}
 }
 

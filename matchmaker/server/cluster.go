@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"skua/internal/blob"
 	"skua/internal/bus"
 	"skua/internal/diag"
 	"skua/internal/pause"
@@ -236,12 +237,21 @@ func (h *Head) watchOnce(ctx context.Context) error {
 	if err := h.makeUp(ctx); err != nil {
 		return errors.New(err.Error()) // it may work in a moment
 	}
-	err := h.watchQueue(ctx)
+	err := h.watchWhole(ctx)
 	if err == nil || errors.Is(err, queue.ErrDamaged) {
 		return err // which is a problem, that ends the matchmaker
 	}
 	// A replica that has just taken over may not know the log's end for a moment.
 	return errors.New(err.Error())
+}
+
+// watchWhole is watchQueue, also when tables are gone that old events need.
+func (h *Head) watchWhole(ctx context.Context) error {
+	err := h.watchQueue(ctx)
+	if errors.Is(err, blob.ErrNotFound) {
+		err = h.watchFromSnapshot(ctx, err)
+	}
+	return err
 }
 
 // follow stands by: it follows the log, so that this matchmaker can lead at once.

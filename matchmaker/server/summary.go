@@ -1,8 +1,12 @@
 package server
 
 import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
 	"path"
-	"strconv"
+	"slices"
+	"sort"
 	"strings"
 
 	"skua/internal/job"
@@ -11,13 +15,19 @@ import (
 )
 
 // summaryRows counts the selected jobs by batch. Jobs to which nothing has happened are not looked at one by
-// one unless a constraint or single ids ask for it.
+// one unless a constraint or single ids ask for it. Pages are in the order of what stands for a batch for good, not of
+// clusters: a batch with a name begins with another cluster as soon as its first one has ended. The rows of a page are
+// in the order of clusters.
 func (s *Server) summaryRows(p *page, user job.UserID, sel wire.Selection, match func(*job.Job) bool) {
 	counts := s.cfg.Queue.Counts(user, sel.Clusters)
 	if sel.Constraint != "" || len(sel.Jobs) > 0 {
 		counts = s.countEach(user, sel, match)
 	}
-	var rows []*wire.BatchRow
+	type batch struct {
+		cursor string
+		row    *wire.BatchRow
+	}
+	var batches []batch
 	byName := map[batchKey]*wire.BatchRow{}
 	var why func(*job.Job) string
 	for _, n := range counts {
@@ -29,7 +39,7 @@ func (s *Server) summaryRows(p *page, user job.UserID, sel wire.Selection, match
 		if row == nil {
 			row = &wire.BatchRow{User: n.User, Owner: n.Owner, Name: key.name, First: n.Cluster, Submitted: n.Submitted}
 			byName[key] = row
-			rows = append(rows, row)
+			batches = append(batches, batch{key.cursor(), row})
 		}
 		add(row, n)
 		if row.Why == "" && n.FirstIdle != nil {
@@ -39,12 +49,34 @@ func (s *Server) summaryRows(p *page, user job.UserID, sel wire.Selection, match
 			row.Why = why(n.FirstIdle)
 		}
 	}
-	after, _ := strconv.Atoi(p.after) // a cursor is a row's first cluster, by which the rows are in order
-	for _, row := range rows {
-		if row.First > after && !p.add(strconv.Itoa(row.First), row) {
-			return
+	slices.SortFunc(batches, func(a, b batch) int { return strings.Compare(a.cursor, b.cursor) })
+	var firsts []int
+	for _, b := range batches {
+		if b.cursor <= p.after {
+			continue
+		}
+		had := len(p.result.Rows)
+		if !p.add(b.cursor, b.row) {
+			break
+		}
+		if len(p.result.Rows) > had {
+			firsts = append(firsts, b.row.First)
 		}
 	}
+	sort.Sort(byFirst{firsts, p.result.Rows})
+}
+
+// byFirst sorts rows by the first clusters of their batches.
+type byFirst struct {
+	firsts []int
+	rows   []json.RawMessage
+}
+
+func (b byFirst) Len() int           { return len(b.firsts) }
+func (b byFirst) Less(i, k int) bool { return b.firsts[i] < b.firsts[k] }
+func (b byFirst) Swap(i, k int) {
+	b.firsts[i], b.firsts[k] = b.firsts[k], b.firsts[i]
+	b.rows[i], b.rows[k] = b.rows[k], b.rows[i]
 }
 
 // batchKey is what jobs of a batch have in common.
@@ -52,6 +84,15 @@ type batchKey struct {
 	user    job.UserID
 	name    string
 	cluster int // of jobs without a name
+}
+
+// cursor stands for the batch on pages.
+func (k batchKey) cursor() string {
+	if k.name == "" {
+		return fmt.Sprintf("c%020d", k.cluster)
+	}
+	sum := sha256.Sum256([]byte(string(k.user) + "\x00" + k.name)) // a name may be very long
+	return fmt.Sprintf("n%x", sum[:16])
 }
 
 func batchName(j *job.Job) string {

@@ -1,9 +1,13 @@
 package server
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"testing"
 
+	"skua/internal/job"
 	"skua/internal/wire"
 )
 
@@ -40,31 +44,47 @@ func TestSummaryOfClustersByNumber(t *testing.T) {
 	})
 }
 
-// TestSummaryPagesWhileJobsEnd: no batch comes twice because its first job has ended meanwhile.
+// TestSummaryPagesWhileJobsEnd: each batch comes once, though its first job has ended meanwhile, or its first cluster.
 func TestSummaryPagesWhileJobsEnd(t *testing.T) {
 	inPool(t, func(t *testing.T, p *pool) {
 		ann := p.user("u1")
-		for range 3 {
-			ann.submit(2, "")
+		named := `JobBatchName = "sweep"`
+		for _, attrs := range []string{named, "", named, "", named, `JobBatchName = "fit"`} {
+			ann.submit(2, attrs)
 		}
-		var got []int
+		whole := ann.query(wire.Query{Kind: wire.QuerySummary})
+		read := func(raw json.RawMessage) string {
+			var row wire.BatchRow
+			if err := json.Unmarshal(raw, &row); err != nil {
+				t.Fatal(err)
+			}
+			ann.act(wire.Remove, row.FirstJob)
+			if row.Name == "sweep" {
+				ann.act(wire.Remove, job.ID{Cluster: 1, Proc: 1})
+			}
+			return cmp.Or(row.Name, fmt.Sprint(row.First))
+		}
+		var got []string
 		for q := (wire.Query{Kind: wire.QuerySummary, Limit: 1}); ; {
 			res := ann.query(q)
 			for _, raw := range res.Rows {
-				var row wire.BatchRow
-				if err := json.Unmarshal(raw, &row); err != nil {
-					t.Fatal(err)
-				}
-				got = append(got, row.First)
-				ann.act(wire.Remove, row.FirstJob)
+				got = append(got, read(raw))
 			}
-			if !res.More || len(got) > 3 {
+			if !res.More || len(got) > 4 {
 				break
 			}
 			q.After = res.Next
 		}
-		if len(got) != 3 || got[0] != 1 || got[1] != 2 || got[2] != 3 {
-			t.Errorf("the pages have the clusters %v, want 1, 2 and 3", got)
+		slices.Sort(got)
+		if want := []string{"2", "4", "fit", "sweep"}; !slices.Equal(got, want) {
+			t.Errorf("the pages have %q, want %q", got, want)
+		}
+		got = nil
+		for _, raw := range whole.Rows {
+			got = append(got, read(raw))
+		}
+		if want := []string{"sweep", "2", "4", "fit"}; !slices.Equal(got, want) {
+			t.Errorf("one page has %q, want %q", got, want)
 		}
 	})
 }

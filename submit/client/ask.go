@@ -1,9 +1,11 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"skua/internal/job"
 	"skua/internal/why"
@@ -14,6 +16,7 @@ import (
 // are among them.
 func (c *Client) Summary(ctx context.Context, sel wire.Selection) ([]wire.BatchRow, error) {
 	all, _, err := rows[wire.BatchRow](ctx, c, wire.Query{Kind: wire.QuerySummary, Select: sel}, 0)
+	slices.SortStableFunc(all, func(a, b wire.BatchRow) int { return cmp.Compare(a.First, b.First) }) // which holds within a page only
 	return all, err
 }
 

@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -94,7 +92,7 @@ type place struct {
 
 // placesOf says where a job's outputs go. The names come from the machine where the job ran, which is
 // believed only as far as the description: it cannot bring files that were not asked for when the
-// description names those it wants, none outside of the job's directory, and none that is [hidden].
+// description names those it wants, none outside of the job's directory, and none that is hidden.
 func placesOf(ad *classad.Ad, outputs []job.File, dir string) ([]place, error) {
 	iwd, _ := ad.Str("Iwd")
 	moved := dir != "" // then everything goes below dir, whatever the description says
@@ -104,28 +102,21 @@ func placesOf(ad *classad.Ad, outputs []job.File, dir string) ([]place, error) {
 	if dir == "" || !moved && !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("the job has no initial directory (Iwd = %q)", iwd)
 	}
-	remap := remaps(ad)
-	declared, isDeclared := declaredOutputs(ad)
+	description := job.OutputsOf(ad)
 	var places []place
 	taken, outside := map[string]string{}, []int{} // what goes where, if all goes below dir; those that would go elsewhere
 	for _, f := range outputs {
 		if !fs.ValidPath(f.Name) || f.Name == "." || !filepath.IsLocal(filepath.FromSlash(f.Name)) {
 			return nil, fmt.Errorf("the name %q leaves the job's directory", f.Name)
 		}
-		to, named := outputName(ad, f.Name, declared, isDeclared, remap)
-		moves, inDir := "", false
-		if !named {
-			to, moves, inDir = remappedDir(to, remap)
-		}
+		w, asked := description.Way(f.Name)
 		switch {
-		case to == "" && named:
-			continue // nowhere
-		case to == "":
+		case !asked:
 			return nil, fmt.Errorf("%s was not asked for", f.Name)
-		case !named && hidden(to, declared, remap):
-			continue // a job may have made it without thinking: no reason to keep the others back
+		case w.To == "" || w.To == os.DevNull:
+			continue // nowhere; if the name is hidden, a job may have made it without thinking: no reason to keep the others back
 		}
-		p := place{file: f, path: filepath.FromSlash(to), base: dir}
+		p := place{file: f, path: filepath.FromSlash(w.To), base: dir}
 		switch {
 		case moved && !filepath.IsLocal(p.path):
 			outside = append(outside, len(places))
@@ -135,10 +126,10 @@ func placesOf(ad *classad.Ad, outputs []job.File, dir string) ([]place, error) {
 		taken[p.path] = p.path
 		switch {
 		case moved:
-		case named:
+		case w.Chosen:
 			p.base = filepath.Dir(p.path) // the user has named a directory, which is there or is a mistake
-		case inDir:
-			p.base = filepath.Dir(filepath.FromSlash(moves)) // this one is made, and what it is in is there
+		case w.Dir != "":
+			p.base = filepath.Dir(filepath.FromSlash(w.Dir)) // this one is made, and what it is in is there
 			if !filepath.IsAbs(p.base) {
 				p.base = filepath.Join(dir, p.base)
 			}
@@ -167,105 +158,11 @@ func apart(file string, taken func(name string) bool) string {
 	return name
 }
 
-// outputName gives the name under which an output arrives, relative to the job's directory or absolute, and
-// whether the description chose it. An empty name means nowhere when it was chosen, and otherwise that
-// the file was not asked for.
-func outputName(ad *classad.Ad, name string, declared []string, isDeclared bool, remap map[string]string) (to string, named bool) {
-	switch name {
-	case job.StdoutFile:
-		return streamName(ad, "Out", "TransferOut"), true
-	case job.StderrFile:
-		return streamName(ad, "Err", "TransferErr"), true
-	}
-	to = path.Base(name)
-	if isDeclared {
-		var ok bool
-		if to, ok = declaredName(name, declared); !ok {
-			return "", false
-		}
-		if keep, _ := ad.Bool("PreserveRelativePaths"); keep {
-			to = name
-		}
-	}
-	if other, ok := remap[name]; ok {
-		return other, true
-	}
-	if other, ok := remap[to]; ok {
-		return other, true
-	}
-	return to, false
-}
-
-// hidden reports whether a file would arrive at the top of the job's directory under a name that begins with
-// a dot and that the description does not have. In a home directory such files decide what the user's programs
-// do (.bashrc, .ssh), and the name is the machine's word.
-func hidden(to string, declared []string, remap map[string]string) bool {
-	top, _, _ := strings.Cut(to, "/")
-	has := func(text string) bool { return slices.Contains(strings.Split(filepath.ToSlash(text), "/"), top) }
-	return strings.HasPrefix(top, ".") &&
-		!slices.ContainsFunc(declared, has) && !slices.ContainsFunc(slices.Collect(maps.Values(remap)), has)
-}
-
-// remappedDir moves a file with the nearest directory around it that the description moves, and gives the
-// place of that.
-func remappedDir(name string, remap map[string]string) (to, dir string, ok bool) {
-	for d := path.Dir(name); d != "." && d != "/"; d = path.Dir(d) {
-		if dir, ok = remap[d]; ok && dir != "" {
-			return path.Join(dir, name[len(d):]), dir, true
-		}
-	}
-	return name, "", false
-}
-
-// streamName is where a standard stream goes; empty means nowhere.
-func streamName(ad *classad.Ad, attr, transferAttr string) string {
-	if send, set := ad.Bool(transferAttr); set && !send {
-		return ""
-	}
-	name, _ := ad.Str(attr)
-	if name == os.DevNull || name == "/dev/null" {
-		return ""
-	}
-	return name
-}
-
-func declaredOutputs(ad *classad.Ad) ([]string, bool) {
-	list, ok := ad.Str("TransferOutput")
-	if !ok {
-		return nil, false
-	}
-	var names []string
-	for _, n := range strings.Split(list, ",") {
-		if n = strings.TrimSpace(n); n != "" {
-			names = append(names, n)
-		}
-	}
-	return names, true
-}
-
-// declaredName gives the name under which a file arrives that the description asked for. As in
-// HTCondor, of a declared "results/a.dat" a.dat arrives, of a declared directory "results" what is in it
-// arrives below results, and of "results/" without it.
-func declaredName(name string, declared []string) (string, bool) {
-	for _, d := range declared {
-		clean := path.Clean(filepath.ToSlash(d))
-		if clean == name {
-			return path.Base(name), true
-		}
-		if rest, ok := strings.CutPrefix(name, clean+"/"); ok {
-			if strings.HasSuffix(d, "/") {
-				return rest, true
-			}
-			return path.Join(path.Base(clean), rest), true
-		}
-	}
-	return "", false
-}
-
 // MovedInto gives the directories into which a description moves outputs and that must be there before any come, each
 // with one of the files. Those that are made because outputs go there, too, are not among them.
 func MovedInto(ad *classad.Ad) map[string]string {
-	moves := remaps(ad)
+	description := job.OutputsOf(ad)
+	moves := description.Places()
 	iwd, _ := ad.Str("Iwd")
 	if len(moves) == 0 || !filepath.IsAbs(iwd) {
 		return nil
@@ -277,14 +174,7 @@ func MovedInto(ad *classad.Ad) map[string]string {
 		return filepath.Join(iwd, name)
 	}
 	var made []string
-	declared, _ := declaredOutputs(ad)
-	for _, d := range declared {
-		if keep, _ := ad.Bool("PreserveRelativePaths"); !keep {
-			d = path.Base(d)
-		}
-		made = append(made, absolute(d))
-	}
-	for _, to := range moves {
+	for _, to := range slices.Concat(description.Declared(), moves) {
 		made = append(made, absolute(to))
 	}
 	into := map[string]string{}
@@ -299,40 +189,6 @@ func MovedInto(ad *classad.Ad) map[string]string {
 		}
 	}
 	return into
-}
-
-// remaps reads transfer_output_remaps: "name = place; name = place", in which a backslash takes the
-// meaning from the character after it.
-func remaps(ad *classad.Ad) map[string]string {
-	text, _ := ad.Str("TransferOutputRemaps")
-	out := map[string]string{}
-	var name, word strings.Builder
-	inPlace := false
-	end := func() {
-		if inPlace {
-			out[strings.TrimSpace(name.String())] = strings.TrimSpace(word.String())
-		}
-		name.Reset()
-		word.Reset()
-		inPlace = false
-	}
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '\\' && i+1 < len(text) && strings.IndexByte(`;=\`, text[i+1]) >= 0:
-			i++
-			word.WriteByte(text[i])
-		case c == ';':
-			end()
-		case c == '=' && !inPlace:
-			name.WriteString(word.String())
-			word.Reset()
-			inPlace = true
-		default:
-			word.WriteByte(c)
-		}
-	}
-	end()
-	return out
 }
 
 // prepare makes the directories that the file is to be in, and gives the mode that it gets there. Its errors are about

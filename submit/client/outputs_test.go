@@ -252,8 +252,8 @@ func FuzzPlaces(f *testing.F) {
 			return
 		}
 		named := map[string]bool{}
-		for _, to := range remaps(ad) {
-			named[filepath.Join("/home/ann/jobs", to)], named[filepath.Clean(to)] = true, true
+		for _, r := range job.RemapsOf(remap) {
+			named[filepath.Join("/home/ann/jobs", r.Place)], named[filepath.Clean(r.Place)] = true, true
 		}
 		for _, p := range places {
 			if rel, err := filepath.Rel("/home/ann/jobs", p.path); !named[p.path] && (err != nil || !filepath.IsLocal(rel)) {
