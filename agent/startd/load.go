@@ -28,7 +28,7 @@ func newLoadMeter() *loadMeter {
 func (l *loadMeter) count(slot int, runs bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.measure(time.Now()) // what was until now, with the count until now
+	l.tally()
 	if runs {
 		l.jobs[slot] = 1
 	} else {
@@ -43,7 +43,7 @@ func (l *loadMeter) sampled(slot, threads int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, runs := l.jobs[slot]; runs {
-		l.measure(time.Now())
+		l.tally()
 		l.jobs[slot] = threads
 	}
 }
@@ -65,12 +65,20 @@ func (l *loadMeter) now() (probe.Load, bool) {
 	return l.load, l.ok
 }
 
+// tally counts what was until now, with the threads until now. Called with mu held.
+func (l *loadMeter) tally() { l.load.Ours = l.meter.Count(l.ours()) }
+
 // measure is called with mu held.
 func (l *loadMeter) measure(now time.Time) {
-	ours := 0
-	for _, threads := range l.jobs {
-		ours += threads
-	}
-	load, err := l.meter.Load(context.Background(), float64(ours))
+	load, err := l.meter.Load(context.Background(), l.ours())
 	l.read, l.load, l.ok = now, load, err == nil
+}
+
+// ours is how many threads of jobs are at work. Called with mu held.
+func (l *loadMeter) ours() float64 {
+	sum := 0
+	for _, threads := range l.jobs {
+		sum += threads
+	}
+	return float64(sum)
 }
