@@ -40,6 +40,7 @@ type tenant struct {
 	ended   chan struct{} // closed when the work is over, or will never begin
 	leaves  bool          // an earlier agent has had the job dumped to leave, or was about to
 	walking atomic.Bool   // somebody measures the scratch directory
+	dropped atomic.Bool   // the claim is gone: nobody waits for a report
 	peeks   chan struct{} // as many as may be under way
 	slow    throttle
 
@@ -139,13 +140,16 @@ func (t *tenant) begin(ctx context.Context, in Init) {
 		defer t.cancel(nil)
 		done, ok := t.work(ctx, in)
 		t.holds(nil)
-		discarded := errors.Is(context.Cause(ctx), errDiscarded)
-		if ok || discarded {
+		dropped := t.dropped.Load() // it may have been killed before
+		if ok || dropped {
 			t.account(done)
 		}
+		ok = ok && !dropped
+		if ok {
+			t.conclude(done) // before the directory can be removed
+		}
 		close(t.ended)
-		if ok && !discarded {
-			t.conclude(done)
+		if ok {
 			t.k.post(func(at time.Time, now job.Instant) slot.Event {
 				return slot.Ended{At: at, Now: now, Claim: t.offer.Claim}
 			})
@@ -279,6 +283,7 @@ func (t *tenant) kill(why string) {
 // discard ends the job at once; nothing is reported.
 func (t *tenant) discard() {
 	if t != nil && !t.preclude() {
+		t.dropped.Store(true)
 		t.cancel(errDiscarded)
 	}
 }

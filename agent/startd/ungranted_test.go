@@ -63,3 +63,19 @@ func TestClaimEndsOnce(t *testing.T) {
 		}
 	}
 }
+
+// Of a claim that is given up while its job is being ended nothing is reported, whatever came of that.
+func TestDiscardedClaimReportsNothing(t *testing.T) {
+	d := bareDaemon(t)
+	k := d.keepers[0]
+	k.offer = wire.Offer{Job: job.ID{Cluster: 7}, Claim: "c1", Slot: k.name, Ad: classad.NewAd()}
+	if err := k.persistClaim(); err != nil {
+		t.Fatal(err)
+	}
+	k.tenant.dropped.Store(true) // as discard does
+	k.tenant.start(t.Context())
+	k.wg.Wait()
+	if got := k.tenant.reported().Outcome; got != "" || len(k.events) > 0 {
+		t.Errorf("the report says %q, and there are %d events", got, len(k.events))
+	}
+}
