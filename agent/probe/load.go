@@ -51,6 +51,12 @@ func (m *LoadMeter) Load(ctx context.Context, ours float64) (Load, error) {
 	return Load{Total: total, Ours: m.ours.value}, err
 }
 
+// Count is Load without the system's part, which does not change as often as jobs begin and end.
+func (m *LoadMeter) Count(ours float64) float64 {
+	m.ours.add(time.Now(), ours)
+	return m.ours.value
+}
+
 // average is an exponentially decaying average over loadMinute.
 type average struct {
 	at    time.Time

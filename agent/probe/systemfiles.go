@@ -76,6 +76,9 @@ func (s *SystemFiles) ID(path string, whole bool) fit.ID {
 		}
 		return fit.Absent
 	}
+	if st.Mode().Perm()&0o004 == 0 {
+		return "" // no job can read it, so nobody is told of what is in it
+	}
 	stamp := stampOf(st)
 	s.mu.Lock()
 	known, ok := s.known[path]

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -80,7 +81,7 @@ func TestFileIDs(t *testing.T) {
 	path := filepath.Join(dir, "data")
 	write := func(text string) {
 		t.Helper()
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		if err := errors.Join(os.WriteFile(path, []byte(text), 0o644), os.Chmod(path, 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -116,6 +117,11 @@ func TestFileIDs(t *testing.T) {
 	write("two")
 	ask(false, fit.Unread(3))
 	ask(true, fit.Digested(sha256.Sum256([]byte("two")), 3))
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	ask(true, "") // jobs cannot read it, whoever else can
+	told("")
 	for i := range mostAsked {
 		s.Ask([]string{filepath.Join(dir, fmt.Sprint(i))})
 	}

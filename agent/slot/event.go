@@ -80,8 +80,9 @@ type (
 	}
 	// Ended says that nothing of the job runs any more and that the report is on disk.
 	Ended struct {
-		At  time.Time
-		Now job.Instant
+		At    time.Time
+		Now   job.Instant
+		Claim job.ClaimID
 	}
 	// Acknowledged says that the matchmaker has the report.
 	Acknowledged struct {

@@ -8,6 +8,7 @@ package slot
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"skua/internal/job"
@@ -221,6 +222,9 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 		t, acts := s.Tenancy.Granted(ev.Claim, ev.Sent, ev.Now, c.Terms)
 		s.Tenancy = t
 		effects = fromActs(acts)
+		if s.State == Preempting { // it was made to leave before this came: nothing of it begins any more
+			effects = slices.DeleteFunc(effects, func(e Effect) bool { return e == Start })
+		}
 		if t.Phase == job.Holding && s.State == Claimed && s.Activity == Idle {
 			s.Began = ev.At
 			if s.SuspendedAt.IsZero() {
@@ -270,6 +274,9 @@ func (s Slot) Step(ev Event, c Config) (Slot, []Effect) {
 	case Finished:
 		s.Finished = s.Finished || s.Activity != Idle && s.tenanted(ev.Claim)
 	case Ended:
+		if ev.Claim != s.Tenancy.Claim {
+			break // it was given up meanwhile, and the slot may have another
+		}
 		t, acts := s.Tenancy.End(ev.Now, c.Terms)
 		s.Tenancy = t
 		s.Touched, s.SuspendedAt, s.ByUser, s.Until = false, time.Time{}, false, time.Time{}

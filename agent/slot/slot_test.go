@@ -29,7 +29,7 @@ func TestStep(t *testing.T) {
 	paused := run(busy, slot.SuspendAsked{At: noon, Claim: "c"})
 	dismissed := run(busy, slot.Withdrawn{At: noon, Claim: "c", Why: "removed", Grace: 20 * time.Second})
 	overstayed := slot.Verdicts{Suspend: true, Preempt: true, WantSuspend: true, WantVacate: true}
-	reporting := run(busy, slot.Ended{At: noon})
+	reporting := run(busy, slot.Ended{At: noon, Claim: "c"})
 	next := job.Next{Job: job.ID{Cluster: 8}, Claim: "d", Epoch: 4}
 	beside := quiet
 	beside.Armed, beside.Slows = false, true
@@ -183,7 +183,7 @@ func TestStep(t *testing.T) {
 			[]slot.Effect{slot.Kill, slot.Advertise},
 		},
 		{
-			"the image of a job does not count for the next", run(imaged, slot.Ended{At: noon.Add(time.Hour)}, slot.Acknowledged{At: noon.Add(time.Hour), Claim: "c"},
+			"the image of a job does not count for the next", run(imaged, slot.Ended{At: noon.Add(time.Hour), Claim: "c"}, slot.Acknowledged{At: noon.Add(time.Hour), Claim: "c"},
 				slot.Looked{At: noon.Add(time.Hour), Verdicts: quiet}, slot.Offered{At: noon.Add(time.Hour), Job: id, Claim: "d", Epoch: 2},
 				slot.Granted{At: noon.Add(time.Hour), Claim: "d"}, slot.VacateAsked{At: noon.Add(time.Hour)}),
 			slot.Tick{At: noon.Add(time.Hour + 2*time.Minute)},
@@ -252,16 +252,29 @@ func TestStep(t *testing.T) {
 			[]slot.Effect{slot.Discard, slot.Forget, slot.Advertise},
 		},
 		{
-			"that a job has ended is not said of the next", run(finished, slot.Ended{At: noon}, slot.Succeeded{At: noon, Claim: "c", Next: next}),
+			"that a job has ended is not said of the next", run(finished, slot.Ended{At: noon, Claim: "c"}, slot.Succeeded{At: noon, Claim: "c", Next: next}),
 			slot.OwnerTouched{At: noon},
 			slot.Claimed, slot.Suspended,
 			[]slot.Effect{slot.Freeze},
 		},
 		{
 			"the job has left: the report goes out", vacating,
-			slot.Ended{At: noon.Add(time.Hour), Now: 5},
+			slot.Ended{At: noon.Add(time.Hour), Now: 5, Claim: "c"},
 			slot.Claimed, slot.Idle,
 			[]slot.Effect{slot.SendReport, slot.Advertise},
+		},
+		{
+			"the end of a job that was discarded is not the next one's",
+			run(vacating, slot.Gone{At: noon, Claim: "c"}, slot.Looked{At: noon, Verdicts: quiet}, slot.Offered{At: noon, Job: id, Claim: "d", Epoch: 2}),
+			slot.Ended{At: noon, Claim: "c"},
+			slot.Claimed, slot.Idle, nil,
+		},
+		{
+			"a job that was told to leave before its grant came does not start",
+			run(slot.Slot{}, slot.Looked{At: noon, Verdicts: quiet}, slot.Offered{At: noon, Job: id, Claim: "c", Epoch: 1},
+				slot.VacateAsked{At: noon, Claim: "c", Why: "asked"}),
+			slot.Granted{At: noon, Claim: "c"},
+			slot.Preempting, slot.Killing, nil,
 		},
 		{
 			"a dead claim is discarded, even a suspended one", suspended,
@@ -471,7 +484,7 @@ func TestStep(t *testing.T) {
 		},
 		{
 			"so does the next",
-			run(officeUsed, slot.Ended{At: noon}),
+			run(officeUsed, slot.Ended{At: noon, Claim: "c"}),
 			slot.Succeeded{At: noon, Claim: "c", Next: next},
 			slot.Claimed, slot.Busy,
 			[]slot.Effect{slot.PersistNext, slot.Throttle, slot.Start, slot.Advertise},
@@ -514,7 +527,7 @@ func TestStep(t *testing.T) {
 			[]slot.Effect{slot.Freeze},
 		},
 		{
-			"no other follows it", run(retiring, slot.Ended{At: noon}),
+			"no other follows it", run(retiring, slot.Ended{At: noon, Claim: "c"}),
 			slot.Succeeded{At: noon, Claim: "c", Next: next},
 			slot.Drained, slot.Idle,
 			[]slot.Effect{slot.RefuseNext, slot.Forget, slot.Advertise},
@@ -605,8 +618,6 @@ func TestOverdueJobThawsOnGrant(t *testing.T) {
 	}
 }
 
-// Whatever happens in whatever order: a job is only let go on when nothing holds it back, a free slot
-// has no claim, and every claim is brought to an end when the world calms down.
 // A job whose lease ran out while the machine slept does not run on before it is renewed.
 func TestLeaseRunsOutInSleep(t *testing.T) {
 	s := run(slot.Slot{},
@@ -625,6 +636,71 @@ func TestLeaseRunsOutInSleep(t *testing.T) {
 	}
 }
 
+// Whatever happens in whatever order, nothing of a job begins once it was told to leave or given up.
+func TestNothingStartsThatLeaves(t *testing.T) {
+	overstayed, late := inUse, noon.Add(time.Hour)
+	overstayed.Preempt = true
+	events := []slot.Event{
+		slot.Looked{At: noon, Verdicts: quiet},
+		slot.Looked{At: noon, Verdicts: inUse},
+		slot.Looked{At: noon, Verdicts: overstayed},
+		slot.OwnerTouched{At: noon},
+		slot.OwnerStayed{At: noon},
+		slot.OwnerLeft{At: noon},
+		slot.Offered{At: noon, Claim: "c", Epoch: 1},
+		slot.Granted{At: noon, Claim: "c"},
+		slot.Gone{At: noon, Claim: "c"},
+		slot.VacateAsked{At: noon},
+		slot.VacateAsked{At: noon, Now: true},
+		slot.SuspendAsked{At: noon},
+		slot.ContinueAsked{At: noon},
+		slot.Withdrawn{At: noon, Claim: "c"},
+		slot.Withdrawn{At: noon, Claim: "c", Grace: time.Second},
+		slot.Imaged{At: noon, Claim: "c"},
+		slot.Finished{At: noon, Claim: "c"},
+		slot.Ended{At: noon, Claim: "c"},
+		slot.Acknowledged{At: noon, Claim: "c"},
+		slot.Succeeded{At: noon, Claim: "c", Next: job.Next{Claim: "d", Epoch: 2}},
+		slot.Granted{At: noon, Claim: "d"},
+		slot.Gone{At: noon, Claim: "d"},
+		slot.Ended{At: noon, Claim: "d"},
+		slot.Acknowledged{At: noon, Claim: "d"},
+		slot.Tick{At: noon},
+		slot.Tick{At: late},
+		slot.Tick{At: noon, Now: instant(late)},
+	}
+	type node struct {
+		slot   slot.Slot
+		leaves bool // the slot's job, or the one before
+	}
+	seen := map[node]bool{{}: true}
+	for todo := []node{{}}; len(todo) > 0; todo = todo[1:] {
+		for _, ev := range events {
+			next, effects := todo[0].slot.Step(ev, cfg)
+			n := node{next, todo[0].leaves}
+			for _, e := range effects {
+				switch e {
+				case slot.PersistClaim, slot.PersistNext:
+					n.leaves = false
+				case slot.Vacate, slot.Dismiss, slot.Kill, slot.Discard:
+					n.leaves = true
+				case slot.Start:
+					if n.leaves || next.State != slot.Claimed {
+						t.Fatalf("after %T%+v in %+v comes %v", ev, ev, todo[0].slot, effects)
+					}
+				}
+			}
+			if !seen[n] {
+				seen[n] = true
+				todo = append(todo, n)
+			}
+		}
+	}
+	t.Logf("%d states", len(seen))
+}
+
+// Whatever happens in whatever order: a job is only let go on when nothing holds it back, a free slot
+// has no claim, and every claim is brought to an end when the world calms down.
 func TestRandomEventsKeepInvariants(t *testing.T) {
 	for seed := range uint64(2000) {
 		rng := rand.New(rand.NewPCG(seed, 2))
@@ -657,7 +733,7 @@ func TestRandomEventsKeepInvariants(t *testing.T) {
 			}
 			s = next
 		}
-		s, _ = s.Step(slot.Ended{At: at, Now: instant(at)}, cfg)
+		s, _ = s.Step(slot.Ended{At: at, Now: instant(at), Claim: s.Tenancy.Claim}, cfg)
 		s, _ = s.Step(slot.Acknowledged{At: at, Claim: s.Tenancy.Claim}, cfg)
 		if s.Tenancy.Phase != job.Free && s.Tenancy.Phase != job.Accepting {
 			t.Fatalf("seed %d: the claim is still %v", seed, s.Tenancy.Phase)
@@ -702,7 +778,7 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 	case 13:
 		return slot.Withdrawn{At: at, Claim: claim, Grace: time.Duration(rng.IntN(2)) * time.Minute}
 	case 14:
-		return slot.Ended{At: at, Now: now}
+		return slot.Ended{At: at, Now: now, Claim: claim}
 	case 15:
 		return slot.Acknowledged{At: at, Claim: claim}
 	case 16:

@@ -2,8 +2,10 @@ package startd
 
 import (
 	"errors"
+	"path/filepath"
 
 	"skua/agent/checkpoint"
+	"skua/agent/starter"
 	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/internal/wire"
@@ -52,8 +54,14 @@ func (d *Daemon) misfit(n *fit.Needs, whole bool) string {
 	return m.String()
 }
 
+// fileID tells what a file of the machine is, "" if nobody knows. Whoever makes an image names the files, and an agent may
+// be able to read more than its jobs: of what is not there for every job to see, nothing is said, not even whether it is
+// there.
 func (d *Daemon) fileID(path string, whole bool) fit.ID {
-	if d.cfg.System == nil {
+	if d.cfg.System == nil || !starter.OfSystem(path) {
+		return ""
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil && !starter.OfSystem(real) {
 		return ""
 	}
 	return d.cfg.System.ID(path, whole)

@@ -92,6 +92,41 @@ func TestOfferWithUnfitImage(t *testing.T) {
 	}
 }
 
+// An image may name any file of the machine. The agent tells nobody of one that jobs do not see, and does not ask for it.
+func TestImageAsksForPrivateFile(t *testing.T) {
+	d := bareDaemon(t)
+	asked := &asking{SystemFiles: system{"/root/.ssh/id_ed25519": "sha256:0123456789abcdef/400", "/etc/shadow": "sha256:0123456789abcdef/900"}}
+	d.cfg.System = asked
+	for _, path := range []string{"/root/.ssh/id_ed25519", "/etc/shadow", "/home/kim/thesis.tex", "/proc/1/environ"} {
+		n := &fit.Needs{Files: []fit.File{{Path: path, ID: "sha256:fedcba9876543210/400"}}}
+		if why := d.misfit(n, true); why != "" || len(asked.ids) > 0 || len(asked.paths) > 0 {
+			t.Errorf("%s: the image is said not to fit because %q; looked at are %v, asked for %v", path, why, asked.ids, asked.paths)
+		}
+	}
+	n := &fit.Needs{Files: []fit.File{{Path: testLibc, ID: "sha256:fedcba9876543210/400"}}}
+	if why := d.misfit(n, true); why == "" || len(asked.ids) != 1 || len(asked.paths) != 1 {
+		t.Errorf("a library that is missing: %q; looked at are %v, asked for %v", why, asked.ids, asked.paths)
+	}
+}
+
+// asking notes what is asked.
+type asking struct {
+	SystemFiles
+	ids, paths []string
+}
+
+// ID implements [SystemFiles].
+func (a *asking) ID(path string, whole bool) fit.ID {
+	a.ids = append(a.ids, path)
+	return a.SystemFiles.ID(path, whole)
+}
+
+// Ask implements [SystemFiles].
+func (a *asking) Ask(paths []string) bool {
+	a.paths = append(a.paths, paths...)
+	return false
+}
+
 // An image that turns out not to fit once it is here is given back as it is: nothing runs, no image is dropped,
 // and the job does not start over.
 func TestStagedImageThatDoesNotFit(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"skua/agent/slot"
 	"skua/internal/bus"
+	"skua/internal/fit"
 	"skua/internal/job"
 	"skua/internal/wire"
 	"skua/policy"
@@ -138,7 +139,20 @@ func TestPartsAreNotOffered(t *testing.T) {
 	if _, ok := k.offered(asks(t, "a", 1, 1), now, 0).(slot.Offered); !ok {
 		t.Error("it does not take its own")
 	}
+	unfit := asks(t, "a", 1, 1)
+	unfit.Images = []job.Image{{Kind: job.CRIUImage, Fit: &fit.Needs{Features: []string{"no such feature"}}}}
+	if _, ok := k.offered(unfit, now, 0).(slot.Offered); ok || d.parts.of(k) != nil {
+		t.Error("what was set apart for an image that does not fit is not given back")
+	}
+	if got, _ := d.parts.take(asks(t, "a", 1, 1)); got != k {
+		t.Fatalf("the next job goes to %v", got)
+	}
 	d.leaving.Store(true)
+	k.slot.Tenancy = job.Tenancy{Phase: job.Holding, Claim: "next"} // it has followed the claim that is offered once more
+	if _, ok := k.offered(asks(t, "a", 1, 1), now, 0).(slot.Offered); ok || d.parts.of(k) == nil {
+		t.Error("an offer that comes late takes the share of the job that runs")
+	}
+	k.slot.Tenancy = job.Tenancy{}
 	if _, ok := k.offered(asks(t, "a", 1, 1), now, 0).(slot.Offered); ok || d.parts.of(k) != nil {
 		t.Error("what an agent that ends declines is not given back")
 	}

@@ -158,6 +158,7 @@ func (t *tenant) snapshot(ctx context.Context, in Init, dir string) (meta checkp
 	if err := moveInto(in.ImageDir(), image); err != nil {
 		return meta, stats.CPU, err
 	}
+	defer t.k.d.load.helping()()
 	return meta, stats.CPU, t.k.d.cfg.CopyTree(ctx, in.Scratch(), filepath.Join(dir, scratchName))
 }
 
@@ -165,6 +166,7 @@ func (t *tenant) snapshot(ctx context.Context, in Init, dir string) (meta checkp
 func (t *tenant) dump(ctx context.Context, in Init, keep bool, least time.Duration) (checkpoint.Stats, error) {
 	ctx, cancel := context.WithTimeout(ctx, max(least, imageTime(t.traffic().MaxRSS)))
 	defer cancel()
+	defer t.k.d.load.helping()()
 	return in.Checkpoint(ctx, keep)
 }
 

@@ -28,7 +28,7 @@ type Settings struct {
 	Owner    *bool          `toml:"owner"`    // false: nobody sits here, watch nothing
 	Criu     string         `toml:"criu"`     // path of criu; found by default
 	Cgroup   string         `toml:"cgroup"`   // directory of a cgroup v2 for the claims; found by default
-	UIDBase  uint32         `toml:"uid_base"` // first of the 65,536 user ids that jobs get
+	UIDBase  uint32         `toml:"uid_base"` // first of the user ids that jobs get, 65,536 for each slot
 	Cache    quantity.Bytes `toml:"cache"`    // bound of the file cache; 2GB by default
 	Runtimes quantity.Bytes `toml:"runtimes"` // bound of unpacked runtime roots; 10GB by default
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"skua/agent/starter"
 	"skua/internal/diag"
 	"skua/policy"
 )
@@ -37,6 +38,25 @@ func TestSettingsRefuses(t *testing.T) {
 	}
 	if _, err := NewMachine(Settings{Dir: t.TempDir(), Name: "desk7.example.edu", Slots: 4, Cache: 1e9, UIDBase: 1 << 20}, nil, nil, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// The programs that count as the owner's are those of no job, whichever slot has it.
+func TestJobsAreNobodysPrograms(t *testing.T) {
+	for _, s := range []Settings{{Slots: 3}, {Slots: 3, Partitionable: true}, {Slots: 3, UIDBase: 1 << 20}} {
+		skip := s.ConditionsConfig().SkipUser
+		if skip == nil {
+			t.Skip("nobody is left out on this system")
+		}
+		base := s.UIDBase
+		if base == 0 {
+			base = starter.DefaultUIDBase
+		}
+		for uid, want := range map[uint32]bool{base - 1: false, base: true, base + 1<<16 + 1000: true, base + 3<<16 - 1: true, base + 3<<16: false} {
+			if got := skip(uid); got != want {
+				t.Errorf("with %+v user %d is left out: %v", s, uid, got)
+			}
+		}
 	}
 }
 

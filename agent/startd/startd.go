@@ -234,7 +234,7 @@ func New(cfg Config) (*Daemon, error) {
 	d.setFacts(classad.NewAd())
 	d.rules.Store(cfg.Policy)
 	d.owner = newPresence(cfg.Bump, func() time.Duration { return d.policy().ContinueAfter })
-	d.load = newLoadMeter()
+	d.load = newLoadMeter(cfg.ProcessorTime)
 	d.web = newWeb(checkAddress)
 	if d.cfg.Transfers == nil {
 		d.cfg.Transfers = transfer.NewThrottle()

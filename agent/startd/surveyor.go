@@ -19,7 +19,7 @@ func (m *Machine) conditions() probe.ConditionsConfig {
 
 // ConditionsConfig says what changes about the machine that an agent looks at.
 func (s Settings) ConditionsConfig() probe.ConditionsConfig {
-	const ids = 1 << 16 // that jobs have
+	ids := uint32(s.atATime()) << 16 // that the jobs of all slots have
 	base := s.UIDBase
 	if base == 0 {
 		base = starter.DefaultUIDBase

@@ -136,19 +136,19 @@ func (k *keeper) offered(offer wire.Offer, at time.Time, now job.Instant) slot.E
 	case k.d.parts != nil && !k.d.parts.holds(k, offer.Claim):
 		k.refuse(offer, "nothing of the machine has been set apart for the job")
 		return slot.Tick{At: at, Now: now}
+	case k.slot.Tenancy.Phase != job.Free:
+		k.refuse(offer, "the slot has a claim") // what was carved out is that claim's
+		return slot.Tick{At: at, Now: now}
 	case k.d.leaving.Load():
 		k.decline(offer, "the agent is being stopped")
 		return slot.Tick{At: at, Now: now}
 	case k.undecided():
 		k.decline(offer, "somebody has just touched the machine")
 		return slot.Tick{At: at, Now: now}
-	case k.slot.Tenancy.Phase != job.Free:
-		k.refuse(offer, "the slot has a claim")
-		return slot.Tick{At: at, Now: now}
 	}
 	if why := k.d.misfitOf(offer); why != "" {
 		k.log.Info("job is not taken", diag.KeyJob, offer.Job, "why", why)
-		k.refuse(offer, why)
+		k.decline(offer, why)
 		return slot.Tick{At: at, Now: now}
 	}
 	k.offer = offer

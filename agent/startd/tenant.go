@@ -40,12 +40,13 @@ type tenant struct {
 	ended   chan struct{} // closed when the work is over, or will never begin
 	leaves  bool          // an earlier agent has had the job dumped to leave, or was about to
 	walking atomic.Bool   // somebody measures the scratch directory
+	dropped atomic.Bool   // the claim is gone: nobody waits for a report
 	peeks   chan struct{} // as many as may be under way
 	slow    throttle
 
 	mu      sync.Mutex // guards what follows
-	begun   bool
-	read    string // the newest capabilities
+	begun   bool       // or it never will
+	read    string     // the newest capabilities
 	write   string
 	frozen  bool              // the keeper wants the job to stand still
 	yields  bool              // it makes room for the owner's programs
@@ -124,10 +125,10 @@ func (t *tenant) start(ctx context.Context) { t.begin(ctx, nil) }
 func (t *tenant) adopt(ctx context.Context, in Init) { t.begin(ctx, in) }
 
 func (t *tenant) begin(ctx context.Context, in Init) {
+	if !t.first() {
+		return
+	}
 	ctx, t.cancel = context.WithCancelCause(ctx)
-	t.mu.Lock()
-	t.begun = true
-	t.mu.Unlock()
 	if in != nil {
 		_ = os.RemoveAll(filepath.Join(tree(in), savingName)) // what an earlier agent was sending
 		t.saves.last = time.Now()                             // nobody knows when that was made
@@ -139,13 +140,19 @@ func (t *tenant) begin(ctx context.Context, in Init) {
 		defer t.cancel(nil)
 		done, ok := t.work(ctx, in)
 		t.holds(nil)
-		if ok || errors.Is(context.Cause(ctx), errDiscarded) {
+		dropped := t.dropped.Load() // it may have been killed before
+		if ok || dropped {
 			t.account(done)
+		}
+		ok = ok && !dropped
+		if ok {
+			t.conclude(done) // before the directory can be removed
 		}
 		close(t.ended)
 		if ok {
-			t.conclude(done)
-			t.k.post(func(at time.Time, now job.Instant) slot.Event { return slot.Ended{At: at, Now: now} })
+			t.k.post(func(at time.Time, now job.Instant) slot.Event {
+				return slot.Ended{At: at, Now: now, Claim: t.offer.Claim}
+			})
 		}
 	})
 }
@@ -265,7 +272,9 @@ func (t *tenant) kill(why string) {
 	case t == nil:
 	case t.preclude():
 		t.conclude(wire.Done{Outcome: wire.Evicted, Reason: why})
-		t.k.post(func(at time.Time, now job.Instant) slot.Event { return slot.Ended{At: at, Now: now} })
+		t.k.post(func(at time.Time, now job.Instant) slot.Event {
+			return slot.Ended{At: at, Now: now, Claim: t.offer.Claim}
+		})
 	default:
 		t.cancel(&killedError{why})
 	}
@@ -274,6 +283,7 @@ func (t *tenant) kill(why string) {
 // discard ends the job at once; nothing is reported.
 func (t *tenant) discard() {
 	if t != nil && !t.preclude() {
+		t.dropped.Store(true)
 		t.cancel(errDiscarded)
 	}
 }
@@ -284,13 +294,19 @@ func (t *tenant) abandon() { t.preclude() }
 
 // preclude keeps work from beginning that has not begun yet, and is false if it has.
 func (t *tenant) preclude() bool {
-	t.mu.Lock()
-	begun := t.begun
-	t.begun = true
-	t.mu.Unlock()
-	if !begun {
+	first := t.first()
+	if first {
 		close(t.ended)
 	}
+	return first
+}
+
+// first reports whether the work has neither begun nor been precluded so far. From now on it has.
+func (t *tenant) first() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	begun := t.begun
+	t.begun = true
 	return !begun
 }
 

@@ -34,7 +34,9 @@ func (t *tenant) tryDue(now time.Time) bool {
 // tryOut finds out whether the job can be checkpointed as it is. It stands still for that moment.
 func (t *tenant) tryOut(ctx context.Context, in Init) {
 	t.standForImage()
+	ended := t.k.d.load.helping()
 	stats, err := in.Checkpoint(ctx, true)
+	ended()
 	t.standAsWanted(in)
 	if clearErr := clearDir(in.ImageDir()); clearErr != nil {
 		t.log.Warn("remains of a trial image", diag.KeyError, clearErr)

@@ -178,7 +178,7 @@ func TestWeekOfPresets(t *testing.T) {
 						do(slot.Granted{At: w.now, Claim: claim})
 					}
 					if s.State == slot.Preempting && !w.now.Before(left) || s.Running() && !w.now.Before(ends) {
-						do(slot.Ended{At: w.now})
+						do(slot.Ended{At: w.now, Claim: s.Tenancy.Claim})
 						do(slot.Acknowledged{At: w.now, Claim: s.Tenancy.Claim})
 					}
 					typing := w.now.Sub(w.input) < time.Minute && preset != policy.Dedicated

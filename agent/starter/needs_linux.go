@@ -23,7 +23,7 @@ func (p *pid1) needs(j *running) (n fit.Needs, ran []string) {
 	for _, f := range open {
 		paths = append(paths, f.Path)
 		shared := slices.ContainsFunc(p.cfg.Shared, func(dir string) bool { return within(f.Path, dir) })
-		if ofSystem(f.Path) && !shared {
+		if OfSystem(f.Path) && !shared {
 			files = append(files, fit.File{Path: f.Path, ID: fit.Built(f.BuildID, f.Size)})
 		}
 	}

@@ -108,12 +108,15 @@ func enterSandbox(cfg *initConfig) (cgroup int, err error) {
 	return cgroup, nil
 }
 
-// ofSystem reports whether a path in the sandbox is that of a file of the machine, which jobs do not bring
-// with them.
-func ofSystem(path string) bool {
+// OfSystem reports whether a path in the sandbox is that of a file of the machine, which jobs do not bring
+// with them. All such files are there for any job to see.
+func OfSystem(path string) bool {
 	if name, ok := strings.CutPrefix(path, "/etc/"); ok {
-		_, ours := etcFiles[name]
-		return !ours && !slices.Contains(hostEtcNet, name)
+		return slices.ContainsFunc(hostEtc, func(pattern string) bool {
+			parts, n := strings.Split(name, "/"), strings.Count(pattern, "/")+1
+			matches, _ := filepath.Match(pattern, strings.Join(parts[:min(n, len(parts))], "/")) // the patterns are well formed
+			return matches
+		})
 	}
 	return !within(path, systemDevices) && slices.ContainsFunc(hostTrees, func(tree string) bool { return within(path, tree) })
 }
