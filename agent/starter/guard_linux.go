@@ -225,7 +225,7 @@ type procStat struct {
 }
 
 func readStat(path string) (procStat, error) {
-	b, err := os.ReadFile(path)
+	b, err := readControl(path)
 	if err != nil {
 		return procStat{}, err
 	}

@@ -140,7 +140,7 @@ func (i *Init) Refresh(ctx context.Context) error {
 	if _, err := i.call(ctx, &message{Op: opFresh}); err != nil {
 		return what(err)
 	}
-	if err := i.s.emptyOut(i.claim); err != nil {
+	if err := i.emptyOut(); err != nil {
 		return what(err)
 	}
 	return nil
@@ -172,7 +172,7 @@ func (i *Init) begin(ctx context.Context, op string, spec JobSpec) error {
 	i.job, i.running, i.exit = spec.Job, true, Exit{}
 	i.restored = i.restored || op == opResume
 	i.mu.Unlock()
-	err := i.s.takeOver(i.claim)
+	err := i.takeOver()
 	frozen := i.Frozen()
 	if err == nil {
 		_, err = i.call(ctx, &message{Op: op, Job: &spec, Frozen: frozen, LeaseMS: spec.Lease.Milliseconds()})
