@@ -15,11 +15,8 @@ import (
 // before is left in it. What can be made as new is: processes, files, shared memory and queues. What cannot
 // is looked for, and if there is any the claim is not used again.
 
-// ErrUsed says that something of the job before cannot be removed from a claim: the next needs a new init.
-var ErrUsed = errors.New("the claim still has something of its last job")
-
-// used says what of the last job cannot be removed from the claim, as far as the agent can see it.
-func (h *handle) used() error {
+// spoilt says what of the last job cannot be removed from the claim, as far as the agent can see it.
+func (h *handle) spoilt() error {
 	if h.cg != nil && h.cg.blamed() {
 		return fmt.Errorf("%w: its count of memory shortages", ErrUsed)
 	}

@@ -93,6 +93,7 @@ func (s *Starter) open(ctx context.Context, dir string, spec ClaimSpec) (_ *Init
 		return nil, fmt.Errorf("start init: %w", err)
 	}
 	i := newInit(s, spec.Claim, handle{cg: cg, uid: uid, pidfd: pidfd})
+	i.known = true
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	if err := i.connect(ctx); err != nil {
