@@ -277,7 +277,7 @@ func writeJSON(dir, name string, v any, durable bool) error {
 	if durable {
 		err = renameio.WriteFile(path, data, 0o600)
 	} else if err = os.WriteFile(path+".tmp", data, 0o600); err == nil {
-		err = os.Rename(path+".tmp", path)
+		err = replace(path+".tmp", path)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)

@@ -56,6 +56,7 @@ type desk struct {
 	keeps   bool // the matchmaker keeps images that cannot be restored here
 	loses   int  // so many images that are reported are not whole at the matchmaker
 	peeked  map[string]wire.Peeked
+	next    *wire.Offer      // comes with the answer to the next report
 	wish    wire.ControlVerb // repeated with every grant
 	claims  int
 	change  func(*Config)
@@ -189,7 +190,8 @@ func (d *desk) onAgent(m bus.Msg) {
 			d.t.Error(err)
 		}
 		d.done[done.Claim] = done
-		answer = wire.Ack{V: wire.Version}
+		answer = wire.Ack{V: wire.Version, Next: d.next}
+		d.next = nil
 	case wire.VerbCheckpoint:
 		c, err := wire.Decode[wire.Checkpoint](m.Data)
 		if err != nil {
@@ -225,6 +227,14 @@ func (d *desk) onAgent(m bus.Msg) {
 // offer has the slot take a job: a shell script, with further attributes in the old syntax.
 func (d *desk) offer(script, attributes string, images ...job.Image) wire.ClaimRef {
 	d.t.Helper()
+	d.await("the slot is free", func() bool { return d.daemon.keepers[0].state().String() == "Unclaimed/Idle" })
+	o := d.makeOffer(script, attributes, images...)
+	d.publish(wire.OfferSubject(deskAgent), o)
+	return wire.ClaimRef{Job: o.Job, Claim: o.Claim, Epoch: o.Epoch}
+}
+
+func (d *desk) makeOffer(script, attributes string, images ...job.Image) wire.Offer {
+	d.t.Helper()
 	ad, err := classad.ParseOldAd("Cmd = \"/bin/sh\"\nTransferExecutable = false\n" + attributes)
 	if err != nil {
 		d.t.Fatal(err)
@@ -232,14 +242,11 @@ func (d *desk) offer(script, attributes string, images ...job.Image) wire.ClaimR
 	if _, ok := ad.Lookup("Arguments"); !ok {
 		ad.SetString("Arguments", "-c '"+strings.ReplaceAll(script, "'", "''")+"'")
 	}
-	d.await("the slot is free", func() bool { return d.daemon.keepers[0].state().String() == "Unclaimed/Idle" })
 	d.claims++
-	ref := wire.ClaimRef{Job: job.ID{Cluster: d.claims}, Claim: job.ClaimID(fmt.Sprint("claim", d.claims)), Epoch: 1}
-	d.publish(wire.OfferSubject(deskAgent), wire.Offer{
-		V: wire.Version, Slot: "slot1@desk", Job: ref.Job, Claim: ref.Claim, Epoch: ref.Epoch, User: "user1", Ad: ad,
-		Images: images, Terms: wire.Terms{Renew: 200 * time.Millisecond},
-	})
-	return ref
+	return wire.Offer{
+		V: wire.Version, Slot: "slot1@desk", Job: job.ID{Cluster: d.claims}, Claim: job.ClaimID(fmt.Sprint("claim", d.claims)), Epoch: 1,
+		User: "user1", Ad: ad, Images: images, Terms: wire.Terms{Renew: 200 * time.Millisecond},
+	}
 }
 
 func (d *desk) publish(subject string, message any) {

@@ -105,7 +105,14 @@ func (t *tenant) fromBeginning(ctx context.Context) (Init, error) {
 	if err := t.awaitTime(ctx); err != nil {
 		return in, err
 	}
-	return in, t.run(ctx, in)
+	err = t.run(ctx, in)
+	if errors.Is(err, starter.ErrUsed) {
+		t.log.Debug("the job gets a new init", "why", err)
+		t.gone()
+		t.quit(in)
+		return t.fromBeginning(ctx)
+	}
+	return in, err
 }
 
 // run starts the job from its beginning, or from what it has saved itself.
@@ -255,7 +262,7 @@ func startError(ctx context.Context, err error) error {
 // oursToMend reports whether a job could not be started or restored for a reason that lies in this machine or in the
 // claim, and neither in the job nor in its image.
 func oursToMend(err error) bool {
-	return starter.MachineFault(err) || slices.ContainsFunc([]error{starter.ErrGone, starter.ErrLeaseOver, starter.ErrBusy}, func(ours error) bool {
+	return starter.MachineFault(err) || slices.ContainsFunc([]error{starter.ErrGone, starter.ErrLeaseOver, starter.ErrBusy, starter.ErrUsed}, func(ours error) bool {
 		return errors.Is(err, ours)
 	})
 }

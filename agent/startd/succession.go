@@ -47,14 +47,17 @@ func (t *tenant) takeHome() home {
 
 // leaveHome ends the init that was kept, if one was.
 func (t *tenant) leaveHome() {
-	h := t.takeHome()
-	if h.init == nil {
-		return
+	if h := t.takeHome(); h.init != nil {
+		t.quit(h.init)
 	}
-	if err := h.init.Kill(); err != nil {
+}
+
+// quit ends an init of which the job before was the last.
+func (t *tenant) quit(in Init) {
+	if err := in.Kill(); err != nil {
 		t.log.Warn("end the init of the job before", diag.KeyError, err)
 	}
-	h.init.Close()
+	in.Close()
 }
 
 // moveIn makes the init of the job before as new. It is false when there is none, or it is not one for this
@@ -74,10 +77,7 @@ func (t *tenant) moveIn(ctx context.Context, spec starter.ClaimSpec) (Init, bool
 		t.mu.Unlock()
 		return h.init, true
 	}
-	if err := h.init.Kill(); err != nil {
-		t.log.Warn("end the init of the job before", diag.KeyError, err)
-	}
-	h.init.Close()
+	t.quit(h.init)
 	return nil, false
 }
 

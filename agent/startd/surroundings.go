@@ -2,7 +2,9 @@ package startd
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 	"slices"
@@ -100,14 +102,27 @@ func (t *tenant) writeAds(scratch string) error {
 		name string
 		ad   *classad.Ad
 	}{{jobAdFile, t.offer.Ad}, {machineAdFile, t.k.ad(time.Now(), t.k.state())}} {
-		if err := root.RemoveAll(f.name); err != nil {
-			return fmt.Errorf("%w: %w", errStaging, err)
-		}
-		if err := root.WriteFile(f.name, []byte(f.ad.Flat().OldString()), 0o644); err != nil {
+		if err := writeNew(root, f.name, f.ad.Flat().OldString()); err != nil {
 			return fmt.Errorf("%w: %w", errStaging, err)
 		}
 	}
 	return nil
+}
+
+// writeNew writes a file in the place of whatever has its name.
+func writeNew(root *os.Root, name, text string) error {
+	const flags, mode = os.O_WRONLY | os.O_CREATE | os.O_EXCL, 0o644
+	f, err := root.OpenFile(name, flags, mode)
+	if errors.Is(err, fs.ErrExist) { // an input, or in an image
+		if err = root.RemoveAll(name); err == nil {
+			f, err = root.OpenFile(name, flags, mode)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // mounts are the shared directories of the policy that the machine has now.

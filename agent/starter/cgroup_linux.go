@@ -124,7 +124,7 @@ func (c *jobCgroup) blame(e *Exit) {
 	case killed:
 		e.Err = "the machine ran out of memory"
 	}
-	if p := c.processes(); p.Refused && !well {
+	if !well && c.refused() {
 		e.OverPids = true
 	}
 }
@@ -132,7 +132,7 @@ func (c *jobCgroup) blame(e *Exit) {
 // blamed says whether memory or processes were short since the cgroup was made, which the kernel does not forget.
 func (c *jobCgroup) blamed() bool {
 	atLimit, killed := c.memory()
-	return atLimit || killed || c.processes().Refused
+	return atLimit || killed || c.refused()
 }
 
 // parseMemoryEvents reads memory.events: whether an allocation failed because of the cgroup's own

@@ -20,6 +20,7 @@ import (
 // handle is what the agent has of a claim's init besides the connection to it.
 type handle struct {
 	cg        *jobCgroup // nil: freeze by signals
+	uid       int        // of the init, on the host; 0 if it is Starter.uid
 	pidfd     int        // of the init, or -1; guarded by Init.mu
 	dumping   bool       // guarded by Init.mu
 	restoring bool       // guarded by Init.mu
@@ -37,7 +38,7 @@ func (h *handle) blame(e *Exit) {
 // begun does what is the agent's to do for a job that has just begun.
 func (h *handle) begun() {
 	if h.cg != nil && !h.cg.prompt {
-		h.cg.calm()
+		h.cg.comeLast()
 	}
 }
 

@@ -29,8 +29,8 @@ func (handle) warm() {}
 
 func (handle) close() {}
 
-// used is nil: the runner says what it cannot remove.
-func (handle) used() error { return nil }
+// spoilt is nil: the runner says what it cannot remove.
+func (handle) spoilt() error { return nil }
 
 // dial connects to the runner.
 func (i *Init) dial(ctx context.Context) (err error) {

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"skua/internal/job"
 )
@@ -84,15 +85,19 @@ func (s *Starter) layOut(dir string, initUID int) error {
 
 // takeOver gives the files that the caller put into scratch and the image directory to the ids that
 // this machine maps: those of another machine may differ.
-func (s *Starter) takeOver(claim job.ClaimID) error {
-	if !s.mapped {
+func (i *Init) takeOver() error {
+	if !i.s.mapped {
 		return nil
 	}
-	initUID := s.uidOf(claim)
-	for name, uid := range map[string]int{scratchName: initUID + jobID, imageName: initUID} {
-		err := filepath.WalkDir(filepath.Join(s.dir(claim), name), func(p string, _ fs.DirEntry, err error) error {
+	for dir, uid := range map[string]int{i.Scratch(): i.initUID() + jobID, i.ImageDir(): i.initUID()} {
+		err := filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
 			if err != nil {
 				return err
+			}
+			if fi, err := e.Info(); err == nil {
+				if st, ok := fi.Sys().(*syscall.Stat_t); ok && int(st.Uid) == uid && int(st.Gid) == uid {
+					return nil
+				}
 			}
 			return os.Lchown(p, uid, uid)
 		})
@@ -106,6 +111,7 @@ func (s *Starter) takeOver(claim job.ClaimID) error {
 // handle takes hold of the claim's cgroups, as far as it has any and they are still there.
 func (r *claimRecord) handle() (handle, error) {
 	h := noHandle
+	h.uid = r.UID
 	if r.Cgroup == "" {
 		return h, nil
 	}

@@ -132,7 +132,7 @@ func (c *jobCgroup) limit(bases map[string]string, name string, spec ClaimSpec) 
 // allowSwap says whether memory of a job that is kept to a limit may go to the swap. Only that of one that stands still may: its
 // owner wants the memory.
 func (c *jobCgroup) allowSwap(allowed bool) error {
-	if limit, err := os.ReadFile(filepath.Join(c.path, "memory.max")); err != nil || string(bytes.TrimSpace(limit)) == "max" {
+	if limit, err := readControl(filepath.Join(c.path, "memory.max")); err != nil || string(bytes.TrimSpace(limit)) == "max" {
 		return nil // it was never forbidden
 	}
 	value := "0" // what is there already comes back when it is used
@@ -154,7 +154,7 @@ func weighs(base string) bool {
 
 // set writes a control file, if there is one and it may be written.
 func (c *jobCgroup) set(dir, name, value string) error {
-	err := os.WriteFile(filepath.Join(dir, name), []byte(value), 0)
+	err := writeControl(filepath.Join(dir, name), []byte(value))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return nil
 	}
@@ -175,16 +175,16 @@ func (c *jobCgroup) hasPids() bool { return c.has("pids.max") || c.legacy["pids"
 
 // memory says what the kernel counts of the job's memory shortages.
 func (c *jobCgroup) memory() (atLimit, killed bool) {
-	if events, err := os.ReadFile(filepath.Join(c.path, "memory.events")); err == nil {
+	if events, err := readControl(filepath.Join(c.path, "memory.events")); err == nil {
 		return parseMemoryEvents(events)
 	}
 	dir := c.legacy["memory"]
 	if dir == "" {
 		return false, false
 	}
-	control, _ := os.ReadFile(filepath.Join(dir, "memory.oom_control"))
+	control, _ := readControl(filepath.Join(dir, "memory.oom_control"))
 	read := func(name string) int64 {
-		b, _ := os.ReadFile(filepath.Join(dir, name))
+		b, _ := readControl(filepath.Join(dir, name))
 		n, _ := strconv.ParseInt(string(bytes.TrimSpace(b)), 10, 64)
 		return n
 	}
@@ -195,18 +195,25 @@ func (c *jobCgroup) memory() (atLimit, killed bool) {
 	return atLimit, killed
 }
 
+// pidsDir is the directory of the controller of processes, if there is one.
+func (c *jobCgroup) pidsDir() string {
+	if dir := c.legacy["pids"]; dir != "" {
+		return dir
+	}
+	return c.path
+}
+
+// refused says whether the job was denied a process.
+func (c *jobCgroup) refused() bool {
+	events, err := readControl(filepath.Join(c.pidsDir(), "pids.events"))
+	return err == nil && parsePidsEvents(events) > 0
+}
+
 // processes says what the kernel counts of the job's processes.
 func (c *jobCgroup) processes() Processes {
-	dir := c.legacy["pids"]
-	if dir == "" {
-		dir = c.path
-	}
-	var p Processes
-	if events, err := os.ReadFile(filepath.Join(dir, "pids.events")); err == nil {
-		p.Refused = parsePidsEvents(events) > 0
-	}
+	p := Processes{Refused: c.refused()}
 	for _, name := range []string{"pids.peak", "pids.current"} { // the first came with Linux 6.1
-		if b, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
+		if b, err := readControl(filepath.Join(c.pidsDir(), name)); err == nil {
 			p.Peak, _ = strconv.Atoi(string(bytes.TrimSpace(b)))
 			break
 		}
@@ -235,7 +242,7 @@ const leastQuota = time.Millisecond
 func (c *jobCgroup) throttle(cpus float64) (done bool, err error) {
 	quota := max(leastQuota, time.Duration(cpus*float64(quotaPeriod))).Microseconds()
 	period := strconv.FormatInt(quotaPeriod.Microseconds(), 10)
-	write := func(dir, name, value string) error { return os.WriteFile(filepath.Join(dir, name), []byte(value), 0) }
+	write := func(dir, name, value string) error { return writeControl(filepath.Join(dir, name), []byte(value)) }
 	if c.has("cpu.max") {
 		value := "max " + period
 		if cpus > 0 {

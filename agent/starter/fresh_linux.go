@@ -6,21 +6,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"skua/internal/job"
 )
 
 // A claim whose job has ended can run another job of the same user in the same init, if nothing of the one
 // before is left in it. What can be made as new is: processes, files, shared memory and queues. What cannot
 // is looked for, and if there is any the claim is not used again.
 
-// ErrUsed says that something of the job before cannot be removed from a claim: the next needs a new init.
-var ErrUsed = errors.New("the claim still has something of its last job")
-
-// used says what of the last job cannot be removed from the claim, as far as the agent can see it.
-func (h *handle) used() error {
+// spoilt says what of the last job cannot be removed from the claim, as far as the agent can see it.
+func (h *handle) spoilt() error {
 	if h.cg != nil && h.cg.blamed() {
 		return fmt.Errorf("%w: its count of memory shortages", ErrUsed)
 	}
@@ -29,20 +25,19 @@ func (h *handle) used() error {
 
 // emptyOut empties the directories of a claim that a job may have used, and gives them the owners and modes
 // that they had.
-func (s *Starter) emptyOut(claim job.ClaimID) error {
-	dir, uid := s.dir(claim), s.uidOf(claim)
+func (i *Init) emptyOut() error {
+	uid, scratch := i.initUID(), i.Scratch()
 	jobUID := uid
-	if s.mapped {
+	if i.s.mapped {
 		jobUID += jobID
 	}
-	scratch := filepath.Join(dir, scratchName)
 	for _, d := range []struct {
 		path string
 		mode os.FileMode
 		uid  int
 		keep []string
 	}{
-		{filepath.Join(dir, imageName), imageMode, uid, nil},
+		{i.ImageDir(), imageMode, uid, nil},
 		{filepath.Join(scratch, TmpName), tmpMode, jobUID, nil},
 		{filepath.Join(scratch, ShmName), shmMode, jobUID, nil},
 		{scratch, scratchMode, jobUID, []string{TmpName, ShmName}},
@@ -60,11 +55,7 @@ func renewDir(dir string, mode os.FileMode, uid int, keep []string) error {
 	if err != nil {
 		return err
 	}
-	var st unix.Stat_t
-	if err := unix.Lstat(dir, &st); err != nil {
-		return &os.PathError{Op: "lstat", Path: dir, Err: err}
-	}
-	if !fi.IsDir() || int(st.Uid) != uid {
+	if st, ok := fi.Sys().(*syscall.Stat_t); !ok || !fi.IsDir() || int(st.Uid) != uid {
 		return fmt.Errorf("%w: %s is not the directory it was", ErrUsed, filepath.Base(dir))
 	}
 	if fi.Mode()&(os.ModePerm|os.ModeSticky|os.ModeSetgid|os.ModeSetuid) != mode {
@@ -160,7 +151,7 @@ func (p *pid1) jobUID() int {
 // of a connection which nobody holds any more.
 func socketsLeft() (bool, error) {
 	for _, name := range []string{"/proc/self/net/sockstat", "/proc/self/net/sockstat6"} {
-		text, err := os.ReadFile(name)
+		text, err := readControl(name)
 		if errors.Is(err, os.ErrNotExist) && strings.HasSuffix(name, "6") {
 			continue
 		}
@@ -193,7 +184,7 @@ func parseSockstat(text string) bool {
 // keysOf is what the kernel says of the keys of a user id, as the reader's namespace numbers it; empty for
 // one that has none.
 func keysOf(uid int) string {
-	text, err := os.ReadFile("/proc/key-users")
+	text, err := readControl("/proc/key-users")
 	if err != nil {
 		return "" // a kernel without keyrings
 	}

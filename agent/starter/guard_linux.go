@@ -188,7 +188,7 @@ type procStat struct {
 }
 
 func readStat(path string) (procStat, error) {
-	b, err := os.ReadFile(path)
+	b, err := readControl(path)
 	if err != nil {
 		return procStat{}, err
 	}

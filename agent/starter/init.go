@@ -21,6 +21,7 @@ import (
 type Init struct {
 	s     *Starter
 	claim job.ClaimID
+	known bool // it is of this very program, and knows all that can be asked of it
 	stop  chan struct{}
 	lost  chan struct{} // closed when the connection has ended
 	wg    sync.WaitGroup
@@ -35,6 +36,7 @@ type Init struct {
 	waiting  map[uint64]chan *message
 	wish     bool // the job is to be frozen
 	restored bool // a job of the claim has come from an image
+	used     bool // the init has still to make itself as new, with the next job
 	job      job.ID
 	running  bool
 	done     chan struct{}
@@ -128,21 +130,40 @@ func (i *Init) Settle(ctx context.Context) error {
 
 // Refresh makes a claim whose job has ended as a new one, for another job of the same user: with empty
 // scratch and image directories, and nothing that the job before could have left where the next would find it.
-// After an error the claim must not be used again.
+// After an error the claim must not be used again. That something is left may be seen by the Run that follows only,
+// whose error then wraps ErrUsed as well.
 func (i *Init) Refresh(ctx context.Context) error {
 	what := func(err error) error { return fmt.Errorf("refresh claim %s: %w", i.claim, err) }
 	if _, running := i.Job(); running {
 		return what(ErrBusy)
 	}
-	if err := i.used(); err != nil {
+	if err := i.spoilt(); err != nil {
 		return what(err)
 	}
-	if _, err := i.call(ctx, &message{Op: opFresh}); err != nil {
+	if !i.known {
+		if _, err := i.call(ctx, &message{Op: opFresh}); err != nil {
+			return what(err)
+		}
+	} else if err := i.freshLater(); err != nil {
 		return what(err)
 	}
-	if err := i.s.emptyOut(i.claim); err != nil {
+	if err := i.emptyOut(); err != nil {
 		return what(err)
 	}
+	return nil
+}
+
+// freshLater has the init make itself as new with the next job. Nothing of the last one lives that could
+// mind until then, and for a short job each message counts.
+func (i *Init) freshLater() error {
+	select {
+	case <-i.lost:
+		return ErrGone
+	default:
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.used = true
 	return nil
 }
 
@@ -171,17 +192,23 @@ func (i *Init) begin(ctx context.Context, op string, spec JobSpec) error {
 	}
 	i.job, i.running, i.exit = spec.Job, true, Exit{}
 	i.restored = i.restored || op == opResume
+	used := i.used
 	i.mu.Unlock()
-	err := i.s.takeOver(i.claim)
+	err := i.takeOver()
 	frozen := i.Frozen()
 	if err == nil {
-		_, err = i.call(ctx, &message{Op: op, Job: &spec, Frozen: frozen, LeaseMS: spec.Lease.Milliseconds()})
+		_, err = i.call(ctx, &message{Op: op, Job: &spec, Fresh: used, Frozen: frozen, LeaseMS: spec.Lease.Milliseconds()})
 	}
 	if err != nil {
 		i.mu.Lock()
 		i.running = false
 		i.mu.Unlock()
 		return what(err)
+	}
+	if used {
+		i.mu.Lock()
+		i.used = false
+		i.mu.Unlock()
 	}
 	i.begun()
 	if frozen && !i.Frozen() { // the word that it may go on may have been the earlier one

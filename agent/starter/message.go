@@ -29,7 +29,7 @@ const (
 	opHello      = "hello"      // answered with Status
 	opBeat       = "beat"       // the agent is there; Frozen is what it wants
 	opGrant      = "grant"      // LeaseMS is left of the lease
-	opRun        = "run"        // start Job, frozen if Frozen; LeaseMS, if there, is left of the lease
+	opRun        = "run"        // start Job, frozen if Frozen, after a fresh if Fresh; LeaseMS, if there, is left of the lease
 	opFresh      = "fresh"      // make the claim as new for another job
 	opResume     = "resume"     // start Job from the image, as for run
 	opFreeze     = "freeze"     // answered when the last thread has stopped
@@ -51,6 +51,7 @@ type message struct {
 	ID uint64 `json:"id,omitempty"`
 	Op string `json:"op,omitempty"`
 
+	Fresh     bool     `json:"fresh,omitempty"` // only said to inits of the agent's own version
 	Frozen    bool     `json:"frozen,omitempty"`
 	LeaseMS   int64    `json:"lease_ms,omitempty"`
 	TimeoutMS int64    `json:"timeout_ms,omitempty"`
@@ -86,6 +87,7 @@ var kinds = map[string]error{
 	"busy":   ErrBusy,
 	"nojob":  ErrNoJob,
 	"nofile": errNoProgram,
+	"used":   ErrUsed,
 
 	machineKind: errMachine,
 }

@@ -35,7 +35,7 @@ func TestMessageRoundTrip(t *testing.T) {
 }
 
 func TestErrorsKeepTheirIdentity(t *testing.T) {
-	for _, want := range []error{ErrLeaseOver, ErrBusy, ErrNoJob} {
+	for _, want := range []error{ErrLeaseOver, ErrBusy, ErrNoJob, ErrUsed} {
 		var m message
 		m.fail(fmt.Errorf("thaw: %w", want))
 		if err := m.failure(); !errors.Is(err, want) || err.Error() != "thaw: "+want.Error() {

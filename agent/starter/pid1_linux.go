@@ -233,6 +233,11 @@ func (p *pid1) long(m, answer *message) error {
 	case m.Job == nil:
 		return errors.New("no job was described")
 	}
+	if m.Fresh {
+		if err := p.fresh(); err != nil {
+			return err
+		}
+	}
 	if m.LeaseMS > 0 {
 		p.grant(time.Duration(m.LeaseMS) * time.Millisecond)
 	}

@@ -12,7 +12,7 @@ import (
 const lastPidFile = "/proc/sys/kernel/ns_last_pid"
 
 func lastPid() (int, error) {
-	b, err := os.ReadFile(lastPidFile)
+	b, err := readControl(lastPidFile)
 	if err != nil {
 		return 0, err
 	}
@@ -21,7 +21,7 @@ func lastPid() (int, error) {
 
 // setLastPid makes pid+1 the next pid.
 func setLastPid(pid int) error {
-	if err := os.WriteFile(lastPidFile, strconv.AppendInt(nil, int64(pid), 10), 0); err != nil {
+	if err := writeControl(lastPidFile, strconv.AppendInt(nil, int64(pid), 10)); err != nil {
 		return fmt.Errorf("choose pids: %w", err)
 	}
 	return nil

@@ -38,7 +38,7 @@ func (p *pid1) finish(ws unix.WaitStatus) {
 	rest := killAll()
 	p.mu.Lock()
 	j := p.job
-	e := &Exit{Job: j.spec.Job, Usage: j.used.Plus(rest).Plus(p.traffic().since(j.io))}
+	e := &Exit{Job: j.spec.Job, Usage: j.used.Plus(rest).Plus(p.pastTraffic().since(j.io))}
 	e.Usage.Wall += bootClock() - j.started
 	if e.Err = j.lost; ws.Signaled() {
 		e.Signal = int(ws.Signal())

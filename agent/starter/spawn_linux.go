@@ -58,7 +58,7 @@ func (p *pid1) start(spec JobSpec, frozen bool) error {
 
 	p.reaping.Lock()
 	defer p.reaping.Unlock()
-	base := p.traffic()
+	base := p.pastTraffic()
 	pid, err := p.spawn(path, spec, &syscall.ProcAttr{
 		Dir:   dir,
 		Env:   env,
@@ -261,17 +261,17 @@ func humble(pid int) {
 	_ = unix.Setpriority(unix.PRIO_PROCESS, pid, jobNice)
 	// With autogroups (the usual kernel setting on desktops) the value above only counts within the
 	// session, and this one between sessions. Absent where the kernel has none.
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), strconv.AppendInt(nil, jobNice, 10), 0)
+	_ = writeControl(fmt.Sprintf("/proc/%d/autogroup", pid), strconv.AppendInt(nil, jobNice, 10))
 }
 
 // setOOMScore makes a process likelier to be killed when memory runs out, and returns how to undo it.
 func setOOMScore(pid string, score int) (restore func()) {
 	name := "/proc/" + pid + "/oom_score_adj"
-	old, err := os.ReadFile(name)
-	if err != nil || os.WriteFile(name, strconv.AppendInt(nil, int64(score), 10), 0) != nil {
+	old, err := readControl(name)
+	if err != nil || writeControl(name, strconv.AppendInt(nil, int64(score), 10)) != nil {
 		return func() {}
 	}
-	return func() { _ = os.WriteFile(name, old, 0) }
+	return func() { _ = writeControl(name, old) }
 }
 
 // Classes of ioprio_set(2). Only schedulers of disks that have classes heed them.

@@ -57,6 +57,9 @@ var (
 	ErrLeaseOver = errors.New("the lease is over")
 	ErrBusy      = errors.New("the claim's init is busy")
 	ErrNoJob     = errors.New("no job is running")
+
+	// ErrUsed says that something of the job before cannot be removed from a claim: the next needs a new init.
+	ErrUsed = errors.New("the claim still has something of its last job")
 )
 
 // DefaultUIDBase is where a root agent's user namespaces begin. It lies above everything that

@@ -1,6 +1,7 @@
 package starter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,7 +92,8 @@ func (s *Starter) open(ctx context.Context, dir string, spec ClaimSpec) (_ *Init
 		cg.close()
 		return nil, fmt.Errorf("start init: %w", err)
 	}
-	i := newInit(s, spec.Claim, handle{cg: cg, pidfd: pidfd})
+	i := newInit(s, spec.Claim, handle{cg: cg, uid: uid, pidfd: pidfd})
+	i.known = true
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	if err := i.connect(ctx); err != nil {
@@ -156,6 +158,9 @@ func (s *Starter) uidOf(claim job.ClaimID) int {
 	}
 	return s.uid
 }
+
+// initUID is uidOf of this claim.
+func (i *Init) initUID() int { return cmp.Or(i.uid, i.s.uid) }
 
 // processLimit is the limit that each process of a job gets where no controller counts them: the kernel then
 // counts the processes of its user. Since Linux 5.14 it counts them within a user namespace; before, and

@@ -153,8 +153,8 @@ func openScratch(dir string, claim job.ClaimID) error {
 }
 
 // emptyOut makes the directories anew that a job may have used.
-func (s *Starter) emptyOut(claim job.ClaimID) error {
-	dir := s.dir(claim)
+func (i *Init) emptyOut() error {
+	dir := i.s.dir(i.claim)
 	for _, name := range []string{scratchName, imageName} {
 		path := filepath.Join(dir, name)
 		if err := removeTree(path); err != nil {
@@ -164,11 +164,11 @@ func (s *Starter) emptyOut(claim job.ClaimID) error {
 			return err
 		}
 	}
-	return openScratch(dir, claim)
+	return openScratch(dir, i.claim)
 }
 
 // takeOver has nothing to do: the files that the caller puts into scratch inherit what the job may do with them.
-func (s *Starter) takeOver(job.ClaimID) error { return nil }
+func (*Init) takeOver() error { return nil }
 
 // removeTree removes a directory in which processes have just ended: a virus scanner may hold one of its files
 // for a moment.

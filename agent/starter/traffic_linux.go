@@ -3,7 +3,6 @@ package starter
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 )
@@ -31,14 +30,20 @@ func (t traffic) since(base traffic) Usage {
 // traffic counts what all processes here have done so far. What the ended ones did is counted with the init,
 // which has waited for them, and so is what the init and CRIU do; of that the init does next to nothing.
 func (p *pid1) traffic() traffic {
-	t := ownIO()
+	t := p.pastTraffic()
 	for _, pid := range pids() {
 		if pid != 1 {
 			t.add(readIO(fmt.Sprintf("/proc/%d/io", pid)))
 		}
 	}
-	if p.cfg.Network != NetHost {
-		if text, err := os.ReadFile("/proc/self/net/dev"); err == nil {
+	return t
+}
+
+// pastTraffic is traffic while no job runs: there is nobody but the init.
+func (p *pid1) pastTraffic() traffic {
+	t := ownIO()
+	if p.cfg.Network == NetOutbound { // else it has loopback alone, or the machine's
+		if text, err := readControl("/proc/self/net/dev"); err == nil {
 			t.in, t.out = parseNetDev(string(text))
 		}
 	}
@@ -49,7 +54,7 @@ func (p *pid1) traffic() traffic {
 func ownIO() traffic { return readIO("/proc/self/io") }
 
 func readIO(path string) traffic {
-	b, err := os.ReadFile(path)
+	b, err := readControl(path)
 	if err != nil {
 		return traffic{} // a process that has just ended, or a kernel that does not count
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -62,18 +61,23 @@ func (c *jobCgroup) hurry() {
 // with ordinary threads of a job on all of them, however low, a compile on two processors was seen to have both its
 // processes on one of them, and to take twice as long. An init may not set it, an agent that is root may.
 func (c *jobCgroup) calm() {
+	c.comeLast()
+	c.weigh(allClaims, c.usual())
+}
+
+// comeLast is what calm does with the threads that there are.
+func (c *jobCgroup) comeLast() {
 	class := uint32(unix.SCHED_IDLE)
 	if c.prompt {
 		class = unix.SCHED_NORMAL
 	}
 	c.schedule(&unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: class, Nice: jobNice})
-	c.weigh(allClaims, c.usual())
 }
 
 // schedule sets how the threads of the job are scheduled. It reports whether that is allowed; if not they stay as they are.
 func (c *jobCgroup) schedule(attr *unix.SchedAttr) bool {
 	for _, part := range []string{"", paceName} {
-		list, err := os.ReadFile(filepath.Join(c.path, part, "cgroup.threads"))
+		list, err := readControl(filepath.Join(c.path, part, "cgroup.threads"))
 		if err != nil {
 			continue
 		}
@@ -108,13 +112,13 @@ func (w weight) set(dir string, modern bool) {
 	if modern {
 		name, value = "cpu.weight", w.modern
 	}
-	_ = os.WriteFile(filepath.Join(dir, name), strconv.AppendInt(nil, value, 10), 0)
+	_ = writeControl(filepath.Join(dir, name), strconv.AppendInt(nil, value, 10))
 }
 
 // weighSlice sets what the slice of the unit for jobs has. It is systemd's, which does not look at what it once has set;
 // so this is for the moment of a freeze or an image, and a weight that an administrator has chosen stays.
 func weighSlice(dir string, to weight) {
-	b, err := os.ReadFile(filepath.Join(dir, "cpu.weight"))
+	b, err := readControl(filepath.Join(dir, "cpu.weight"))
 	if err != nil {
 		return
 	}
@@ -160,5 +164,5 @@ const claimRealtime = 50 * time.Millisecond
 // grantRealtime lets a cgroup of v1 have so much at real-time priority, if the kernel asks for that and there is
 // as much left. Claims that get nothing are stopped with the weights.
 func grantRealtime(dir string, each time.Duration) {
-	_ = os.WriteFile(filepath.Join(dir, "cpu.rt_runtime_us"), strconv.AppendInt(nil, each.Microseconds(), 10), 0)
+	_ = writeControl(filepath.Join(dir, "cpu.rt_runtime_us"), strconv.AppendInt(nil, each.Microseconds(), 10))
 }
