@@ -20,6 +20,8 @@ const (
 	lookIdle  = 5 * time.Minute  // while no job is here
 	lookPower = 5 * time.Second  // while one is: a laptop that is unplugged should not have one for long
 	lookOther = 10 * time.Second // the same for everything else
+
+	busHoldOff = time.Second // between two questions of services on the bus, some of which change without end
 )
 
 // ConditionsConfig says what Conditions look at. The zero value looks at this machine.
@@ -46,6 +48,8 @@ type Conditions struct {
 	screens *screens
 	kick    chan struct{} // wakes Run
 	busy    atomic.Bool   // a job is here
+
+	busHoldOff time.Duration
 
 	powerMu sync.Mutex // held while the power is read
 	powerAt time.Time
@@ -79,7 +83,7 @@ func NewConditions(cfg ConditionsConfig) (*Conditions, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conditions{cfg: cfg, log: cfg.Log, screens: screens, kick: make(chan struct{}, 1)}
+	c := &Conditions{cfg: cfg, log: cfg.Log, screens: screens, kick: make(chan struct{}, 1), busHoldOff: busHoldOff}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
