@@ -48,6 +48,7 @@ type Conditions struct {
 	screens *screens
 	kick    chan struct{} // wakes Run
 	busy    atomic.Bool   // a job is here
+	asking  atomic.Bool   // the screens are being asked
 
 	busHoldOff time.Duration
 
@@ -97,8 +98,8 @@ func (c *Conditions) Run(ctx context.Context, changed func()) error {
 	c.changed = changed
 	c.mu.Unlock()
 	var wg sync.WaitGroup
-	defer wg.Wait()
 	defer c.screens.close()
+	defer wg.Wait()
 	wg.Go(func() { c.followBus(ctx) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -118,7 +119,13 @@ func (c *Conditions) Run(ctx context.Context, changed func()) error {
 		c.LookAtPower(now, power)
 		if now.Sub(others) >= other {
 			others = now
-			c.look(ctx)
+			c.note(c.readOwn(ctx))
+			if c.asking.CompareAndSwap(false, true) { // they are asked by themselves: anybody's may be slow to answer
+				wg.Go(func() {
+					defer c.asking.Store(false)
+					c.askScreens(ctx)
+				})
+			}
 		}
 		timer.Reset(time.Until(next))
 	}
@@ -127,8 +134,8 @@ func (c *Conditions) Run(ctx context.Context, changed func()) error {
 // Read looks at everything once, for whoever has not got them running.
 func (c *Conditions) Read(ctx context.Context) {
 	defer c.screens.close()
-	c.LookAtPower(time.Now(), 0)
-	c.look(ctx)
+	c.LookFirst(ctx)
+	c.askScreens(ctx)
 	c.readBus(ctx)
 }
 
@@ -175,13 +182,11 @@ func (c *Conditions) LookFirst(ctx context.Context) {
 	c.note(c.readOwn(ctx))
 }
 
-// look reads everything but the power supplies and the bus.
-func (c *Conditions) look(ctx context.Context) {
-	full, own := c.screens.fullScreen(ctx), c.readOwn(ctx)
-	c.note(func(r *reading) {
-		r.fullScreen = full
-		own(r)
-	})
+// askScreens has the displays asked.
+func (c *Conditions) askScreens(ctx context.Context) {
+	if full := c.screens.fullScreen(ctx); ctx.Err() == nil {
+		c.note(func(r *reading) { r.fullScreen = full })
+	}
 }
 
 // readOwn reads what the machine itself tells.
