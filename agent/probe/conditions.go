@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -146,12 +147,16 @@ func (c *Conditions) Busy(busy bool) {
 	}
 }
 
-// SetApps says which programs are looked for, in lower case; none by default.
+// SetApps says which programs are looked for, in lower case, none by default, and looks for them at once: as long as
+// nobody has, all of them count as running.
 func (c *Conditions) SetApps(apps []string) {
 	c.mu.Lock()
+	same := slices.Equal(c.apps, apps)
 	c.apps = apps
 	c.mu.Unlock()
-	c.wake()
+	if !same {
+		c.note(c.runningApps())
+	}
 }
 
 func (c *Conditions) wake() {
@@ -194,10 +199,13 @@ func (c *Conditions) readOwn(ctx context.Context) func(*reading) {
 	temperature := readTemperature(c.cfg.Sys)
 	free := c.freeDisk(ctx)
 	apps := c.runningApps()
-	return func(r *reading) { r.temperature, r.disk, r.apps = temperature, free, apps }
+	return func(r *reading) {
+		r.temperature, r.disk = temperature, free
+		apps(r)
+	}
 }
 
-// note changes what is known, and says so if that is news.
+// note changes what is known, with mu held, and says so if that is news.
 func (c *Conditions) note(change func(*reading)) {
 	c.mu.Lock()
 	was := c.now
@@ -226,20 +234,26 @@ func (c *Conditions) freeDisk(ctx context.Context) maybe[int64] {
 	return known(int64(u.Free >> 10))
 }
 
-// runningApps looks for the apps; without any nothing is looked at.
-func (c *Conditions) runningApps() maybe[string] {
+// runningApps looks for the apps; without any nothing is looked at. What was seen is noted unless others are looked
+// for meanwhile.
+func (c *Conditions) runningApps() func(*reading) {
 	c.mu.Lock()
 	apps := c.apps
 	c.mu.Unlock()
-	if len(apps) == 0 {
-		return maybe[string]{}
+	var seen maybe[string]
+	if len(apps) > 0 {
+		running, err := runningApps(c.cfg.Proc, apps, c.cfg.SkipUser)
+		if err != nil {
+			c.log.Debug("running programs cannot be listed", "error", err)
+		} else {
+			seen = known(strings.Join(running, ","))
+		}
 	}
-	running, err := runningApps(c.cfg.Proc, apps, c.cfg.SkipUser)
-	if err != nil {
-		c.log.Debug("running programs cannot be listed", "error", err)
-		return maybe[string]{}
+	return func(r *reading) {
+		if slices.Equal(apps, c.apps) {
+			r.apps = seen
+		}
 	}
-	return known(strings.Join(running, ","))
 }
 
 // Set sets the attributes that are known.

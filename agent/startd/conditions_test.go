@@ -98,6 +98,60 @@ func TestAdOfConditionsAndProbes(t *testing.T) {
 	says("Licences", "undefined")
 }
 
+// watchful are conditions that know of the programs that are looked for, and of no others.
+type watchful struct {
+	noConditions
+	d    *Daemon
+	t    *testing.T
+	apps []string
+}
+
+func (w *watchful) SetApps(apps []string) {
+	w.apps = apps
+	for _, app := range w.d.policy().WatchedApps {
+		if !slices.Contains(apps, app) {
+			w.t.Errorf("%s is not looked for while the policy names it", app)
+		}
+	}
+}
+
+// The programs that a policy names are known when it comes into force, and as long as it is.
+func TestSetPolicyWithApps(t *testing.T) {
+	d := bareDaemon(t)
+	w := &watchful{d: d, t: t}
+	d.cfg.Conditions = w
+	for _, apps := range [][]string{{"zoom"}, {"zoom", "obs"}, {"teams"}, nil} {
+		p := *d.policy()
+		p.WatchedApps = apps
+		d.SetPolicy(&p)
+		if !slices.Equal(w.apps, apps) {
+			t.Errorf("%v are looked for, want %v", w.apps, apps)
+		}
+	}
+}
+
+// A policy that comes to name programs, none of which runs, suspends no job.
+func TestSetPolicyWithAppsThatDoNotRun(t *testing.T) {
+	proc := t.TempDir()
+	if err := os.Mkdir(filepath.Join(proc, "812"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d := bareDaemon(t)
+	conditions, err := probe.NewConditions(probe.ConditionsConfig{Sys: t.TempDir(), Proc: proc, Bus: "none", Watch: probe.WatchConfig{SkipDisplays: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.cfg.Conditions = conditions
+	p, err := policy.Derive(policy.File{Preset: policy.Dedicated, Owner: policy.Owner{ExclusiveApps: policy.Apps{"zoom"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.SetPolicy(p)
+	if v := p.Verdicts(d.keepers[0].ad(time.Now(), slot.Slot{}), nil); v.Suspend || !v.Continue {
+		t.Errorf("suspend %v, continue %v", v.Suspend, v.Continue)
+	}
+}
+
 // A moment is idle when nobody would notice work.
 func TestIdleMoment(t *testing.T) {
 	for _, tt := range []struct {
