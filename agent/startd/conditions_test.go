@@ -152,6 +152,42 @@ func TestSetPolicyWithAppsThatDoNotRun(t *testing.T) {
 	}
 }
 
+// What the machine cannot tell, no job tells in its place.
+func TestNoJobTellsOfTheMachine(t *testing.T) {
+	job := classad.NewAd()
+	for _, name := range append(slices.Clone(probe.ConditionAttributes), "KeyboardIdle", "ConsoleIdle", "LoadAvg", "SkuaLoadAvg") {
+		job.SetBool(name, false)
+		job.SetBool("Job"+name, true)
+		expr := func(src string) *policy.Expression {
+			e, err := classad.ParseExpr(src)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &policy.Expression{Expr: e}
+		}
+		p, err := policy.Derive(policy.File{Expressions: policy.Expressions{
+			Suspend: expr(name), Preempt: expr(name + " =!= undefined"), Continue: expr("Job" + name),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, machine := range []*classad.Ad{nil, classad.NewAd()} {
+			if v := p.Verdicts(machine, job); !v.Suspend || v.Preempt {
+				t.Errorf("a job's %s is taken for the machine's", name)
+			} else if !v.Continue {
+				t.Error("an attribute of the job's is not seen")
+			}
+		}
+		machine := classad.NewAd()
+		machine.SetBool(name, false)
+		slot := classad.NewAd()
+		slot.SetParent(machine)
+		if v := p.Verdicts(slot, job); v.Suspend || !v.Preempt {
+			t.Errorf("the machine's own %s is not seen", name)
+		}
+	}
+}
+
 // A moment is idle when nobody would notice work.
 func TestIdleMoment(t *testing.T) {
 	for _, tt := range []struct {
