@@ -204,17 +204,29 @@ var combiners = []combiner{
 	further("expressions.CONTINUE", func(e *Expressions) **Expression { return &e.Continue }, func(t texts) string { return t.resume }, and, surely),
 	further("expressions.PREEMPT", func(e *Expressions) **Expression { return &e.Preempt }, func(t texts) string { return t.preempt }, or, surely),
 	further("expressions.KILL", func(e *Expressions) **Expression { return &e.Kill }, func(t texts) string { return t.kill }, or, surely),
-	optional("expressions.WANT_SUSPEND", func(f *File) **Expression { return &f.Expressions.WantSuspend }, second),
+	{"expressions.WANT_SUSPEND", func(out, c, l *File) error {
+		out.Expressions.WantSuspend = l.Expressions.WantSuspend
+		if e := c.Expressions.WantSuspend; e != nil && l.Expressions.WantSuspend == nil {
+			// A job that is to go at once, for a full disk or at the end of the hours, is not suspended first.
+			return join(&out.Expressions.WantSuspend, out, []string{"(" + e.String() + ")" + surely}, func(t texts) string { return t.wantSuspend }, and)
+		}
+		return nil
+	}},
 	optional("expressions.WANT_VACATE", func(f *File) **Expression { return &f.Expressions.WantVacate }, second),
 	optional("expressions.RANK", func(f *File) **Expression { return &f.Expressions.Rank }, second),
 	further("expressions.THROTTLE", func(e *Expressions) **Expression { return &e.Throttle }, func(t texts) string { return t.throttle }, or, unless),
 	further("expressions.Draining", func(e *Expressions) **Expression { return &e.Draining }, func(t texts) string { return t.draining }, or, surely),
 	{"expressions.MaxJobRetirementTime", func(out, c, l *File) error {
 		out.Expressions.Retirement = l.Expressions.Retirement
-		if l.Expressions.Retirement == nil && l.Vacate.Retirement == nil { // it would stand in the place of that
-			out.Expressions.Retirement = c.Expressions.Retirement
+		if l.Expressions.Retirement != nil || l.Vacate.Retirement != nil || c.Expressions.Retirement == nil { // it would stand in the place of those
+			return nil
 		}
-		return nil
+		t, err := out.texts()
+		if err != nil {
+			return err
+		}
+		out.Expressions.Retirement, err = expression(unlessUrgent(t.urgently, c.Expressions.Retirement.String()))
+		return err
 	}},
 }
 
@@ -393,19 +405,32 @@ func join(into **Expression, out *File, conditions []string, derived func(texts)
 	if len(conditions) == 0 {
 		return nil
 	}
-	d, err := cmp.Or(out.Preset, Desktop).defaults()
+	t, err := out.texts()
 	if err != nil {
 		return err
 	}
-	s := out.settings(d)
 	text := ""
-	for _, c := range append(conditions, derived(s.texts())) {
+	for _, c := range append(conditions, derived(t)) {
 		text = joined(text, c)
 	}
+	*into, err = expression(text)
+	return err
+}
+
+// texts are the expressions that are derived of a file, whatever it writes in their place.
+func (f *File) texts() (texts, error) {
+	d, err := cmp.Or(f.Preset, Desktop).defaults()
+	if err != nil {
+		return texts{}, err
+	}
+	s := f.settings(d)
+	return s.texts(), nil
+}
+
+func expression(text string) (*Expression, error) {
 	e, err := classad.ParseExpr(strings.TrimSpace(text))
 	if err != nil {
-		return fmt.Errorf("%q: %w", text, err)
+		return nil, fmt.Errorf("%q: %w", text, err)
 	}
-	*into = &Expression{e}
-	return nil
+	return &Expression{e}, nil
 }

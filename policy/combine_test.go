@@ -104,12 +104,11 @@ func TestCombine(t *testing.T) {
 		{"shared_fs.mounts", "[shared_fs]\nmounts = ['/srv/a']", "[shared_fs]\nmounts = []", "none", local},
 		{"machine.Room", "[machine]\nRoom = 'A'", "[machine]\nRoom = 'B'", `"B"`, local},
 		{"machine.Room", "[machine]\nRoom = 'A'", "[machine]\nRoom = 'A'", `"A"`, both},
-		{"expressions.WANT_SUSPEND", "[expressions]\nWANT_SUSPEND = 'true'", "[expressions]\nWANT_SUSPEND = 'false'", "false", local},
 		{"expressions.WANT_VACATE", "[expressions]\nWANT_VACATE = 'true'", "[expressions]\nWANT_VACATE = 'false'", "false", local},
 		{"expressions.RANK", "[expressions]\nRANK = '1'", "[expressions]\nRANK = '2'", "2", local},
 		{"expressions.MaxJobRetirementTime", "[expressions]\nMaxJobRetirementTime = '1'", "[expressions]\nMaxJobRetirementTime = '2'", "2", local},
 	}
-	tested := map[string]bool{}
+	tested := map[string]bool{"expressions.WANT_SUSPEND": true} // by TestCombineUrgent
 	const filler = "[machine]\nFiller = true\n"
 	for _, tt := range tests {
 		tested[tt.key] = true
@@ -246,6 +245,54 @@ func TestCombineRetirement(t *testing.T) {
 		p, _ := combined(t, tt.central, tt.local)
 		if got := p.Verdicts(nil, classad.NewAd()).Retirement; got != tt.want {
 			t.Errorf("%q and %q: a job may have run for %v, want %v", tt.central, tt.local, got, tt.want)
+		}
+	}
+}
+
+// Nothing that the pool writes keeps a job on a machine that its owner's file has it leave at once.
+func TestCombineUrgent(t *testing.T) {
+	const (
+		suspends = "expressions.WANT_SUSPEND = 'true'"
+		retires  = "expressions.MaxJobRetirementTime = '86400'"
+		day      = 24 * time.Hour
+		floor    = "preset = 'dedicated'\nlimits.disk_floor = '5GB'"
+		reboot   = "limits.disk_floor = '5GB'\ndrain.reboot = '12:10'"
+		hours    = "hours.run = ['19:00-07:00']"
+	)
+	for _, tt := range []struct {
+		central, local string
+		free           int64 // KiB; 0 if it is not known
+		suspend        bool
+		retirement     time.Duration
+	}{
+		{suspends, floor, 1 << 30, true, 0},
+		{suspends, floor, 1000, false, 0},
+		{suspends, floor, 0, false, 0},
+		{suspends, reboot, 1 << 30, false, 0},
+		{suspends, hours, 1 << 30, false, 0},
+		{suspends, "machine.Room = 'A'", 1 << 30, true, 0},
+		{suspends + "\n" + floor, "machine.Room = 'A'", 1000, false, 0},
+		{"expressions.WANT_SUSPEND = 'Nobody + 1'", floor, 1 << 30, false, 0},
+		{"expressions.WANT_SUSPEND = 'false'", floor, 1 << 30, false, 0},
+		{"expressions.WANT_SUSPEND = 'false'", suspends + "\n" + floor, 1000, true, 0},
+		{suspends, "expressions.WANT_SUSPEND = 'false'", 1 << 30, false, 0},
+		{retires, strings.TrimPrefix(floor, "preset = 'dedicated'\n"), 1 << 30, true, day},
+		{retires, strings.TrimPrefix(floor, "preset = 'dedicated'\n"), 1000, false, 0},
+		{retires, strings.TrimPrefix(floor, "preset = 'dedicated'\n"), 0, false, 0},
+		{retires, reboot, 1 << 30, false, 0},
+		{retires, "machine.Room = 'A'", 0, true, day},
+		{suspends, retires + "\nlimits.disk_floor = '5GB'", 1000, false, day}, // as the owner has it
+	} {
+		p, _ := combined(t, tt.central, tt.local)
+		ad := classad.NewAd()
+		policy.SetClock(ad, noon)
+		if tt.free > 0 {
+			ad.SetInt("FreeDisk", tt.free)
+		}
+		got := p.Verdicts(ad, classad.NewAd())
+		if got.WantSuspend != tt.suspend || got.Retirement != tt.retirement {
+			t.Errorf("%q and %q, with %d KiB free: suspend first %v, retirement %v, want %v and %v", tt.central, tt.local, tt.free,
+				got.WantSuspend, got.Retirement, tt.suspend, tt.retirement)
 		}
 	}
 }

@@ -16,6 +16,8 @@ type texts struct {
 	start, suspend, resume, preempt, kill, wantSuspend, wantVacate, rank string
 
 	throttle, draining, retirement string
+
+	urgently string // a job must go without being suspended and without retirement; "" for never
 }
 
 // rule is one thing that keeps jobs from running. Either part may be "".
@@ -161,9 +163,18 @@ func (t *texts) drain(s *settings) {
 func (t *texts) urgent(condition string) {
 	t.preempt = or(t.preempt, condition)
 	t.wantSuspend = and(t.wantSuspend, "("+condition+") =!= true")
+	t.urgently = or(t.urgently, condition)
 	if t.retirement != "0" {
-		t.retirement = fmt.Sprintf("ifThenElse(%s, 0, %s)", condition, t.retirement)
+		t.retirement = unlessUrgent(condition, t.retirement)
 	}
+}
+
+// unlessUrgent is a retirement that there is none of while a condition holds.
+func unlessUrgent(condition, retirement string) string {
+	if condition == "" {
+		return retirement
+	}
+	return fmt.Sprintf("ifThenElse(%s, 0, %s)", condition, retirement)
 }
 
 // hours is the expression for the hours in which jobs may run, "" for always.

@@ -75,11 +75,28 @@ func (p *Policy) Open(machine *classad.Ad) bool {
 	return true
 }
 
-// scope is the machine's ad with the expressions in it, since they may refer to each other.
+// ofTheMachine are the facts that a machine may be unable to tell. A job's own attributes are none of them.
+var ofTheMachine = []string{
+	"KeyboardIdle", "ConsoleIdle", "LoadAvg", "SkuaLoadAvg",
+	"OnBattery", "BatteryPercent", "Temperature", "FullScreen", "Inhibited", "Metered", "RunningApps", "FreeDisk",
+}
+
+var undefined = mustParse("undefined")
+
+// scope is the machine's ad with the expressions in it, since they may refer to each other. A fact that the machine
+// cannot tell is undefined there, or its name would be looked for in the job's ad.
 func (p *Policy) scope(machine *classad.Ad) *classad.Ad {
 	scope := classad.NewAd()
 	for _, e := range p.expressions() {
 		scope.Set(e.name, e.expr)
+	}
+	for _, name := range ofTheMachine {
+		if machine != nil {
+			if _, told := machine.Lookup(name); told {
+				continue
+			}
+		}
+		scope.Set(name, undefined)
 	}
 	if machine != nil {
 		scope.SetParent(machine)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -21,6 +22,8 @@ const (
 	networkName, networkPath = "org.freedesktop.NetworkManager", "/org/freedesktop/NetworkManager"
 
 	busProperties, busDriver = "org.freedesktop.DBus.Properties", "org.freedesktop.DBus"
+
+	ownerChange = "NameOwnerChanged"
 )
 
 const (
@@ -58,11 +61,11 @@ func (c *Conditions) followBus(ctx context.Context) {
 	}
 }
 
-func (c *Conditions) dialBus(ctx context.Context) (*dbus.Conn, error) {
+func (c *Conditions) dialBus(ctx context.Context, signals dbus.SignalHandler) (*dbus.Conn, error) {
 	address := c.cfg.Bus
 	setDefault(&address, os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"))
 	setDefault(&address, systemBus)
-	return dbus.Connect(address, dbus.WithContext(ctx))
+	return dbus.Connect(address, dbus.WithContext(ctx), dbus.WithSignalHandler(signals))
 }
 
 // readBus asks once.
@@ -72,7 +75,7 @@ func (c *Conditions) readBus(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, busWait)
 	defer cancel()
-	conn, err := c.dialBus(ctx)
+	conn, err := c.dialBus(ctx, newHints())
 	if err != nil {
 		c.log.Debug("the system's bus is not heard", "error", err)
 		return
@@ -86,14 +89,12 @@ func (c *Conditions) readBus(ctx context.Context) {
 func (c *Conditions) watchBus(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	conn, err := c.dialBus(ctx)
+	h := newHints()
+	conn, err := c.dialBus(ctx, h)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	const buffer = 16
-	signals := make(chan *dbus.Signal, buffer)
-	conn.Signal(signals)
 	for _, name := range []struct{ name, path string }{{logindName, logindPath}, {networkName, networkPath}} {
 		for _, match := range [][]dbus.MatchOption{
 			{
@@ -102,49 +103,110 @@ func (c *Conditions) watchBus(ctx context.Context) error {
 			},
 			{
 				dbus.WithMatchSender(busDriver), dbus.WithMatchInterface(busDriver),
-				dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, name.name),
+				dbus.WithMatchMember(ownerChange), dbus.WithMatchArg(0, name.name),
 			},
 		} {
 			if err := conn.AddMatchSignalContext(ctx, match...); err != nil {
 				return err
 			}
 		}
+		var owner string
+		if callBus(ctx, conn, busDriver, "/org/freedesktop/DBus", busDriver+".GetNameOwner", name.name).Store(&owner) == nil {
+			h.owns(name.name, owner)
+		}
 	}
 	c.readInhibitors(ctx, conn)
 	c.readMetered(ctx, conn)
+	return h.follow(ctx, conn.Context().Done(), c.busHoldOff, func(inhibitors, network bool) {
+		if inhibitors {
+			c.readInhibitors(ctx, conn)
+		}
+		if network {
+			c.readMetered(ctx, conn)
+		}
+	})
+}
+
+// hints are what signals say may have changed. Anybody on the bus may send as many as they like that look
+// like these, so those of others than logind, NetworkManager and the bus itself are none, and those are a hint to
+// ask and no more. However many come, nothing of them is kept but that there were any.
+type hints struct {
+	wake chan struct{} // has a value when what follows has something
+
+	mu                  sync.Mutex        // guards what follows
+	owners              map[string]string // by the service's name, its own on the bus; "" when it has left
+	inhibitors, network bool
+}
+
+func newHints() *hints { return &hints{wake: make(chan struct{}, 1), owners: make(map[string]string)} }
+
+// owns takes the answer to the question who owns a name, unless a signal has told since.
+func (h *hints) owns(name, owner string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, told := h.owners[name]; !told {
+		h.owners[name] = owner
+	}
+}
+
+// DeliverSignal implements [dbus.SignalHandler].
+func (h *hints) DeliverSignal(iface, member string, s *dbus.Signal) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	of, _ := argument[string](s, 0)
+	switch {
+	case s.Sender == "":
+		return
+	case s.Sender == busDriver && iface == busDriver && member == ownerChange:
+		if of != logindName && of != networkName {
+			return
+		}
+		h.owners[of], _ = argument[string](s, 2)
+		h.inhibitors, h.network = h.inhibitors || of == logindName, h.network || of == networkName
+	case iface != busProperties || member != "PropertiesChanged":
+		return
+	case s.Sender == h.owners[logindName] && of == logindManager && hasProperty(s.Body, "BlockInhibited"):
+		h.inhibitors = true
+	case s.Sender == h.owners[networkName] && of == networkName && hasProperty(s.Body, "Metered"):
+		h.network = true
+	default:
+		return
+	}
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// follow has ask called for what may have changed, and then not within holdOff again, until ctx ends or the
+// connection is closed.
+func (h *hints) follow(ctx context.Context, closed <-chan struct{}, holdOff time.Duration, ask func(inhibitors, network bool)) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case s, ok := <-signals:
-			if !ok {
-				return errors.New("the bus has closed the connection")
-			}
-			inhibitors, network := concerns(s)
-			if inhibitors {
-				c.readInhibitors(ctx, conn)
-			}
-			if network {
-				c.readMetered(ctx, conn)
-			}
+		case <-closed:
+			return errors.New("the bus has closed the connection")
+		case <-h.wake:
+		}
+		h.mu.Lock()
+		inhibitors, network := h.inhibitors, h.network
+		h.inhibitors, h.network = false, false
+		h.mu.Unlock()
+		ask(inhibitors, network)
+		if err := pause.For(ctx, holdOff); err != nil {
+			return err
 		}
 	}
 }
 
-// concerns says what a signal may have changed. Anybody on the bus may send one that looks like these,
-// so it is a hint to ask, and no more.
-func concerns(s *dbus.Signal) (inhibitors, network bool) {
-	if s == nil || len(s.Body) == 0 {
-		return false, false
+// argument gives the i-th argument of a signal, if it is of that type.
+func argument[T any](s *dbus.Signal, i int) (v T, ok bool) {
+	if i >= len(s.Body) {
+		return v, false
 	}
-	of, _ := s.Body[0].(string)
-	switch s.Name {
-	case busDriver + ".NameOwnerChanged":
-		return of == logindName, of == networkName
-	case busProperties + ".PropertiesChanged":
-		return of == logindManager && hasProperty(s.Body, "BlockInhibited"), of == networkName && hasProperty(s.Body, "Metered")
-	}
-	return false, false
+	v, ok = s.Body[i].(T)
+	return v, ok
 }
 
 // hasProperty reports whether the body of PropertiesChanged names a property, with its value or without.

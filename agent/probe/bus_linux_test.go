@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 
@@ -45,30 +47,97 @@ func TestMeteredOf(t *testing.T) {
 	}
 }
 
-func TestConcerns(t *testing.T) {
-	changed := func(of string, values map[string]dbus.Variant, names []string) *dbus.Signal {
-		return &dbus.Signal{Name: busProperties + ".PropertiesChanged", Body: []any{of, values, names}}
+// Signals are hints if they come from the services that they are about, or from the bus.
+func TestHints(t *testing.T) {
+	const logind, network, stranger = ":1.5", ":1.6", ":1.7"
+	signal := func(sender, name string, body ...any) *dbus.Signal {
+		return &dbus.Signal{Sender: sender, Name: name, Body: body}
 	}
+	changed := func(sender, of string, values map[string]dbus.Variant, names []string) *dbus.Signal {
+		return signal(sender, busProperties+".PropertiesChanged", of, values, names)
+	}
+	blocked := map[string]dbus.Variant{"BlockInhibited": dbus.MakeVariant("idle")}
 	for _, tt := range []struct {
-		signal              *dbus.Signal
+		signals             []*dbus.Signal
 		inhibitors, network bool
 	}{
 		{nil, false, false},
-		{&dbus.Signal{Name: "x"}, false, false},
-		{&dbus.Signal{Name: busDriver + ".NameOwnerChanged", Body: []any{logindName, "", ":1.5"}}, true, false},
-		{&dbus.Signal{Name: busDriver + ".NameOwnerChanged", Body: []any{networkName, ":1.5", ""}}, false, true},
-		{changed(logindManager, map[string]dbus.Variant{"BlockInhibited": dbus.MakeVariant("idle")}, nil), true, false},
-		{changed(logindManager, map[string]dbus.Variant{"IdleHint": dbus.MakeVariant(true)}, nil), false, false},
-		{changed(networkName, nil, []string{"Metered"}), false, true},
-		{changed(networkName, map[string]dbus.Variant{"State": dbus.MakeVariant(uint32(70))}, nil), false, false},
-		{&dbus.Signal{Name: busProperties + ".PropertiesChanged", Body: []any{networkName, 7, "Metered"}}, false, false},
-		{&dbus.Signal{Name: busProperties + ".PropertiesChanged", Body: []any{networkName}}, false, false},
+		{[]*dbus.Signal{signal(logind, "x.y")}, false, false},
+		{[]*dbus.Signal{signal(busDriver, busDriver+".NameOwnerChanged", logindName, "", logind)}, true, false},
+		{[]*dbus.Signal{signal(busDriver, busDriver+".NameOwnerChanged", networkName, network, "")}, false, true},
+		{[]*dbus.Signal{signal(busDriver, busDriver+".NameOwnerChanged", "org.example", "", stranger)}, false, false},
+		{[]*dbus.Signal{signal(busDriver, busDriver+".NameOwnerChanged")}, false, false},
+		{[]*dbus.Signal{signal(busDriver, busDriver+".NameAcquired", stranger)}, false, false},
+		{[]*dbus.Signal{signal(stranger, busDriver+".NameOwnerChanged", logindName, logind, stranger)}, false, false},
+		{[]*dbus.Signal{changed(logind, logindManager, blocked, nil)}, true, false},
+		{[]*dbus.Signal{changed(network, logindManager, blocked, nil)}, false, false},
+		{[]*dbus.Signal{changed(stranger, logindManager, blocked, nil)}, false, false},
+		{[]*dbus.Signal{changed("", logindManager, blocked, nil)}, false, false},
+		{[]*dbus.Signal{changed(logind, logindManager, map[string]dbus.Variant{"IdleHint": dbus.MakeVariant(true)}, nil)}, false, false},
+		{[]*dbus.Signal{changed(network, networkName, nil, []string{"Metered"})}, false, true},
+		{[]*dbus.Signal{changed(network, networkName, map[string]dbus.Variant{"State": dbus.MakeVariant(uint32(70))}, nil)}, false, false},
+		{[]*dbus.Signal{signal(network, busProperties+".PropertiesChanged", networkName, 7, "Metered")}, false, false},
+		{[]*dbus.Signal{signal(network, busProperties+".PropertiesChanged", networkName)}, false, false},
+		{[]*dbus.Signal{changed(network, networkName, nil, []string{"Metered"}), changed(logind, logindManager, blocked, nil)}, true, true},
 	} {
-		inhibitors, network := concerns(tt.signal)
-		if inhibitors != tt.inhibitors || network != tt.network {
-			t.Errorf("%v concerns inhibitors %v, network %v", tt.signal, inhibitors, network)
+		h := newHints()
+		h.owns(logindName, logind)
+		h.owns(networkName, network)
+		for _, s := range tt.signals {
+			i := strings.LastIndex(s.Name, ".")
+			h.DeliverSignal(s.Name[:i], s.Name[i+1:], s)
+		}
+		if h.inhibitors != tt.inhibitors || h.network != tt.network || len(h.wake) > 0 != (tt.inhibitors || tt.network) {
+			t.Errorf("%v concern inhibitors %v, network %v", tt.signals, h.inhibitors, h.network)
 		}
 	}
+}
+
+// A service that was started again is heard under its new name, and whoever has the old one is not.
+func TestHintsOfANewOwner(t *testing.T) {
+	h := newHints()
+	tell := func(sender string) bool {
+		h.network = false
+		h.DeliverSignal(busProperties, "PropertiesChanged", &dbus.Signal{Sender: sender, Body: []any{networkName, nil, []string{"Metered"}}})
+		return h.network
+	}
+	h.DeliverSignal(busDriver, "NameOwnerChanged", &dbus.Signal{Sender: busDriver, Body: []any{networkName, ":1.5", ":1.9"}})
+	h.owns(networkName, ":1.5") // answered before that
+	if tell(":1.5") || !tell(":1.9") {
+		t.Errorf("the owner is taken for %q", h.owners[networkName])
+	}
+}
+
+// However often a service changes, it is asked once a second.
+func TestHintsAreFollowedNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHints()
+		h.owns(networkName, ":1.5")
+		closed, ended := make(chan struct{}), make(chan error)
+		asked := 0
+		go func() {
+			ended <- h.follow(t.Context(), closed, busHoldOff, func(inhibitors, network bool) {
+				if inhibitors || !network {
+					t.Errorf("asks for inhibitors %v, for the network %v", inhibitors, network)
+				}
+				asked++
+			})
+		}()
+		const seconds, times = 10, 100
+		for range seconds * times {
+			h.DeliverSignal(busProperties, "PropertiesChanged", &dbus.Signal{Sender: ":1.5", Body: []any{networkName, nil, []string{"Metered"}}})
+			time.Sleep(time.Second / times)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if asked != seconds+1 {
+			t.Errorf("in %d seconds it is asked %d times", seconds, asked)
+		}
+		close(closed)
+		if err := <-ended; err == nil {
+			t.Error("it goes on without a connection")
+		}
+	})
 }
 
 // startBus starts a real bus of the test's own.
@@ -167,12 +236,43 @@ func (s *services) change(t *testing.T, list []inhibitor, metered uint32, path, 
 	}
 }
 
+// forge has everybody on the bus told by a stranger that a property has changed.
+func forge(t *testing.T, address, path, of, property string) {
+	t.Helper()
+	conn, err := dbus.Connect(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var names []string
+	if err := conn.BusObject().Call(busDriver+".ListNames", 0).Store(&names); err != nil {
+		t.Fatal(err)
+	}
+	body := []any{of, map[string]dbus.Variant{property: dbus.MakeVariant("")}, []string{}}
+	for _, name := range names {
+		conn.Send(&dbus.Message{
+			Type: dbus.TypeSignal, Body: body,
+			Headers: map[dbus.HeaderField]dbus.Variant{
+				dbus.FieldDestination: dbus.MakeVariant(name),
+				dbus.FieldPath:        dbus.MakeVariant(dbus.ObjectPath(path)),
+				dbus.FieldInterface:   dbus.MakeVariant(busProperties),
+				dbus.FieldMember:      dbus.MakeVariant("PropertiesChanged"),
+				dbus.FieldSignature:   dbus.MakeVariant(dbus.SignatureOf(body...)),
+			},
+		}, nil)
+	}
+	if err := conn.BusObject().Call(busDriver+".GetId", 0).Err; err != nil { // by then the bus has sent them on
+		t.Fatal(err)
+	}
+}
+
 func TestBus(t *testing.T) {
 	address := startBus(t)
 	c, err := NewConditions(ConditionsConfig{Bus: address, Watch: WatchConfig{SkipDisplays: true}, Sys: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.busHoldOff = 0
 	news := make(chan struct{}, 100)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
@@ -206,11 +306,12 @@ func TestBus(t *testing.T) {
 	asked := s.asked
 	s.mu.Unlock()
 	s.change(t, film, 2, logindPath, logindManager, "IdleHint")
+	forge(t, address, logindPath, logindManager, "BlockInhibited")
 	s.change(t, film, 2, networkPath, networkName, "Metered")
 	says("Metered", "false")
 	s.mu.Lock()
 	if s.asked != asked {
-		t.Error("asks for inhibitors when something else has changed")
+		t.Error("asks for inhibitors when something else has changed, or when a stranger says that they have")
 	}
 	s.mu.Unlock()
 	if len(news) < 5 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,8 @@ const (
 	lookIdle  = 5 * time.Minute  // while no job is here
 	lookPower = 5 * time.Second  // while one is: a laptop that is unplugged should not have one for long
 	lookOther = 10 * time.Second // the same for everything else
+
+	busHoldOff = time.Second // between two questions of services on the bus, some of which change without end
 )
 
 // ConditionsConfig says what Conditions look at. The zero value looks at this machine.
@@ -46,6 +49,9 @@ type Conditions struct {
 	screens *screens
 	kick    chan struct{} // wakes Run
 	busy    atomic.Bool   // a job is here
+	asking  atomic.Bool   // the screens are being asked
+
+	busHoldOff time.Duration
 
 	powerMu sync.Mutex // held while the power is read
 	powerAt time.Time
@@ -79,7 +85,7 @@ func NewConditions(cfg ConditionsConfig) (*Conditions, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conditions{cfg: cfg, log: cfg.Log, screens: screens, kick: make(chan struct{}, 1)}
+	c := &Conditions{cfg: cfg, log: cfg.Log, screens: screens, kick: make(chan struct{}, 1), busHoldOff: busHoldOff}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -93,8 +99,8 @@ func (c *Conditions) Run(ctx context.Context, changed func()) error {
 	c.changed = changed
 	c.mu.Unlock()
 	var wg sync.WaitGroup
-	defer wg.Wait()
 	defer c.screens.close()
+	defer wg.Wait()
 	wg.Go(func() { c.followBus(ctx) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -114,7 +120,13 @@ func (c *Conditions) Run(ctx context.Context, changed func()) error {
 		c.LookAtPower(now, power)
 		if now.Sub(others) >= other {
 			others = now
-			c.look(ctx)
+			c.note(c.readOwn(ctx))
+			if c.asking.CompareAndSwap(false, true) { // they are asked by themselves: anybody's may be slow to answer
+				wg.Go(func() {
+					defer c.asking.Store(false)
+					c.askScreens(ctx)
+				})
+			}
 		}
 		timer.Reset(time.Until(next))
 	}
@@ -123,8 +135,8 @@ func (c *Conditions) Run(ctx context.Context, changed func()) error {
 // Read looks at everything once, for whoever has not got them running.
 func (c *Conditions) Read(ctx context.Context) {
 	defer c.screens.close()
-	c.LookAtPower(time.Now(), 0)
-	c.look(ctx)
+	c.LookFirst(ctx)
+	c.askScreens(ctx)
 	c.readBus(ctx)
 }
 
@@ -135,12 +147,16 @@ func (c *Conditions) Busy(busy bool) {
 	}
 }
 
-// SetApps says which programs are looked for, in lower case; none by default.
+// SetApps says which programs are looked for, in lower case, none by default, and looks for them at once: as long as
+// nobody has, all of them count as running.
 func (c *Conditions) SetApps(apps []string) {
 	c.mu.Lock()
+	same := slices.Equal(c.apps, apps)
 	c.apps = apps
 	c.mu.Unlock()
-	c.wake()
+	if !same {
+		c.note(c.runningApps())
+	}
 }
 
 func (c *Conditions) wake() {
@@ -171,13 +187,11 @@ func (c *Conditions) LookFirst(ctx context.Context) {
 	c.note(c.readOwn(ctx))
 }
 
-// look reads everything but the power supplies and the bus.
-func (c *Conditions) look(ctx context.Context) {
-	full, own := c.screens.fullScreen(ctx), c.readOwn(ctx)
-	c.note(func(r *reading) {
-		r.fullScreen = full
-		own(r)
-	})
+// askScreens has the displays asked.
+func (c *Conditions) askScreens(ctx context.Context) {
+	if full := c.screens.fullScreen(ctx); ctx.Err() == nil {
+		c.note(func(r *reading) { r.fullScreen = full })
+	}
 }
 
 // readOwn reads what the machine itself tells.
@@ -185,10 +199,13 @@ func (c *Conditions) readOwn(ctx context.Context) func(*reading) {
 	temperature := readTemperature(c.cfg.Sys)
 	free := c.freeDisk(ctx)
 	apps := c.runningApps()
-	return func(r *reading) { r.temperature, r.disk, r.apps = temperature, free, apps }
+	return func(r *reading) {
+		r.temperature, r.disk = temperature, free
+		apps(r)
+	}
 }
 
-// note changes what is known, and says so if that is news.
+// note changes what is known, with mu held, and says so if that is news.
 func (c *Conditions) note(change func(*reading)) {
 	c.mu.Lock()
 	was := c.now
@@ -217,20 +234,26 @@ func (c *Conditions) freeDisk(ctx context.Context) maybe[int64] {
 	return known(int64(u.Free >> 10))
 }
 
-// runningApps looks for the apps; without any nothing is looked at.
-func (c *Conditions) runningApps() maybe[string] {
+// runningApps looks for the apps; without any nothing is looked at. What was seen is noted unless others are looked
+// for meanwhile.
+func (c *Conditions) runningApps() func(*reading) {
 	c.mu.Lock()
 	apps := c.apps
 	c.mu.Unlock()
-	if len(apps) == 0 {
-		return maybe[string]{}
+	var seen maybe[string]
+	if len(apps) > 0 {
+		running, err := runningApps(c.cfg.Proc, apps, c.cfg.SkipUser)
+		if err != nil {
+			c.log.Debug("running programs cannot be listed", "error", err)
+		} else {
+			seen = known(strings.Join(running, ","))
+		}
 	}
-	running, err := runningApps(c.cfg.Proc, apps, c.cfg.SkipUser)
-	if err != nil {
-		c.log.Debug("running programs cannot be listed", "error", err)
-		return maybe[string]{}
+	return func(r *reading) {
+		if slices.Equal(apps, c.apps) {
+			r.apps = seen
+		}
 	}
-	return known(strings.Join(running, ","))
 }
 
 // Set sets the attributes that are known.

@@ -132,6 +132,31 @@ func TestConditionsSeeApps(t *testing.T) {
 	}
 }
 
+// Programs that come to be looked for are known at once, and what was seen of others is not taken for them.
+func TestConditionsSeeNewApps(t *testing.T) {
+	c := conditionsOf(t, t.TempDir())
+	if err := os.Mkdir(filepath.Join(c.cfg.Proc, "812"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	says := func(want string) {
+		t.Helper()
+		ad := classad.NewAd()
+		c.Set(ad)
+		if got := ad.Eval("RunningApps", nil).String(); got != want {
+			t.Errorf("RunningApps is %s, want %s", got, want)
+		}
+	}
+	c.LookFirst(t.Context())
+	says("undefined")
+	before := c.readOwn(t.Context())
+	c.SetApps([]string{"zoom"})
+	says(`""`)
+	c.note(before)
+	says(`""`)
+	c.SetApps(nil)
+	says("undefined")
+}
+
 // What an agent decides first about jobs that it adopts it decides with the disk, the power and the programs known.
 func TestConditionsLookFirst(t *testing.T) {
 	c := conditionsOf(t, unpack(t, "power/laptop-unplugged"))

@@ -415,6 +415,30 @@ func TestReadAuthFileRefuses(t *testing.T) {
 	}
 }
 
+// What is no regular file is not even opened: a stranger may have named a device. A socket would tell.
+func TestReadAuthFileOpensFilesOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, _, err := readAuthFile(path); err == nil || errors.Is(err, unix.ENXIO) {
+		t.Errorf("a socket is opened: %v", err)
+	}
+}
+
+func TestReadAuthFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cookies")
+	if err := os.WriteFile(path, []byte("a cookie"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, owner, err := readAuthFile(path)
+	if err != nil || string(b) != "a cookie" || owner != uint32(os.Getuid()) {
+		t.Errorf("reads %q of user %d: %v", b, owner, err)
+	}
+}
+
 // BenchmarkKeyPress measures from the key press to the watcher's callback.
 func BenchmarkKeyPress(b *testing.B) {
 	server := startXvfb(b, "")

@@ -3,7 +3,11 @@ package probe
 import (
 	"context"
 	"slices"
+	"time"
 )
+
+// screenWait is for all that is asked of one display.
+const screenWait = 2 * time.Second
 
 // screens asks the machine's X displays whether a window fills the screen. It keeps its connections, and
 // sends nothing but these questions. One goroutine uses it.
@@ -34,8 +38,15 @@ func (s *screens) fullScreen(ctx context.Context) maybe[bool] {
 		s.w.mu.Unlock()
 		displays = slices.DeleteFunc(findDisplays(s.w.cfg.X11), s.w.isXwayland)
 	}
+	displays = displays[:min(len(displays), displaysMost)]
+	for n, f := range s.open {
+		if !slices.Contains(displays, n) { // its server may be there still, and others come without end
+			f.Close()
+			delete(s.open, n)
+		}
+	}
 	var result maybe[bool]
-	for _, n := range displays[:min(len(displays), displaysMost)] {
+	for _, n := range displays {
 		if full, ok := s.ask(ctx, n); ok {
 			result = known(result.value || full)
 		}
@@ -45,25 +56,37 @@ func (s *screens) fullScreen(ctx context.Context) maybe[bool] {
 
 // ask asks one display, which is reached first if it has not been yet.
 func (s *screens) ask(ctx context.Context, n int) (full, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, screenWait)
+	defer cancel()
 	f := s.open[n]
 	if f == nil {
-		x, err := (&display{w: s.w, n: n, src: &source{w: s.w}}).dial(ctx)
-		if err != nil {
-			return false, false
-		}
-		if f, err = newFullScreenOf(x); err != nil {
-			x.Close()
+		var err error
+		if f, err = s.reach(ctx, n); err != nil {
 			return false, false
 		}
 		s.open[n] = f
 	}
-	defer context.AfterFunc(ctx, func() { f.Close() })()
+	stop := context.AfterFunc(ctx, func() { f.Close() })
 	full, ok, err := f.ask()
-	if err != nil {
+	if !stop() || err != nil {
 		f.Close()
 		delete(s.open, n)
 	}
 	return full, ok
+}
+
+func (s *screens) reach(ctx context.Context, n int) (*fullScreenOf, error) {
+	x, err := (&display{w: s.w, n: n, src: &source{w: s.w}}).dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, func() { x.Close() })()
+	f, err := newFullScreenOf(x)
+	if err != nil {
+		x.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func (s *screens) close() {

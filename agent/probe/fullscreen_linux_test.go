@@ -1,10 +1,15 @@
 package probe
 
 import (
+	"context"
 	"encoding/binary"
+	"net"
+	"path/filepath"
+	"strconv"
 	"testing"
 
 	"skua/agent/x11"
+	"skua/policy/classad"
 )
 
 // A real X server, with the test as its window manager.
@@ -52,6 +57,55 @@ func TestFullScreen(t *testing.T) {
 	server.stop()
 	if got := s.fullScreen(t.Context()); got.known {
 		t.Errorf("without a server: %+v", got)
+	}
+}
+
+// Displays that do not answer, which anybody may have, keep nothing else from being noticed.
+func TestDeafDisplaysKeepNothingUp(t *testing.T) {
+	dir := t.TempDir()
+	for n := range displaysMost {
+		l, err := net.Listen("unix", filepath.Join(dir, "X"+strconv.Itoa(n)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+	}
+	c, err := NewConditions(ConditionsConfig{
+		Sys: t.TempDir(), Proc: t.TempDir(), Bus: "none", ExecuteDir: t.TempDir(),
+		Watch: WatchConfig{X11: dir, RunUser: t.TempDir(), Proc: t.TempDir()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- c.Run(ctx, func() {}) }()
+	eventually(t, "the disk is not known", func() bool {
+		ad := classad.NewAd()
+		c.Set(ad)
+		_, known := ad.Int("FreeDisk")
+		return known
+	})
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// A display that is gone is not kept, for its server may be there still.
+func TestScreensForgetDisplays(t *testing.T) {
+	s, err := newScreens(WatchConfig{X11: t.TempDir(), RunUser: t.TempDir(), Proc: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	s.open[7] = &fullScreenOf{Conn: &x11.Conn{Conn: ours}}
+	if got := s.fullScreen(t.Context()); got.known || len(s.open) != 0 {
+		t.Fatalf("without a display: %+v, and %d are open", got, len(s.open))
+	}
+	if _, err := theirs.Write([]byte{0}); err == nil {
+		t.Error("the connection is open")
 	}
 }
 

@@ -83,24 +83,25 @@ func (w *Watcher) fileCookies(path string, n int, anyone bool) []cookie {
 }
 
 // readAuthFile reads a file that a stranger may have named: never more than a cookie file can be,
-// and never one that makes the reader wait.
+// and nothing else than a regular file is opened, for that alone does something to a device.
 func readAuthFile(path string) (b []byte, owner uint32, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	at, err := os.OpenFile(path, unix.O_PATH, 0)
 	if err != nil {
 		return nil, 0, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, err
-	}
+	defer at.Close()
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+	if err := unix.Fstat(int(at.Fd()), &st); err != nil {
 		return nil, 0, fmt.Errorf("owner of %s: %w", path, err)
 	}
-	if !info.Mode().IsRegular() || info.Size() > authFileMost {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > authFileMost {
 		return nil, 0, fmt.Errorf("%s is not a cookie file", path)
 	}
+	f, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(int(at.Fd())), os.O_RDONLY|unix.O_NONBLOCK, 0) // that one, whatever path leads to by now
+	if err != nil {
+		return nil, 0, fmt.Errorf("open %s: %w", path, err)
+	}
+	defer f.Close()
 	b, err = io.ReadAll(io.LimitReader(f, authFileMost))
 	return b, st.Uid, err
 }

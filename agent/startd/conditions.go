@@ -16,7 +16,7 @@ type Conditions interface {
 	LookFirst(ctx context.Context)                   // at all that needs no waiting, before Run
 	LookAtPower(now time.Time, within time.Duration) // unless that was done within so long
 	Busy(busy bool)                                  // whether a job is here
-	SetApps(apps []string)                           // the programs to look for, in lower case
+	SetApps(apps []string)                           // the programs to look for, in lower case, which is done at once
 	OnBattery() bool                                 // as far as is known
 	Set(ad *classad.Ad)
 }

@@ -98,6 +98,96 @@ func TestAdOfConditionsAndProbes(t *testing.T) {
 	says("Licences", "undefined")
 }
 
+// watchful are conditions that know of the programs that are looked for, and of no others.
+type watchful struct {
+	noConditions
+	d    *Daemon
+	t    *testing.T
+	apps []string
+}
+
+func (w *watchful) SetApps(apps []string) {
+	w.apps = apps
+	for _, app := range w.d.policy().WatchedApps {
+		if !slices.Contains(apps, app) {
+			w.t.Errorf("%s is not looked for while the policy names it", app)
+		}
+	}
+}
+
+// The programs that a policy names are known when it comes into force, and as long as it is.
+func TestSetPolicyWithApps(t *testing.T) {
+	d := bareDaemon(t)
+	w := &watchful{d: d, t: t}
+	d.cfg.Conditions = w
+	for _, apps := range [][]string{{"zoom"}, {"zoom", "obs"}, {"teams"}, nil} {
+		p := *d.policy()
+		p.WatchedApps = apps
+		d.SetPolicy(&p)
+		if !slices.Equal(w.apps, apps) {
+			t.Errorf("%v are looked for, want %v", w.apps, apps)
+		}
+	}
+}
+
+// A policy that comes to name programs, none of which runs, suspends no job.
+func TestSetPolicyWithAppsThatDoNotRun(t *testing.T) {
+	proc := t.TempDir()
+	if err := os.Mkdir(filepath.Join(proc, "812"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d := bareDaemon(t)
+	conditions, err := probe.NewConditions(probe.ConditionsConfig{Sys: t.TempDir(), Proc: proc, Bus: "none", Watch: probe.WatchConfig{SkipDisplays: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.cfg.Conditions = conditions
+	p, err := policy.Derive(policy.File{Preset: policy.Dedicated, Owner: policy.Owner{ExclusiveApps: policy.Apps{"zoom"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.SetPolicy(p)
+	if v := p.Verdicts(d.keepers[0].ad(time.Now(), slot.Slot{}), nil); v.Suspend || !v.Continue {
+		t.Errorf("suspend %v, continue %v", v.Suspend, v.Continue)
+	}
+}
+
+// What the machine cannot tell, no job tells in its place.
+func TestNoJobTellsOfTheMachine(t *testing.T) {
+	job := classad.NewAd()
+	for _, name := range append(slices.Clone(probe.ConditionAttributes), "KeyboardIdle", "ConsoleIdle", "LoadAvg", "SkuaLoadAvg") {
+		job.SetBool(name, false)
+		job.SetBool("Job"+name, true)
+		expr := func(src string) *policy.Expression {
+			e, err := classad.ParseExpr(src)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &policy.Expression{Expr: e}
+		}
+		p, err := policy.Derive(policy.File{Expressions: policy.Expressions{
+			Suspend: expr(name), Preempt: expr(name + " =!= undefined"), Continue: expr("Job" + name),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, machine := range []*classad.Ad{nil, classad.NewAd()} {
+			if v := p.Verdicts(machine, job); !v.Suspend || v.Preempt {
+				t.Errorf("a job's %s is taken for the machine's", name)
+			} else if !v.Continue {
+				t.Error("an attribute of the job's is not seen")
+			}
+		}
+		machine := classad.NewAd()
+		machine.SetBool(name, false)
+		slot := classad.NewAd()
+		slot.SetParent(machine)
+		if v := p.Verdicts(slot, job); v.Suspend || !v.Preempt {
+			t.Errorf("the machine's own %s is not seen", name)
+		}
+	}
+}
+
 // A moment is idle when nobody would notice work.
 func TestIdleMoment(t *testing.T) {
 	for _, tt := range []struct {

@@ -1,6 +1,7 @@
 package startd
 
 import (
+	"slices"
 	"time"
 
 	"skua/agent/slot"
@@ -15,10 +16,18 @@ func (d *Daemon) policy() *policy.Policy { return d.rules.Load() }
 // SetPolicy puts another policy into force. Jobs that run are judged by it from now on, and are not
 // touched otherwise; what a job was granted of memory and disk when it came it keeps.
 func (d *Daemon) SetPolicy(p *policy.Policy) {
+	// What is not known of a program counts as its running, so those of either policy are known before the change.
+	apps := slices.Clone(d.policy().WatchedApps)
+	for _, app := range p.WatchedApps {
+		if !slices.Contains(apps, app) {
+			apps = append(apps, app)
+		}
+	}
+	d.cfg.Conditions.SetApps(apps)
 	d.rules.Store(p)
+	d.cfg.Conditions.SetApps(p.WatchedApps)
 	d.badPolicy.Store(nil)
 	d.cfg.Transfers.SetRate(int64(p.TransferRate))
-	d.cfg.Conditions.SetApps(p.WatchedApps)
 	d.checkMounts()
 	for _, k := range d.keepers {
 		k.post(func(at time.Time, now job.Instant) slot.Event {
