@@ -233,7 +233,9 @@ func (k *keeper) follow(ctx context.Context, m bus.Msg, j *job.Job, ended job.Bo
 		Job: id, Claim: newClaimID(), Epoch: n.Epoch + 1,
 		Agent: slot.Agent, Slot: slot.Slot, Machine: slot.Machine, After: k.claim, Lease: k.s.leaseFor(n),
 	}
-	err := k.s.cfg.Queue.Commit(ctx, ended, o, &job.Started{Job: id, Epoch: o.Epoch})
+	// If the log gets only the first of them before a crash, the job has ended, and the next one is idle, or offered to a
+	// slot that says no.
+	err := k.s.cfg.Queue.CommitInOrder(ctx, ended, o, &job.Started{Job: id, Epoch: o.Epoch})
 	if err != nil {
 		if !errors.Is(err, queue.ErrMisfit) && ctx.Err() == nil {
 			k.log.Warn("event about a claim not logged", diag.KeyError, err)
