@@ -265,13 +265,14 @@ func (s *Server) give(m bus.Msg, j *job.Job, terms job.Terms) {
 		s.reply(m, wire.Ack{V: wire.Version})
 		return
 	}
-	ack := wire.Ack{V: wire.Version, Next: &offer}
-	if _, err := wire.Encode(ack); err != nil {
+	data, err := wire.Encode(wire.Ack{V: wire.Version, Next: &offer})
+	if err != nil {
 		// The claim comes to nothing after the time of an offer, and an offer of its own says what is wrong.
 		s.log.Warn("next job cannot be sent with an answer", diag.KeyJob, j.ID, diag.KeyError, err)
-		ack.Next = nil
+		s.reply(m, wire.Ack{V: wire.Version})
+		return
 	}
-	s.reply(m, ack)
+	s.send(m, data)
 }
 
 // giveAgain answers a report that has been answered before with a job of which nothing has been heard since:
