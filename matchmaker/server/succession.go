@@ -134,8 +134,7 @@ func (s *Server) fill(all []vacancy) []job.ID {
 
 // quiet says whether a job's own policy wants nothing done with it now.
 func quiet(j *job.Job, now time.Time) bool {
-	ad := j.CurrentAd()
-	return !jobpolicy.HasPeriodic(ad) || jobpolicy.Periodic(ad, now, j.State).Action == jobpolicy.Stay
+	return !jobpolicy.HasPeriodic(j.Ad) || jobpolicy.Periodic(j.CurrentAd(), now, j.State).Action == jobpolicy.Stay
 }
 
 // reserve keeps a job from being offered to anybody else until it is released.
