@@ -90,6 +90,10 @@ func (l patientLog) Append(ctx context.Context, expectLast uint64, records [][]b
 	return last, err
 }
 
+func (l patientLog) AppendInOrder(ctx context.Context, expectLast uint64, records [][]byte) (last uint64, err error) {
+	return l.Append(ctx, expectLast, records)
+}
+
 func TestCluster(t *testing.T) {
 	c := startCluster(t)
 	conn := dialCluster(t, c)

@@ -22,6 +22,11 @@ type Log interface {
 	// log before it goes on. After any other error nothing was added.
 	Append(ctx context.Context, expectLast uint64, records [][]byte) (last uint64, err error)
 
+	// AppendInOrder is Append for records of which the first ones may stand alone: it costs less for a few, but when the
+	// process dies in the middle, the log may have those only. It may report [ErrUnknownOutcome] where Append
+	// is certain.
+	AppendInOrder(ctx context.Context, expectLast uint64, records [][]byte) (last uint64, err error)
+
 	// Read calls f for the records from sequence from on, in order, up to what was the last when Read
 	// was called. A record that is missing is a [GapError]; an error of f ends the reading and is returned
 	// as it is. data is f's to keep.
@@ -128,6 +133,11 @@ func (l *MemoryLog) Append(ctx context.Context, expectLast uint64, records [][]b
 		return 0, fmt.Errorf("append: %w", ErrUnknownOutcome)
 	}
 	return l.last(), nil
+}
+
+// AppendInOrder implements [Log].
+func (l *MemoryLog) AppendInOrder(ctx context.Context, expectLast uint64, records [][]byte) (uint64, error) {
+	return l.Append(ctx, expectLast, records)
 }
 
 // Read implements [Log].

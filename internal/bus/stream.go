@@ -72,6 +72,7 @@ func OpenLog(ctx context.Context, c *Client, cfg LogConfig) (*StreamLog, error) 
 		DenyDelete:         true,
 		AllowDirect:        true,
 		AllowAtomicPublish: true,
+		Duplicates:         time.Second, // nothing is sent twice, and what AppendInOrder names is not worth remembering
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", cfg.Stream, translate(err))
@@ -126,6 +127,68 @@ func (l *StreamLog) Append(ctx context.Context, expectLast uint64, records [][]b
 		}
 	}
 	return expectLast + uint64(len(records)), nil
+}
+
+// maxInOrder is up to how many records one fsync for each costs less than an atomic batch does, which takes files of its
+// own: two records 0.4 ms of processor time against 2.5, twelve 1.6 against 2.9.
+const maxInOrder = 12
+
+// AppendInOrder implements [Log]. The records have names, and each says after which one it comes: none is taken when the
+// one before it was not, even if somebody else has written as many. The acknowledgement of the last one stands for all.
+func (l *StreamLog) AppendInOrder(ctx context.Context, expectLast uint64, records [][]byte) (uint64, error) {
+	if l.replicated || len(records) <= 1 || len(records) > maxInOrder {
+		return l.Append(ctx, expectLast, records)
+	}
+	if err := checkRecords(records); err != nil {
+		return 0, err
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, fmt.Errorf("append: %w", err)
+	}
+	within, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	want := expectLast + uint64(len(records))
+	batch, name := rand.Text(), ""
+	for i, r := range records {
+		m := &nats.Msg{Subject: l.subject, Data: r, Header: nats.Header{}}
+		if i == 0 {
+			m.Header.Set(nats.ExpectedLastSeqHdr, strconv.FormatUint(expectLast, 10))
+		} else {
+			m.Header.Set(nats.ExpectedLastMsgIdHdr, name)
+		}
+		var err error
+		last := want
+		if i < len(records)-1 {
+			name = batch + strconv.Itoa(i)
+			m.Header.Set(nats.MsgIdHdr, name)
+			err = l.nc.PublishMsg(m)
+		} else {
+			last, err = l.commit(within, m)
+		}
+		switch {
+		case err == nil && last == want:
+		case err == nil:
+			return 0, fmt.Errorf("append after %d: the server says %d, not %d: %w", expectLast, last, want, ErrUnknownOutcome)
+		case i == 0:
+			return 0, fmt.Errorf("append: %w", translate(err))
+		case refused(err):
+			// One before it was not taken, and does not say why. All have been dealt with: if the log is as it was, an
+			// atomic batch says it.
+			if last, err := l.Last(ctx); err == nil && last == expectLast {
+				return l.Append(ctx, expectLast, records)
+			}
+			fallthrough
+		default:
+			return 0, fmt.Errorf("append after %d: %w: %w", expectLast, ErrUnknownOutcome, err)
+		}
+	}
+	return want, nil
+}
+
+// refused says whether the server has told that it does not take a message.
+func refused(err error) bool {
+	var e *jetstream.APIError
+	return errors.As(err, &e) && !errors.Is(err, ErrUnknownOutcome)
 }
 
 // commit publishes the last message of a batch, or the only one, and reads the acknowledgement.

@@ -26,6 +26,11 @@ func (l *queueLog) Append(ctx context.Context, expectLast uint64, records [][]by
 	return do()
 }
 
+// AppendInOrder implements [bus.Log].
+func (l *queueLog) AppendInOrder(ctx context.Context, expectLast uint64, records [][]byte) (uint64, error) {
+	return l.Append(ctx, expectLast, records)
+}
+
 // OnAppend has f called in the place of every append to the queue log from now on; nil ends that.
 func (p *Pool) OnAppend(f func(Append) (last uint64, err error)) {
 	if f == nil {

@@ -8,8 +8,10 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"skua/internal/diag"
 )
@@ -40,19 +42,34 @@ func Decode[M any](data []byte) (M, error) {
 	if len(data) > MaxMessage {
 		return m, fmt.Errorf("decode %T: %d bytes are more than a message may have (%d)", m, len(data), MaxMessage)
 	}
-	var head struct {
-		V int `json:"v"`
-	}
-	if err := json.Unmarshal(data, &head); err != nil {
+	v, err := versionOf(data)
+	if err != nil {
 		return m, fmt.Errorf("decode %T: %w", m, err)
 	}
-	if head.V < 1 || head.V > Version {
-		return m, fmt.Errorf("decode %T: the sender speaks version %d, this program 1 to %d", m, head.V, Version)
+	if v < 1 || v > Version {
+		return m, fmt.Errorf("decode %T: the sender speaks version %d, this program 1 to %d", m, v, Version)
 	}
 	if err := json.Unmarshal(data, &m); err != nil {
 		return m, fmt.Errorf("decode %T: %w", m, err)
 	}
 	return m, nil
+}
+
+// versionOf gives the version of a message. All that Encode writes begin with it, so that they need not be read to the
+// end for it.
+func versionOf(data []byte) (int, error) {
+	if rest, ok := bytes.CutPrefix(data, []byte(`{"v":`)); ok {
+		if n := bytes.IndexAny(rest, ",}"); n > 0 {
+			if v, err := strconv.ParseUint(string(rest[:min(n, 20)]), 10, 16); err == nil {
+				return int(v), nil
+			}
+		}
+	}
+	var head struct {
+		V int `json:"v"`
+	}
+	err := json.Unmarshal(data, &head)
+	return head.V, err
 }
 
 // Failure is an error as it travels in a reply: what a person is to read, no more.

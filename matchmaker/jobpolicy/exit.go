@@ -13,6 +13,16 @@ const (
 	attrOnExitRemove = "OnExitRemove"
 )
 
+// HasExit reports whether a job says what becomes of it when a run has ended, so that [Exit] needs to look at it.
+func HasExit(ad *classad.Ad) bool {
+	for _, attr := range []string{attrOnExitHold, attrOnExitRemove} {
+		if _, ok := ad.Lookup(attr); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // Exit says what becomes of a job of which a run has ended by itself. The ad has the run's ExitBySignal,
 // ExitCode or ExitSignal, and NumJobCompletions counts it.
 //

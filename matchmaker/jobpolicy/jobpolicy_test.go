@@ -220,6 +220,9 @@ func TestExit(t *testing.T) {
 		{"that has no value, either", "OnExitHold = Nothing > 3\nExitBySignal = false\nExitCode = 3", Verdict{Action: Complete}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if has, want := HasExit(jobAd(t, tt.ad)), tt.name != "no policy"; has != want {
+				t.Errorf("the job has something to say: %v, want %v", has, want)
+			}
 			if got := Exit(jobAd(t, tt.ad)); got != tt.want {
 				t.Errorf("got  %+v\nwant %+v", got, tt.want)
 			}

@@ -26,6 +26,8 @@ type request struct {
 	bodies []job.Body
 	table  *job.Table // of a submit whose event names one
 
+	inOrder bool // the first ones may be in the log without the others
+
 	done    chan struct{}
 	err     error
 	receipt Receipt // of a submit
@@ -116,6 +118,7 @@ func (c *committer) commit(ctx context.Context, batch []*request) error {
 	for len(batch) > 0 {
 		var records [][]byte
 		var bytes, taken int
+		inOrder := true
 		for _, r := range batch {
 			if taken > 0 && bytes+maxRecord*r.most() > maxBatchBytes {
 				break // it might not fit: the next append takes it
@@ -128,13 +131,14 @@ func (c *committer) commit(ctx context.Context, batch []*request) error {
 				bytes += len(rec)
 			}
 			records = append(records, r.records...)
+			inOrder = inOrder && (r.inOrder || len(r.records) == 1)
 		}
 		now := batch[:taken]
 		batch = batch[taken:]
 		if len(records) == 0 {
 			continue
 		}
-		refused, err := c.append(ctx, records)
+		refused, err := c.append(ctx, records, inOrder)
 		if err != nil {
 			return err
 		}
@@ -155,9 +159,13 @@ func (c *committer) commit(ctx context.Context, batch []*request) error {
 }
 
 // append adds records to the log. A definite refusal is returned as refused; err ends the committer.
-func (c *committer) append(ctx context.Context, records [][]byte) (refused, err error) {
+func (c *committer) append(ctx context.Context, records [][]byte, inOrder bool) (refused, err error) {
 	expect := c.q.state.seq
-	_, err = c.q.cfg.Log.Append(ctx, expect, records)
+	add := c.q.cfg.Log.Append
+	if inOrder {
+		add = c.q.cfg.Log.AppendInOrder
+	}
+	_, err = add(ctx, expect, records)
 	switch {
 	case err == nil:
 		return nil, nil

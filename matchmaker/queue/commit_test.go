@@ -61,10 +61,65 @@ func TestGroupCommit(t *testing.T) {
 	})
 }
 
+// What must be in the log whole or not at all goes there as one, whatever else goes with it.
+func TestWhatMayBeLoggedInPart(t *testing.T) {
+	one := func(id job.ID) *request { return &request{bodies: []job.Body{&job.Offered{Job: id, Epoch: 1}}} }
+	run := func(id job.ID) *request {
+		return &request{bodies: []job.Body{&job.Offered{Job: id, Epoch: 1}, &job.Started{Job: id, Epoch: 1}}}
+	}
+	inOrder := func(r *request) *request { r.inOrder = true; return r }
+	late := func(job.ID) *request {
+		s := described(t, "ann", "late", 3)
+		s.Ad.SetInt("JobMaterializeLimit", 1)
+		s = withTable(t, s)
+		table, err := job.ReadTable(s.Table.Inline)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &request{bodies: []job.Body{s}, table: table}
+	}
+	for _, tt := range []struct {
+		name  string
+		batch []func(job.ID) *request
+		want  bool
+	}{
+		{"one event", []func(job.ID) *request{one}, true},
+		{"events of several callers", []func(job.ID) *request{one, one, one}, true},
+		{"several of one", []func(job.ID) *request{run}, false},
+		{"several in order", []func(job.ID) *request{func(id job.ID) *request { return inOrder(run(id)) }, one}, true},
+		{"one among others", []func(job.ID) *request{one, run, one}, false},
+		{"a cluster with its first jobs", []func(job.ID) *request{one, late}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			log := &countingLog{MemoryLog: bus.NewMemoryLog()}
+			q, stop := start(t, Config{Log: log})
+			cluster := submit(t, q, "ann", len(tt.batch))
+			stop()
+			var batch []*request
+			for i, f := range tt.batch {
+				batch = append(batch, f(job.ID{Cluster: cluster, Proc: i}))
+			}
+			before := *log
+			if err := (&committer{q: q}).commit(t.Context(), batch); err != nil {
+				t.Fatal(err)
+			}
+			for i, r := range batch {
+				if r.err != nil {
+					t.Errorf("request %d: %v", i, r.err)
+				}
+			}
+			if appends, got := log.appends-before.appends, log.inOrder > before.inOrder; appends != 1 || got != tt.want {
+				t.Errorf("%d appends, in order: %v, want one, %v", appends, got, tt.want)
+			}
+		})
+	}
+}
+
 // countingLog counts appends.
 type countingLog struct {
 	*bus.MemoryLog
 	appends int
+	inOrder int // of them
 	largest int
 }
 
@@ -72,6 +127,11 @@ func (l *countingLog) Append(ctx context.Context, expect uint64, records [][]byt
 	l.appends++
 	l.largest = max(l.largest, len(records))
 	return l.MemoryLog.Append(ctx, expect, records)
+}
+
+func (l *countingLog) AppendInOrder(ctx context.Context, expect uint64, records [][]byte) (uint64, error) {
+	l.inOrder++
+	return l.Append(ctx, expect, records)
 }
 
 func TestCommitIsAllOrNothing(t *testing.T) {
@@ -142,6 +202,10 @@ func (l *forgetfulLog) Append(ctx context.Context, expect uint64, records [][]by
 		l.meanwhile()
 	}
 	return 0, bus.ErrUnknownOutcome
+}
+
+func (l *forgetfulLog) AppendInOrder(ctx context.Context, expect uint64, records [][]byte) (uint64, error) {
+	return l.Append(ctx, expect, records)
 }
 
 func TestStaleLeaderStops(t *testing.T) {
@@ -223,4 +287,8 @@ func (l *fullLog) Append(ctx context.Context, expect uint64, records [][]byte) (
 		return 0, errFull
 	}
 	return l.MemoryLog.Append(ctx, expect, records)
+}
+
+func (l *fullLog) AppendInOrder(ctx context.Context, expect uint64, records [][]byte) (uint64, error) {
+	return l.Append(ctx, expect, records)
 }

@@ -39,6 +39,7 @@ import (
 // promises.
 type Log interface {
 	Append(ctx context.Context, expectLast uint64, records [][]byte) (last uint64, err error)
+	AppendInOrder(ctx context.Context, expectLast uint64, records [][]byte) (last uint64, err error)
 	Read(ctx context.Context, from uint64, f func(seq uint64, data []byte) error) error
 	Last(ctx context.Context) (uint64, error)
 	Await(ctx context.Context, after uint64) (last uint64, err error)
@@ -139,13 +140,24 @@ func (q *Queue) besides(ctx context.Context, leads bool) (wait func()) {
 // state has them. An event that does not fit is [ErrMisfit]. When ctx ends first, the outcome is not
 // known.
 func (q *Queue) Commit(ctx context.Context, bodies ...job.Body) error {
+	return q.commit(ctx, &request{bodies: bodies})
+}
+
+// CommitInOrder is Commit for events of which the first ones may stand alone, which costs less: they are all committed or
+// none, but after a crash that comes before it returns the log may have the first ones only.
+func (q *Queue) CommitInOrder(ctx context.Context, bodies ...job.Body) error {
+	return q.commit(ctx, &request{bodies: bodies, inOrder: true})
+}
+
+func (q *Queue) commit(ctx context.Context, r *request) error {
+	bodies := r.bodies
 	if len(bodies) == 0 {
 		return nil
 	}
 	if len(bodies) > maxBatch {
 		return fmt.Errorf("commit: %d events at once, at most %d are possible", len(bodies), maxBatch)
 	}
-	r := &request{bodies: bodies, done: make(chan struct{})}
+	r.done = make(chan struct{})
 	q.send(ctx, r)
 	return q.wait(ctx, r)
 }

@@ -47,6 +47,9 @@ func (s *Server) exit(j *job.Job, r job.Result, now time.Time) []job.Body {
 		}}
 	}
 	ended := &job.Ended{Job: j.ID, Epoch: j.Epoch, Result: r}
+	if !jobpolicy.HasExit(j.Ad) {
+		return []job.Body{ended}
+	}
 	ad := after(j, ended, now)
 	if ad == nil {
 		return []job.Body{ended} // which does not fit, and is refused

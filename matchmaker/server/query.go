@@ -216,7 +216,8 @@ func (s *Server) historyRows(p *page, jobs []*job.Job, match func(*job.Job) bool
 	}
 }
 
-// fetchRows lists jobs with the outputs that wait for their user; see [kept]. The last come first.
+// fetchRows lists jobs with the outputs that wait for their user, see [kept], and what of their ads says where those go.
+// The last come first.
 func (s *Server) fetchRows(p *page, user job.UserID, sel wire.Selection, match func(*job.Job) bool) {
 	jobs := s.history(user, sel)
 	live := queue.Filter{User: user, Live: true, Fleeting: true, Clusters: sel.Clusters, Jobs: sel.Jobs}
@@ -232,10 +233,7 @@ func (s *Server) fetchRows(p *page, user job.UserID, sel wire.Selection, match f
 		if j.State == job.Removed && (len(outputs) == 0 || time.Since(j.Ended) > keepResults) || !match(j) || !olderThan(j, p.after) {
 			continue
 		}
-		row := wire.JobRow{ID: j.ID, Ad: j.CurrentAd().Flat(), Outputs: outputs}
-		if data, err := json.Marshal(row); err == nil && len(data) > maxRowBytes {
-			row.Ad = essentials(j) // the outputs are what was asked for
-		}
+		row := wire.JobRow{ID: j.ID, Ad: essentials(j), Outputs: outputs}
 		if !p.add(historyCursor(j), row) {
 			return
 		}

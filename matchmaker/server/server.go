@@ -416,10 +416,19 @@ func (s *Server) reply(m bus.Msg, message any) {
 		return
 	}
 	data, err := wire.Encode(message)
-	if err == nil {
-		err = m.Reply(data)
-	}
 	if err != nil {
+		s.log.Warn("answer not sent", diag.KeySubject, m.Subject, diag.KeyError, err)
+		return
+	}
+	s.send(m, data)
+}
+
+// send answers with a message that is encoded.
+func (s *Server) send(m bus.Msg, data []byte) {
+	if m.Reply == nil {
+		return
+	}
+	if err := m.Reply(data); err != nil {
 		s.log.Warn("answer not sent", diag.KeySubject, m.Subject, diag.KeyError, err)
 	}
 }

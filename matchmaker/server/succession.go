@@ -134,8 +134,7 @@ func (s *Server) fill(all []vacancy) []job.ID {
 
 // quiet says whether a job's own policy wants nothing done with it now.
 func quiet(j *job.Job, now time.Time) bool {
-	ad := j.CurrentAd()
-	return !jobpolicy.HasPeriodic(ad) || jobpolicy.Periodic(ad, now, j.State).Action == jobpolicy.Stay
+	return !jobpolicy.HasPeriodic(j.Ad) || jobpolicy.Periodic(j.CurrentAd(), now, j.State).Action == jobpolicy.Stay
 }
 
 // reserve keeps a job from being offered to anybody else until it is released.
@@ -233,7 +232,9 @@ func (k *keeper) follow(ctx context.Context, m bus.Msg, j *job.Job, ended job.Bo
 		Job: id, Claim: newClaimID(), Epoch: n.Epoch + 1,
 		Agent: slot.Agent, Slot: slot.Slot, Machine: slot.Machine, After: k.claim, Lease: k.s.leaseFor(n),
 	}
-	err := k.s.cfg.Queue.Commit(ctx, ended, o, &job.Started{Job: id, Epoch: o.Epoch})
+	// If the log gets only the first of them before a crash, the job has ended, and the next one is idle, or offered to a
+	// slot that says no.
+	err := k.s.cfg.Queue.CommitInOrder(ctx, ended, o, &job.Started{Job: id, Epoch: o.Epoch})
 	if err != nil {
 		if !errors.Is(err, queue.ErrMisfit) && ctx.Err() == nil {
 			k.log.Warn("event about a claim not logged", diag.KeyError, err)
@@ -263,13 +264,14 @@ func (s *Server) give(m bus.Msg, j *job.Job, terms job.Terms) {
 		s.reply(m, wire.Ack{V: wire.Version})
 		return
 	}
-	ack := wire.Ack{V: wire.Version, Next: &offer}
-	if _, err := wire.Encode(ack); err != nil {
+	data, err := wire.Encode(wire.Ack{V: wire.Version, Next: &offer})
+	if err != nil {
 		// The claim comes to nothing after the time of an offer, and an offer of its own says what is wrong.
 		s.log.Warn("next job cannot be sent with an answer", diag.KeyJob, j.ID, diag.KeyError, err)
-		ack.Next = nil
+		s.reply(m, wire.Ack{V: wire.Version})
+		return
 	}
-	s.reply(m, ack)
+	s.send(m, data)
 }
 
 // giveAgain answers a report that has been answered before with a job of which nothing has been heard since:

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"skua/internal/bus"
 	"skua/internal/job"
 	"skua/internal/wire"
 )
@@ -132,6 +133,58 @@ func TestNextJobAfterRestart(t *testing.T) {
 		}
 		p.wantState(next.Job, job.Completed)
 	})
+}
+
+// A matchmaker that dies while it logs the end of a job and what comes next may have logged the first of it only.
+func TestNextJobAfterACrashInBetween(t *testing.T) {
+	for lacks, tt := range []struct {
+		name string
+		next job.State
+	}{
+		{"all is logged", job.Running},
+		{"the start is not", job.Idle},
+		{"nothing of the next job is", job.Idle},
+		{"nothing is", job.Running},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inPool(t, func(t *testing.T, p *pool) {
+				ann, desk, lab := p.user("u1"), p.agent("desk"), p.agent("lab")
+				desk.advertise("Unclaimed")
+				ann.submit(2, "")
+				first := desk.runs("Claimed")
+				desk.done(first, more())
+				p.stop()
+				var records [][]byte
+				if err := p.log.Read(t.Context(), 1, func(_ uint64, r []byte) error {
+					records = append(records, r)
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+				p.log = bus.NewMemoryLog()
+				if _, err := p.log.Append(t.Context(), 0, records[:len(records)-lacks]); err != nil {
+					t.Fatal(err)
+				}
+				p.run()
+				desk.advertise("Claimed")
+				ack := desk.done(first, more())
+				if goesOn := ack.Next != nil; goesOn != (tt.next == job.Running) || ack.Stale != (tt.next == job.Idle) {
+					t.Errorf("after the matchmaker's restart the repeated report got %+v", ack)
+				}
+				p.wantState(first.Job, job.Completed)
+				second := job.ID{Cluster: first.Job.Cluster, Proc: 1}
+				if p.wantState(second, tt.next); tt.next == job.Running {
+					return
+				}
+				// It runs where there is room: once, and not because of what was logged before the crash.
+				time.Sleep(testTerms.Offer + time.Second)
+				lab.advertise("Unclaimed")
+				if o := lab.runs("Claimed"); o.Job != second {
+					t.Errorf("then job %v is offered", o.Job)
+				}
+			})
+		})
+	}
 }
 
 // What a negotiation cycle would decide about the slot is decided when a claim goes on.

@@ -11,6 +11,7 @@ import (
 	"skua/internal/bus"
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/internal/pause"
 	"skua/internal/wire"
 )
 
@@ -78,6 +79,7 @@ func (c *Client) Follow(ctx context.Context, since uint64, handle func(Page) err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // of a connection that may be gone
 	var told string
+	var pace pace
 	for {
 		page, err := c.Events(ctx, since)
 		switch {
@@ -105,7 +107,34 @@ func (c *Client) Follow(ctx context.Context, since uint64, handle func(Page) err
 		if err := c.waitForNote(ctx, noted); err != nil {
 			return err
 		}
+		if d := pace.next(time.Now()); d > 0 {
+			if err := pause.For(ctx, d); err != nil {
+				return err
+			}
+			select {
+			case <-noted: // what it is about will be among the rest
+			default:
+			}
+		}
 	}
+}
+
+// pace lets some questions through at once, and then one in every askEvery: while much happens, what happens meanwhile
+// is asked for together.
+type pace struct{ full time.Time } // when as many as possible may be asked at once again
+
+const (
+	askAtOnce = 8
+	askEvery  = 50 * time.Millisecond
+)
+
+// next says how long the next question is to wait.
+func (p *pace) next(now time.Time) time.Duration {
+	if p.full.Before(now) {
+		p.full = now
+	}
+	p.full = p.full.Add(askEvery)
+	return max(0, p.full.Sub(now)-askAtOnce*askEvery)
 }
 
 func (c *Client) waitForNote(ctx context.Context, noted <-chan struct{}) error {

@@ -24,7 +24,7 @@ type bag struct {
 	ctx  context.Context // of the errands: ends with the courier
 	stop context.CancelFunc
 	wg   sync.WaitGroup
-	done chan delivery
+	done chan []delivery
 
 	jobs   map[job.ID]*parcel
 	ready  []job.ID // to be brought now
@@ -36,6 +36,7 @@ type bag struct {
 // parcel is one job's outputs.
 type parcel struct {
 	over    bool // the job has ended; else they are of a run after which it goes on
+	empty   bool // its end says that there are none: only the matchmaker is to be told
 	active  bool // an errand is under way
 	again   bool // the errand under way may have come too early
 	tries   int
@@ -58,6 +59,7 @@ var (
 
 const (
 	maxErrands   = 4
+	maxEmpty     = 1000 // of which the matchmaker is told at once
 	maxReady     = 1000
 	longestPause = 10 * time.Minute
 	stuckAfter   = 4 // failures: then the courier does not stay for it
@@ -66,7 +68,7 @@ const (
 func newBag(ctx context.Context, cfg Config, log *slog.Logger) *bag {
 	b := &bag{
 		pool: cfg.Pool, first: cfg.Retry, log: log,
-		done: make(chan delivery), jobs: map[job.ID]*parcel{}, timer: time.NewTimer(time.Hour),
+		done: make(chan []delivery), jobs: map[job.ID]*parcel{}, timer: time.NewTimer(time.Hour),
 	}
 	b.timer.Stop()
 	b.ctx, b.stop = context.WithCancel(ctx)
@@ -84,6 +86,12 @@ func (b *bag) add(id job.ID, over bool) {
 	p.over = p.over || over
 	p.tries, p.next = 0, time.Time{} // what was in the way may be over, too
 	p.again = p.active               // one errand at a time, so that older outputs never come last
+}
+
+// end is add for a job that has ended, and says whether it has any outputs.
+func (b *bag) end(id job.ID, empty bool) {
+	b.add(id, true)
+	b.jobs[id].empty = empty
 }
 
 // remove takes a job out. An errand for it that is under way comes to nothing.
@@ -112,6 +120,7 @@ func (b *bag) start() {
 	if !soonest.IsZero() {
 		b.timer.Reset(soonest.Sub(now))
 	}
+	var empty []job.ID
 	for b.active < maxErrands && len(b.ready) > 0 {
 		id := b.ready[0]
 		b.ready = b.ready[1:]
@@ -119,17 +128,31 @@ func (b *bag) start() {
 		if p == nil || p.sent || p.active {
 			continue
 		}
-		b.active++
 		p.active = true
-		over := p.over
-		b.wg.Go(func() {
-			d := delivery{id, over, b.bring(id, over)}
-			select {
-			case b.done <- d:
-			case <-b.ctx.Done():
+		if p.over && p.empty {
+			if empty = append(empty, id); len(empty) == maxEmpty {
+				break
 			}
-		})
+			continue
+		}
+		over := p.over
+		b.send(func() []delivery { return []delivery{{id, over, b.bring(id, over)}} })
 	}
+	if len(empty) > 0 {
+		b.send(func() []delivery { return b.tell(empty) })
+	}
+}
+
+// send has an errand run beside the courier's loop.
+func (b *bag) send(errand func() []delivery) {
+	b.active++
+	b.wg.Go(func() {
+		done := errand()
+		select {
+		case b.done <- done:
+		case <-b.ctx.Done():
+		}
+	})
 }
 
 // bring puts a job's outputs into place and then, if the job has ended, tells the matchmaker.
@@ -147,20 +170,30 @@ func (b *bag) bring(id job.ID, over bool) error {
 		b.log.Info("outputs of a run are in place", diag.KeyJob, id, "files", len(files))
 		return nil
 	}
-	res, err := b.pool.Act(b.ctx, wire.Deliver, wire.Selection{Jobs: []job.ID{id}}, "")
-	if err != nil {
-		return err
+	if err = b.tell([]job.ID{id})[0].err; err == nil {
+		b.log.Info("outputs are in place", diag.KeyJob, id, "files", len(files))
 	}
-	if res.Not[id.String()] != "" {
-		return errUntold
-	}
-	b.log.Info("outputs are in place", diag.KeyJob, id, "files", len(files))
-	return nil
+	return err
 }
 
-// settle takes the result of an errand. It says whether a job that goes on has nothing more to bring for now.
+// tell tells the matchmaker that the outputs of jobs that have ended are in place.
+func (b *bag) tell(ids []job.ID) []delivery {
+	res, err := b.pool.Act(b.ctx, wire.Deliver, wire.Selection{Jobs: ids}, "")
+	all := make([]delivery, len(ids))
+	for i, id := range ids {
+		all[i] = delivery{id, true, err}
+		if err == nil && res.Not[id.String()] != "" {
+			all[i].err = errUntold
+		}
+	}
+	return all
+}
+
+// back takes note that an errand has come to its end; what came of it is to be settled, and then there may be others to start.
+func (b *bag) back() { b.active-- }
+
+// settle takes the result of an errand for a job. It says whether a job that goes on has nothing more to bring for now.
 func (b *bag) settle(d delivery) (empty bool) {
-	b.active--
 	p := b.jobs[d.id]
 	if p != nil {
 		p.active = false
@@ -185,7 +218,6 @@ func (b *bag) settle(d delivery) (empty bool) {
 		p.tries++
 		b.later = append(b.later, d.id)
 	}
-	b.start()
 	return empty
 }
 

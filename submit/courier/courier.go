@@ -178,8 +178,12 @@ func (c *Courier) loop(ctx context.Context, pages <-chan client.Page, handled ch
 				return err
 			}
 			handled <- nil
-		case d := <-c.bag.done:
-			c.settle(ctx, d)
+		case done := <-c.bag.done:
+			c.bag.back()
+			for _, d := range done {
+				c.settle(ctx, d)
+			}
+			c.bag.start()
 		case <-c.bag.timer.C:
 			c.bag.start()
 		case err := <-c.post.done:
@@ -315,7 +319,7 @@ func (c *Courier) event(ctx context.Context, ev job.Event) {
 				c.bag.add(id, false) // also for a held one: what is on its way may be older than its streams
 			}
 		case *job.Ended:
-			c.bag.add(id, true)
+			c.bag.end(id, len(b.Result.Outputs) == 0)
 		case *job.Withdrawn:
 			if run != nil {
 				c.forget(id) // what its last run has left is still brought

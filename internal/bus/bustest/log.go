@@ -19,6 +19,7 @@ func RunLog(t *testing.T, newLog func(t *testing.T) (open func() bus.Log)) {
 		run  func(t *testing.T, open func() bus.Log)
 	}{
 		{"append and read back", testAppend},
+		{"append in order", testAppendInOrder},
 		{"wrong sequence", testWrongSequence},
 		{"two writers", testTwoWriters},
 		{"what cannot be appended", testBadRecords},
@@ -64,6 +65,40 @@ func testAppend(t *testing.T, open func() bus.Log) {
 				t.Errorf("read from %d: got %d records, want %d", from, len(got), len(want)-at)
 			}
 		}
+	}
+}
+
+func testAppendInOrder(t *testing.T, open func() bus.Log) {
+	l := open()
+	var want []string
+	for _, n := range []int{1, 2, 3, 12, 13, 2, bus.MaxBatch, 4} {
+		batch := numbered(len(want)+1, n)
+		end, err := l.AppendInOrder(t.Context(), uint64(len(want)), batch)
+		if err != nil {
+			t.Fatalf("append %d after %d: %v", n, len(want), err)
+		}
+		for _, r := range batch {
+			want = append(want, string(r))
+		}
+		if end != uint64(len(want)) {
+			t.Fatalf("append of %d ended at %d, want %d", n, end, len(want))
+		}
+		for _, expect := range []int{0, len(want) - 1, len(want) + 1} { // of somebody who does not know the log
+			if end, err := l.AppendInOrder(t.Context(), uint64(expect), numbered(5000, 3)); !errors.Is(err, bus.ErrWrongSequence) && !errors.Is(err, bus.ErrUnknownOutcome) {
+				t.Errorf("append of 3 after %d, where the log ends at %d: got %d, %v", expect, len(want), end, err)
+			}
+		}
+	}
+	if got := read(t, open(), 1); !slices.Equal(got, want) {
+		t.Errorf("the log has %d records, want %d", len(got), len(want))
+	}
+	for _, records := range [][][]byte{nil, numbered(1, bus.MaxBatch+1), {[]byte("1"), make([]byte, wire.MaxMessage+1)}} {
+		if _, err := l.AppendInOrder(t.Context(), uint64(len(want)), records); err == nil || errors.Is(err, bus.ErrUnknownOutcome) {
+			t.Errorf("append of %d bad records: %v", len(records), err)
+		}
+	}
+	if got := last(t, l); got != uint64(len(want)) {
+		t.Errorf("something was written: the log ends at %d, want %d", got, len(want))
 	}
 }
 
