@@ -138,6 +138,12 @@ func Join(ctx context.Context, dir string, token trust.Token, name string) (*Mem
 // JoinLocal becomes a member through the socket of a matchmaker on this machine, which asks the kernel
 // who we are.
 func JoinLocal(ctx context.Context, dir, socket string) (*Membership, error) {
+	return JoinLocalIf(ctx, dir, socket, nil)
+}
+
+// JoinLocalIf is JoinLocal, unless fit has something against the pool: then a membership in dir stays as it is.
+// A fit of nil has not.
+func JoinLocalIf(ctx context.Context, dir, socket string, fit func(*Membership) error) (*Membership, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", socket)
 	if err != nil {
@@ -171,6 +177,11 @@ func JoinLocal(ctx context.Context, dir, socket string) (*Membership, error) {
 	m := &Membership{
 		V: version, URL: answer.URL, Fingerprint: hex.EncodeToString(sum[:]),
 		ID: answer.ID, Name: answer.Name, identity: identity,
+	}
+	if fit != nil {
+		if err := fit(m); err != nil {
+			return nil, err
+		}
 	}
 	if err := m.save(dir); err != nil {
 		return nil, err

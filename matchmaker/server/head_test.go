@@ -372,7 +372,7 @@ func errText(err error) string {
 // Who was put out of the pool comes back with a new token, where she was before and with another key.
 func TestBackWithANewToken(t *testing.T) {
 	s := settings(t)
-	startHead(t, s)
+	h, _ := startHead(t, s)
 	newToken := func(kind trust.Kind, name string) trust.Token {
 		made, err := server.Admin(t.Context(), s.Data, server.AdminRequest{
 			Do: server.AdminToken, Token: trust.TokenSpec{Kind: kind, Name: name, TTL: time.Hour, Approve: true},
@@ -425,6 +425,15 @@ func TestBackWithANewToken(t *testing.T) {
 		if key, err := os.ReadFile(membership.KeyPath(dir) + ".revoked"); err != nil || !bytes.Equal(key, revoked) {
 			t.Errorf("the key that was revoked is not put aside (%v)", err)
 		}
+	}
+
+	refused, dir := errors.New("not this one"), t.TempDir()
+	not := func(*membership.Membership) error { return refused }
+	if _, err := membership.JoinLocalIf(t.Context(), dir, h.LoginSocket(), not); !errors.Is(err, refused) {
+		t.Errorf("a pool that does not fit: %v", err)
+	}
+	if _, err := membership.Open(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("of a pool that does not fit was kept: %v", err)
 	}
 
 	other := newToken(trust.User, "ben")
