@@ -485,7 +485,7 @@ func TestActHandsNotesOn(t *testing.T) {
 		set  job.Assigned
 		want string
 	}{
-		{wire.Edit, job.Assigned{Name: "RequestMemory", Expr: "200"}, "at their next start"},
+		{wire.Edit, job.Assigned{Name: "RequestMemroy", Expr: "200"}, "did you mean RequestMemory"},
 		{wire.Prio, job.Assigned{Expr: "5"}, "yet to enter the queue"},
 	} {
 		got, err := c.Act(t.Context(), tt.do, wire.Selection{Clusters: []int{res.Cluster}}, "", tt.set)
