@@ -224,6 +224,9 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, how submiss
 	told := len(s.Notes)
 	res, err := pool.Submit(ctx, s, a.progress("uploading"))
 	a.notes(s.Notes[told:])
+	if client.NothingQueued(err) && ctx.Err() != nil {
+		a.say("nothing was queued")
+	}
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 
@@ -24,7 +25,7 @@ import (
 func (c *Client) Submit(ctx context.Context, s *submitfile.Submission, progress transfer.Progress) (wire.Submitted, error) {
 	in, err := gather(ctx, s, c.Runtimes)
 	if err != nil {
-		return wire.Submitted{}, err
+		return wire.Submitted{}, unasked{err}
 	}
 	if len(s.Procs) == 0 {
 		return wire.Submitted{}, &diag.Problem{What: "there is no job to submit"}
@@ -42,10 +43,18 @@ func (c *Client) Submit(ctx context.Context, s *submitfile.Submission, progress 
 		}
 	}
 	if err := c.upload(ctx, upload, progress); err != nil {
-		return wire.Submitted{}, err
+		return wire.Submitted{}, unasked{err}
 	}
 	return call(ctx, c, wire.VerbSubmit, request, true, func(r wire.Submitted) *wire.Failure { return r.Fail })
 }
+
+// unasked is an error that came before the matchmaker was asked to queue anything.
+type unasked struct{ error }
+
+func (e unasked) Unwrap() error { return e.error }
+
+// NothingQueued says of an error of [Client.Submit] that it is certain that no job was queued.
+func NothingQueued(err error) bool { return errors.As(err, new(unasked)) }
 
 // maxProcs is how many jobs travel in the message itself; of more a table is made.
 const maxProcs = 1000

@@ -495,6 +495,24 @@ func TestActHandsNotesOn(t *testing.T) {
 	}
 }
 
+// TestInterruptedUpload: who interrupts an upload is told that nothing was queued, and nothing is.
+func TestInterruptedUpload(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	write(t, dir, "large", strings.Repeat("0123456789", 200_000))
+	s := describe(t, dir, "executable = /bin/true\ntransfer_executable = false\ntransfer_input_files = large\nqueue")
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	if _, err := c.Submit(ctx, s, nil); !client.NothingQueued(err) || !errors.Is(err, context.Canceled) {
+		t.Errorf("an upload that was interrupted gave %v", err)
+	}
+	if _, there := pool.Queue.Job(job.ID{Cluster: 1}); there {
+		t.Error("the job is queued")
+	}
+}
+
 // TestOneJobsFilesGoToTheService: what fits into a message may still be more than one job carries inline.
 func TestOneJobsFilesGoToTheService(t *testing.T) {
 	pool := submittest.Start(t)
