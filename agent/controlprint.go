@@ -24,7 +24,10 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 		fmt.Fprintf(w, "  %-8s %s\n", slotName(slot.Name), slotLine(slot, now))
 	}
 	pool := strings.Join(s.Pool, ", ")
-	if !s.Connected {
+	switch {
+	case s.Refused:
+		pool += " (this machine was put out of the pool: skua-agent join with a new token brings it back)"
+	case !s.Connected:
 		pool += " (not connected: it is tried again and again)"
 	}
 	if pool != "" {

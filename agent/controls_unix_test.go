@@ -5,6 +5,8 @@ package main
 import (
 	"fmt"
 	"io/fs"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,5 +79,24 @@ func TestTokenFile(t *testing.T) {
 		if code := run(t.Context(), []string{"--config", cfg, "run"}, &stdout, &stderr); code == 0 || !strings.Contains(stderr.String(), tt.says) {
 			t.Errorf("%s: exit %d, %q, want %q", tt.name, code, stderr.String(), tt.says)
 		}
+	}
+}
+
+func TestAgentRuns(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.sock")
+	cfg := fileConfig{}
+	cfg.Control = path
+	if agentRuns(t.Context(), "agent.toml", cfg) {
+		t.Error("an agent runs where nobody listens")
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) })}
+	go func() { _ = agent.Serve(l) }()
+	defer agent.Close()
+	if !agentRuns(t.Context(), "agent.toml", cfg) {
+		t.Error("the agent that listens is not noticed")
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"skua/agent/control"
 	"skua/agent/startd"
 	"skua/internal/diag"
 	"skua/internal/membership"
@@ -20,7 +22,8 @@ func joinCommand(configFile *string) *cobra.Command {
 		Short: "add this machine to a pool",
 		Long: `Join redeems a token that "skua-matchmaker token agent" made. The machine makes a key of its own,
 which never leaves it. That spends the token, unless it was made with --uses N: then it lets in N
-machines, until it expires.`,
+machines, until it expires. A machine that was put out of the pool comes back in the same way, with a
+new token; an agent that runs is started anew then.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return &diag.Problem{
@@ -50,9 +53,24 @@ machines, until it expires.`,
 			if m.Waits {
 				fmt.Fprintf(c.OutOrStdout(), "It takes part once the pool's administrator has said: skua-matchmaker approve %s\n", m.ID)
 			}
+			if agentRuns(c.Context(), *configFile, cfg) {
+				fmt.Fprintln(c.OutOrStdout(), "The agent that runs here does not know of it yet; it does with: skua-agent service restart")
+			}
 			return nil
 		},
 	}
+}
+
+// agentRuns says whether an agent answers on this machine.
+func agentRuns(ctx context.Context, configFile string, cfg fileConfig) bool {
+	path, err := controlPath(configFile, cfg, nil)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	_, err = control.Client{Path: path}.Status(ctx)
+	return err == nil
 }
 
 // join redeems the token and keeps the membership in dir.

@@ -70,5 +70,6 @@ To add this machine to a pool, get a token on the matchmaker ("skua-matchmaker t
 		serviceCommand(&configFile),
 		policyCommand(&configFile),
 	)
+	cli.StrictHelp(root)
 	return root
 }

@@ -48,6 +48,9 @@ func tokenFor(f *flags, kind trust.Kind) *cobra.Command {
 			if err != nil {
 				return cli.FlagError(c, fmt.Errorf("--ttl: %w", err))
 			}
+			if spec.Uses < 1 {
+				return cli.FlagError(c, fmt.Errorf("--uses %d: a token is for one or more", spec.Uses))
+			}
 			spec.TTL, spec.Approve = time.Duration(d), !pending
 			if kind == trust.User {
 				spec.Name = args[0]

@@ -78,5 +78,6 @@ on the same machine, let machines and users join:
 Jobs that run on a machine go on elsewhere once their leases are over. The jobs of a user are held. The key is never
 taken again, and neither is the token that a machine joined with: others that are yet to join with it need a new one.`, adminRevoke),
 	)
+	cli.StrictHelp(root)
 	return root
 }

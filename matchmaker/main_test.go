@@ -55,6 +55,8 @@ func TestCommandLine(t *testing.T) {
 		{"runtime remove", diag.ExitUsage, "", "the name of a runtime root"},
 		{"--data /nowhere runtime list", diag.ExitUnreachable, "", "no matchmaker runs on /nowhere"},
 		{"token agent --ttl 5", diag.ExitUsage, "", "has no unit"},
+		{"token agent --uses 0", diag.ExitUsage, "", "--uses 0: a token is for one or more"},
+		{"help tokn", diag.ExitUsage, "", `did you mean "token"?`},
 		{"--config " + bad, diag.ExitFailure, "", `matchmaker.toml:2: unknown key "listne"`},
 		{"--config " + short + " --data /nowhere", diag.ExitFailure, "", "too short for a renewal"},
 		{"--config /nowhere/matchmaker.toml", diag.ExitFailure, "", "no such file"},

@@ -175,3 +175,30 @@ lab1              x64/WINDOWS1000     3    4    0     8.00      2    4.00     1.
 		t.Errorf("printed\n%s\nwant\n%s", out.String(), want)
 	}
 }
+
+// TestReasons: a reason names the jobs that it is about, and not those of their batch that run.
+func TestReasons(t *testing.T) {
+	id := func(cluster, proc int) job.ID { return job.ID{Cluster: cluster, Proc: proc} }
+	batch := wire.BatchRow{First: 3, Last: 6, FirstJob: id(3, 0), LastJob: id(6, 0)}
+	for _, tt := range []struct {
+		name string
+		set  func(*wire.BatchRow)
+		want string
+	}{
+		{"one waits", func(b *wire.BatchRow) { b.Running, b.Idle, b.Why, b.FirstIdle = 3, 1, "full", id(6, 0) }, "6.0 waiting: full\n"},
+		{"some wait", func(b *wire.BatchRow) { b.Running, b.Idle, b.Why, b.FirstIdle = 1, 3, "full", id(4, 0) }, "4.0 and 2 more waiting: full\n"},
+		{"all wait", func(b *wire.BatchRow) { b.Done, b.Idle, b.Why, b.FirstIdle = 1, 3, "full", id(4, 0) }, "3-6 waiting: full\n"},
+		{"some wait, some are held", func(b *wire.BatchRow) {
+			b.Idle, b.Why, b.FirstIdle, b.Held, b.HeldWhy, b.FirstHeld = 2, "full", id(3, 0), 2, "no", id(5, 0)
+		}, "3.0 and 1 more waiting: full\n5.0 and 1 more held: no\n"},
+		{"an older matchmaker", func(b *wire.BatchRow) { b.Running, b.Idle, b.Why = 3, 1, "full" }, "3-6 waiting: full\n"},
+	} {
+		var out bytes.Buffer
+		b := batch
+		tt.set(&b)
+		(&app{out: &out}).printReasons([]wire.BatchRow{b})
+		if out.String() != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, out.String(), tt.want)
+		}
+	}
+}

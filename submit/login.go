@@ -18,7 +18,7 @@ import (
 )
 
 func (a *app) loginCommand() *cobra.Command {
-	var local bool
+	var local, leave bool
 	var socket string
 	c := &cobra.Command{
 		Use:   "login {TOKEN | --local | --socket FILE}",
@@ -28,9 +28,14 @@ func (a *app) loginCommand() *cobra.Command {
 
 On the machine of the matchmaker no token is needed: --local asks it, and the system says who you are.
 Other commands do so by themselves when you are in no pool yet. A matchmaker that runs with a --data
-directory of its own has its socket there: --socket DIR/login.sock.`,
+directory of its own has its socket there: --socket DIR/login.sock.
+
+You are in one pool at a time. Logs and outputs of jobs in the pool where you have been do not come any more,
+so login does not leave it unless --leave says so. To be in both, keep what Skua knows of the second one in a
+directory of its own, and name it wherever you mean that pool: SKUA_HOME=DIR skua login TOKEN.`,
 		Example: `  skua login skua-user-AZ4k...
-  skua login --local`,
+  skua login --local
+  SKUA_HOME=~/.skua-group skua login skua-user-AZ4k...`,
 		Args: func(_ *cobra.Command, args []string) error {
 			local = local || socket != ""
 			if local == (len(args) == 1) || len(args) > 1 {
@@ -43,14 +48,15 @@ directory of its own has its socket there: --socket DIR/login.sock.`,
 			if err != nil {
 				return err
 			}
+			l := login{home: home, leave: leave}
 			var m *membership.Membership
 			switch {
 			case socket != "":
-				m, err = loginSocket(c.Context(), home, socket)
+				m, err = l.socket(c.Context(), socket)
 			case local:
-				m, err = loginLocal(c.Context(), home)
+				m, err = l.local(c.Context())
 			default:
-				m, err = loginToken(c.Context(), home, args[0])
+				m, err = l.token(c.Context(), args[0])
 			}
 			if err != nil {
 				return err
@@ -64,10 +70,29 @@ directory of its own has its socket there: --socket DIR/login.sock.`,
 	}
 	c.Flags().BoolVar(&local, "local", false, "ask the matchmaker on this machine")
 	c.Flags().StringVar(&socket, "socket", "", "ask the matchmaker that listens at this login.sock")
+	c.Flags().BoolVar(&leave, "leave", false, "end your membership in another pool")
 	return c
 }
 
-func loginToken(ctx context.Context, home client.Home, text string) (*membership.Membership, error) {
+// login makes the user of a home a member of a pool.
+type login struct {
+	home  client.Home
+	leave bool // another pool
+}
+
+// stays fails if the user is in another pool than that of m, and is to stay there.
+func (l login) stays(m *membership.Membership) error {
+	now, err := membership.Open(l.home.Member())
+	if err != nil || l.leave || now.Fingerprint == m.Fingerprint { // one that cannot be read is none
+		return nil
+	}
+	return &diag.Problem{
+		What: fmt.Sprintf("you are a member of the pool at %s; its jobs' logs and outputs would not come any more", now.URL),
+		Hint: "fetch them first, then skua login --leave TOKEN; or keep both: SKUA_HOME=DIR skua login TOKEN",
+	}
+}
+
+func (l login) token(ctx context.Context, text string) (*membership.Membership, error) {
 	token, err := trust.ParseToken(text)
 	if err != nil {
 		return nil, err
@@ -78,20 +103,23 @@ func loginToken(ctx context.Context, home client.Home, text string) (*membership
 			Hint: `on the machine run "skua-agent join TOKEN"; a token for you is made by "skua-matchmaker token user"`,
 		}
 	}
+	if err := l.stays(&membership.Membership{Fingerprint: token.Fingerprint}); err != nil {
+		return nil, err
+	}
 	name := token.Name
 	if name == "" {
 		if u, err := user.Current(); err == nil {
 			name = u.Username
 		}
 	}
-	return membership.Join(ctx, home.Member(), token, name)
+	return membership.Join(ctx, l.home.Member(), token, name)
 }
 
-func loginLocal(ctx context.Context, home client.Home) (*membership.Membership, error) {
-	m, err := client.LoginLocal(ctx, home)
+func (l login) local(ctx context.Context) (*membership.Membership, error) {
+	m, err := client.LoginLocal(ctx, l.home, l.stays)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &diag.Problem{
-			What: "no matchmaker answers at " + strings.Join(home.LocalSockets(), " or "),
+			What: "no matchmaker answers at " + strings.Join(l.home.LocalSockets(), " or "),
 			Hint: `one that runs with --data DIR is at "skua login --socket DIR/login.sock"; "skua up" starts a pool of your own`,
 			Err:  err, Code: diag.ExitUnreachable,
 		}
@@ -99,8 +127,8 @@ func loginLocal(ctx context.Context, home client.Home) (*membership.Membership, 
 	return m, err
 }
 
-func loginSocket(ctx context.Context, home client.Home, socket string) (*membership.Membership, error) {
-	m, err := membership.JoinLocal(ctx, home.Member(), socket)
+func (l login) socket(ctx context.Context, socket string) (*membership.Membership, error) {
+	m, err := membership.JoinLocalIf(ctx, l.home.Member(), socket, l.stays)
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
 		return nil, &diag.Problem{

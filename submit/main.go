@@ -132,6 +132,7 @@ A first session:
 		a.completionCommand(), a.manCommand(), a.condorLinksCommand(),
 	)
 	root.AddCommand(topics()...)
+	cli.StrictHelp(root)
 	return root
 }
 

@@ -41,7 +41,7 @@ func topics() []*cobra.Command {
   %d   the command line is wrong
   %d   the pool could not be reached
   %d   "skua wait", "skua submit --wait": a job ended with a non-zero status, was removed or is held
-  %d   "skua-matchmaker log verify": something is damaged
+  %d   "skua-matchmaker log verify", "skua-matchmaker log dump": something is damaged
 
 Called by a name of HTCondor, such as condor_rm, the program ends with 0 or 1, as HTCondor's does.`,
 				diag.ExitOK, diag.ExitFailure, diag.ExitUsage, diag.ExitUnreachable, diag.ExitJobFailed, diag.ExitDamaged),

@@ -164,17 +164,18 @@ func (a *app) printReasons(batches []wire.BatchRow) {
 	var order []string
 	of := map[string][]string{}
 	for _, b := range batches {
-		for _, why := range []string{
-			said("waiting", b.Idle, b.Why), said("held", b.Held, b.HeldWhy),
-			said("not checkpointable", b.Running+b.Suspended, b.NoImage),
+		for _, r := range []struct{ why, who string }{
+			{said("waiting", b.Idle, b.Why), someOf(b, b.FirstIdle, b.Idle)},
+			{said("held", b.Held, b.HeldWhy), someOf(b, b.FirstHeld, b.Held)},
+			{said("not checkpointable", b.Running+b.Suspended, b.NoImage), batchID(b)},
 		} {
-			if why == "" {
+			if r.why == "" {
 				continue
 			}
-			if of[why] == nil {
-				order = append(order, why)
+			if of[r.why] == nil {
+				order = append(order, r.why)
 			}
-			of[why] = append(of[why], batchID(b))
+			of[r.why] = append(of[r.why], r.who)
 		}
 	}
 	for _, why := range order {
@@ -185,6 +186,17 @@ func (a *app) printReasons(batches []wire.BatchRow) {
 			fmt.Fprintf(a.out, "%s later: %d of its jobs are made when others have begun or ended\n", batchID(b), b.Late)
 		}
 	}
+}
+
+// someOf names n jobs of a batch, of which one is the first: as the batch if they are all that are left of it.
+func someOf(b wire.BatchRow, first job.ID, n int) string {
+	switch {
+	case n == count([]wire.BatchRow{b}).jobs || first == job.ID{}: // an older matchmaker does not say
+		return batchID(b)
+	case n == 1:
+		return first.String()
+	}
+	return fmt.Sprintf("%v and %d more", first, n-1)
 }
 
 func said(what string, n int, why string) string {

@@ -11,6 +11,7 @@ import (
 
 	"skua/internal/diag"
 	"skua/internal/wire"
+	"skua/policy/classad"
 	"skua/submit/client"
 )
 
@@ -129,8 +130,8 @@ func (s *statusView) check() error {
 		}
 	}
 	for _, e := range s.sort {
-		if err := checkConstraint(e); err != nil {
-			return err
+		if _, err := classad.ParseExpr(e); err != nil {
+			return mistaken("the expression "+e, err)
 		}
 	}
 	return s.output.check()

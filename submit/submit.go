@@ -226,6 +226,9 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, how submiss
 	request, err := pool.Prepare(ctx, s, a.progress("uploading"))
 	a.notes(s.Notes[told:])
 	if err != nil {
+		if ctx.Err() != nil {
+			a.say("nothing was queued")
+		}
 		return err
 	}
 	m, err := membership.Open(home.Member())
@@ -266,7 +269,11 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, how submiss
 	if !how.wait {
 		return nil
 	}
-	return a.wait(ctx, pool, home, sel, waiting{})
+	err = a.wait(ctx, pool, home, sel, waiting{})
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		a.say("the jobs stay in the queue: skua wait %d", res.Cluster)
+	}
+	return err
 }
 
 // logMark is an event log before a submit: what comes is after its end.

@@ -81,6 +81,8 @@ type personalPool struct {
 	verbose    bool
 
 	partitionable bool
+
+	old bool // it has been up before
 }
 
 func (p *personalPool) run(ctx context.Context) error {
@@ -107,6 +109,8 @@ func (p *personalPool) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stopHead()
+	_, err = os.Stat(filepath.Join(p.home.Pool(), "port"))
+	p.old = err == nil
 	head, err := p.startHead(heading, &wg, log)
 	if err != nil {
 		return err
@@ -216,13 +220,22 @@ func (p *personalPool) login(ctx context.Context, h *head) (*membership.Membersh
 	if err == nil && m.URL != h.URL() {
 		return nil, &diag.Problem{
 			What: fmt.Sprintf("you are in the pool at %s, and commands would not know which one you mean", m.URL),
-			Hint: "for a second life set SKUA_HOME to another directory, here and where you submit: export SKUA_HOME=~/.skua-own",
+			Hint: p.secondLife(),
 		}
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return membership.JoinLocal(ctx, p.home.Member(), h.LoginSocket())
+}
+
+// secondLife says how to have a pool of one's own besides that of others, with the queue that it may have.
+func (p *personalPool) secondLife() string {
+	hint := "for a second life set SKUA_HOME to another directory, here and where you submit: export SKUA_HOME=~/.skua-own"
+	if p.old && os.Getenv("SKUA_HOME") == "" {
+		hint += fmt.Sprintf("; the queue of your own pool comes along with: mkdir ~/.skua-own && mv %s ~/.skua-own/pool", p.home.Pool())
+	}
+	return hint
 }
 
 // joinAgent makes this machine a member of the pool.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,13 +14,14 @@ import (
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/membership"
+	"skua/internal/quantity"
 	"skua/internal/wire"
 	"skua/submit/client"
 	"skua/submit/courier"
 )
 
 func (a *app) waitCommand() *cobra.Command {
-	var timeout time.Duration
+	var timeout quantity.Duration
 	var how waiting
 	c := &cobra.Command{
 		Use:   "wait [CLUSTER | JOB | LOG]...",
@@ -31,7 +33,9 @@ Instead of jobs the event log of a description may be named ("log = sweep.log"):
 file until all the jobs in it have ended, or the ones that are named after it, and asks no pool. That
 works wherever the file can be read.
 
-The exit code is 0 when all completed with exit code 0, and 4 when one did not, was removed or is held.`,
+The exit code is 0 when all completed with exit code 0, and 4 when one did not, was removed or is held.
+For a job with success_exit_code that is the code which means well, unless wait follows a log, which does
+not have it. A job that is held is waited for no longer.`,
 		Example: `  skua wait 12
   skua wait 12.0 13 --timeout 1h && gnuplot results.gp
   skua wait 12 --num 3                  until three of them have ended
@@ -42,7 +46,7 @@ The exit code is 0 when all completed with exit code 0, and 4 when one did not, 
 			ctx := c.Context()
 			if timeout > 0 {
 				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeoutCause(ctx, timeout, errTimeout)
+				ctx, cancel = context.WithTimeoutCause(ctx, timeout.Std(), errTimeout)
 				defer cancel()
 			}
 			if how.num < 0 {
@@ -70,7 +74,8 @@ The exit code is 0 when all completed with exit code 0, and 4 when one did not, 
 		},
 	}
 	f := c.Flags()
-	f.DurationVar(&timeout, "timeout", 0, "how long to wait, such as 90s or 2h; 0 means for ever")
+	f.TextVar(&timeout, "timeout", quantity.Duration(0), "how long to wait, a `DURATION` such as 90s, 2h or 1d; 0 means for ever")
+	f.Lookup("timeout").DefValue = ""
 	f.IntVar(&how.num, "num", 0, "return when this many of the jobs have ended; 0 means all")
 	f.BoolVar(&how.echo, "echo", false, "show the events of the log")
 	f.BoolVar(&how.allEvents, "all-events", false, "with a log: go on when all jobs have ended, since others may be added to it")
@@ -101,13 +106,14 @@ type vigil struct {
 	away  map[job.ID]bool // completed, submitted here, and the outputs are not here
 	ours  map[job.ID]bool // submitted here
 	fails []string
-	last  uint64 // the last event of a job of ours that the courier must have dealt with
+	good  map[job.ID]string // the exit codes that mean well, where that is not 0
+	last  uint64            // the last event of a job of ours that the courier must have dealt with
 }
 
 func newVigil(host string, num int) *vigil {
 	return &vigil{
 		host: host, num: num, live: map[job.ID]bool{}, whole: map[int]bool{}, late: latecomers{},
-		away: map[job.ID]bool{}, ours: map[job.ID]bool{},
+		away: map[job.ID]bool{}, ours: map[job.ID]bool{}, good: map[job.ID]string{},
 	}
 }
 
@@ -268,10 +274,18 @@ func (v *vigil) begin(ctx context.Context, pool *client.Client, sel wire.Selecti
 	return since, nil
 }
 
+// know notes what of a job's ad counts later.
+func (v *vigil) know(r wire.JobRow) {
+	v.ours[r.ID] = client.Submitted(r.Ad, v.host)
+	if code, ok := r.Ad.Int("JobSuccessExitCode"); ok && code != 0 {
+		v.good[r.ID] = fmt.Sprint(code)
+	}
+}
+
 // present takes up jobs that are in the queue.
 func (v *vigil) present(rows []wire.JobRow) {
 	for _, r := range rows {
-		v.ours[r.ID] = client.Submitted(r.Ad, v.host)
+		v.know(r)
 		v.live[r.ID] = false
 		switch stateOf(r.Ad) {
 		case job.Held:
@@ -286,7 +300,7 @@ func (v *vigil) present(rows []wire.JobRow) {
 // past takes up jobs that have ended.
 func (v *vigil) past(rows []wire.JobRow) {
 	for _, r := range rows {
-		v.ours[r.ID] = client.Submitted(r.Ad, v.host)
+		v.know(r)
 		v.ended(r.ID, exitOf(r.Ad), r.Delivered)
 	}
 }
@@ -294,13 +308,13 @@ func (v *vigil) past(rows []wire.JobRow) {
 // awaitAllLate has all jobs that are to come waited for.
 func (v *vigil) awaitAllLate(ctx context.Context, pool *client.Client) error {
 	for c := range v.late {
-		if _, known := v.place(c); !known { // none is in the queue at this moment
+		if _, _, known := v.place(c); !known { // none is in the queue at this moment
 			last, err := pool.History(ctx, wire.Selection{Clusters: []int{c}}, 1)
 			if err != nil {
 				return err
 			}
 			for _, r := range last {
-				v.ours[r.ID] = client.Submitted(r.Ad, v.host)
+				v.know(r)
 			}
 		}
 		v.await(c)
@@ -319,22 +333,25 @@ func (v *vigil) await(clusters ...int) {
 
 // take takes up jobs of a cluster that have not been seen.
 func (v *vigil) take(cluster int, ids []job.ID) {
-	ours, _ := v.place(cluster)
+	like, ours, _ := v.place(cluster)
 	for _, id := range ids {
 		if _, known := v.ours[id]; !known {
 			v.live[id], v.ours[id] = false, ours
+			if code := v.good[like]; code != "" {
+				v.good[id] = code
+			}
 		}
 	}
 }
 
 // place says whether a cluster was submitted here, if a job of it is known: all were submitted from one place.
-func (v *vigil) place(cluster int) (ours, known bool) {
+func (v *vigil) place(cluster int) (like job.ID, ours, known bool) {
 	for id, ours := range v.ours {
 		if id.Cluster == cluster {
-			return ours, true
+			return id, ours, true
 		}
 	}
-	return false, false
+	return job.ID{}, false, false
 }
 
 func (v *vigil) event(ev job.Event) {
@@ -396,7 +413,7 @@ func (v *vigil) ended(id job.ID, exit string, delivered bool) {
 		return // enough have ended before it
 	}
 	switch exit {
-	case "0":
+	case cmp.Or(v.good[id], "0"):
 		delete(v.live, id)
 		v.done++
 	case "removed":

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"skua/internal/eventlog"
 	"skua/internal/job"
 	"skua/internal/wire"
 	"skua/policy/classad"
@@ -113,5 +114,57 @@ func TestWaitForSomeAndTheirOutputs(t *testing.T) {
 	}
 	if !v.over() {
 		t.Error("the wait for one job is not over when its outputs are here")
+	}
+}
+
+// TestWaitHeedsSuccessExitCode: what a job's exit code means is the description's to say, of late jobs too.
+func TestWaitHeedsSuccessExitCode(t *testing.T) {
+	id := func(proc int) job.ID { return job.ID{Cluster: 1, Proc: proc} }
+	v := newVigil("here", 0)
+	v.present([]wire.JobRow{{ID: id(0), Ad: parseAd(t, `[ JobStatus = 1; JobSuccessExitCode = 3 ]`)}})
+	v.late = latecomers{1: {Cluster: 1, From: 1, Upto: 2}}
+	v.await(1)
+	for proc, code := range []int{3, 3} {
+		v.event(job.Event{Body: &job.Ended{Job: id(proc), Result: job.Result{ExitCode: code}}})
+	}
+	if len(v.fails) > 0 || !v.over() {
+		t.Errorf("over %v, failures %q; want that with none", v.over(), v.fails)
+	}
+	v = newVigil("here", 0)
+	v.past([]wire.JobRow{{ID: id(0), Ad: parseAd(t, `[ JobStatus = 4; ExitCode = 0; JobSuccessExitCode = 3 ]`)}})
+	if len(v.fails) != 1 {
+		t.Errorf("failures %q, want one", v.fails)
+	}
+}
+
+// TestLogOfHeldJobs: a job that is held in the end is waited for no longer, except by condor_wait.
+func TestLogOfHeldJobs(t *testing.T) {
+	of := func(kinds ...eventlog.Kind) (events []eventlog.Event) {
+		for _, k := range kinds {
+			events = append(events, eventlog.Event{Kind: k, Job: job.ID{Cluster: 1}, Reason: "not today"})
+		}
+		return events
+	}
+	for _, tt := range []struct {
+		name   string
+		holds  bool
+		events []eventlog.Event
+		left   int
+		fails  string
+	}{
+		{"held", true, of(eventlog.Submit, eventlog.Held), 0, "job 1.0 is held: not today"},
+		{"held, for condor_wait", false, of(eventlog.Submit, eventlog.Held), 1, ""},
+		{"released", true, of(eventlog.Submit, eventlog.Held, eventlog.Released), 1, ""},
+		{"released and ended", true, of(eventlog.Submit, eventlog.Held, eventlog.Released, eventlog.Execute, eventlog.Terminated), 0, ""},
+		{"removed while held", true, of(eventlog.Submit, eventlog.Held, eventlog.Aborted), 0, "job 1.0 was removed"},
+	} {
+		v := newLogVigil(tt.holds)
+		for _, e := range tt.events {
+			v.take(e)
+		}
+		left, fails := len(v.begun)-len(v.ended)-len(v.held), strings.Join(v.failures(), "; ")
+		if left != tt.left || fails != tt.fails {
+			t.Errorf("%s: %d left and %q, want %d and %q", tt.name, left, fails, tt.left, tt.fails)
+		}
 	}
 }

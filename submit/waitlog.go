@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +24,9 @@ type logVigil struct {
 	ended         map[job.ID]bool
 	clusters      int // with late materialization, whose jobs are not all there
 	fails         []string
+
+	holds bool              // a held job counts as one that has ended
+	held  map[job.ID]string // and why it is held
 }
 
 // Events of clusters with late materialization, HTCondor's numbers.
@@ -30,9 +35,17 @@ const (
 	clusterRemoved   eventlog.Kind = 36
 )
 
+// newLogVigil waits for all jobs of a log. With holds those that are held are waited for no longer, as in [app.wait];
+// condor_wait waits on.
+func newLogVigil(holds bool) *logVigil {
+	return &logVigil{
+		cluster: -1, proc: -1, begun: map[job.ID]bool{}, ended: map[job.ID]bool{}, holds: holds, held: map[job.ID]string{},
+	}
+}
+
 // waitForLog waits until the jobs of an event log have ended, as condor_wait does.
 func (a *app) waitForLog(ctx context.Context, path string, jobs []string, how waiting) error {
-	v := &logVigil{cluster: -1, proc: -1, begun: map[job.ID]bool{}, ended: map[job.ID]bool{}}
+	v := newLogVigil(a.as == "")
 	if len(jobs) > 1 {
 		return usage("leave the others out to wait for all", "a log and more than one job or cluster")
 	}
@@ -56,7 +69,7 @@ func (a *app) waitForLog(ctx context.Context, path string, jobs []string, how wa
 			return err
 		}
 		switch {
-		case how.num > 0 && len(v.ended) >= how.num:
+		case how.num > 0 && len(v.ended)+len(v.held) >= how.num:
 			return a.logDone(v, bar, fmt.Sprintf("Specifed number of jobs (%d) done.", how.num)) // HTCondor's spelling
 		case how.num > 0 || how.allEvents:
 		case len(v.begun) == 0 && v.clusters == 0:
@@ -65,7 +78,7 @@ func (a *app) waitForLog(ctx context.Context, path string, jobs []string, how wa
 				what = "this log does not mention that job"
 			}
 			return &diag.Problem{What: what, Hint: "the log is what the line \"log = ...\" of the job description names"}
-		case len(v.ended) >= len(v.begun) && v.clusters <= 0:
+		case len(v.ended)+len(v.held) >= len(v.begun) && v.clusters <= 0:
 			return a.logDone(v, bar, "All jobs done.")
 		}
 		bar.jobs(len(v.ended), len(v.begun), "")
@@ -86,7 +99,7 @@ func (a *app) logTimeout(v *logVigil, err error) error {
 		return errQuiet
 	}
 	return &diag.Problem{
-		What: fmt.Sprintf("time is up and %d jobs have not ended", len(v.begun)-len(v.ended)),
+		What: fmt.Sprintf("time is up and %d jobs have not ended", len(v.begun)-len(v.ended)-len(v.held)),
 		Hint: `"skua logs JOB" tells what has happened to a job`, Err: err,
 	}
 }
@@ -147,6 +160,15 @@ func (a *app) readLog(log *eventlog.Reader, v *logVigil, how waiting) error {
 // take counts an event and gives what it means in a word.
 func (v *logVigil) take(e eventlog.Event) string {
 	switch e.Kind {
+	case eventlog.Execute, eventlog.Terminated, eventlog.Aborted, eventlog.Released:
+		delete(v.held, e.Job)
+	case eventlog.Held:
+		if v.holds {
+			v.begun[e.Job] = true
+			v.held[e.Job] = e.Reason
+		}
+	}
+	switch e.Kind {
 	case eventlog.Submit:
 		v.begun[e.Job] = true
 		return "submitted"
@@ -173,6 +195,15 @@ func (v *logVigil) take(e eventlog.Event) string {
 	return ""
 }
 
+// failures are the jobs that did not end well, and those that are held.
+func (v *logVigil) failures() []string {
+	fails := slices.Clone(v.fails)
+	for _, id := range slices.SortedFunc(maps.Keys(v.held), job.ID.Compare) {
+		fails = append(fails, fmt.Sprintf("job %v is held: %s", id, v.held[id]))
+	}
+	return fails
+}
+
 // logDone ends the wait. HTCondor's tool says so in words, and has no opinion on how jobs ended.
 func (a *app) logDone(v *logVigil, bar *meter, words string) error {
 	bar.clear()
@@ -180,10 +211,11 @@ func (a *app) logDone(v *logVigil, bar *meter, words string) error {
 		fmt.Fprintln(a.out, words)
 		return nil
 	}
-	for _, f := range v.fails {
-		a.say("%s", f)
+	fails := v.failures()
+	for _, f := range fails {
+		a.say("%s", printable(f))
 	}
-	if len(v.fails) > 0 {
+	if len(fails) > 0 {
 		return errQuiet
 	}
 	return nil

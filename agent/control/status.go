@@ -8,6 +8,7 @@ type Status struct {
 	Machine   string        `json:"machine"`
 	Pool      []string      `json:"pool"` // addresses of its matchmakers
 	Connected bool          `json:"connected"`
+	Refused   bool          `json:"refused,omitempty"`   // not connected since the pool does not know the machine, or not any more
 	Wish      Wish          `json:"wish,omitzero"`       // that holds
 	MayPause  time.Duration `json:"may_pause_ns"`        // granted to who sits here
 	Idle      time.Duration `json:"idle_ns"`             // since the owner's last input; -1 while nobody is watched

@@ -23,6 +23,7 @@ type controlled struct {
 func (c controlled) Status(now time.Time) control.Status {
 	s := c.Daemon.Status(now)
 	s.Version, s.Pool, s.Connected = c.m.Version, c.m.member.URLs(), c.conn.Connected()
+	s.Refused = !s.Connected && c.conn.Refused()
 	if c.m.settings.Policy != "" {
 		s.Policy = c.m.settings.Policy
 	}

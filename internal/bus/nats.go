@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -70,6 +71,8 @@ type Client struct {
 
 	inProcess bool   // nc has no URL
 	hosts     *hosts // where nc connects to; nil in-process and to a cluster
+
+	refused atomic.Bool // the last attempt to connect ended with [ErrRefused]
 
 	inbox    string // begins the subjects of answers; "" for the connection's own
 	requests requests
@@ -216,6 +219,9 @@ func (c *Client) SetURLs(urls []string) error {
 
 // Connected says whether the connection is up.
 func (c *Client) Connected() bool { return c.nc.IsConnected() }
+
+// Refused says whether there is no connection because the matchmaker refuses the key.
+func (c *Client) Refused() bool { return c.refused.Load() }
 
 // ForceReconnect gives the connection up and makes a new one at once. It is for a machine that wakes
 // from sleep: its connection is most likely dead, but the next ping would find out too late.
@@ -366,6 +372,7 @@ func (c *Client) connected(nc *nats.Conn) {
 	case c.hosts != nil:
 		at = c.hosts.reached()
 	}
+	c.refused.Store(false)
 	c.log.Info("connected to the bus", "at", at)
 	signal(c.up)
 }
@@ -390,6 +397,12 @@ func (c *Client) stillDisconnected() nats.ConnErrHandler {
 }
 
 func (c *Client) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
+	if errors.Is(err, nats.ErrAuthorization) { // of each attempt
+		if !c.refused.Swap(true) {
+			c.log.Error("the matchmaker does not know this key, or not any more: who was put out of the pool joins it with a new token")
+		}
+		return
+	}
 	subject := ""
 	if sub != nil {
 		subject = sub.Subject

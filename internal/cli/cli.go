@@ -6,6 +6,7 @@ package cli
 
 import (
 	"fmt"
+	"regexp"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +23,47 @@ func HelpHint(c *cobra.Command) string {
 
 // FlagError refuses a command line for the reason err.
 func FlagError(c *cobra.Command, err error) error {
-	return &diag.Problem{What: err.Error(), Hint: HelpHint(c), Code: diag.ExitUsage}
+	return &diag.Problem{What: plain(err.Error()), Hint: HelpHint(c), Code: diag.ExitUsage}
+}
+
+var (
+	badNumber = regexp.MustCompile(`strconv\.Parse(Int|Uint|Float): parsing ("(?:[^"\\]|\\.)*"): (invalid syntax|value out of range)$`)
+	kinds     = map[string]string{"Int": "a whole number", "Uint": "a whole number from 0 on", "Float": "a number"}
+)
+
+// plain says of a value that is no number what it is to be, where the flags' package names the function that reads it.
+func plain(what string) string {
+	m := badNumber.FindStringSubmatchIndex(what)
+	if m == nil {
+		return what
+	}
+	not := " is not " + kinds[what[m[2]:m[3]]]
+	if what[m[6]:m[7]] != "invalid syntax" {
+		not = " is too large"
+	}
+	return what[:m[0]] + what[m[4]:m[5]] + not
+}
+
+// StrictHelp has "help" refuse the name of a command that is not there. It is called when the others are below root.
+func StrictHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, help := range root.Commands() {
+		if help.Name() != "help" {
+			continue
+		}
+		show := help.Run
+		help.Run, help.RunE = nil, func(c *cobra.Command, args []string) error {
+			found, rest, err := c.Root().Find(args)
+			switch {
+			case err != nil:
+				return FlagError(c.Root(), err)
+			case len(rest) > 0 && found.HasSubCommands():
+				return Unknown(found, rest[0])
+			}
+			show(c, args)
+			return nil
+		}
+	}
 }
 
 // NoArgs refuses arguments. To a command that has others below it, one is the name of a command that is not there.

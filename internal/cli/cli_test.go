@@ -2,6 +2,8 @@ package cli_test
 
 import (
 	"errors"
+	"io"
+	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -35,6 +37,30 @@ func TestRefusals(t *testing.T) {
 		case tt.what == "" && err == nil:
 		case !errors.As(err, &p) || p.What != tt.what || p.Hint != tt.hint || diag.ExitCode(err) != diag.ExitUsage:
 			t.Errorf("%s %v: %v, %+v, want %q and %q", tt.c.Name(), tt.args, err, p, tt.what, tt.hint)
+		}
+	}
+	for word, what := range map[string]string{
+		"12": "", "abc": `invalid argument "abc" for "-n, --number" flag: "abc" is not a whole number`,
+		"99999999999999999999": `invalid argument "99999999999999999999" for "-n, --number" flag: "99999999999999999999" is too large`,
+	} {
+		c := &cobra.Command{Use: "count"}
+		c.Flags().IntP("number", "n", 0, "")
+		c.SetFlagErrorFunc(cli.FlagError)
+		if err := c.ParseFlags([]string{"-n", word}); err != nil && cli.FlagError(c, err).Error() != what || (err == nil) != (what == "") {
+			t.Errorf("-n %s: %v, want %q", word, cli.FlagError(c, err), what)
+		}
+	}
+	cli.StrictHelp(root)
+	root.SetOut(io.Discard)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	for name, want := range map[string]string{"run": "", "rum": `there is no command "rum"`, "": ""} {
+		root.SetArgs(strings.Fields("help " + name))
+		got := ""
+		if err := root.Execute(); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("help %s: %q, want %q", name, got, want)
 		}
 	}
 	err := cli.FlagError(run, errors.New("unknown flag: --nope"))

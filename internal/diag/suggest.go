@@ -27,3 +27,31 @@ func DidYouMean(word string, known []string) string {
 	}
 	return ""
 }
+
+// Misspelt returns the word of known that word is when one letter is added, left out, replaced or swapped with the
+// next, or "" if there is none, or if word is known itself. Case is ignored. It finds fewer words than [Suggest], for
+// names that are free to choose, and nothing for the shortest.
+func Misspelt(word string, known []string) string {
+	const shortest = 5 // of shorter names too many are alike
+	near := ""
+	for _, k := range known {
+		switch {
+		case strings.EqualFold(word, k):
+			return ""
+		case near == "" && len(word) >= shortest && oneOff(strings.ToLower(word), strings.ToLower(k)):
+			near = k
+		}
+	}
+	return near
+}
+
+// oneOff says whether one slip of a finger makes a of b, which are not the same.
+func oneOff(a, b string) bool {
+	for a != "" && b != "" && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for a != "" && b != "" && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return max(len(a), len(b)) == 1 || len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0]
+}

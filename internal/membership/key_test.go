@@ -13,7 +13,7 @@ func TestOwnKeyIsOne(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range keys {
 			wg.Go(func() {
-				identity, err := ownKey(dir)
+				identity, err := ownKey(dir, keyFile)
 				if err != nil {
 					t.Error(err)
 					return

@@ -7,6 +7,7 @@
 package membership
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -51,6 +52,8 @@ type Membership struct {
 
 const (
 	keyFile   = "identity.key"
+	nextFile  = keyFile + ".new"     // a key that joins in the place of one that was revoked
+	oldFile   = keyFile + ".revoked" // the key that was in its place
 	factsFile = "member.json"
 	version   = 1
 )
@@ -81,14 +84,23 @@ func Open(dir string) (*Membership, error) {
 }
 
 // Join redeems a token under the given name and keeps the membership in dir. A key that is already in
-// dir is used again, so that an interrupted Join can be repeated.
+// dir is used again, so that an interrupted Join can be repeated. One that the pool refuses has been revoked,
+// which is for good: then a new one joins, and takes its place.
 func Join(ctx context.Context, dir string, token trust.Token, name string) (*Membership, error) {
-	identity, err := ownKey(dir)
+	identity, err := ownKey(dir, keyFile)
 	if err != nil {
 		return nil, err
 	}
 	m := &Membership{V: version, URL: token.URL, Fingerprint: token.Fingerprint, Name: name, identity: identity}
 	conn, err := m.dial(ctx, bus.InboxPrefix(identity.PublicKey()), nil, true)
+	anew := errors.Is(err, bus.ErrRefused)
+	if anew {
+		if identity, err = ownKey(dir, nextFile); err != nil {
+			return nil, err
+		}
+		m.identity = identity
+		conn, err = m.dial(ctx, bus.InboxPrefix(identity.PublicKey()), nil, true)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +123,11 @@ func Join(ctx context.Context, dir string, token trust.Token, name string) (*Mem
 		return nil, err
 	}
 	m.ID, m.Waits = answer.ID, answer.Waits
+	if anew {
+		if err := replaceKey(dir); err != nil {
+			return nil, err
+		}
+	}
 	if err := m.save(dir); err != nil {
 		return nil, err
 	}
@@ -121,13 +138,19 @@ func Join(ctx context.Context, dir string, token trust.Token, name string) (*Mem
 // JoinLocal becomes a member through the socket of a matchmaker on this machine, which asks the kernel
 // who we are.
 func JoinLocal(ctx context.Context, dir, socket string) (*Membership, error) {
+	return JoinLocalIf(ctx, dir, socket, nil)
+}
+
+// JoinLocalIf is JoinLocal, unless fit has something against the pool: then a membership in dir stays as it is.
+// A fit of nil has not.
+func JoinLocalIf(ctx context.Context, dir, socket string, fit func(*Membership) error) (*Membership, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", socket)
 	if err != nil {
 		return nil, fmt.Errorf("ask the matchmaker on this machine: %w", err)
 	}
 	defer conn.Close()
-	identity, err := ownKey(dir)
+	identity, err := ownKey(dir, keyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +177,11 @@ func JoinLocal(ctx context.Context, dir, socket string) (*Membership, error) {
 	m := &Membership{
 		V: version, URL: answer.URL, Fingerprint: hex.EncodeToString(sum[:]),
 		ID: answer.ID, Name: answer.Name, identity: identity,
+	}
+	if fit != nil {
+		if err := fit(m); err != nil {
+			return nil, err
+		}
 	}
 	if err := m.save(dir); err != nil {
 		return nil, err
@@ -192,9 +220,24 @@ func (m *Membership) unreached(err error) error {
 			Err:  err,
 		}
 	}
-	port := bus.DefaultPort
-	if u, uerr := url.Parse(m.URL); uerr == nil && u.Port() != "" {
-		port = u.Port()
+	if errors.Is(err, trust.ErrWrongAuthority) {
+		return &diag.Problem{
+			What: fmt.Sprintf("another matchmaker answers at %s than that of your pool", m.URL),
+			Hint: "was the pool set up anew? then ask for a new token; if it was not, tell the administrator",
+			Err:  err, Code: diag.ExitUnreachable,
+		}
+	}
+	host, port := m.URL, bus.DefaultPort
+	if u, uerr := url.Parse(m.URL); uerr == nil {
+		host = u.Hostname()
+		port = cmp.Or(u.Port(), port)
+	}
+	if dns := new(net.DNSError); errors.As(err, &dns) && dns.IsNotFound {
+		return &diag.Problem{
+			What: fmt.Sprintf("this machine does not know the name %s, at which the matchmaker is", cmp.Or(dns.Name, host)),
+			Hint: `a token can have another name or an address in it: skua-matchmaker token --url https://ADDRESS:` + port,
+			Err:  err, Code: diag.ExitUnreachable,
+		}
 	}
 	p := &diag.Problem{
 		What: fmt.Sprintf("the matchmaker at %s cannot be reached", m.URL),
@@ -216,12 +259,25 @@ func (m *Membership) Files() (*transfer.Client, error) {
 	return transfer.New(transfer.Config{BaseURL: m.URL, Others: m.others, HTTP: transfer.NewHTTP(tls)})
 }
 
-// ownKey reads the key in dir, or makes one.
-func ownKey(dir string) (*trust.Identity, error) {
+// replaceKey puts the key that has joined in the place of the one that was revoked.
+func replaceKey(dir string) error {
+	path := KeyPath(dir)
+	err := os.Rename(path, filepath.Join(dir, oldFile))
+	if err == nil {
+		err = os.Rename(filepath.Join(dir, nextFile), path)
+	}
+	if err != nil {
+		return fmt.Errorf("put a new key in the place of the one that was revoked: %w", err)
+	}
+	return nil
+}
+
+// ownKey reads a key in dir, or makes one.
+func ownKey(dir, file string) (*trust.Identity, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of the membership: %w", err)
 	}
-	path := KeyPath(dir)
+	path := filepath.Join(dir, file)
 	identity, err := trust.LoadIdentity(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		identity, err = trust.CreateIdentity(path)

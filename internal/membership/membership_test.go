@@ -9,6 +9,7 @@ import (
 
 	"skua/internal/bus"
 	"skua/internal/diag"
+	"skua/internal/trust"
 )
 
 func TestUnreached(t *testing.T) {
@@ -30,6 +31,14 @@ func TestUnreached(t *testing.T) {
 			errors.New("the certificate is another"),
 			"the matchmaker at https://head.example.edu:7443 cannot be reached: the certificate is another", "TCP port 7443", diag.ExitUnreachable,
 		},
+		{
+			fmt.Errorf("connect: %w: its authority is 12…", trust.ErrWrongAuthority),
+			"another matchmaker answers at https://head.example.edu:7443 than that of your pool", "set up anew", diag.ExitUnreachable,
+		},
+		{
+			fmt.Errorf("connect: %w", &net.DNSError{Err: "no such host", Name: "head.example.edu", IsNotFound: true}),
+			"this machine does not know the name head.example.edu, at which the matchmaker is", "--url https://ADDRESS:7443", diag.ExitUnreachable,
+		},
 	} {
 		err := m.unreached(tt.err)
 		var p *diag.Problem
@@ -47,7 +56,7 @@ func TestDialNobody(t *testing.T) {
 	}
 	l.Close()
 	dir := t.TempDir()
-	identity, err := ownKey(dir)
+	identity, err := ownKey(dir, keyFile)
 	if err != nil {
 		t.Fatal(err)
 	}

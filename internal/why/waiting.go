@@ -34,7 +34,9 @@ type Waiting struct {
 	// part. Without is how many machines would match if it were not there.
 	Clause  string    `json:"clause,omitempty"`
 	Without int       `json:"without,omitempty"`
-	Short   *Shortage `json:"short,omitempty"` // what the clause asks too much of, if it is about a size
+	Missing string    `json:"missing,omitempty"` // a name in the clause that no machine has as an attribute
+	Meant   string    `json:"meant,omitempty"`   // and the attribute that is almost called so
+	Short   *Shortage `json:"short,omitempty"`   // what the clause asks too much of, if it is about a size
 
 	// Misfits are why the unfit machines are, the most frequent reason
 	// first. StartsOver is when the job begins again without that checkpoint if it stays so; 0 for never.
@@ -124,13 +126,20 @@ func (w *Waiting) nowhere(loc *time.Location) string {
 	case w.Short != nil:
 		return w.Short.sentence(w.Machines)
 	case w.Clause != "" && w.Machines == 1:
-		return fmt.Sprintf("the pool's one machine does not match: %s is not true there", shorten(w.Clause)) + w.dropping()
+		return fmt.Sprintf("the pool's one machine does not match: %s is not true there", shorten(w.Clause)) + w.misspelt() + w.dropping()
 	case w.Clause != "":
-		return fmt.Sprintf("no machine matches: %s is true on none of the %d machines", shorten(w.Clause), w.Machines) + w.dropping()
+		return fmt.Sprintf("no machine matches: %s is true on none of the %d machines", shorten(w.Clause), w.Machines) + w.misspelt() + w.dropping()
 	case w.Machines == 1:
 		return "the pool's one machine does not meet all of the job's requirements"
 	}
 	return fmt.Sprintf("no machine matches: none of the %d machines meets all of the job's requirements", w.Machines)
+}
+
+func (w *Waiting) misspelt() string {
+	if w.Missing == "" {
+		return ""
+	}
+	return fmt.Sprintf(": no machine has an attribute %s (%s?)", w.Missing, w.Meant)
 }
 
 func (w *Waiting) dropping() string {

@@ -157,6 +157,8 @@ type BatchRow struct {
 	Late      int        `json:"late,omitempty"` // of Idle: to be materialized later
 	Why       string     `json:"why,omitempty"`  // why the first idle job waits
 	HeldWhy   string     `json:"held_why,omitempty"`
+	FirstIdle job.ID     `json:"first_idle,omitzero"` // whom Why and HeldWhy are about; older matchmakers do not say
+	FirstHeld job.ID     `json:"first_held,omitzero"`
 	NoImage   string     `json:"no_image,omitempty"` // why the first running job that cannot be checkpointed cannot
 }
 

@@ -287,7 +287,8 @@ func TestRevokedMemberIsCut(t *testing.T) {
 	if _, err := bus.Dial(cfg); !errors.Is(err, bus.ErrRefused) {
 		t.Errorf("coming back: got %v, want %v", err, bus.ErrRefused)
 	}
-	if !other.Connected() {
+	eventually(t, "who was cut off knows why", func() bool { return live[0].Refused() && live[1].Refused() })
+	if !other.Connected() || other.Refused() {
 		t.Error("a bystander was cut off")
 	}
 }

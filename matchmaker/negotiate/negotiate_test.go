@@ -224,6 +224,11 @@ func TestWhy(t *testing.T) {
 			`the pool's one machine does not match: TARGET.OpSys == "PLAN9" is not true there; without that it would match`,
 		},
 		{
+			"a name that is misspelt", `Requirements = TARGET.Memroy > 10`,
+			[]Slot{slot(t, "a", Free, ""), slot(t, "b", Free, "")},
+			`no machine matches: TARGET.Memroy > 10 is true on none of the 2 machines: no machine has an attribute Memroy (Memory?)`,
+		},
+		{
 			"each clause holds somewhere", `Requirements = TARGET.Memory >= 2000 && TARGET.HasMatlab`,
 			[]Slot{slot(t, "a", Free, "Memory = 3000"), slot(t, "b", Free, "HasMatlab = true")},
 			"no machine matches: none of the 2 machines meets all of the job's requirements",

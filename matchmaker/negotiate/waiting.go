@@ -3,6 +3,7 @@ package negotiate
 import (
 	"slices"
 
+	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/why"
 	"skua/policy/classad"
@@ -148,7 +149,26 @@ func (c *cycle) unmet(g *group, w *why.Waiting) {
 	w.Clause, w.Short = a.clauses[k].text, a.short(k)
 	if w.Short == nil {
 		w.Without = without
+		w.Missing, w.Meant = c.misspelt(w.Clause, g.sample)
 	}
+}
+
+// misspelt finds a name in a clause that no slot has as an attribute, and one of theirs that is almost called so.
+func (c *cycle) misspelt(clause string, ad *classad.Ad) (missing, meant string) {
+	e, err := classad.ParseExpr(clause)
+	if err != nil {
+		return "", ""
+	}
+	for _, name := range e.ReferencesIn(ad).Target {
+		has := func(s Slot) bool { _, ok := s.Ad.Lookup(name); return ok }
+		if slices.ContainsFunc(c.slots, has) {
+			continue
+		}
+		if meant := diag.Misspelt(name, c.slots[0].Ad.Names()); meant != "" {
+			return name, meant
+		}
+	}
+	return "", ""
 }
 
 // unmetClause gives the first clause that no slot meets.

@@ -41,12 +41,10 @@ func (s *Server) carryOut(ctx context.Context, user job.UserID, a wire.Action) (
 			return wire.ActionResult{}, err
 		}
 	}
-	result := wire.ActionResult{V: wire.Version, Not: pick.missing, Note: verb.note}
-	if a.Do == wire.Edit || a.Do == wire.Prio {
-		result.Note = join(result.Note, s.notYet(user, a.Select))
-	}
+	result := wire.ActionResult{V: wire.Version, Not: pick.missing}
 	var bodies []job.Body
 	var acted []*job.Job // those that bodies are about
+	var done []*job.Job  // as they were
 	looked := 0
 	for j := range pick.jobs {
 		if looked == maxActed {
@@ -78,9 +76,15 @@ func (s *Server) carryOut(ctx context.Context, user job.UserID, a wire.Action) (
 		case err != nil:
 			return wire.ActionResult{}, err
 		default:
-			result.Done = append(result.Done, j.ID)
+			result.Done, done = append(result.Done, j.ID), append(done, j)
 			s.entrust(j.ID, func(ctx context.Context, k *keeper) { k.withdraw(ctx) })
 		}
+	}
+	if verb.note != nil {
+		result.Note = verb.note(done)
+	}
+	if a.Do == wire.Edit || a.Do == wire.Prio {
+		result.Note = join(result.Note, s.notYet(user, a.Select))
 	}
 	s.log.Info("user acted on jobs", diag.KeyUser, user, "do", a.Do, "jobs", len(result.Done))
 	return result, nil
@@ -90,7 +94,7 @@ func (s *Server) carryOut(ctx context.Context, user job.UserID, a wire.Action) (
 type action struct {
 	// do says what is to be logged of a job; nil if nothing needs to be. not is why it cannot be done.
 	do   func(*job.Job) (body job.Body, not string)
-	note string // for [wire.ActionResult]
+	note func(done []*job.Job) string // for [wire.ActionResult], of the jobs as they were before it was done; nil for none
 }
 
 // actionOf checks what is asked for.

@@ -74,10 +74,30 @@ func editing(set []job.Assigned) (action, error) {
 		}
 		return &job.Edited{Job: j.ID, Set: all}, ""
 	}}
-	if len(next) > 0 {
-		act.note = fmt.Sprintf("jobs that run now heed %s at their next start", strings.Join(next, ", "))
+	act.note = func(done []*job.Job) string {
+		note := ""
+		for _, a := range set {
+			note = join(note, strange(a.Name, done))
+		}
+		if len(next) > 0 && slices.ContainsFunc(done, runs) {
+			note = join(note, fmt.Sprintf("jobs that run now heed %s at their next start", strings.Join(next, ", ")))
+		}
+		return note
 	}
 	return act, nil
+}
+
+func runs(j *job.Job) bool {
+	return j.State == job.Running || j.State == job.Suspended || j.State == job.TransferringOutput
+}
+
+// strange says of an attribute that is new to a job that it is almost called as one that counts, "" if it is not.
+func strange(name string, done []*job.Job) string {
+	meant := diag.Misspelt(name, editable)
+	if meant == "" || !slices.ContainsFunc(done, func(j *job.Job) bool { _, has := j.CurrentAd().Lookup(name); return !has }) {
+		return ""
+	}
+	return fmt.Sprintf("%s is an attribute of your own; did you mean %s?", name, meant)
 }
 
 // otherForm pairs the attributes that are two ways of saying one thing, in lower case. A run heeds one of a job's.
@@ -230,10 +250,18 @@ var protected = func() map[string]protection {
 // run does not heed their change.
 var startsWith = func() map[string]bool {
 	all := map[string]bool{}
-	for name := range strings.FieldsSeq("Cmd Args Arguments Env EnvDelim Environment In Out Err KillSig JobLeaseDuration Requirements Rank " +
-		"RequestMemory RequestDisk RequestCpus TransferOutput SuccessCheckpointExitCode CheckpointExitCode CoreSize StackSize " +
-		"RemoveKillSig HoldKillSig WantGracefulRemoval JobMaxVacateTime KillSigTimeout DeferralTime CpuBaseline") {
+	for name := range strings.FieldsSeq(startNames) {
 		all[strings.ToLower(name)] = true
 	}
 	return all
 }()
+
+const startNames = "Cmd Args Arguments Env EnvDelim Environment In Out Err KillSig JobLeaseDuration Requirements Rank " +
+	"RequestMemory RequestDisk RequestCpus TransferOutput SuccessCheckpointExitCode CheckpointExitCode CoreSize StackSize " +
+	"RemoveKillSig HoldKillSig WantGracefulRemoval JobMaxVacateTime KillSigTimeout DeferralTime CpuBaseline"
+
+// editable are attributes that people edit, as they are written, and those that look like them.
+var editable = strings.Fields(startNames + " RequestGPUs JobPrio JobBatchName JobNotification NotifyUser Iwd UserLog " +
+	"PeriodicHold PeriodicRelease PeriodicRemove PeriodicVacate PeriodicHoldReason PeriodicReleaseReason PeriodicRemoveReason " +
+	"OnExitHold OnExitRemove OnExitHoldReason JobMaxRetries JobSuccessExitCode ConcurrencyLimits AccountingGroup AllowedJobDuration " +
+	"AllowedExecuteDuration JobMaterializeLimit JobMaterializeMaxIdle DeferralWindow DeferralPrepTime LeaveJobInQueue TransferErr TransferOut")

@@ -105,6 +105,30 @@ func TestEditOfEitherForm(t *testing.T) {
 	})
 }
 
+// A slip of the finger makes an attribute of one's own, which is said and not refused.
+func TestEditOfAMisspeltName(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann := p.user("u1")
+		id := ann.submit(1, "RequestGPUs = 1")
+		for _, tt := range []struct{ name, want string }{
+			{"Requirments", "Requirments is an attribute of your own; did you mean Requirements?"},
+			{"Requirments", ""}, // it has it by now
+			{"Requirements", ""},
+			{"RequestGPUs", ""},
+			{"Colour", ""},
+		} {
+			r := ann.set(wire.Edit, wire.Selection{Jobs: []job.ID{id}}, job.Assigned{Name: tt.name, Expr: "true"})
+			if len(r.Done) != 1 || r.Note != tt.want {
+				t.Errorf("%s: done %v with the note %q, want %q", tt.name, r.Done, r.Note, tt.want)
+			}
+		}
+		r := ann.set(wire.Edit, wire.Selection{Jobs: []job.ID{{Cluster: 99}}}, job.Assigned{Name: "Requirements", Expr: "true"})
+		if r.Note != "" {
+			t.Errorf("of no job it is said that %q", r.Note)
+		}
+	})
+}
+
 func TestEditOfARunningJob(t *testing.T) {
 	inPool(t, func(t *testing.T, p *pool) {
 		ann, desk := p.user("u1"), p.agent("desk")

@@ -11,7 +11,8 @@ import (
 	"skua/matchmaker/queue"
 )
 
-// MemberPutOut is to be called when somebody has been put out of the pool: jobs of users who have been are held.
+// MemberPutOut is to be called when somebody has been put out of the pool: jobs of users who have been are held, and
+// machines that have been are in the pool no more.
 func (s *Server) MemberPutOut() {
 	select {
 	case s.putOut <- struct{}{}:
@@ -38,12 +39,16 @@ func (s *Server) expel(ctx context.Context) error {
 	}
 }
 
-// holdPutOut holds the jobs of all users who have been put out.
+// holdPutOut holds the jobs of all users who have been put out, and forgets the slots of machines.
 func (s *Server) holdPutOut(ctx context.Context) error {
 	out := map[job.UserID]bool{}
 	for _, m := range s.cfg.Roster.Members() {
-		if m.Kind == trust.User && s.cfg.Roster.PutOut(m.ID) {
+		switch {
+		case !s.cfg.Roster.PutOut(m.ID):
+		case m.Kind == trust.User:
 			out[job.UserID(m.ID)] = true
+		case m.Kind == trust.Agent:
+			s.slots.Forget(job.AgentID(m.ID))
 		}
 	}
 	for user := range out {

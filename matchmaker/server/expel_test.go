@@ -2,6 +2,7 @@ package server
 
 import (
 	"testing"
+	"testing/synctest"
 
 	"skua/internal/job"
 	"skua/internal/wire"
@@ -53,5 +54,21 @@ func TestJobsOfWhoWasPutOut(t *testing.T) {
 		if o = desk.offered(); o.Job != runs {
 			t.Errorf("after the user's return %v was offered", o.Job)
 		}
+	})
+}
+
+// A machine that was put out is in the pool no more: nothing is offered to it, and nobody sees it.
+func TestMachinePutOut(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, desk := p.user("u1"), p.agent("enrolled")
+		desk.advertise("Unclaimed")
+		p.out.Store("enrolled", true)
+		p.server.MemberPutOut()
+		synctest.Wait()
+		if rows := ann.query(wire.Query{Kind: wire.QueryMachines}).Rows; len(rows) > 0 {
+			t.Errorf("the pool has the machines %s", rows)
+		}
+		ann.submit(1, "")
+		desk.noOffer()
 	})
 }

@@ -369,6 +369,80 @@ func errText(err error) string {
 	return err.Error()
 }
 
+// Who was put out of the pool comes back with a new token, where she was before and with another key.
+func TestBackWithANewToken(t *testing.T) {
+	s := settings(t)
+	h, _ := startHead(t, s)
+	newToken := func(kind trust.Kind, name string) trust.Token {
+		made, err := server.Admin(t.Context(), s.Data, server.AdminRequest{
+			Do: server.AdminToken, Token: trust.TokenSpec{Kind: kind, Name: name, TTL: time.Hour, Approve: true},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, err := trust.ParseToken(made.Token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	for _, tt := range []struct {
+		kind     trust.Kind
+		of, name string // of the token, and what the member calls itself
+	}{{trust.User, "ben", "ben"}, {trust.Agent, "", "desk"}} {
+		dir := t.TempDir()
+		m, err := membership.Join(t.Context(), dir, newToken(tt.kind, tt.of), tt.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := server.Admin(t.Context(), s.Data, server.AdminRequest{Do: server.AdminRevoke, ID: m.ID}); err != nil {
+			t.Fatal(err)
+		}
+		revoked, err := os.ReadFile(membership.KeyPath(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		// A token that is good for nothing changes nothing.
+		bad := newToken(tt.kind, tt.of)
+		bad.Secret = trust.NewSecret()
+		if _, err := membership.Join(t.Context(), dir, bad, tt.name); err == nil {
+			t.Errorf("a %s came back with a made-up token", tt.kind)
+		}
+		if key, err := os.ReadFile(membership.KeyPath(dir)); err != nil || !bytes.Equal(key, revoked) {
+			t.Errorf("the key of a %s that did not join was replaced (%v)", tt.kind, err)
+		}
+
+		if m, err = membership.Join(t.Context(), dir, newToken(tt.kind, tt.of), tt.name); err != nil {
+			t.Errorf("a %s that was put out does not come back with a new token: %v", tt.kind, err)
+			continue
+		}
+		kept, err := membership.Open(dir)
+		if err != nil || kept.ID != m.ID {
+			t.Fatalf("what was kept is %+v, %v", kept, err)
+		}
+		connect(t, kept, nil)
+		if key, err := os.ReadFile(membership.KeyPath(dir) + ".revoked"); err != nil || !bytes.Equal(key, revoked) {
+			t.Errorf("the key that was revoked is not put aside (%v)", err)
+		}
+	}
+
+	refused, dir := errors.New("not this one"), t.TempDir()
+	not := func(*membership.Membership) error { return refused }
+	if _, err := membership.JoinLocalIf(t.Context(), dir, h.LoginSocket(), not); !errors.Is(err, refused) {
+		t.Errorf("a pool that does not fit: %v", err)
+	}
+	if _, err := membership.Open(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("of a pool that does not fit was kept: %v", err)
+	}
+
+	other := newToken(trust.User, "ben")
+	other.Fingerprint = strings.Repeat("ab", 32)
+	if _, err := membership.Join(t.Context(), t.TempDir(), other, "ben"); !strings.Contains(errText(err), "another matchmaker answers") {
+		t.Errorf("at a matchmaker of another pool: %v", err)
+	}
+}
+
 // An administrator sets a user's factor by name or id, and it outlives the matchmaker.
 func TestFactorOfAUser(t *testing.T) {
 	s := settings(t)

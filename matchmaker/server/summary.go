@@ -46,7 +46,7 @@ func (s *Server) summaryRows(p *page, user job.UserID, sel wire.Selection, match
 			if why == nil {
 				why = s.reasons()
 			}
-			row.Why = why(n.FirstIdle)
+			row.Why, row.FirstIdle = why(n.FirstIdle), n.FirstIdle.ID
 		}
 	}
 	slices.SortFunc(batches, func(a, b batch) int { return strings.Compare(a.cursor, b.cursor) })
@@ -134,7 +134,7 @@ func add(row *wire.BatchRow, n queue.Count) {
 	row.Suspended += n.States[job.Suspended]
 	row.Late += n.Late
 	if row.HeldWhy == "" && n.FirstHeld != nil {
-		row.HeldWhy = n.FirstHeld.HoldReason
+		row.HeldWhy, row.FirstHeld = n.FirstHeld.HoldReason, n.FirstHeld.ID
 	}
 	if row.NoImage == "" && n.FirstNoImage != nil {
 		row.NoImage = n.FirstNoImage.NoImage

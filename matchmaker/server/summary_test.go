@@ -88,3 +88,22 @@ func TestSummaryPagesWhileJobsEnd(t *testing.T) {
 		}
 	})
 }
+
+// TestSummaryNamesWhoWaits: of a batch, some of whose jobs run, those are named that wait and are held.
+func TestSummaryNamesWhoWaits(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, desk := p.user("u1"), p.agent("desk")
+		desk.advertise("Unclaimed")
+		runs := ann.submit(3, "")
+		desk.accept(desk.offered())
+		held := job.ID{Cluster: runs.Cluster, Proc: 2}
+		ann.act(wire.HoldJob, held)
+		var row wire.BatchRow
+		if err := json.Unmarshal(ann.query(wire.Query{Kind: wire.QuerySummary}).Rows[0], &row); err != nil {
+			t.Fatal(err)
+		}
+		if want := (job.ID{Cluster: runs.Cluster, Proc: 1}); row.FirstIdle != want || row.FirstHeld != held {
+			t.Errorf("%v waits and %v is held, want %v and %v", row.FirstIdle, row.FirstHeld, want, held)
+		}
+	})
+}

@@ -57,7 +57,7 @@ func Membership(ctx context.Context, h Home) (*membership.Membership, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return m, err
 	}
-	m, err = LoginLocal(ctx, h)
+	m, err = LoginLocal(ctx, h, nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &diag.Problem{
 			What: "you are not in a pool yet",
@@ -69,14 +69,15 @@ func Membership(ctx context.Context, h Home) (*membership.Membership, error) {
 }
 
 // LoginLocal makes the user a member of the pool whose matchmaker runs on this machine: the user's own, or
-// the system's. Without one it fails with [fs.ErrNotExist].
-func LoginLocal(ctx context.Context, h Home) (*membership.Membership, error) {
+// the system's. Without one it fails with [fs.ErrNotExist]. A pool that is not fit, see [membership.JoinLocalIf], is
+// an error.
+func LoginLocal(ctx context.Context, h Home, fit func(*membership.Membership) error) (*membership.Membership, error) {
 	var found error = fs.ErrNotExist
 	for _, socket := range h.LocalSockets() {
 		if _, err := os.Stat(socket); err != nil {
 			continue
 		}
-		m, err := membership.JoinLocal(ctx, h.Member(), socket)
+		m, err := membership.JoinLocalIf(ctx, h.Member(), socket, fit)
 		if err == nil {
 			return m, nil
 		}

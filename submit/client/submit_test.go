@@ -567,13 +567,31 @@ func TestActHandsNotesOn(t *testing.T) {
 		set  job.Assigned
 		want string
 	}{
-		{wire.Edit, job.Assigned{Name: "RequestMemory", Expr: "200"}, "at their next start"},
+		{wire.Edit, job.Assigned{Name: "RequestMemroy", Expr: "200"}, "did you mean RequestMemory"},
 		{wire.Prio, job.Assigned{Expr: "5"}, "yet to enter the queue"},
 	} {
 		got, err := c.Act(t.Context(), tt.do, wire.Selection{Clusters: []int{res.Cluster}}, "", tt.set)
 		if err != nil || len(got.Done) != 1 || !strings.Contains(got.Note, tt.want) {
 			t.Errorf("%s gave %+v (%v), want a note with %q", tt.do, got, err, tt.want)
 		}
+	}
+}
+
+// TestInterruptedUpload: an upload that is interrupted queues nothing.
+func TestInterruptedUpload(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	write(t, dir, "large", strings.Repeat("0123456789", 200_000))
+	s := describe(t, dir, "executable = /bin/true\ntransfer_executable = false\ntransfer_input_files = large\nqueue")
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	if _, err := c.Prepare(ctx, s, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("an upload that was interrupted gave %v", err)
+	}
+	if _, there := pool.Queue.Job(job.ID{Cluster: 1}); there {
+		t.Error("the job is queued")
 	}
 }
 
