@@ -31,3 +31,17 @@ func TestWishUnderAnother(t *testing.T) {
 		}
 	}
 }
+
+// The status has what the policy says and looks at, for the command that explains it.
+func TestStatusExplains(t *testing.T) {
+	for _, parts := range []bool{false, true} {
+		d := bareDaemon(t)
+		if parts {
+			d.parts = newParting(d)
+		}
+		s := d.Status(time.Now())
+		if s.Rules["START"] != "true" || s.Rules["SUSPEND"] != "false" || s.Facts["Activity"] != `"Idle"` {
+			t.Errorf("in parts %v: rules %v, facts %v", parts, s.Rules, s.Facts)
+		}
+	}
+}
