@@ -45,3 +45,19 @@ func TestStatusExplains(t *testing.T) {
 		}
 	}
 }
+
+// The end of a pause is not slept through.
+func TestPolicyLooksWhenAPauseEnds(t *testing.T) {
+	d := bareDaemon(t)
+	k, now := d.keepers[0], time.Now()
+	k.looked = now
+	if err := d.Heed(control.Wish{Kind: control.Pause, At: now, Until: now.Add(10 * time.Second)}); err != nil {
+		t.Fatal(err)
+	}
+	if got := k.untilLook(now); got <= 10*time.Second || got > 11*time.Second {
+		t.Errorf("it sleeps for %v, and the pause is over after 10s", got)
+	}
+	if got := k.untilLook(now.Add(10 * time.Second)); got <= time.Millisecond {
+		t.Errorf("after the pause it sleeps for %v", got)
+	}
+}
