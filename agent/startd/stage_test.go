@@ -56,7 +56,7 @@ func TestDeclaredOutputs(t *testing.T) {
 		{"latest", "latest"},
 		{"", ""},
 	} {
-		names, err := declaredOutputs(root, []string{job.StdoutFile}, strings.Split(tt.declared, ","))
+		names, err := declaredOutputs(root, []string{job.StdoutFile}, strings.Split(tt.declared, ","), starter.Exit{}, "")
 		if want := append([]string{job.StdoutFile}, strings.Fields(tt.want)...); err != nil || !slices.Equal(names, want) {
 			t.Errorf("%q brings back %q (%v), want %q", tt.declared, names, err, want)
 		}
@@ -67,10 +67,29 @@ func TestDeclaredOutputs(t *testing.T) {
 		{"../secret/key", "did not make it"},
 		{"/etc/passwd", "did not make it"},
 	} {
-		_, err := declaredOutputs(root, nil, []string{tt.declared})
+		_, err := declaredOutputs(root, nil, []string{tt.declared}, starter.Exit{}, "")
 		var held *holdError
 		if !errors.As(err, &held) || held.code != job.HoldTransferOutput || !strings.Contains(held.reason, tt.want) {
 			t.Errorf("%q: error is %v, want a hold with %q", tt.declared, err, tt.want)
+		}
+	}
+}
+
+// An output is missing for the reason that its program has ended with, and the program itself was not left by it.
+func TestMissingOutputSaysHowTheProgramEnded(t *testing.T) {
+	root := scratch(t, "fail3.sh", "notes")
+	for _, tt := range []struct {
+		exit starter.Exit
+		want string
+	}{
+		{starter.Exit{}, "the job declared the output result.txt and did not make it; it left notes"},
+		{starter.Exit{Code: 3}, "the program ended with exit code 3 and had not made result.txt; it left notes"},
+		{starter.Exit{Signal: 9}, "the program was ended by signal 9 and had not made result.txt; it left notes"},
+	} {
+		_, err := declaredOutputs(root, nil, []string{"result.txt"}, tt.exit, "fail3.sh")
+		var held *holdError
+		if !errors.As(err, &held) || held.reason != tt.want || (held.exit != nil) != (tt.exit != starter.Exit{}) {
+			t.Errorf("after %+v: %v, want %s", tt.exit, err, tt.want)
 		}
 	}
 }
@@ -82,14 +101,14 @@ func TestDeclaredOutputsAreBounded(t *testing.T) {
 	}
 	root := scratch(t, many...)
 	var held *holdError
-	if _, err := declaredOutputs(root, nil, []string{"many"}); !errors.As(err, &held) || !strings.Contains(held.reason, "pack them") {
+	if _, err := declaredOutputs(root, nil, []string{"many"}, starter.Exit{}, ""); !errors.As(err, &held) || !strings.Contains(held.reason, "pack them") {
 		t.Errorf("error is %v, want a hold that says what to do", err)
 	}
-	if _, err := declaredOutputs(root, nil, []string{"gone"}); !errors.As(err, &held) || !strings.Contains(held.reason, "it left many/") {
+	if _, err := declaredOutputs(root, nil, []string{"gone"}, starter.Exit{}, ""); !errors.As(err, &held) || !strings.Contains(held.reason, "it left many/") {
 		t.Errorf("error is %v, want a hold that lists what there is", err)
 	}
 	few := scratch(t, "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b")
-	if _, err := declaredOutputs(few, nil, []string{"gone"}); !errors.As(err, &held) || !strings.Contains(held.reason, "8, 9 and 2 more") {
+	if _, err := declaredOutputs(few, nil, []string{"gone"}, starter.Exit{}, ""); !errors.As(err, &held) || !strings.Contains(held.reason, "8, 9 and 2 more") {
 		t.Errorf("error is %v, want a hold that lists ten files", err)
 	}
 }

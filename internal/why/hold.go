@@ -70,7 +70,8 @@ func (h *Hold) remedy(id string) string {
 	case startFailed:
 		return "check the executable and its arguments, then: " + release
 	case transferOutput:
-		return "check transfer_output_files, then: " + release
+		return "see what it said in its standard error, and check transfer_output_files; with when_to_transfer_output = ON_SUCCESS " +
+			"a run that fails needs none; then: " + release
 	case transferInput:
 		return "see that the input can be read; if it was never sent, submit again, otherwise: " + release
 	case noSharedFS:
