@@ -1,6 +1,9 @@
 package why
 
-import "fmt"
+import (
+	"fmt"
+	"regexp"
+)
 
 // HTCondor's codes of holds that need words of their own, and its sub-codes of JobOutOfResources.
 const (
@@ -56,8 +59,14 @@ func (h *Hold) sentence() string {
 	if h.Reason == "" {
 		return because
 	}
+	if h.Code == startFailed {
+		return because + ": " + notStarted.ReplaceAllString(h.Reason, "")
+	}
 	return because + ": " + h.Reason
 }
+
+// notStarted is with what agents begin the reason of a job that cannot be started.
+var notStarted = regexp.MustCompile(`^the job cannot be started: (run job \d+\.\d+: )?`)
 
 // remedy says what the user can do.
 func (h *Hold) remedy(id string) string {

@@ -172,6 +172,10 @@ func TestHolds(t *testing.T) {
 	if got := (&Hold{Code: 20, Recurs: true}).remedy("12.0"); got != "let it wait for the next of its times: skua release 12.0" {
 		t.Errorf("missed, with another time to come: the remedy is %q", got)
 	}
+	once := &Hold{Code: 6, Reason: "the job cannot be started: run job 12.0: execute ./x: it was saved with Windows line ends"}
+	if got := once.sentence(); got != "held because it could not be started: execute ./x: it was saved with Windows line ends" {
+		t.Errorf("not started: %s", got)
+	}
 	if got := (&Hold{Code: 1}).sentence(); got != "held by its user" {
 		t.Errorf("without a reason: %s", got)
 	}
