@@ -34,7 +34,8 @@ every key.
 	root.AddCommand(
 		&cobra.Command{
 			Use: "check FILE", Short: "read a policy file and say what is wrong with it", Args: policyFile(1),
-			Long: `Check reads a policy as the agent does, and names the line of what is wrong. Where the pool has handed this
+			Long: `Check reads a policy as the agent does, and names the line of what is wrong. What is likely a mistake but may
+be meant, such as an attribute that no machine has, is told and no error. Where the pool has handed this
 machine a central policy, it lists each key with its value and whose it is.`,
 			RunE: func(c *cobra.Command, args []string) error {
 				local, err := readLocal(args[0])
@@ -43,6 +44,9 @@ machine a central policy, it lists each key with its value and whose it is.`,
 				}
 				fmt.Fprintf(c.OutOrStdout(), "%s is good\n", args[0])
 				cfg, err := readConfig(*configFile)
+				for _, doubt := range local.Doubts(startd.MachineAttributes(), err != nil || len(cfg.Probes) > 0) {
+					fmt.Fprintf(c.ErrOrStderr(), "skua-agent: %s: %s\n", args[0], doubt)
+				}
 				if err != nil {
 					return err
 				}

@@ -16,6 +16,15 @@ func (p *Policy) Texts() map[string]string {
 	return all
 }
 
+// LooksAt names the attributes of a slot that the expressions look at.
+func (p *Policy) LooksAt() []string {
+	var names []string
+	for _, e := range p.expressions() {
+		names = append(names, facts(e.expr, p.scope(nil))...)
+	}
+	return names
+}
+
 // Facts gives what the ad of a slot says of the attributes that the expressions look at, and of the owner: values
 // by name, for [ToldAd].
 func (p *Policy) Facts(slot *classad.Ad) map[string]string {
