@@ -119,3 +119,18 @@ func TestExplainWhatHolds(t *testing.T) {
 		}
 	}
 }
+
+// A list of nothing is one for programs, too.
+func TestLogOfNothing(t *testing.T) {
+	path := serveSaid(t, control.Status{})
+	config := filepath.Join(t.TempDir(), "agent.toml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, "name = \"desk\"\ndir = %q\ncontrol = %q\n", t.TempDir(), path), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr strings.Builder
+	if code := run(t.Context(), []string{"--config", config, "log", "--json"}, &stdout, &stderr); code != 0 || stdout.String() != "[]\n" {
+		if !strings.Contains(stderr.String(), "does not sit at this machine") { // not root
+			t.Errorf("exit %d: %q, %q", code, &stdout, &stderr)
+		}
+	}
+}

@@ -258,3 +258,38 @@ func TestStatusNamesTheCentralPolicy(t *testing.T) {
 		}
 	}
 }
+
+// The status says what keeps jobs away, and to whom it concerns for how long they may be kept away.
+func TestStatusSaysWhyNoJobComes(t *testing.T) {
+	p, err := policy.Derive(policy.File{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	said := control.Status{
+		Machine: "desk", Rules: p.Texts(), Slots: []control.SlotStatus{{Name: "slot1@desk", State: "Owner", Activity: "Idle", Since: now}},
+		Facts: map[string]string{"KeyboardIdle": "30000", "LoadAvg": "8.6", "SkuaLoadAvg": "0.0", "State": `"Owner"`}, MayPause: 4 * time.Hour,
+	}
+	const because, may = "no job   START is not true: (LoadAvg - SkuaLoadAvg) <= 0.3", "You may keep jobs away for"
+	for _, tt := range []struct {
+		name      string
+		change    func(*control.Status)
+		want, not string
+	}{
+		{"busy, seen by a stranger", func(*control.Status) {}, because, may},
+		{"seen by its owner", func(s *control.Status) { s.YouMayPause = 4 * time.Hour }, may + " 4h at a time", ""},
+		{"seen by an administrator", func(s *control.Status) { s.YouMayPause = 10 * 365 * 24 * time.Hour }, may + " any time", "at a time"},
+		{"paused", func(s *control.Status) {
+			s.Wish, s.YouMayPause = control.Wish{Kind: control.Pause, By: "root", Until: now.Add(time.Hour)}, time.Hour
+		}, "root paused", may},
+		{"free", func(s *control.Status) { s.Slots = []control.SlotStatus{{Name: "slot1@desk", State: "Unclaimed"}} }, "slot1", "no job   "},
+	} {
+		s := said
+		tt.change(&s)
+		var out strings.Builder
+		printStatus(&out, s, now)
+		if !strings.Contains(out.String(), tt.want) || tt.not != "" && strings.Contains(out.String(), tt.not) {
+			t.Errorf("%s: the status is\n%s", tt.name, &out)
+		}
+	}
+}

@@ -53,7 +53,7 @@ func notRunning(s service.Service) error {
 	}
 	out, err := exec.Command("systemctl", "show", "--property=LoadState,ActiveState,SubState", serviceName).Output()
 	if err != nil {
-		return serviceProblem("status", err)
+		return cannotTell(err)
 	}
 	return unitNotRunning(string(out))
 }
