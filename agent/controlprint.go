@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"skua/agent/control"
+	"skua/agent/slot"
 	"skua/internal/quantity"
 )
 
@@ -20,8 +21,11 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	default:
 		fmt.Fprintf(w, "  owner    last seen %s ago\n", roughly(s.Idle))
 	}
-	for _, slot := range s.Slots {
-		fmt.Fprintf(w, "  %-8s %s\n", slotName(slot.Name), slotLine(slot, now))
+	for _, sl := range s.Slots {
+		fmt.Fprintf(w, "  %-8s %s\n", slotName(sl.Name), slotLine(sl, now))
+	}
+	if none := whyNone(s); none != "" {
+		fmt.Fprintf(w, "  no job   %s\n", none)
 	}
 	pool := strings.Join(s.Pool, ", ")
 	switch {
@@ -40,9 +44,32 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	if s.BadPolicy != "" {
 		fmt.Fprintf(w, "           a newer policy is not in force: %s\n", s.BadPolicy)
 	}
-	if s.Wish.Kind == "" && s.MayPause > 0 {
-		fmt.Fprintf(w, "You may keep jobs away for %v at a time: skua-agent pause 1h\n", quantity.Duration(s.MayPause))
+	switch {
+	case s.Wish.Kind != "" || s.YouMayPause <= 0:
+	case control.Unbounded(s.YouMayPause):
+		fmt.Fprintln(w, "You may keep jobs away for any time: skua-agent pause 1h")
+	default:
+		fmt.Fprintf(w, "You may keep jobs away for %v at a time: skua-agent pause 1h\n", quantity.Duration(s.YouMayPause))
 	}
+}
+
+// whyNone says what keeps jobs from the first slot, if that is its owner's: the first part of START that is not true.
+func whyNone(s control.Status) string {
+	if len(s.Slots) == 0 || s.Slots[0].State != slot.Owner.String() || noJob(s) != "" || len(s.Rules) == 0 {
+		return ""
+	}
+	p, ad, err := told(s)
+	if err != nil {
+		return "" // policy explain says it
+	}
+	start := p.Explain(ad)[0]
+	switch {
+	case start.Value.IsTrue():
+		return ""
+	case len(start.Because) == 0:
+		return "START is not true: " + start.Expr
+	}
+	return "START is not true: " + start.Because[0]
 }
 
 // headline is the state of the machine in one phrase.

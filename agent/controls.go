@@ -91,8 +91,14 @@ func wishCommand(agent func() (control.Client, error), kind control.Kind, use, s
 	return &cobra.Command{
 		Use: use, Short: short, Long: strings.TrimSpace(short + ".\n\n" + long),
 		Args: func(c *cobra.Command, args []string) error {
-			if kind == control.Resume || len(args) > 1 {
+			switch {
+			case kind == control.Resume:
 				return cli.NoArgs(c, args)
+			case len(args) > 1:
+				return &diag.Problem{
+					What: fmt.Sprintf("%s takes one duration, and was given %d", c.CommandPath(), len(args)),
+					Hint: `write for example "30m" or "2h"`, Code: diag.ExitUsage,
+				}
 			}
 			return nil
 		},
@@ -143,7 +149,7 @@ of the processor and memory, and how it ended. The person at the machine and adm
 				list = list[len(list)-last:]
 			}
 			if asJSON {
-				return printJSON(c.OutOrStdout(), list)
+				return printJSON(c.OutOrStdout(), append([]control.Ran{}, list...))
 			}
 			printRan(c.OutOrStdout(), list)
 			return nil

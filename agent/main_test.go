@@ -62,6 +62,7 @@ func TestCommandLine(t *testing.T) {
 		{"service misspelt", []string{"service", "instal"}, diag.ExitUsage, "", `did you mean "install"?`},
 		{"group teaches", []string{"policy"}, diag.ExitOK, "policy [command]", ""},
 		{"argument too many", []string{"run", "now"}, diag.ExitUsage, "", `takes no arguments, and was given "now"`},
+		{"two pauses", []string{"pause", "1h", "2h"}, diag.ExitUsage, "", "pause takes one duration, and was given 2"},
 		{"nothing to check", []string{"policy", "check"}, diag.ExitUsage, "", "policy check wants one file"},
 		{"too much to explain", []string{"policy", "explain", policy, policy}, diag.ExitUsage, "", "policy explain wants one file"},
 		{"state in a bad place", []string{"--config", badDir, "join", token}, diag.ExitFailure, "", "set dir in agent.toml"},

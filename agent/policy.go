@@ -1,26 +1,21 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"skua/agent/control"
-	"skua/agent/probe"
 	"skua/agent/startd"
 	"skua/internal/central"
 	"skua/internal/cli"
 	"skua/internal/diag"
 	"skua/internal/membership"
 	"skua/policy"
-	"skua/policy/classad"
 )
 
 func policyCommand(configFile *string) *cobra.Command {
@@ -39,7 +34,8 @@ every key.
 	root.AddCommand(
 		&cobra.Command{
 			Use: "check FILE", Short: "read a policy file and say what is wrong with it", Args: policyFile(1),
-			Long: `Check reads a policy as the agent does, and names the line of what is wrong. Where the pool has handed this
+			Long: `Check reads a policy as the agent does, and names the line of what is wrong. What is likely a mistake but may
+be meant, such as an attribute that no machine has, is told and no error. Where the pool has handed this
 machine a central policy, it lists each key with its value and whose it is.`,
 			RunE: func(c *cobra.Command, args []string) error {
 				local, err := readLocal(args[0])
@@ -48,6 +44,9 @@ machine a central policy, it lists each key with its value and whose it is.`,
 				}
 				fmt.Fprintf(c.OutOrStdout(), "%s is good\n", args[0])
 				cfg, err := readConfig(*configFile)
+				for _, doubt := range local.Doubts(startd.MachineAttributes(), err != nil || len(cfg.Probes) > 0) {
+					fmt.Fprintf(c.ErrOrStderr(), "skua-agent: %s: %s\n", args[0], doubt)
+				}
 				if err != nil {
 					return err
 				}
@@ -61,16 +60,20 @@ machine a central policy, it lists each key with its value and whose it is.`,
 		&cobra.Command{
 			Use: "explain [FILE]", Short: "show the derived expressions and what they say right now", Args: policyFile(0),
 			Long: `Explain shows what the tables of a policy come to, START, SUSPEND and so on, what each says at this moment,
-and what would change that. Without a file it explains the one that the agent has.`,
+and what would change that. Without a file it explains what the agent goes by now, and with one what that
+would come to on this machine. Where no agent answers, the machine's slot is taken for a free one.`,
 			RunE: func(c *cobra.Command, args []string) error {
 				cfg, err := readConfig(*configFile)
-				if err != nil {
+				said := agentSays(c, *configFile, cfg, err)
+				switch {
+				case len(args) == 0 && said != nil && len(said.Rules) > 0:
+					return explainAgent(c, cfg, err, *said)
+				case err != nil:
 					return err
-				}
-				if len(args) == 1 {
+				case len(args) == 1:
 					cfg.Policy = args[0]
 				}
-				return explain(c, cfg)
+				return explain(c, cfg, said)
 			},
 		},
 		testCommand(),
@@ -140,111 +143,4 @@ func printSources(to io.Writer, from []policy.Source) error {
 		fmt.Fprintf(w, "  %s\t%s\t(%s)\n", s.Key, s.Value, s.From)
 	}
 	return w.Flush()
-}
-
-// explain prints each expression of the policy with its value now, and what keeps it from being true.
-func explain(c *cobra.Command, cfg fileConfig) error {
-	local, err := readLocal(cfg.Policy)
-	if err != nil {
-		return err
-	}
-	p, from, err := withCentral(c, cfg, local)
-	if err == nil && p != nil {
-		err = printSources(c.OutOrStdout(), from)
-	}
-	if err == nil && p == nil {
-		p, err = policy.Derive(local)
-	}
-	if err != nil {
-		return err
-	}
-	ad, err := machineNow(c.Context(), cfg, p)
-	if err != nil {
-		return err
-	}
-	for _, line := range p.Explain(ad) {
-		fmt.Fprintln(c.OutOrStdout(), line)
-		for _, why := range line.Because {
-			fmt.Fprintln(c.OutOrStdout(), "             not:", why)
-		}
-		if len(line.If) > 0 {
-			fmt.Fprintln(c.OutOrStdout(), "             would be", opposite(line.Value), "if", ifs(line.If))
-		}
-	}
-	return nil
-}
-
-// opposite is what an expression would say that says v now.
-func opposite(v classad.Value) string {
-	if v.IsTrue() {
-		return "false"
-	}
-	return "true"
-}
-
-// ifs joins changes: "KeyboardIdle were 901, not 12".
-func ifs(changes []policy.Change) string {
-	var texts []string
-	for _, c := range changes {
-		texts = append(texts, c.String())
-	}
-	return strings.Join(texts, ", and ")
-}
-
-// jobsLoad is the part of the load that is the jobs' of this machine's agent, which knows it; 0 if that does not answer.
-func jobsLoad(ctx context.Context, cfg fileConfig) float64 {
-	if cfg.Control == startd.NoControl {
-		return 0
-	}
-	ctx, stop := context.WithTimeout(ctx, 2*time.Second)
-	defer stop()
-	s, err := control.Client{Path: cfg.Control}.Status(ctx)
-	if err != nil {
-		return 0
-	}
-	return s.SkuaLoad
-}
-
-// machineNow is the ad of this machine as a free slot would show it at this moment.
-func machineNow(ctx context.Context, cfg fileConfig, p *policy.Policy) (*classad.Ad, error) {
-	facts, err := probe.Facts(ctx, probe.FactsConfig{Machine: cfg.Name})
-	if facts == nil {
-		return nil, err
-	}
-	now := time.Now()
-	ad := p.SlotAd(facts, cfg.EvenParts())
-	ad.SetString("State", "Unclaimed")
-	ad.SetString("Activity", "Idle")
-	ad.SetInt("EnteredCurrentActivity", now.Unix())
-	policy.SetClock(ad, now)
-	if load, err := probe.NewLoadMeter("").Load(ctx, 0); err == nil {
-		load.Ours = jobsLoad(ctx, cfg)
-		load.Set(ad)
-	}
-	conditions, err := probe.NewConditions(cfg.ConditionsConfig())
-	if err != nil {
-		return nil, err
-	}
-	conditions.SetApps(p.WatchedApps)
-	conditions.Read(ctx)
-	conditions.Set(ad)
-	if cfg.Owner != nil && !*cfg.Owner {
-		return ad, nil
-	}
-	w, err := probe.NewWatcher(cfg.WatchConfig())
-	if err != nil {
-		return nil, err
-	}
-	ctx, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- w.Run(ctx) }()
-	w.Settle(ctx)
-	now = time.Now()
-	ad.SetInt("KeyboardIdle", int64(w.Idle(now)/time.Second))
-	if idle, ok := w.ConsoleIdle(now); ok {
-		ad.SetInt("ConsoleIdle", int64(idle/time.Second))
-	}
-	stop()
-	<-ended
-	return ad, nil
 }

@@ -248,6 +248,25 @@ func readSituations(path string) ([]situation, error) {
 	return table.Cases, nil
 }
 
+// checkFacts refuses facts that neither machines nor the policy know: they would change nothing.
+func checkFacts(path string, cases []situation, p *policy.Policy) error {
+	known := slices.Concat(startd.MachineAttributes(), p.Machine.Names(), []string{"CurrentTime"}, p.LooksAt())
+	for i, s := range cases {
+		if s.Facts.Ad == nil {
+			continue
+		}
+		for _, name := range s.Facts.Names() {
+			if !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, name) }) {
+				return &diag.Problem{
+					What: fmt.Sprintf("%s: situation %d (%s): no machine has %s, and the policy does not look at it", path, i+1, s.Name, name),
+					Hint: diag.DidYouMean(name, known),
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // testPolicy prints the table with what the policy says, and fails if that differs anywhere.
 func testPolicy(out io.Writer, policyFile, tableFile string) error {
 	p, err := readPolicy(policyFile)
@@ -256,6 +275,9 @@ func testPolicy(out io.Writer, policyFile, tableFile string) error {
 	}
 	cases, err := readSituations(tableFile)
 	if err != nil {
+		return err
+	}
+	if err := checkFacts(tableFile, cases, p); err != nil {
 		return err
 	}
 	w, wrong := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0), 0

@@ -136,3 +136,25 @@ func FuzzSituations(f *testing.F) {
 		}
 	})
 }
+
+// A misspelt fact would change nothing, and the table would still be as expected.
+func TestMisspeltFact(t *testing.T) {
+	dir := t.TempDir()
+	file, table := filepath.Join(dir, "policy.toml"), filepath.Join(dir, "table.toml")
+	for _, tt := range []struct{ policy, facts, want string }{
+		{"", "{ KeybordIdle = 0 }", `no machine has KeybordIdle`},
+		{"", "{ keyboardidle = 86400 }", ""},
+		{"[machine]\nRoom = 'A'\n", "{ Room = 'B' }", ""},
+		{"[expressions]\nRANK = 'Licences'\n", "{ Licences = 3 }", ""},
+	} {
+		for path, text := range map[string]string{file: tt.policy, table: "[[case]]\nfacts = " + tt.facts + "\nexpect = 'start'\n"} {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := testPolicy(&strings.Builder{}, file, table)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.facts, err, tt.want)
+		}
+	}
+}

@@ -233,7 +233,7 @@ func TestPolicySources(t *testing.T) {
 				t.Errorf("%v says of %s %q, want %q", args, key, fields[key], want)
 			}
 		}
-		if !strings.Contains(out, "central policy of the group default, number 7") || errs != "" {
+		if !strings.Contains(out, "central policy of the group default, number 7") || strings.Contains(errs, "central") {
 			t.Errorf("%v says\n%s%s", args, out, errs)
 		}
 	}
@@ -255,6 +255,41 @@ func TestStatusNamesTheCentralPolicy(t *testing.T) {
 	for _, want := range []string{"group lab, number 20261224083000, signed 24 Dec 2026 09:30", "not in force: it is older"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the status is\n%s without %q", out.String(), want)
+		}
+	}
+}
+
+// The status says what keeps jobs away, and to whom it concerns for how long they may be kept away.
+func TestStatusSaysWhyNoJobComes(t *testing.T) {
+	p, err := policy.Derive(policy.File{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	said := control.Status{
+		Machine: "desk", Rules: p.Texts(), Slots: []control.SlotStatus{{Name: "slot1@desk", State: "Owner", Activity: "Idle", Since: now}},
+		Facts: map[string]string{"KeyboardIdle": "30000", "LoadAvg": "8.6", "SkuaLoadAvg": "0.0", "State": `"Owner"`}, MayPause: 4 * time.Hour,
+	}
+	const because, may = "no job   START is not true: (LoadAvg - SkuaLoadAvg) <= 0.3", "You may keep jobs away for"
+	for _, tt := range []struct {
+		name      string
+		change    func(*control.Status)
+		want, not string
+	}{
+		{"busy, seen by a stranger", func(*control.Status) {}, because, may},
+		{"seen by its owner", func(s *control.Status) { s.YouMayPause = 4 * time.Hour }, may + " 4h at a time", ""},
+		{"seen by an administrator", func(s *control.Status) { s.YouMayPause = 10 * 365 * 24 * time.Hour }, may + " any time", "at a time"},
+		{"paused", func(s *control.Status) {
+			s.Wish, s.YouMayPause = control.Wish{Kind: control.Pause, By: "root", Until: now.Add(time.Hour)}, time.Hour
+		}, "root paused", may},
+		{"free", func(s *control.Status) { s.Slots = []control.SlotStatus{{Name: "slot1@desk", State: "Unclaimed"}} }, "slot1", "no job   "},
+	} {
+		s := said
+		tt.change(&s)
+		var out strings.Builder
+		printStatus(&out, s, now)
+		if !strings.Contains(out.String(), tt.want) || tt.not != "" && strings.Contains(out.String(), tt.not) {
+			t.Errorf("%s: the status is\n%s", tt.name, &out)
 		}
 	}
 }

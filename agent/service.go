@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -90,7 +91,7 @@ func notRunningByLibrary(s service.Service) error {
 	case errors.Is(err, service.ErrNotInstalled):
 		return notInstalled()
 	case err != nil:
-		return serviceProblem("status", err)
+		return cannotTell(err)
 	case status == service.StatusRunning:
 		return nil
 	}
@@ -103,6 +104,20 @@ func notInstalled() error {
 
 func stopped() error {
 	return &diag.Problem{What: "the service is installed and does not run", Hint: "skua-agent service start"}
+}
+
+// cannotTell says why nobody knows whether the service runs.
+func cannotTell(err error) error {
+	why := err.Error()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		if said, _, _ := strings.Cut(strings.TrimSpace(string(exit.Stderr)), "\n"); said != "" {
+			why = said
+		}
+	}
+	return &diag.Problem{
+		What: "whether the service runs cannot be told: " + why, Err: err,
+		Hint: "services need a system with systemd, or Windows; skua-agent status asks the agent itself",
+	}
 }
 
 func serviceProblem(action string, err error) error {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/kardianos/service"
@@ -49,11 +50,15 @@ func complete(s service.Service, action string) error {
 // ends and is started again and again runs, and one that stops is none.
 func notRunning(s service.Service) error {
 	if s.Platform() != "linux-systemd" {
-		return notRunningByLibrary(s)
+		err := notRunningByLibrary(s)
+		if p, ok := errors.AsType[*diag.Problem](err); ok && runtime.GOOS == "linux" && errors.As(p.Err, new(*exec.ExitError)) {
+			return cannotTell(errors.New("systemd does not run here")) // a script of another service manager has failed
+		}
+		return err
 	}
 	out, err := exec.Command("systemctl", "show", "--property=LoadState,ActiveState,SubState", serviceName).Output()
 	if err != nil {
-		return serviceProblem("status", err)
+		return cannotTell(err)
 	}
 	return unitNotRunning(string(out))
 }

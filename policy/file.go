@@ -205,7 +205,7 @@ var reserved = []string{
 	"TotalSlots", "KeyboardIdle", "ConsoleIdle", "LoadAvg", "SkuaLoadAvg", "CondorLoadAvg", "ClockMin", "ClockDay", "ClockDate",
 	"THROTTLE", "Throttled", "Draining", "MaxJobRetirementTime", "OnBattery", "BatteryPercent", "Temperature", "FullScreen",
 	"Inhibited", "Metered", "RunningApps", "FreeDisk", "SlotsConnectedToKeyboard", "PolicyProblem",
-	"CentralPolicy", "CentralPolicyNumber",
+	"CentralPolicy", "CentralPolicyNumber", "CanRunJobs", "CannotRunJobsReason", "PausedUntil", "Owner",
 	"PartitionableSlot", "DynamicSlot", "SlotType", "NumDynamicSlots", "MaxDynamicSlots", "DSlotID",
 	"TotalSlotCpus", "TotalSlotMemory", "TotalSlotDisk", "TotalSlotGPUs", "JobId",
 	"CurrentTime", "MY", "TARGET", "PARENT", "true", "false", "undefined", "error", "is", "isnt",

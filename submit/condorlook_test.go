@@ -146,7 +146,7 @@ X86_64/WINDOWS     1     0       0         1          0      0
          Total     4     1       2         1          0      0
 
 1 slot is with its owner: somebody uses the machine, or its policy lets no jobs run now
-2 slots have a job that is frozen while somebody uses the machine
+2 slots have a job that is frozen, for their owners or as their users want
 `
 	if out.String() != want {
 		t.Errorf("printed\n%s\nwant\n%s", out.String(), want)

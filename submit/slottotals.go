@@ -93,9 +93,9 @@ func (s *slotTotals) print(a *app, condor bool, cutAt int, alone bool) error {
 	}
 	switch {
 	case frozen == 1:
-		fmt.Fprintln(a.out, "1 slot has a job that is frozen while somebody uses the machine")
+		fmt.Fprintln(a.out, "1 slot has a job that is frozen, for its owner or as its user wants")
 	case frozen > 1:
-		fmt.Fprintf(a.out, "%d slots have a job that is frozen while somebody uses the machine\n", frozen)
+		fmt.Fprintf(a.out, "%d slots have a job that is frozen, for their owners or as their users want\n", frozen)
 	}
 	return nil
 }

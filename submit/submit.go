@@ -34,6 +34,8 @@ type submission struct {
 	asJSON  bool
 	maxJobs int
 	elsewhere
+
+	allowCRLF bool // scripts with Windows line ends are sent as they are
 }
 
 // elsewhere are flags by which HTCondor's submit speaks to other places. Each is refused with what to do
@@ -101,9 +103,10 @@ refused unless --allow-commands is given: read it first.`,
 
 	// What scripts for HTCondor's submit say. The first are what always happens here.
 	var ignored bool
-	for _, name := range []string{"spool", "single-cluster", "disable", "unused", "debug", "allow-crlf-script", "factory"} {
+	for _, name := range []string{"spool", "single-cluster", "disable", "unused", "debug", "factory"} {
 		f.BoolVar(&ignored, name, false, "accepted for HTCondor's sake")
 	}
+	f.BoolVar(&s.allowCRLF, "allow-crlf-script", false, "take scripts that were saved with Windows line ends")
 	f.StringVar(&s.remote, "remote", "", "")
 	f.StringVar(&s.name, "name", "", "")
 	f.StringVar(&s.pool, "pool", "", "")
@@ -201,6 +204,11 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, how submiss
 	}
 	if err := checkPlaces(s); err != nil {
 		return err
+	}
+	if !how.allowCRLF {
+		if err := checkScripts(s); err != nil {
+			return err
+		}
 	}
 	pool, home, err := a.connect(ctx)
 	if err != nil {

@@ -82,8 +82,20 @@ func (s *Server) asks(r *http.Request) (Peer, error) {
 	return who, nil
 }
 
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
-	answer(w, s.Agent.Status(time.Now()))
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	who, err := s.asks(r)
+	if err != nil {
+		answer(w, s.Agent.Status(time.Now())) // for nobody in particular
+		return
+	}
+	answer(w, s.statusFor(who))
+}
+
+// statusFor is what the agent does, with what who asks may do about it.
+func (s *Server) statusFor(who Peer) Status {
+	st := s.Agent.Status(time.Now())
+	st.YouMayPause = s.rights().most(who)
+	return st
 }
 
 func (s *Server) ran(w http.ResponseWriter, r *http.Request) {
@@ -129,7 +141,7 @@ func (s *Server) wish(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.Log.Info("control", "user", who.Name, "ask", ask.Kind, "until", wish.Until)
-	answer(w, s.Agent.Status(time.Now()))
+	answer(w, s.statusFor(who))
 }
 
 func answer(w http.ResponseWriter, v any) {

@@ -18,6 +18,14 @@ type Status struct {
 	BadPolicy string        `json:"bad_policy,omitempty"` // why a newer policy is not in force
 	Central   *Central      `json:"central,omitempty"`    // the pool's policy that counts here, too
 	Slots     []SlotStatus  `json:"slots"`
+
+	// YouMayPause is for how long who asks may keep jobs away; 0 means not at all.
+	YouMayPause time.Duration `json:"you_may_pause_ns,omitempty"`
+
+	// Rules are the policy's expressions that hold, by name, and Facts what the first of Slots says of what they look at.
+	// An agent whose policy is huge leaves them out.
+	Rules map[string]string `json:"rules,omitempty"`
+	Facts map[string]string `json:"facts,omitempty"`
 }
 
 // Central names a policy that the pool's administrator has handed to a group of machines.

@@ -155,6 +155,20 @@ func (r Rights) Decide(p Peer, a Ask, before Wish, now time.Time) (Wish, error) 
 	return w, nil
 }
 
+// most is for how long a peer may keep jobs away at a time; 0 means not at all.
+func (r Rights) most(p Peer) time.Duration {
+	switch {
+	case p.Admin:
+		return longest
+	case !r.IsSeated(p):
+		return 0
+	}
+	return r.MayPause
+}
+
+// Unbounded reports whether a duration that is granted is an administrator's, who may take any time.
+func Unbounded(granted time.Duration) bool { return granted >= longest }
+
 // MayRead reports whether the peer may see what ran here, and for whom.
 func (r Rights) MayRead(p Peer) bool { return p.Admin || r.IsSeated(p) }
 

@@ -191,3 +191,19 @@ func TestSeats(t *testing.T) {
 	write("seats/seat1", "ACTIVE_UID=-1\n")
 	check("nonsense", 1000)
 }
+
+// Everybody is told for how long he may keep jobs away himself.
+func TestMost(t *testing.T) {
+	r := Rights{Seated: []uint32{1000}, MayPause: 4 * time.Hour}
+	for _, tt := range []struct {
+		peer Peer
+		want time.Duration
+	}{{Peer{Seat: 1000}, 4 * time.Hour}, {Peer{Seat: 1001}, 0}, {Peer{Admin: true}, longest}} {
+		if got := r.most(tt.peer); got != tt.want {
+			t.Errorf("%+v may pause %v, want %v", tt.peer, got, tt.want)
+		}
+	}
+	if Unbounded(4*time.Hour) || !Unbounded(r.most(Peer{Admin: true})) {
+		t.Error("4h is for any time, or an administrator's is not")
+	}
+}

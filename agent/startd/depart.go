@@ -273,7 +273,7 @@ func (t *tenant) declaredCheckpoint(in Init, declared []string) ([]string, error
 		}
 		if _, err := root.Stat(name); err != nil {
 			return nil, &holdError{code: job.HoldTransferOutput, subcode: errnoNoEntry, reason: fmt.Sprintf(
-				"the job declared the checkpoint file %s and left without having made it; it left %s", name, whatIsThere(root))}
+				"the job declared the checkpoint file %s and left without having made it; it left %s", name, whatIsThere(root, ""))}
 		}
 		names = append(names, path.Join(scratchName, name))
 	}

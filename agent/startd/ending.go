@@ -33,6 +33,9 @@ func (t *tenant) failed(ctx context.Context, in Init, err error) (wire.Done, boo
 	case errors.As(err, &held):
 		done := hold(held.code, held.reason)
 		done.SubCode = held.subcode
+		if held.exit != nil {
+			done.Result = &job.Result{ExitCode: held.exit.Code, Signal: held.exit.Signal}
+		}
 		done.Usage = t.end(in)
 		done.Outputs = t.bringStreams(ctx, in)
 		done.Usage.Sent = t.traffic().Sent
@@ -161,6 +164,7 @@ type holdError struct {
 	code    int
 	subcode int
 	reason  string
+	exit    *starter.Exit // how the job ended by itself before that; nil if it did not
 }
 
 func (e *holdError) Error() string { return e.reason }

@@ -20,8 +20,8 @@ import (
 func TestMissingOutput(t *testing.T) {
 	d := newDesk(t, nil)
 	done := d.run("echo working; echo trouble >&2; echo x > partial; exit 3", `TransferOutput = "result"`)
-	const want = "the job declared the output result and did not make it; it left partial"
-	if done.Outcome != wire.Hold || done.Code != job.HoldTransferOutput || done.SubCode != 2 || !strings.HasSuffix(done.Reason, want) {
+	const want = "the program ended with exit code 3 and had not made result; it left partial"
+	if done.Outcome != wire.Hold || done.Code != job.HoldTransferOutput || done.SubCode != 2 || !strings.HasSuffix(done.Reason, want) || done.Result == nil || done.Result.ExitCode != 3 {
 		t.Errorf("the report is %+v, want a hold that says %q", done, want)
 	}
 	if out, errs := d.file(done.Outputs, job.StdoutFile), d.file(done.Outputs, job.StderrFile); out != "working\n" || errs != "trouble\n" || len(done.Outputs) != 2 {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"skua/agent/control"
 	"skua/agent/rhythm"
 	"skua/agent/slot"
 	"skua/internal/diag"
@@ -39,12 +40,13 @@ type keeper struct {
 	yields bool          // its job makes room for the owner's programs
 	free   chan struct{} // closed and replaced whenever the slot becomes free
 
-	offer    wire.Offer // of the present claim
-	next     wire.Offer // that came with the answer to its report
-	looked   time.Time  // when the policy last looked
-	farewell int        // the signal with which its job is dismissed
-	told     int        // how many controls have come
-	tenant   *tenant    // nil while no claim
+	offer    wire.Offer   // of the present claim
+	next     wire.Offer   // that came with the answer to its report
+	looked   time.Time    // when the policy last looked
+	farewell int          // the signal with which its job is dismissed
+	told     int          // how many controls have come
+	heeded   control.Kind // of the wish that held when the policy last looked
+	tenant   *tenant      // nil while no claim
 	wg       sync.WaitGroup
 }
 
@@ -143,6 +145,11 @@ func (k *keeper) letGo() {
 // look lets time pass and the policy look again.
 func (k *keeper) look(ctx context.Context) {
 	at, now := time.Now(), k.d.cfg.Clock()
+	wish := k.d.wished(at)
+	if k.heeded != "" && wish.Kind == "" {
+		k.d.advertiseNow() // the ad says that the machine is paused
+	}
+	k.heeded = wish.Kind
 	if stayed, ok := k.d.owner.judge(at); ok {
 		for _, other := range k.d.keepers {
 			if other == k {
@@ -202,6 +209,9 @@ func (k *keeper) untilLook(now time.Time) time.Duration {
 		each = max(each, wire.AdInterval) // the policy looks again when a job is offered
 	}
 	wait := rhythm.Next(k.looked, each).Sub(now)
+	if w := k.d.wished(now); w.Kind != "" {
+		wait = min(wait, w.Until.Sub(now)+time.Millisecond)
+	}
 	if idle, ok := k.d.owner.idle(now); ok {
 		away := now.Add(k.d.policy().IdleAfter - idle + time.Second) // KeyboardIdle counts whole seconds
 		if away.After(k.looked) {

@@ -36,7 +36,7 @@ func (t *tenant) stageOut(ctx context.Context, scratch string, exit starter.Exit
 	// A job that works in a shared file system has its files there.
 	tr := t.cmd.Transfers
 	if t.cmd.Dir == "" && (!tr.OnSuccess || exit.Signal == 0 && exit.Code == tr.SuccessExit) {
-		if names, err = t.outputs(root, names); err != nil {
+		if names, err = t.outputs(root, names, exit); err != nil {
 			return nil, err
 		}
 	}
@@ -99,7 +99,7 @@ func (t *tenant) storeOutputs(ctx context.Context, root *os.Root, names []string
 }
 
 // outputs adds the job's outputs to the names of its standard streams.
-func (t *tenant) outputs(root *os.Root, names []string) ([]string, error) {
+func (t *tenant) outputs(root *os.Root, names []string, exit starter.Exit) ([]string, error) {
 	streams := len(names)
 	description := job.OutputsOf(t.offer.Ad)
 	stays := func(name string) bool {
@@ -108,7 +108,7 @@ func (t *tenant) outputs(root *os.Root, names []string) ([]string, error) {
 	}
 	var err error
 	if list, ok := t.offer.Ad.Str("TransferOutput"); ok {
-		names, err = declaredOutputs(root, names, strings.Split(list, ","), stays)
+		names, err = declaredOutputs(root, names, strings.Split(list, ","), stays, exit, t.unchangedProgram(root))
 	} else {
 		names, err = t.newFiles(root, names, stays)
 	}
@@ -163,8 +163,9 @@ func (t *tenant) newFiles(root *os.Root, names []string, stays func(name string)
 }
 
 // declaredOutputs adds the files that the job declared to names. Of a directory these are the plain
-// files in it, at any depth, that do not stay; links in it are not followed.
-func declaredOutputs(root *os.Root, names, declared []string, stays func(name string) bool) ([]string, error) {
+// files in it, at any depth, that do not stay; links in it are not followed. If one is missing, exit, how the job ended, tells
+// why; program is nothing that it made.
+func declaredOutputs(root *os.Root, names, declared []string, stays func(name string) bool, exit starter.Exit, program string) ([]string, error) {
 	have := map[string]bool{}
 	for _, name := range names {
 		have[name] = true
@@ -205,14 +206,39 @@ func declaredOutputs(root *os.Root, names, declared []string, stays func(name st
 			})
 			slices.Sort(names[before:])
 		default:
-			err = &holdError{code: job.HoldTransferOutput, subcode: errnoNoEntry, reason: fmt.Sprintf(
-				"the job declared the output %s and did not make it; it left %s", top, whatIsThere(root))}
+			err = &holdError{code: job.HoldTransferOutput, subcode: errnoNoEntry, reason: notMade(top, exit) + "; it left " + whatIsThere(root, program)}
+			if exit.Code != 0 || exit.Signal != 0 {
+				err.(*holdError).exit = &exit
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("bring out %s: %w", top, err)
 		}
 	}
 	return names, nil
+}
+
+// notMade says that a declared output is missing, and how the job ended if that may be why.
+func notMade(output string, exit starter.Exit) string {
+	switch {
+	case exit.Signal != 0:
+		return fmt.Sprintf("the program was ended by signal %d and had not made %s", exit.Signal, output)
+	case exit.Code != 0:
+		return fmt.Sprintf("the program ended with exit code %d and had not made %s", exit.Code, output)
+	}
+	return fmt.Sprintf("the job declared the output %s and did not make it", output)
+}
+
+// unchangedProgram is the file of the job's program, if that was sent with it and is as it was; else "".
+func (t *tenant) unchangedProgram(root *os.Root) string {
+	if len(t.cmd.Argv) == 0 {
+		return ""
+	}
+	name := path.Clean(t.cmd.Argv[0])
+	if fi, err := root.Lstat(name); err != nil || !t.unchangedInput(name, fi) {
+		return ""
+	}
+	return name
 }
 
 // errnoNoEntry is ENOENT, which HTCondor gives as the subcode of a missing output.
@@ -223,14 +249,14 @@ func tooManyDeclared(top string) error {
 		"with what is in %s the job's outputs are more than %d files: have the job pack them into an archive", top, maxOutputs)}
 }
 
-// whatIsThere lists some of the files in the top of the scratch directory.
-func whatIsThere(root *os.Root) string {
+// whatIsThere lists some of the files in the top of the scratch directory, all but one.
+func whatIsThere(root *os.Root, but string) string {
 	const most = 10
 	var names []string
 	err := eachEntry(root, ".", func(e fs.DirEntry) error {
 		name := e.Name()
 		switch {
-		case strings.HasPrefix(name, "_condor_") || strings.HasPrefix(name, ".skua-") || isAdFile(name):
+		case strings.HasPrefix(name, "_condor_") || strings.HasPrefix(name, ".skua-") || isAdFile(name) || name == but:
 			return nil
 		case len(names) == maxEntries:
 			return errTooMany

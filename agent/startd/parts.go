@@ -182,13 +182,18 @@ func (p *parting) speaks() (*keeper, slot.Slot) {
 	return k, vacant
 }
 
-// ads are the machine's ads: the partitionable slot's, and those of the dynamic slots that have a job.
-func (p *parting) ads(now time.Time) []*classad.Ad {
+// spoken is the partitionable slot's ad.
+func (p *parting) spoken(now time.Time) *classad.Ad {
 	k, s := p.speaks()
 	p.mu.Lock()
 	ad := p.partition()
 	p.mu.Unlock()
-	all := []*classad.Ad{k.complete(ad, now, s).Flat()}
+	return k.complete(ad, now, s)
+}
+
+// ads are the machine's ads: the partitionable slot's, and those of the dynamic slots that have a job.
+func (p *parting) ads(now time.Time) []*classad.Ad {
+	all := []*classad.Ad{p.spoken(now).Flat()}
 	for _, k := range p.d.keepers {
 		if s := k.state(); s.Tenancy.Phase != job.Free && p.of(k) != nil {
 			all = append(all, k.ad(now, s).Flat())

@@ -61,7 +61,7 @@ func TestDeclaredOutputs(t *testing.T) {
 		{"latest", "latest"},
 		{"", ""},
 	} {
-		names, err := declaredOutputs(root, []string{job.StdoutFile}, strings.Split(tt.declared, ","), none)
+		names, err := declaredOutputs(root, []string{job.StdoutFile}, strings.Split(tt.declared, ","), none, starter.Exit{}, "")
 		if want := append([]string{job.StdoutFile}, strings.Fields(tt.want)...); err != nil || !slices.Equal(names, want) {
 			t.Errorf("%q brings back %q (%v), want %q", tt.declared, names, err, want)
 		}
@@ -72,7 +72,7 @@ func TestDeclaredOutputs(t *testing.T) {
 		{"../secret/key", "did not make it"},
 		{"/etc/passwd", "did not make it"},
 	} {
-		_, err := declaredOutputs(root, nil, []string{tt.declared}, none)
+		_, err := declaredOutputs(root, nil, []string{tt.declared}, none, starter.Exit{}, "")
 		var held *holdError
 		if !errors.As(err, &held) || held.code != job.HoldTransferOutput || !strings.Contains(held.reason, tt.want) {
 			t.Errorf("%q: error is %v, want a hold with %q", tt.declared, err, tt.want)
@@ -94,9 +94,28 @@ func TestOutputsThatStay(t *testing.T) {
 			t.Fatal(err)
 		}
 		left := &tenant{offer: wire.Offer{Ad: ad}, cmd: job.Command{Transfers: job.Transfers{MaxOut: -1}}}
-		names, err := left.outputs(root, nil)
+		names, err := left.outputs(root, nil, starter.Exit{})
 		if got := strings.Join(names, " "); err != nil || got != tt.want {
 			t.Errorf("[%s]: %q come back (%v), want %q", tt.ad, got, err, tt.want)
+		}
+	}
+}
+
+// An output is missing for the reason that its program has ended with, and the program itself was not left by it.
+func TestMissingOutputSaysHowTheProgramEnded(t *testing.T) {
+	root := scratch(t, "fail3.sh", "notes")
+	for _, tt := range []struct {
+		exit starter.Exit
+		want string
+	}{
+		{starter.Exit{}, "the job declared the output result.txt and did not make it; it left notes"},
+		{starter.Exit{Code: 3}, "the program ended with exit code 3 and had not made result.txt; it left notes"},
+		{starter.Exit{Signal: 9}, "the program was ended by signal 9 and had not made result.txt; it left notes"},
+	} {
+		_, err := declaredOutputs(root, nil, []string{"result.txt"}, none, tt.exit, "fail3.sh")
+		var held *holdError
+		if !errors.As(err, &held) || held.reason != tt.want || (held.exit != nil) != (tt.exit != starter.Exit{}) {
+			t.Errorf("after %+v: %v, want %s", tt.exit, err, tt.want)
 		}
 	}
 }
@@ -108,14 +127,14 @@ func TestDeclaredOutputsAreBounded(t *testing.T) {
 	}
 	root := scratch(t, many...)
 	var held *holdError
-	if _, err := declaredOutputs(root, nil, []string{"many"}, none); !errors.As(err, &held) || !strings.Contains(held.reason, "pack them") {
+	if _, err := declaredOutputs(root, nil, []string{"many"}, none, starter.Exit{}, ""); !errors.As(err, &held) || !strings.Contains(held.reason, "pack them") {
 		t.Errorf("error is %v, want a hold that says what to do", err)
 	}
-	if _, err := declaredOutputs(root, nil, []string{"gone"}, none); !errors.As(err, &held) || !strings.Contains(held.reason, "it left many/") {
+	if _, err := declaredOutputs(root, nil, []string{"gone"}, none, starter.Exit{}, ""); !errors.As(err, &held) || !strings.Contains(held.reason, "it left many/") {
 		t.Errorf("error is %v, want a hold that lists what there is", err)
 	}
 	few := scratch(t, "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b")
-	if _, err := declaredOutputs(few, nil, []string{"gone"}, none); !errors.As(err, &held) || !strings.Contains(held.reason, "8, 9 and 2 more") {
+	if _, err := declaredOutputs(few, nil, []string{"gone"}, none, starter.Exit{}, ""); !errors.As(err, &held) || !strings.Contains(held.reason, "8, 9 and 2 more") {
 		t.Errorf("error is %v, want a hold that lists ten files", err)
 	}
 }

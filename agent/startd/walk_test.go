@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"skua/agent/starter"
 	"skua/internal/job"
 )
 
@@ -30,8 +31,11 @@ func TestLargeDirectoriesAreReadInPart(t *testing.T) {
 		do   func() error
 		want string
 	}{
-		"new files":        {func() error { _, err := (&tenant{}).newFiles(root, nil, none); return err }, "the job made more than the 1000 files that come back"},
-		"declared outputs": {func() error { _, err := declaredOutputs(root, nil, []string{"many"}, none); return err }, "more than 1000 files: have the job pack them"},
+		"new files": {func() error { _, err := (&tenant{}).newFiles(root, nil, none); return err }, "the job made more than the 1000 files that come back"},
+		"declared outputs": {func() error {
+			_, err := declaredOutputs(root, nil, []string{"many"}, none, starter.Exit{}, "")
+			return err
+		}, "more than 1000 files: have the job pack them"},
 		"a walk": {func() error {
 			return walk(root, ".", func(name string, _ fs.DirEntry, _ error) error {
 				if name != "." {
@@ -49,7 +53,7 @@ func TestLargeDirectoriesAreReadInPart(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}
 	}
-	if got := whatIsThere(root); !strings.HasSuffix(got, " and more than 9990 more") {
+	if got := whatIsThere(root, ""); !strings.HasSuffix(got, " and more than 9990 more") {
 		t.Errorf("there is %q", got)
 	}
 }
@@ -98,7 +102,7 @@ func TestPathsWithoutEnd(t *testing.T) {
 		t.Errorf("the longest path that is visited has %d bytes", longest)
 	}
 	var held *holdError
-	if _, err := declaredOutputs(root, nil, []string{"out"}, none); !errors.As(err, &held) || held.code != job.HoldTransferOutput || !strings.HasSuffix(held.reason, "cannot be read: its path is too long") {
+	if _, err := declaredOutputs(root, nil, []string{"out"}, none, starter.Exit{}, ""); !errors.As(err, &held) || held.code != job.HoldTransferOutput || !strings.HasSuffix(held.reason, "cannot be read: its path is too long") {
 		t.Errorf("%.200v, want a hold", err)
 	}
 }

@@ -99,7 +99,28 @@ func (d *Daemon) Status(now time.Time) control.Status {
 			s.Slots = append(s.Slots, k.status())
 		}
 	}
+	s.Rules, s.Facts = d.explained(now)
 	return s
+}
+
+// mostRules bounds the bytes of a policy that a status has in it.
+const mostRules = 64 << 10
+
+// explained gives the policy's expressions, and what the first slot says of what they look at.
+func (d *Daemon) explained(now time.Time) (rules, facts map[string]string) {
+	p := d.policy()
+	rules = p.Texts()
+	size := 0
+	for _, text := range rules {
+		size += len(text)
+	}
+	if size > mostRules || len(d.keepers) == 0 {
+		return nil, nil
+	}
+	if d.parts != nil {
+		return rules, p.Facts(d.parts.spoken(now))
+	}
+	return rules, p.Facts(d.keepers[0].ad(now, d.keepers[0].state()))
 }
 
 func (k *keeper) status() control.SlotStatus {

@@ -31,3 +31,33 @@ func TestWishUnderAnother(t *testing.T) {
 		}
 	}
 }
+
+// The status has what the policy says and looks at, for the command that explains it.
+func TestStatusExplains(t *testing.T) {
+	for _, parts := range []bool{false, true} {
+		d := bareDaemon(t)
+		if parts {
+			d.parts = newParting(d)
+		}
+		s := d.Status(time.Now())
+		if s.Rules["START"] != "true" || s.Rules["SUSPEND"] != "false" || s.Facts["Activity"] != `"Idle"` {
+			t.Errorf("in parts %v: rules %v, facts %v", parts, s.Rules, s.Facts)
+		}
+	}
+}
+
+// The end of a pause is not slept through.
+func TestPolicyLooksWhenAPauseEnds(t *testing.T) {
+	d := bareDaemon(t)
+	k, now := d.keepers[0], time.Now()
+	k.looked = now
+	if err := d.Heed(control.Wish{Kind: control.Pause, At: now, Until: now.Add(10 * time.Second)}); err != nil {
+		t.Fatal(err)
+	}
+	if got := k.untilLook(now); got <= 10*time.Second || got > 11*time.Second {
+		t.Errorf("it sleeps for %v, and the pause is over after 10s", got)
+	}
+	if got := k.untilLook(now.Add(10 * time.Second)); got <= time.Millisecond {
+		t.Errorf("after the pause it sleeps for %v", got)
+	}
+}

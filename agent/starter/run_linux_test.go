@@ -69,7 +69,9 @@ func TestStdio(t *testing.T) {
 func TestRunRefuses(t *testing.T) {
 	capable(t)
 	i := open(t, newStarter(t, nil), "refuse")
-	writeScratch(t, i, "text", "no program\n")
+	for name, text := range map[string]string{"text": "no program\n", "nopy": "#!/usr/bin/nosuchpy -u\n", "crlf": "#!/bin/sh\r\nexit 0\r\n"} {
+		writeScratch(t, i, name, text)
+	}
 	if err := os.Symlink("/etc/passwd", filepath.Join(i.Scratch(), "link")); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +83,9 @@ func TestRunRefuses(t *testing.T) {
 		{"nothing", JobSpec{}, "nothing to execute"},
 		{"no such program", JobSpec{Argv: []string{"frobnicate"}}, "no such program"},
 		{"no such file", JobSpec{Argv: []string{"./frobnicate"}}, "no such program"},
-		{"no program at all", JobSpec{Argv: []string{"./text"}}, "exec format"},
+		{"no program at all", JobSpec{Argv: []string{"./text"}}, "execute ./text: it is neither a program for Linux nor a script that begins with #!"},
+		{"no interpreter", JobSpec{Argv: []string{"./nopy"}}, "execute ./nopy: its first line names /usr/bin/nosuchpy, which this machine does not have"},
+		{"Windows line ends", JobSpec{Argv: []string{"./crlf"}}, "execute ./crlf: it was saved with Windows line ends"},
 		{"output outside", JobSpec{Argv: []string{"true"}, Stdout: "../x"}, "within the scratch"},
 		{"output through a link", JobSpec{Argv: []string{"true"}, Stdout: "link"}, "link"},
 		{"input missing", JobSpec{Argv: []string{"true"}, Stdin: "nothing"}, "no such file"},

@@ -152,6 +152,9 @@ func (p *pid1) spawn(path string, spec JobSpec, attr *syscall.ProcAttr) (pid int
 		}
 	}
 	if err != nil {
+		if why := p.whyNot(path, err); why != "" {
+			return 0, fmt.Errorf("execute %s: %s", spec.Argv[0], why)
+		}
 		return 0, fmt.Errorf("execute %s: %w", spec.Argv[0], err)
 	}
 	if err := p.ready(pid, spec); err != nil {

@@ -39,6 +39,8 @@ func TestSuggest(t *testing.T) {
 	for word, want := range map[string]string{
 		"requst_memory": "request_memory",
 		"Executible":    "executable",
+		"qeueu":         "",
+		"queeu":         "queue", // neighbours exchanged
 		"zebra":         "",
 		"":              "",
 	} {

@@ -13,11 +13,27 @@ func Suggest(word string, known []string) string {
 	best, bestScore := "", nearEnough
 	for _, k := range known {
 		score := levenshtein.Match(strings.ToLower(word), strings.ToLower(k), nil)
+		if exchanged(strings.ToLower(word), strings.ToLower(k)) {
+			score = 1 // the commonest slip of all
+		}
 		if score > bestScore {
 			best, bestScore = k, score
 		}
 	}
 	return best
+}
+
+// exchanged reports whether two neighbouring letters make all the difference.
+func exchanged(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) - 1 {
+		if a[i] != b[i] {
+			return a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
+		}
+	}
+	return false
 }
 
 // DidYouMean phrases the suggestion for word as a hint, or returns "".

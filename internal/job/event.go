@@ -173,6 +173,7 @@ type (
 		Epoch   Epoch  `json:"epoch,omitempty"`   // of the claim whose own report this is; 0 when somebody else holds the job
 
 		Result *Result `json:"result,omitempty"` // how the run ended; nil for one that was cut short
+		Exit   *Result `json:"exit,omitempty"`   // how its program had ended, where that does not count as the run's end
 	}
 	// Departed says that nothing runs any more of a claim that was taken from its job while it ran: its
 	// agent has said so, or its lease is over.

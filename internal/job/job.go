@@ -238,6 +238,9 @@ func (j Job) Apply(ev Event) (Job, error) {
 		} else {
 			j.leave(b.Usage)
 		}
+		if b.Exit != nil {
+			j.Result = b.Exit
+		}
 		j.enter(Held, ev.At)
 	case *Departed:
 		if j.Lingering == nil || b.Epoch != j.Epoch {

@@ -1,6 +1,9 @@
 package why
 
-import "fmt"
+import (
+	"fmt"
+	"regexp"
+)
 
 // HTCondor's codes of holds that need words of their own, and its sub-codes of JobOutOfResources.
 const (
@@ -56,8 +59,14 @@ func (h *Hold) sentence() string {
 	if h.Reason == "" {
 		return because
 	}
+	if h.Code == startFailed {
+		return because + ": " + notStarted.ReplaceAllString(h.Reason, "")
+	}
 	return because + ": " + h.Reason
 }
+
+// notStarted is with what agents begin the reason of a job that cannot be started.
+var notStarted = regexp.MustCompile(`^the job cannot be started: (run job \d+\.\d+: )?`)
 
 // remedy says what the user can do.
 func (h *Hold) remedy(id string) string {
@@ -70,7 +79,8 @@ func (h *Hold) remedy(id string) string {
 	case startFailed:
 		return "check the executable and its arguments, then: " + release
 	case transferOutput:
-		return "check transfer_output_files, then: " + release
+		return "see what it said in its standard error, and check transfer_output_files; with when_to_transfer_output = ON_SUCCESS " +
+			"a run that fails needs none; then: " + release
 	case transferInput:
 		return "see that the input can be read; if it was never sent, submit again, otherwise: " + release
 	case noSharedFS:

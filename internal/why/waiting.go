@@ -24,7 +24,7 @@ type Waiting struct {
 	Unable   int `json:"unable,omitempty"`   // cannot run any jobs
 	Unwanted int `json:"unwanted,omitempty"` // their START does not accept the job
 	Closed   int `json:"closed,omitempty"`   // suit, but their policy's hours are over
-	Owner    int `json:"owner,omitempty"`    // suit, but are in use by their owners
+	Owner    int `json:"owner,omitempty"`    // suit, but are in use by their owners: Paused and Busy among them
 	Claimed  int `json:"claimed,omitempty"`  // suit, but have other jobs
 	Crowded  int `json:"crowded,omitempty"`  // suit as a whole, but other jobs leave too little of them
 	Resting  int `json:"resting,omitempty"`  // suit, but gave back an offer or a job a moment ago
@@ -43,6 +43,12 @@ type Waiting struct {
 	Misfits    []Misfit `json:"misfits,omitempty"`
 	StartsOver int64    `json:"starts_over,omitempty"`
 
+	// Of those that are their owners', Paused have been paused by the person there, the first until PausedUntil, and
+	// nobody sits at the Busy ones.
+	Paused      int   `json:"paused,omitempty"`
+	PausedUntil int64 `json:"paused_until,omitempty"`
+	Busy        *Busy `json:"busy,omitempty"`
+
 	OpensAt  int64  `json:"opens_at,omitempty"` // when the first of the closed machines opens; 0 if nobody knows
 	Reason   string `json:"reason,omitempty"`   // why one of those that cannot run jobs cannot
 	Deferred int64  `json:"deferred,omitempty"` // the job is not to start before
@@ -54,6 +60,27 @@ type Waiting struct {
 	// the job's user. Own says that it is the user's own jobs that have them.
 	Ahead []string `json:"ahead,omitempty"`
 	Own   bool     `json:"own,omitempty"`
+}
+
+// Busy are machines that are kept busy by other programs than jobs.
+type Busy struct {
+	Machines int     `json:"machines"`
+	Load     float64 `json:"load"`    // that these make on the one where it is least
+	Allowed  float64 `json:"allowed"` // by the policy of that one
+}
+
+func (b *Busy) String() string {
+	return fmt.Sprintf("load %s, %s allowed", number(b.Load), number(b.Allowed))
+}
+
+// used is how many machines are in use by somebody who sits there.
+func (w *Waiting) used() int { return w.Owner - w.Paused - w.busy() }
+
+func (w *Waiting) busy() int {
+	if w.Busy == nil {
+		return 0
+	}
+	return w.Busy.Machines
 }
 
 // Shortage is a size that is asked for and that no machine has which suits otherwise.
@@ -173,7 +200,15 @@ func (w *Waiting) uses(suited int, loc *time.Location) string {
 			uses = append(uses, fmt.Sprintf("%d %s", n, many))
 		}
 	}
-	add(w.Owner, "is in use by its owner", "are in use by their owners")
+	add(w.used(), "is in use by its owner", "are in use by their owners")
+	if w.Paused > 0 {
+		by := "paused by the person there until " + moment(w.PausedUntil, w.At, loc)
+		add(w.Paused, "is "+by, "are "+by)
+	}
+	if w.Busy != nil {
+		by := fmt.Sprintf("kept busy by other programs (%v)", w.Busy)
+		add(w.Busy.Machines, "is "+by, "are "+by)
+	}
 	switch of := listed(w.Ahead, 3) + ", whose priority is better"; {
 	case len(w.Ahead) > 0:
 		add(w.Claimed, "has a job of "+of, "have jobs of "+of)

@@ -75,6 +75,15 @@ func TestSentences(t *testing.T) {
 			Waiting{Machines: 9, Claimed: 8, Owner: 1, Ahead: []string{"bob", "eve", "kim", "lea", "mia"}},
 			"of the 9 machines that match, 1 is in use by its owner and 8 have jobs of bob, eve, kim and 2 more, whose priority is better",
 		},
+		{Waiting{Machines: 2, Owner: 2, Paused: 2, At: at, PausedUntil: at + 3600}, "all 2 machines that match are paused by the person there until 13:00"},
+		{
+			Waiting{Machines: 1, Owner: 1, Busy: &Busy{Machines: 1, Load: 8.6, Allowed: 0.3}},
+			"the only machine that matches is kept busy by other programs (load 8.6, 0.3 allowed)",
+		},
+		{
+			Waiting{Machines: 4, Owner: 4, Paused: 1, At: at, PausedUntil: at + 3600, Busy: &Busy{Machines: 2, Load: 1, Allowed: 0.3}},
+			"of the 4 machines that match, 1 is in use by its owner, 1 is paused by the person there until 13:00 and 2 are kept busy by other programs (load 1, 0.3 allowed)",
+		},
 		{Waiting{Machines: 1, Closed: 1, At: at, OpensAt: at + 3600}, "policy hours are closed until 13:00 on the only machine that matches"},
 		{Waiting{Machines: 2, Closed: 2}, "policy hours are closed on all 2 machines that match"},
 		{Waiting{Machines: 3, Closed: 1, Claimed: 2}, "of the 3 machines that match, 2 have other jobs and 1 is outside its hours"},
@@ -162,6 +171,10 @@ func TestHolds(t *testing.T) {
 	}
 	if got := (&Hold{Code: 20, Recurs: true}).remedy("12.0"); got != "let it wait for the next of its times: skua release 12.0" {
 		t.Errorf("missed, with another time to come: the remedy is %q", got)
+	}
+	once := &Hold{Code: 6, Reason: "the job cannot be started: run job 12.0: execute ./x: it was saved with Windows line ends"}
+	if got := once.sentence(); got != "held because it could not be started: execute ./x: it was saved with Windows line ends" {
+		t.Errorf("not started: %s", got)
 	}
 	if got := (&Hold{Code: 1}).sentence(); got != "held by its user" {
 		t.Errorf("without a reason: %s", got)

@@ -117,7 +117,7 @@ type Done struct {
 	V int `json:"v"`
 	ClaimRef
 	Outcome Outcome     `json:"outcome"`
-	Result  *job.Result `json:"result,omitempty"` // when exited
+	Result  *job.Result `json:"result,omitempty"` // when exited; when held, how the job ended by itself before
 	Reason  string      `json:"reason,omitempty"` // when evicted or held, in plain words
 	Code    int         `json:"code,omitempty"`   // when held: HoldReasonCode
 	SubCode int         `json:"sub_code,omitempty"`

@@ -272,7 +272,7 @@ func (a *analysis) refusals(g *group) []why.Refusal {
 	at := map[string]int{}
 	var all []why.Refusal
 	for i := range a.c.slots {
-		if v := a.c.verdict(g, i); v != unwanted && v != owned {
+		if v := a.c.verdict(g, i); v != unwanted && v != owned && v != busy {
 			continue
 		}
 		s := &a.c.slots[i]
@@ -281,7 +281,7 @@ func (a *analysis) refusals(g *group) []why.Refusal {
 			if cl.Eval(s.Ad, a.ad).IsTrue() {
 				continue
 			}
-			text := cl.String()
+			text := cl.OldString()
 			if seen[machine{text, s.Machine}] {
 				continue
 			}

@@ -171,6 +171,15 @@ RequestMemory = 3000`),
 			slots: desks(t, 3, "desk", Owner, "", "KeyboardIdle = 5"),
 		},
 		{
+			name: "two paused and one kept busy",
+			job:  submitted(t, ""),
+			slots: []Slot{
+				desk(t, "desk1", Owner, "", fmt.Sprintf("PausedUntil = %d\nSTART = false", noon.Add(time.Hour).Unix())),
+				desk(t, "desk2", Owner, "", fmt.Sprintf("PausedUntil = %d\nSTART = false", noon.Add(2*time.Hour).Unix())),
+				desk(t, "desk3", Owner, "", "KeyboardIdle = 5\nLoadAvg = 8.75\nSkuaLoadAvg = 0.15"), desk(t, "desk4", Owner, "", "LoadAvg = 8.75\nSkuaLoadAvg = 0.15"),
+			},
+		},
+		{
 			name:  "policy hours",
 			job:   submitted(t, ""),
 			slots: desks(t, 3, "desk", Owner, "Mon-Fri 19:00-07:00", ""),

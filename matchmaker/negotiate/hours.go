@@ -1,9 +1,13 @@
 package negotiate
 
 import (
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"skua/internal/why"
 	"skua/policy/classad"
 )
 
@@ -14,6 +18,9 @@ const (
 	attrCannotRun = "CannotRunJobsReason"
 	attrClockMin  = "ClockMin" // minutes since midnight, in the machine's time zone
 	attrClockDay  = "ClockDay" // day of the week from Sunday 0
+	attrPaused    = "PausedUntil"
+	attrLoad      = "LoadAvg"
+	attrOurLoad   = "SkuaLoadAvg"
 )
 
 // shutting is why a slot takes no job, as far as it is not about the job.
@@ -22,6 +29,8 @@ type shutting struct {
 	unable  bool  // it cannot run jobs at all
 	closed  bool  // the hours of its policy are over
 	opensAt int64 // when they begin again, in Unix seconds; 0 if that cannot be told
+	paused  int64 // until when the person there has paused it; 0 if nobody has
+	busy    *why.Busy
 }
 
 // shutting looks into a slot, once.
@@ -36,7 +45,12 @@ func (c *cycle) shutting(slot int) shutting {
 		s.unable = true
 		return *s
 	}
+	if until, ok := ad.Int(attrPaused); ok {
+		s.paused = until
+		return *s
+	}
 	start, _ := ad.Lookup(attrStart)
+	s.busy = busyWith(start, ad)
 	if hours := hoursOf(start, ad); len(hours) > 0 {
 		s.closed = !allTrue(hours, ad)
 		if s.closed {
@@ -44,6 +58,30 @@ func (c *cycle) shutting(slot int) shutting {
 		}
 	}
 	return *s
+}
+
+// allowedLoad finds the number that a clause compares with.
+var allowedLoad = regexp.MustCompile(`<=? ([0-9.]+)`)
+
+// busyWith gives what keeps a slot busy of which START, as far as it does not look at the job, says no for nothing but
+// the load; nil if there is more to it.
+func busyWith(start *classad.Expr, ad *classad.Ad) *why.Busy {
+	var b *why.Busy
+	for _, clause := range start.Conjuncts() {
+		refs := clause.ReferencesIn(ad)
+		if len(refs.Target) > 0 || clause.Eval(ad, nil).IsTrue() {
+			continue
+		}
+		load, ok := ad.Real(attrLoad)
+		of := allowedLoad.FindStringSubmatch(clause.OldString())
+		if !slices.Contains(refs.My, attrLoad) || !ok || of == nil {
+			return nil
+		}
+		ours, _ := ad.Real(attrOurLoad)
+		b = &why.Busy{Load: max(0, load-ours)}
+		b.Allowed, _ = strconv.ParseFloat(of[1], 64)
+	}
+	return b
 }
 
 // hoursOf gives the clauses of START that read nothing but the clock.

@@ -103,6 +103,8 @@ const (
 	unable                  // suits, but cannot run jobs at all
 	unwanted                // suits, but its START says no
 	closed                  // suits, but its hours are over
+	paused                  // suits, but the person there has paused it
+	busy                    // suits, but its owner's programs keep it busy
 	owned                   // suits, but the owner uses it
 	claimed                 // suits, but has a job
 	crowded                 // suits as a whole, but other jobs leave too little of it

@@ -61,6 +61,14 @@ func (c *cycle) sumUp(g *group) *why.Waiting {
 			if at := c.shutting(i).opensAt; at > 0 && (w.OpensAt == 0 || at < w.OpensAt) {
 				w.OpensAt = at
 			}
+		case v == paused:
+			if at := c.shutting(i).paused; w.PausedUntil == 0 || at < w.PausedUntil {
+				w.PausedUntil = at
+			}
+		case v == busy:
+			if b := c.shutting(i).busy; w.Busy == nil || b.Load < w.Busy.Load {
+				w.Busy = &why.Busy{Load: b.Load, Allowed: b.Allowed}
+			}
 		case v == crowded:
 			if r, _ := c.parting(i).lacks(c.slots[i].Name, g); w.Room == nil || closer(r, *w.Room) {
 				w.Room = &r
@@ -76,6 +84,18 @@ func (c *cycle) sumUp(g *group) *why.Waiting {
 	}
 	for _, v := range best {
 		*countOf(w, v)++
+		switch {
+		case v == paused:
+			w.Paused++
+		case v == busy:
+			w.Busy.Machines++
+		}
+	}
+	if w.Paused == 0 {
+		w.PausedUntil = 0
+	}
+	if w.Busy != nil && w.Busy.Machines == 0 {
+		w.Busy = nil
 	}
 	if w.Closed == 0 {
 		w.OpensAt = 0
@@ -108,8 +128,12 @@ func (c *cycle) verdict(g *group, slot int) verdict {
 		switch s := c.shutting(slot); {
 		case s.unable:
 			return unable
+		case s.paused > 0:
+			return paused
 		case s.closed:
 			return closed
+		case s.busy != nil:
+			return busy
 		}
 	}
 	return v
@@ -127,7 +151,7 @@ func countOf(w *why.Waiting, v verdict) *int {
 		return &w.Unwanted
 	case closed:
 		return &w.Closed
-	case owned:
+	case owned, paused, busy:
 		return &w.Owner
 	case claimed:
 		return &w.Claimed

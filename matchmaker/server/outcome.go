@@ -74,6 +74,9 @@ func (s *Server) holdBack(j *job.Job, done wire.Done, now time.Time) []job.Body 
 	held := &job.HeldBack{
 		Job: j.ID, Epoch: j.Epoch, Reason: shorten(done.Reason), Code: done.Code, SubCode: done.SubCode, Usage: done.Usage, Outputs: done.Outputs,
 	}
+	if r := done.Result; r != nil {
+		held.Exit = &job.Result{ExitCode: r.ExitCode, Signal: r.Signal}
+	}
 	if err := s.checkOutputs(j.User, held.Outputs); err != nil {
 		held.Outputs = nil
 		held.Reason = shorten(held.Reason + "; its output cannot be taken: " + err.Error())

@@ -559,9 +559,12 @@ func TestHeldJobsOutputs(t *testing.T) {
 		id := ann.submit(1, "")
 		stdout := job.File{Name: job.StdoutFile, Size: 2, Inline: []byte("hi")}
 		desk.done(desk.start(), wire.Done{
-			Outcome: wire.Hold, Code: job.HoldTransferOutput, Reason: "result.dat is not there", Outputs: []job.File{stdout},
+			Outcome: wire.Hold, Code: job.HoldTransferOutput, Reason: "result.dat is not there", Outputs: []job.File{stdout}, Result: &job.Result{ExitCode: 3},
 		})
 		p.wantState(id, job.Held)
+		if j := p.job(id); j.Result == nil || j.Result.ExitCode != 3 || j.Completions != 0 {
+			t.Errorf("held, it is %+v", j)
+		}
 		r := ann.query(wire.Query{Kind: wire.QueryFetch, Select: wire.Selection{Jobs: []job.ID{id}}})
 		var row wire.JobRow
 		if len(r.Rows) != 1 || json.Unmarshal(r.Rows[0], &row) != nil || len(row.Outputs) != 1 || string(row.Outputs[0].Inline) != "hi" {

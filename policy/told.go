@@ -1,0 +1,75 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+
+	"skua/policy/classad"
+)
+
+// Texts gives the expressions by name, for [Told].
+func (p *Policy) Texts() map[string]string {
+	all := map[string]string{}
+	for _, e := range p.expressions() {
+		all[e.name] = e.expr.String()
+	}
+	return all
+}
+
+// LooksAt names the attributes of a slot that the expressions look at.
+func (p *Policy) LooksAt() []string {
+	var names []string
+	for _, e := range p.expressions() {
+		names = append(names, facts(e.expr, p.scope(nil))...)
+	}
+	return names
+}
+
+// Facts gives what the ad of a slot says of the attributes that the expressions look at, and of the owner: values
+// by name, for [ToldAd].
+func (p *Policy) Facts(slot *classad.Ad) map[string]string {
+	scope, all := p.scope(slot), map[string]string{}
+	names := []string{"KeyboardIdle", "ConsoleIdle"}
+	for _, e := range p.expressions() {
+		names = append(names, facts(e.expr, scope)...)
+	}
+	for _, name := range names {
+		if _, known := slot.Lookup(name); known {
+			all[name] = slot.Eval(name, nil).String()
+		}
+	}
+	return all
+}
+
+// Told makes a policy of expressions by name, as another process tells them. It can be explained, and no more.
+func Told(texts map[string]string) (*Policy, error) {
+	ad, err := ToldAd(texts)
+	if err != nil {
+		return nil, err
+	}
+	p := &Policy{}
+	for name, into := range map[string]**classad.Expr{
+		"START": &p.Start, "SUSPEND": &p.Suspend, "CONTINUE": &p.Continue, "PREEMPT": &p.Preempt, "KILL": &p.Kill,
+		"WANT_SUSPEND": &p.WantSuspend, "WANT_VACATE": &p.WantVacate, "RANK": &p.Rank, "THROTTLE": &p.Throttle,
+		"Draining": &p.Draining, "MaxJobRetirementTime": &p.Retirement,
+	} {
+		*into = mustParse("undefined")
+		if e, ok := ad.Lookup(name); ok {
+			*into = e
+		}
+	}
+	return p, nil
+}
+
+// ToldAd makes an ad of texts by name.
+func ToldAd(texts map[string]string) (*classad.Ad, error) {
+	ad := classad.NewAd()
+	for name, text := range texts {
+		e, err := classad.ParseExpr(strings.TrimSpace(text))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		ad.Set(name, e)
+	}
+	return ad, nil
+}
