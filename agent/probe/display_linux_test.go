@@ -47,6 +47,22 @@ func TestEveryFirstInputIsReported(t *testing.T) {
 	}
 }
 
+// Two that watch a display, each with a quiet time of its own, both see it begin: an X server may forget the later one when it
+// looks at the very moment of the first.
+func TestEachQuietTimeBegins(t *testing.T) {
+	server := startXvfb(t, "")
+	keys := newKeyPresser(t, server)
+	soon, _ := watching(t, WatchConfig{Displays: []string{server.name}, SkipTTYs: true, Quiet: 200 * time.Millisecond})
+	late, events := watching(t, WatchConfig{Displays: []string{server.name}, SkipTTYs: true, Quiet: 400 * time.Millisecond})
+	for range 8 {
+		awaitQuiet(t, soon, server.name)
+		awaitQuiet(t, late, server.name)
+		drain(events)
+		keys.press(t)
+		awaitActive(t, events, server.name)
+	}
+}
+
 func TestTypingIsOneEvent(t *testing.T) {
 	server := startXvfb(t, "")
 	quiet := 2 * time.Second // far longer than the pauses between the keys below

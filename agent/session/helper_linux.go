@@ -270,7 +270,7 @@ func (d *display) close() error { return nil }
 // helperEnv is the environment of a helper: what it needs to find its user's servers, and what keeps it small.
 func (c HelperConfig) helperEnv() []string {
 	env := []string{
-		"GOMAXPROCS=1", "GOMEMLIMIT=8MiB", "GODEBUG=containermaxprocs=0,updatemaxprocs=0",
+		"GOMAXPROCS=1", "GOMEMLIMIT=8MiB", "GODEBUG=containermaxprocs=0,updatemaxprocs=0,disablethp=1",
 		"XDG_RUNTIME_DIR=" + c.RuntimeDir,
 		"DBUS_SESSION_BUS_ADDRESS=unix:path=" + c.RuntimeDir + "/bus",
 	}

@@ -104,9 +104,22 @@ func (a *idleAlarms) wait() (back bool, idle time.Duration, err error) {
 		case a.back:
 			return true, 0, nil
 		case a.quiet:
-			return false, millis(msg[8:]), nil
+			return false, millis(msg[8:]), a.nudge(millis(msg[8:]), millis(msg[16:]))
 		}
 	}
+}
+
+// nudge has a server look again that went by an alarm at the very millisecond for which it was set. For such a one X.Org's
+// (21.1) waits still, since a second one could follow, and forgets meanwhile to wake for later alarms: those of the screen
+// locker, and those of others that watch as this does. Any request makes it look.
+func (a *idleAlarms) nudge(idle, alarm time.Duration) error {
+	if idle != alarm {
+		return nil
+	}
+	const next = 2 * time.Millisecond // and then the time is another
+	time.Sleep(next)
+	_, err := a.idle()
+	return err
 }
 
 // findCounter finds a system counter in a reply to ListSystemCounters.

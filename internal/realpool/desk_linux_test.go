@@ -188,6 +188,7 @@ func idleCost(t *testing.T, long time.Duration) cost {
 	t.Helper()
 	realpool.Display(t)
 	session := logIn(t)
+	t.Setenv("GODEBUG", "disablethp=1") // as the service has it
 	p := realpool.Start(t, inMemory(t, bin), realpool.Config{
 		Agents: 1, Lease: 2400,
 		Policy: func(int) string {

@@ -23,7 +23,7 @@ queue
 	if out := p.Read("sim.out"); out != "step 1 of 3\n" {
 		t.Errorf("the standard output is %q", out)
 	}
-	const why = "the job declared the output result.dat and did not make it; it left partial.dat, sim"
+	const why = "the job declared the output result.dat and did not make it; it left partial.dat"
 	if log := p.Read("sim.log"); !strings.Contains(log, why) || !strings.Contains(log, "Code 12 Subcode 2") {
 		t.Errorf("the log does not say why, %q:\n%s", why, log)
 	}
