@@ -86,7 +86,7 @@ func TestConditionsLookMoreOftenWhileAJobIsHere(t *testing.T) {
 		after(0, "at the start", false, 2)
 		unplug(t, sys, false)
 		after(lookIdle/2-time.Second, "unplugged while idle", false, 2)
-		after(lookIdle, "minutes later", true, 3)
+		after(lookIdle+2*time.Second, "minutes later", true, 3) // one and a half times lookIdle after the look before, at the latest
 		unplug(t, sys, true)
 		c.LookAtPower(time.Now(), lookIdle)
 		after(0, "what was read just now is fresh enough", true, 3)
@@ -101,7 +101,7 @@ func TestConditionsLookMoreOftenWhileAJobIsHere(t *testing.T) {
 		unplug(t, sys, false)
 		after(lookPower, "idle again, what was read last is fresh enough", false, 6)
 		after(lookIdle/2-lookPower, "still idle", false, 6)
-		after(lookIdle, "minutes later", true, 7)
+		after(lookIdle+2*lookPower, "minutes later", true, 7)
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)

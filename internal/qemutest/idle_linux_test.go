@@ -40,7 +40,7 @@ func TestIdle(t *testing.T) {
 	const oneNanosecond = "shift=0" // for an instruction
 	off := l.start(machine{
 		name: "desk", kernel: "own", root: "own", disk: l.bring("desk"), memory: "2G",
-		append: fmt.Sprintf("programs=%s idle=%s", bin, long),
+		append: fmt.Sprintf("programs=%s watch=%s", bin, long),
 		share:  share{tag: "host", source: "/", cache: "always"},
 		more:   []string{"-cpu", "max", "-icount", oneNanosecond},
 	})
