@@ -234,7 +234,9 @@ func (p *pid1) long(m, answer *message) error {
 		return errors.New("no job was described")
 	}
 	if m.Fresh {
-		if err := p.fresh(); err != nil {
+		if err := p.fresh(); err != nil && !errors.Is(err, ErrBusy) && !errors.Is(err, ErrUsed) {
+			return fmt.Errorf("%w: %w", ErrUsed, err) // whatever it is, a new init has not got it
+		} else if err != nil {
 			return err
 		}
 	}

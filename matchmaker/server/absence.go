@@ -188,8 +188,10 @@ func (h *Head) watchFromSnapshot(ctx context.Context, why error) error {
 		return why // the table of an event that the log has
 	}
 	failed := errors.New("no other matchmaker is known")
+	within, cancel := context.WithTimeout(ctx, pastWhole)
+	defer cancel()
 	for _, url := range h.others.urls() {
-		if err = h.takeSnapshot(ctx, url); err == nil {
+		if err = h.takeSnapshot(within, url); err == nil {
 			return h.watchQueue(ctx)
 		}
 		failed = fmt.Errorf("ask %s for it: %w", url, err)

@@ -213,6 +213,13 @@ func work(ctx context.Context, h client.Home, cfg Config) error {
 				return err
 			}
 			continue
+		case errors.Is(err, client.ErrUnreadable):
+			// Who is waited for by a command would be started again at once: it stays until its program is replaced.
+			cfg.Log.Error("this courier must wait for its next version", diag.KeyError, err)
+			if err := pause.For(ctx, longestPause); err != nil {
+				return err
+			}
+			continue
 		case err != nil:
 			return err
 		case left:

@@ -57,6 +57,27 @@ func TestCourierStaysForASubmitUnderWay(t *testing.T) {
 	})
 }
 
+// ofTheFuture is a matchmaker whose events this program does not know.
+type ofTheFuture struct{ *script }
+
+func (ofTheFuture) Follow(context.Context, uint64, func(client.Page) error) error {
+	return client.ErrUnreadable
+}
+
+// TestCourierWaitsForItsNextVersion: a courier that ended would be started again by whoever waits for outputs.
+func TestCourierWaitsForItsNextVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithTimeoutCause(t.Context(), time.Hour, ErrReplaced)
+		defer stop()
+		err := work(ctx, client.Home(t.TempDir()), Config{
+			Pool: ofTheFuture{&script{}}, Host: "here", Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler),
+		})
+		if !errors.Is(err, ErrReplaced) {
+			t.Errorf("the courier ends with %v", err)
+		}
+	})
+}
+
 func TestCourierMindsItsProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
