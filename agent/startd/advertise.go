@@ -28,10 +28,6 @@ const (
 // by then, and what that has needed is given back with the rest.
 const afterOthers = 200 * time.Millisecond
 
-// untilSent is how long the bus takes to send what it was given. What needs memory for that comes before the agent gives
-// back what it does not need.
-const untilSent = 100 * time.Millisecond
-
 // advertiseNow has the ads sent soon: something in them has changed.
 func (d *Daemon) advertiseNow() {
 	select {
@@ -83,9 +79,7 @@ func (d *Daemon) advertise(ctx context.Context) error {
 				d.send(wire.HeartbeatSubject(d.cfg.Agent), wire.Heartbeat{V: wire.Version})
 			}
 			d.whenIdle(ctx)
-			if pause.For(ctx, untilSent) == nil {
-				d.rest()
-			}
+			d.rest()
 		case <-d.cfg.Bus.Reconnected():
 			d.fetchPolicySoon()
 			if pause.For(ctx, rand.N(reconnectJitter)) != nil { // a thousand agents come back at once

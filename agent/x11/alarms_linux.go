@@ -1,9 +1,12 @@
 package x11
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
+
+	"skua/internal/pause"
 )
 
 // Requests of the SYNC extension, and the parts of an alarm that are set.
@@ -91,7 +94,7 @@ func (a *idleAlarms) idle() (time.Duration, error) {
 
 // wait waits for the next alarm. It tells whether input came back or ended, and in the second case
 // how long ago.
-func (a *idleAlarms) wait() (back bool, idle time.Duration, err error) {
+func (a *idleAlarms) wait(ctx context.Context) (back bool, idle time.Duration, err error) {
 	for {
 		msg, err := a.x.next()
 		if err != nil {
@@ -104,7 +107,7 @@ func (a *idleAlarms) wait() (back bool, idle time.Duration, err error) {
 		case a.back:
 			return true, 0, nil
 		case a.quiet:
-			return false, millis(msg[8:]), a.nudge(millis(msg[8:]), millis(msg[16:]))
+			return false, millis(msg[8:]), a.nudge(ctx, millis(msg[8:]), millis(msg[16:]))
 		}
 	}
 }
@@ -112,12 +115,14 @@ func (a *idleAlarms) wait() (back bool, idle time.Duration, err error) {
 // nudge has a server look again that went by an alarm at the very millisecond for which it was set. For such a one X.Org's
 // (21.1) waits still, since a second one could follow, and forgets meanwhile to wake for later alarms: those of the screen
 // locker, and those of others that watch as this does. Any request makes it look.
-func (a *idleAlarms) nudge(idle, alarm time.Duration) error {
+func (a *idleAlarms) nudge(ctx context.Context, idle, alarm time.Duration) error {
 	if idle != alarm {
 		return nil
 	}
 	const next = 2 * time.Millisecond // and then the time is another
-	time.Sleep(next)
+	if err := pause.For(ctx, next); err != nil {
+		return err
+	}
 	_, err := a.idle()
 	return err
 }

@@ -25,7 +25,7 @@ func (x *Conn) Follow(ctx context.Context, quiet time.Duration, tell func(Input)
 	}
 	tell(Input{Busy: idle < quiet, Idle: idle})
 	for {
-		back, idle, err := alarms.wait()
+		back, idle, err := alarms.wait(ctx)
 		if err != nil {
 			return err
 		}

@@ -41,7 +41,7 @@ func FuzzServer(f *testing.F) {
 		x := &Conn{counted: time.Now(), Conn: &script{b: b}, setup: setupReply{idBase: 1 << 21, idMask: 1<<21 - 1}}
 		alarms, _, err := newIdleAlarms(x, 250*time.Millisecond)
 		for err == nil {
-			_, _, err = alarms.wait()
+			_, _, err = alarms.wait(t.Context())
 		}
 	})
 }
