@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"skua/internal/pause"
 )
 
 // Requests of the SYNC extension, and the parts of an alarm that are set.
@@ -120,8 +118,10 @@ func (a *idleAlarms) nudge(ctx context.Context, idle, alarm time.Duration) error
 		return nil
 	}
 	const next = 2 * time.Millisecond // and then the time is another
-	if err := pause.For(ctx, next); err != nil {
-		return err
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(next):
 	}
 	_, err := a.idle()
 	return err
