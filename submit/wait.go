@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"skua/internal/diag"
+	"skua/internal/eventlog"
 	"skua/internal/job"
 	"skua/internal/membership"
 	"skua/internal/quantity"
@@ -34,8 +36,8 @@ file until all the jobs in it have ended, or the ones that are named after it, a
 works wherever the file can be read.
 
 The exit code is 0 when all completed with exit code 0, and 4 when one did not, was removed or is held.
-For a job with success_exit_code that is the code which means well, unless wait follows a log, which does
-not have it. A job that is held is waited for no longer.`,
+For a job with success_exit_code that is the code which means well. A job that is held is waited for no
+longer.`,
 		Example: `  skua wait 12
   skua wait 12.0 13 --timeout 1h && gnuplot results.gp
   skua wait 12 --num 3                  until three of them have ended
@@ -277,7 +279,7 @@ func (v *vigil) begin(ctx context.Context, pool *client.Client, sel wire.Selecti
 // know notes what of a job's ad counts later.
 func (v *vigil) know(r wire.JobRow) {
 	v.ours[r.ID] = client.Submitted(r.Ad, v.host)
-	if code, ok := r.Ad.Int("JobSuccessExitCode"); ok && code != 0 {
+	if code, ok := r.Ad.Int(eventlog.SuccessExit); ok && code != 0 {
 		v.good[r.ID] = fmt.Sprint(code)
 	}
 }
@@ -383,6 +385,12 @@ func (v *vigil) event(ev job.Event) {
 			v.ended(id, exit, false)
 		case *job.Withdrawn:
 			v.ended(id, "removed", false)
+		case *job.Edited:
+			for _, a := range b.Set {
+				if strings.EqualFold(a.Name, eventlog.SuccessExit) {
+					v.good[id] = a.Expr
+				}
+			}
 		case *job.HeldBack:
 			if v.ours[id] && len(b.Outputs) > 0 {
 				v.last = ev.Seq

@@ -135,16 +135,31 @@ func TestWaitHeedsSuccessExitCode(t *testing.T) {
 	if len(v.fails) != 1 {
 		t.Errorf("failures %q, want one", v.fails)
 	}
+	v = newVigil("here", 0)
+	v.present([]wire.JobRow{{ID: id(0), Ad: parseAd(t, `[ JobStatus = 1 ]`)}})
+	v.event(job.Event{Body: &job.Edited{Job: id(0), Set: []job.Assigned{{Name: "jobsuccessexitcode", Expr: "3"}}}})
+	v.event(job.Event{Body: &job.Ended{Job: id(0), Result: job.Result{ExitCode: 3}}})
+	if len(v.fails) > 0 {
+		t.Errorf("after an edit, failures %q; want none", v.fails)
+	}
 }
 
-// TestLogOfHeldJobs: a job that is held in the end is waited for no longer, except by condor_wait.
-func TestLogOfHeldJobs(t *testing.T) {
+// TestWaitForALog: a job that is held in the end is waited for no longer, except by condor_wait, and the log says which
+// exit code means well.
+func TestWaitForALog(t *testing.T) {
 	of := func(kinds ...eventlog.Kind) (events []eventlog.Event) {
 		for _, k := range kinds {
 			events = append(events, eventlog.Event{Kind: k, Job: job.ID{Cluster: 1}, Reason: "not today"})
 		}
 		return events
 	}
+	ended := func(code int, attrs ...eventlog.Attr) []eventlog.Event {
+		id := job.ID{Cluster: 1}
+		return append(of(eventlog.Submit, eventlog.Execute),
+			eventlog.Event{Kind: eventlog.AdInformation, Job: id, Attrs: attrs},
+			eventlog.Event{Kind: eventlog.Terminated, Job: id, Exit: &eventlog.Exit{Code: code}})
+	}
+	good := eventlog.Attr{Name: eventlog.SuccessExit, Value: "3"}
 	for _, tt := range []struct {
 		name   string
 		holds  bool
@@ -157,6 +172,9 @@ func TestLogOfHeldJobs(t *testing.T) {
 		{"released", true, of(eventlog.Submit, eventlog.Held, eventlog.Released), 1, ""},
 		{"released and ended", true, of(eventlog.Submit, eventlog.Held, eventlog.Released, eventlog.Execute, eventlog.Terminated), 0, ""},
 		{"removed while held", true, of(eventlog.Submit, eventlog.Held, eventlog.Aborted), 0, "job 1.0 was removed"},
+		{"ended with its success_exit_code", true, ended(3, good), 0, ""},
+		{"ended with 0, which is another", true, ended(0, good), 0, "job 1.0 ended with exit code 0"},
+		{"ended with 3, and 0 means well", true, ended(3, eventlog.Attr{Name: "Owner", Value: `"ann"`}), 0, "job 1.0 ended with exit code 3"},
 	} {
 		v := newLogVigil(tt.holds)
 		for _, e := range tt.events {

@@ -22,7 +22,8 @@ type logVigil struct {
 	cluster, proc int // the job waited for; negative for any
 	begun         map[job.ID]bool
 	ended         map[job.ID]bool
-	clusters      int // with late materialization, whose jobs are not all there
+	clusters      int            // with late materialization, whose jobs are not all there
+	good          map[job.ID]int // the exit codes that mean well, where that is not 0
 	fails         []string
 
 	holds bool              // a held job counts as one that has ended
@@ -39,7 +40,8 @@ const (
 // condor_wait waits on.
 func newLogVigil(holds bool) *logVigil {
 	return &logVigil{
-		cluster: -1, proc: -1, begun: map[job.ID]bool{}, ended: map[job.ID]bool{}, holds: holds, held: map[job.ID]string{},
+		cluster: -1, proc: -1, begun: map[job.ID]bool{}, ended: map[job.ID]bool{}, good: map[job.ID]int{},
+		holds: holds, held: map[job.ID]string{},
 	}
 }
 
@@ -183,10 +185,16 @@ func (v *logVigil) take(e eventlog.Event) string {
 		v.begun[e.Job], v.ended[e.Job] = true, true
 		if x := e.Exit; x != nil && x.Signal != 0 {
 			v.fails = append(v.fails, fmt.Sprintf("job %v ended with signal %d", e.Job, x.Signal))
-		} else if x != nil && x.Code != 0 {
+		} else if x != nil && x.Code != v.good[e.Job] {
 			v.fails = append(v.fails, fmt.Sprintf("job %v ended with exit code %d", e.Job, x.Code))
 		}
 		return "completed"
+	case eventlog.AdInformation:
+		for _, a := range e.Attrs {
+			if n, err := strconv.Atoi(a.Value); err == nil && strings.EqualFold(a.Name, eventlog.SuccessExit) {
+				v.good[e.Job] = n
+			}
+		}
 	case eventlog.Aborted:
 		v.begun[e.Job], v.ended[e.Job] = true, true
 		v.fails = append(v.fails, fmt.Sprintf("job %v was removed", e.Job))

@@ -134,6 +134,9 @@ type Event struct {
 	Lines []string // read events of kinds not listed here: the text after the date, and the lines below
 }
 
+// SuccessExit is the attribute that an AdInformation before a job's end has, where not 0 is the exit code that means well.
+const SuccessExit = "JobSuccessExitCode"
+
 // Exit is how a job ended.
 type Exit struct {
 	Signal int    // not 0: killed by this signal

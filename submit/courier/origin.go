@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"skua/internal/eventlog"
 	"skua/internal/job"
 	"skua/policy/classad"
 )
@@ -24,10 +25,10 @@ type origin struct {
 	private string // the second note of the submit entry
 
 	cpus, memory, disk string // asked for, as they are to be shown; empty for unknown
+	success            int    // the exit code that means well
 
 	command  string // for people
 	notify   notification
-	success  int    // the exit code that is no error
 	notifyTo string // empty for the user of this process
 	inMail   string // names of the attributes that a mail has, with commas between them
 }
@@ -36,7 +37,7 @@ type origin struct {
 var originAttrs = []string{
 	"UserLog", "UserLogUseJSON", "DAGManNodesLog", "Iwd", SubmitMachine, "SubmitEventNotes", "SubmitEventUserNotes",
 	"RequestCpus", "RequestMemory", "RequestDisk",
-	"Cmd", "Arguments", "Args", "JobNotification", "NotifyUser", "EmailAttributes", "JobSuccessExitCode",
+	"Cmd", "Arguments", "Args", "JobNotification", "NotifyUser", "EmailAttributes", eventlog.SuccessExit,
 }
 
 func originOf(ad *classad.Ad) origin {
@@ -55,14 +56,14 @@ func originOf(ad *classad.Ad) origin {
 		cpus: number("RequestCpus"), memory: number("RequestMemory"), disk: number("RequestDisk"),
 	}
 	o.json, _ = ad.Bool("UserLogUseJSON")
+	if code, ok := ad.Int(eventlog.SuccessExit); ok {
+		o.success = int(code)
+	}
 	if o.second = logPath(ad, "DAGManNodesLog"); o.second == o.log {
 		o.second = "" // each entry stands there once
 	}
 	if n, ok := ad.Int("JobNotification"); ok && n != int64(notifyNever) {
 		o.notify, o.notifyTo, o.inMail = notification(n), text("NotifyUser"), text("EmailAttributes")
-		if code, ok := ad.Int("JobSuccessExitCode"); ok {
-			o.success = int(code)
-		}
 		o.command = strings.TrimSpace(filepath.Base(text("Cmd")) + " " + text("Arguments") + text("Args"))
 	}
 	return o
@@ -130,6 +131,8 @@ func (s *origins) edited(o *origin, set []job.Assigned) *origin {
 			next.memory = changed.memory
 		case "requestdisk":
 			next.disk = changed.disk
+		case "jobsuccessexitcode":
+			next.success = changed.success
 		case "jobnotification":
 			next.notify = changed.notify
 		case "notifyuser":

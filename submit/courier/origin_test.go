@@ -39,6 +39,7 @@ func TestOriginAfterAnEdit(t *testing.T) {
 		{"RequestMemory", "2 * ImageSize", origin{log: before.log, cpus: "1"}},
 		{"JobNotification", "1", origin{log: before.log, memory: "100", cpus: "1", notify: notifyAlways}},
 		{"NotifyUser", `"ann@example.org"`, origin{log: before.log, memory: "100", cpus: "1", notifyTo: "ann@example.org"}},
+		{"JobSuccessExitCode", "2", origin{log: before.log, memory: "100", cpus: "1", success: 2}},
 		{"UserLog", `"/elsewhere"`, *before},
 		{"JobPrio", "5", *before},
 		{"RequestMemory", "(", *before},

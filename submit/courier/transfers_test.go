@@ -2,6 +2,7 @@ package courier
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +26,24 @@ func TestHeldForHowItEnded(t *testing.T) {
 	}
 	if entries[0].Checkpointed || r.Saved {
 		t.Error("the log says that there is a checkpoint")
+	}
+}
+
+// A log says what exit code means well, where that is not 0, before it says with which one the job has ended.
+func TestSuccessExitInTheLog(t *testing.T) {
+	id := job.ID{Cluster: 3}
+	for success, want := range map[int][]eventlog.Kind{
+		0: {eventlog.Terminated}, 2: {eventlog.AdInformation, eventlog.Terminated},
+	} {
+		var kinds []eventlog.Kind
+		var text string
+		for _, e := range terminated(id, &origin{success: success}, run{End: &end{Code: 2}}, time.UTC) {
+			kinds = append(kinds, e.Kind)
+			text += e.String()
+		}
+		if says := strings.Contains(text, "\nJobSuccessExitCode = 2\n"); !slices.Equal(kinds, want) || says != (success == 2) {
+			t.Errorf("with success_exit_code = %d the log says %v, want %v:\n%s", success, kinds, want, text)
+		}
 	}
 }
 

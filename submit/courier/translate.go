@@ -226,6 +226,12 @@ func terminated(id job.ID, o *origin, r run, zone *time.Location) []eventlog.Eve
 		e.Ended = time.Time{} // it never ran
 	}
 	e.Run.Sent, e.Total.Sent = max(e.Run.Sent, r.End.Sent), max(e.Total.Sent, r.End.Sent)
+	if o.success != 0 { // who has only the log could not tell what the exit code means
+		entries = append(entries, eventlog.Event{
+			Kind: eventlog.AdInformation, Job: id, Time: at,
+			Attrs: []eventlog.Attr{{Name: eventlog.SuccessExit, Value: strconv.Itoa(o.success)}},
+		})
+	}
 	return append(entries, e)
 }
 
