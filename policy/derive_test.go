@@ -263,6 +263,45 @@ func TestSlotAd(t *testing.T) {
 	p.SlotAd(nil, 0) // a machine of which nothing is known
 }
 
+// TestMatchGoesByTheSlotsVerdict: what a machine cannot tell, the matchmaker does not take a job's word for either. A slot
+// that matched and then said no would be offered the same job again and again.
+func TestMatchGoesByTheSlotsVerdict(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		preset       policy.Preset
+		machine, job string
+		want         bool
+	}{
+		{"no battery", policy.Desktop, "", "", true},
+		{"no battery, the job says otherwise", policy.Desktop, "", "OnBattery = true", true},
+		{"on battery, the job says otherwise", policy.Desktop, "OnBattery = true", "OnBattery = false", false},
+		{"a laptop that cannot tell", policy.Laptop, "Metered = false", "OnBattery = false", false},
+		{"a laptop that can", policy.Laptop, "OnBattery = false\nMetered = false", "", true},
+		{"nobody watches the keyboard", policy.Desktop, "KeyboardIdle = undefined", "KeyboardIdle = 7200", false},
+		{"asked for by the job", policy.Desktop, "", "Requirements = TARGET.OnBattery =!= true", true},
+		{"asked for by the job, of what only the job says", policy.Desktop, "", "OnBattery = false\nRequirements = TARGET.OnBattery =?= false", false},
+	} {
+		p := derive(t, policy.File{Preset: tt.preset})
+		job, err := classad.ParseOldAd("Requirements = true\n" + tt.job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slot := p.SlotAd(nil, 1)
+		known := slotAt(t, noon, tt.machine)
+		for _, name := range known.Names() {
+			e, _ := known.Lookup(name)
+			slot.Set(name, e)
+		}
+		slot = slot.Flat() // as it is sent
+		if got := classad.Match(slot, job); got != tt.want {
+			t.Errorf("%s: matches: %v, want %v", tt.name, got, tt.want)
+		}
+		if got := p.Verdicts(slot, job).Start && job.Eval("Requirements", slot).IsTrue(); got != tt.want {
+			t.Errorf("%s: the slot takes it: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestDeriveRefuses(t *testing.T) {
 	second := new(quantity.Duration(time.Second))
 	for _, tt := range []struct {

@@ -101,7 +101,8 @@ func (p *Policy) expressions() []named {
 
 // SlotAd gives the part of a slot's ad that follows from the policy, chained to the facts of the
 // machine: the slot's share of cpus, memory and disk, [Policy.Machine], the expressions, and the
-// Requirements that the matchmaker evaluates. slots is how many slots share the machine. facts may be
+// Requirements that the matchmaker evaluates. Facts that a machine may be unable to tell are undefined until they are
+// set, so that the matchmaker, too, does not take a job's word for them. slots is how many slots share the machine. facts may be
 // nil; it is read, not changed.
 func (p *Policy) SlotAd(facts *classad.Ad, slots int) *classad.Ad {
 	const kib, mib = 1 << 10, 1 << 20 // the units of Disk and Memory
@@ -128,6 +129,7 @@ func (p *Policy) SlotAd(facts *classad.Ad, slots int) *classad.Ad {
 		expr, _ := p.Machine.Lookup(name)
 		ad.Set(name, expr)
 	}
+	setUntold(ad)
 	for _, e := range p.expressions() {
 		ad.Set(e.name, e.expr)
 	}

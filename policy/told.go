@@ -34,8 +34,8 @@ func (p *Policy) Facts(slot *classad.Ad) map[string]string {
 		names = append(names, facts(e.expr, scope)...)
 	}
 	for _, name := range names {
-		if _, known := slot.Lookup(name); known {
-			all[name] = slot.Eval(name, nil).String()
+		if v := slot.Eval(name, nil); v.Kind() != classad.Undefined {
+			all[name] = v.String()
 		}
 	}
 	return all

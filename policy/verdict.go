@@ -83,24 +83,25 @@ var ofTheMachine = []string{
 
 var undefined = mustParse("undefined")
 
-// scope is the machine's ad with the expressions in it, since they may refer to each other. A fact that the machine
-// cannot tell is undefined there, or its name would be looked for in the job's ad.
+// setUntold makes the facts undefined that a machine's ad does not tell: their names would be looked for in the job's ad.
+func setUntold(machine *classad.Ad) {
+	for _, name := range ofTheMachine {
+		if _, told := machine.Lookup(name); !told {
+			machine.Set(name, undefined)
+		}
+	}
+}
+
+// scope is the machine's ad with the expressions in it, since they may refer to each other.
 func (p *Policy) scope(machine *classad.Ad) *classad.Ad {
 	scope := classad.NewAd()
 	for _, e := range p.expressions() {
 		scope.Set(e.name, e.expr)
 	}
-	for _, name := range ofTheMachine {
-		if machine != nil {
-			if _, told := machine.Lookup(name); told {
-				continue
-			}
-		}
-		scope.Set(name, undefined)
-	}
 	if machine != nil {
 		scope.SetParent(machine)
 	}
+	setUntold(scope)
 	return scope
 }
 
