@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -163,18 +165,12 @@ func (a *app) keepVigil(ctx context.Context, pool *client.Client, home client.Ho
 	defer wg.Wait()
 	defer stop()
 	wg.Go(func() { a.mindCourier(ctx, home) })
-
-	// Outputs that are not here soon after the last job are in trouble, of which only the courier knows.
-	const soon = 10 * time.Second
-	late := time.AfterFunc(soon, func() {
-		a.say("all jobs have ended, and outputs are not here yet; %s says why", courier.LogFile(home))
-	})
-	defer late.Stop()
+	awaited := make(chan []job.ID)
+	wg.Go(func() { a.mindOutputs(ctx, pool, home, awaited) })
 	remind := func() {
-		if len(v.live) > 0 {
-			late.Stop()
-		} else {
-			late.Reset(soon)
+		select {
+		case awaited <- v.onlyOutputs():
+		case <-ctx.Done():
 		}
 	}
 	remind()
@@ -192,6 +188,49 @@ func (a *app) keepVigil(ctx context.Context, pool *client.Client, home client.Ho
 		bar.jobs(v.done, v.done+len(v.live), v.rest())
 		return nil
 	})
+}
+
+// onlyOutputs gives the jobs whose outputs are not here, once nothing else is waited for.
+func (v *vigil) onlyOutputs() []job.ID {
+	if len(v.live) > 0 {
+		return nil
+	}
+	return slices.SortedFunc(maps.Keys(v.away), job.ID.Compare)
+}
+
+// mindOutputs says what is wrong with outputs that are not here soon after the last job has ended. awaited tells, each
+// time something has changed, whose outputs are waited for and nothing else.
+func (a *app) mindOutputs(ctx context.Context, pool *client.Client, home client.Home, awaited <-chan []job.ID) {
+	const soon = 10 * time.Second
+	late := time.NewTimer(soon)
+	defer late.Stop()
+	var ids []job.ID
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case ids = <-awaited:
+			if late.Stop(); len(ids) > 0 {
+				late.Reset(soon)
+			}
+		case <-late.C:
+			a.sayLate(ctx, pool, home, ids)
+		}
+	}
+}
+
+// sayLate says why outputs are not here, where that can be seen without the courier.
+func (a *app) sayLate(ctx context.Context, pool *client.Client, home client.Home, ids []job.ID) {
+	const most = 20 // to ask of
+	for _, id := range ids[:min(len(ids), most)] {
+		if err := pool.Misplaced(ctx, id); err != nil {
+			diag.Print(a.err, a.name(), fmt.Errorf("all jobs have ended, and outputs are not here yet: %w", err))
+			return
+		}
+	}
+	if ctx.Err() == nil {
+		a.say("all jobs have ended, and outputs are not here yet; %s says why", courier.LogFile(home))
+	}
 }
 
 // awaitCourier waits until the courier has dealt with an event: who hears that a job is held looks into its

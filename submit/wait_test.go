@@ -144,6 +144,46 @@ func TestWaitHeedsSuccessExitCode(t *testing.T) {
 	}
 }
 
+// TestWhyOutputsAreNotHere: who waits for nothing but outputs learns what keeps them from their places, and what to do.
+func TestWhyOutputsAreNotHere(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	dir := t.TempDir()
+	v := newVigil("here", 0)
+	finish := func(out string) {
+		ad := parseAd(t, `[ Cmd = "/bin/true"; `+client.SubmitHost+` = "here" ]`)
+		ad.SetString("Iwd", dir)
+		ad.SetString("Out", out)
+		receipt, err := pool.Queue.Submit(t.Context(), &job.Submitted{User: submittest.User, Owner: "ann", Ad: ad, Procs: []*classad.Ad{classad.NewAd()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := job.ID{Cluster: receipt.Cluster}
+		pool.Begin(id, "desk7")
+		v.live[id], v.ours[id] = true, true
+		if ids := v.onlyOutputs(); ids != nil {
+			t.Errorf("while a job runs only the outputs of %v are waited for", ids)
+		}
+		pool.Finish(id, 0, map[string]string{job.StdoutFile: "o"})
+		v.event(job.Event{Body: &job.Ended{Job: id}})
+	}
+	says := func() string {
+		var text bytes.Buffer
+		a := &app{err: &text}
+		a.sayLate(t.Context(), c, client.Home(dir), v.onlyOutputs())
+		return text.String()
+	}
+	finish("out")
+	if got := says(); !strings.Contains(got, "outputs are not here yet") || !strings.Contains(got, "courier.log says why") {
+		t.Errorf("of outputs that have a place it says %q", got)
+	}
+	finish("none/out")
+	if got := says(); !strings.Contains(got, "_condor_stdout of job 2.0: the directory "+dir+"/none is not there\n") || !strings.Contains(got, "hint: make it") {
+		t.Errorf("of outputs without a place it says %q", got)
+	}
+}
+
 // TestWaitForALog: a job that is held in the end is waited for no longer, except by condor_wait, and the log says which
 // exit code means well.
 func TestWaitForALog(t *testing.T) {

@@ -27,24 +27,9 @@ import (
 // next time. What the matchmaker does not have any more keeps nothing else back; the error is then [blob.ErrNotFound].
 // progress may be nil.
 func (c *Client) Fetch(ctx context.Context, id job.ID, dir string, progress transfer.Progress) ([]string, error) {
-	res, err := c.query(ctx, wire.Query{Kind: wire.QueryFetch, Select: wire.Selection{Jobs: []job.ID{id}}})
+	places, capability, err := c.places(ctx, id, dir)
 	if err != nil {
 		return nil, err
-	}
-	if len(res.Rows) == 0 {
-		return nil, &diag.Problem{
-			What: fmt.Sprintf("job %v has no outputs to fetch", id),
-			Hint: "only a job of which a run has come to its end, or that is held after one, has; \"skua q\" and \"skua history\" say how it is",
-			Err:  ErrNoOutputs,
-		}
-	}
-	var row wire.JobRow
-	if err := json.Unmarshal(res.Rows[0], &row); err != nil {
-		return nil, fmt.Errorf("read the outputs of job %v: %w", id, err)
-	}
-	places, err := placesOf(row.Ad, row.Outputs, dir)
-	if err != nil {
-		return nil, fmt.Errorf("outputs of job %v: %w", id, err)
 	}
 	var files Files
 	if len(places) > 0 {
@@ -60,23 +45,59 @@ func (c *Client) Fetch(ctx context.Context, id job.ID, dir string, progress tran
 	var written []string
 	var missing, homeless error // the first that the matchmaker does not have any more, and that has no place here
 	for _, p := range places {
-		called := func(err error) error { return fmt.Errorf("output %s of job %v: %w", p.file.Name, id, err) }
 		mode, err := p.prepare()
 		if err != nil {
-			homeless = cmp.Or(homeless, called(err))
+			homeless = cmp.Or(homeless, p.called(id, err))
 			continue
 		}
-		err = p.fetch(ctx, files, res.Capability, mode, progress)
+		err = p.fetch(ctx, files, capability, mode, progress)
 		switch {
 		case errors.Is(err, blob.ErrNotFound):
-			missing = cmp.Or(missing, called(err))
+			missing = cmp.Or(missing, p.called(id, err))
 		case err != nil:
-			return written, called(err)
+			return written, p.called(id, err)
 		default:
 			written = append(written, p.path)
 		}
 	}
 	return written, cmp.Or(homeless, missing)
+}
+
+// Misplaced says why one of a job's outputs cannot be put where its description wants it; nil if that is not to be seen.
+func (c *Client) Misplaced(ctx context.Context, id job.ID) error {
+	places, _, err := c.places(ctx, id, "")
+	if err != nil {
+		return nil
+	}
+	for _, p := range places {
+		if _, err := p.prepare(); err != nil {
+			return p.called(id, err)
+		}
+	}
+	return nil
+}
+
+// places asks what outputs a job has, and gives where they go and the capability with which they are fetched.
+func (c *Client) places(ctx context.Context, id job.ID, dir string) (places []place, capability string, err error) {
+	res, err := c.query(ctx, wire.Query{Kind: wire.QueryFetch, Select: wire.Selection{Jobs: []job.ID{id}}})
+	if err != nil {
+		return nil, "", err
+	}
+	if len(res.Rows) == 0 {
+		return nil, "", &diag.Problem{
+			What: fmt.Sprintf("job %v has no outputs to fetch", id),
+			Hint: "only a job of which a run has come to its end, or that is held after one, has; \"skua q\" and \"skua history\" say how it is",
+			Err:  ErrNoOutputs,
+		}
+	}
+	var row wire.JobRow
+	if err := json.Unmarshal(res.Rows[0], &row); err != nil {
+		return nil, "", fmt.Errorf("read the outputs of job %v: %w", id, err)
+	}
+	if places, err = placesOf(row.Ad, row.Outputs, dir); err != nil {
+		return nil, "", fmt.Errorf("outputs of job %v: %w", id, err)
+	}
+	return places, res.Capability, nil
 }
 
 // ErrNoOutputs says that the matchmaker has nothing of a job to fetch, and will not get it by itself.
@@ -191,6 +212,11 @@ func MovedInto(ad *classad.Ad) map[string]string {
 	return into
 }
 
+// called says of which output an error is.
+func (p place) called(id job.ID, err error) error {
+	return fmt.Errorf("output %s of job %v: %w", p.file.Name, id, err)
+}
+
 // prepare makes the directories that the file is to be in, and gives the mode that it gets there. Its errors are about
 // this place and no other.
 func (p place) prepare() (mode fs.FileMode, err error) {
@@ -210,7 +236,7 @@ func (p place) prepare() (mode fs.FileMode, err error) {
 		return 0, &diag.Problem{What: fmt.Sprintf("%s is there and is not a plain file", p.path), Hint: "move it away, or fetch into another directory with --dir"}
 	}
 	if mode, err = ordinaryMode(dir); err != nil {
-		return 0, err
+		return 0, unwritable(dir, err)
 	}
 	return mode | fs.FileMode(p.file.Mode)&0o111&(mode>>2), nil // executable for those who may read it
 }
@@ -230,7 +256,19 @@ func (p place) fetch(ctx context.Context, files Files, capability string, mode f
 func missingDir(dir string, err error) error {
 	return &diag.Problem{
 		What: fmt.Sprintf("the directory %s is not there", dir),
-		Hint: "make it; \"skua fetch JOB --dir DIR\" brings outputs elsewhere", Err: err,
+		Hint: "make it, and \"skua fetch JOB\" brings outputs at once; with --dir DIR it brings them elsewhere", Err: err,
+	}
+}
+
+// unwritable leaves out the name of the file that could not be made, which is another one each time.
+func unwritable(dir string, err error) error {
+	var why *fs.PathError
+	if !errors.As(err, &why) {
+		return err
+	}
+	return &diag.Problem{
+		What: fmt.Sprintf("no file can be made in %s: %v", dir, why.Err),
+		Hint: "when that is mended \"skua fetch JOB\" brings outputs at once; with --dir DIR it brings them elsewhere", Err: err,
 	}
 }
 

@@ -196,6 +196,7 @@ func TestFetchPlacesFiles(t *testing.T) {
 	for _, tt := range []struct{ name, attrs, want string }{
 		{"a directory that is not there", `Out = "none/o"`, "is not there"},
 		{"a directory in the way", `Out = "d"`, "not a plain file"},
+		{"a directory that is a file", `Out = "o/x"`, "no file can be made in " + filepath.Join(iwd, "o") + ": not a directory"},
 	} {
 		if err := fetch(tt.attrs, inline(job.StdoutFile, "x", 0o644)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error is %v, want one with %q", tt.name, err, tt.want)
