@@ -21,6 +21,14 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	default:
 		fmt.Fprintf(w, "  owner    last seen %s ago\n", roughly(s.Idle))
 	}
+	for _, u := range s.Unseen {
+		name, remedy := u.Source, "jobs run once it is locked, left or in the background"
+		if strings.HasPrefix(u.Source, ":") {
+			name = "display " + u.Source
+			remedy = `its user lets the agent look with "xhost +si:localuser:root"; if nobody uses it, name those that are used in displays of agent.toml`
+		}
+		fmt.Fprintf(w, "  unseen   %s: %s\n           %s\n", name, u.Why, remedy)
+	}
 	for _, sl := range s.Slots {
 		fmt.Fprintf(w, "  %-8s %s\n", slotName(sl.Name), slotLine(sl, now))
 	}

@@ -259,6 +259,23 @@ func TestStatusNamesTheCentralPolicy(t *testing.T) {
 	}
 }
 
+// The status says what keeps jobs away since nobody can tell whether it is used, and what to do.
+func TestStatusNamesWhatIsUnseen(t *testing.T) {
+	var out strings.Builder
+	printStatus(&out, control.Status{Machine: "desk", Unseen: []control.Unseen{
+		{Source: ":5", Why: `it counts as the owner at work: the X server refuses: "away"`},
+		{Source: "session of user 1000", Why: "it counts as the owner at work: it shows its input to nobody"},
+	}}, time.Now())
+	for _, want := range []string{
+		"  unseen   display :5: it counts as the owner at work: the X server refuses: \"away\"\n           its user lets the agent look with \"xhost",
+		"  unseen   session of user 1000: it counts as the owner at work: it shows its input to nobody\n           jobs run once it is locked",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the status is\n%s without %q", out.String(), want)
+		}
+	}
+}
+
 // The status says what keeps jobs away, and to whom it concerns for how long they may be kept away.
 func TestStatusSaysWhyNoJobComes(t *testing.T) {
 	p, err := policy.Derive(policy.File{})

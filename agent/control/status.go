@@ -12,6 +12,7 @@ type Status struct {
 	Wish      Wish          `json:"wish,omitzero"`       // that holds
 	MayPause  time.Duration `json:"may_pause_ns"`        // granted to who sits here
 	Idle      time.Duration `json:"idle_ns"`             // since the owner's last input; -1 while nobody is watched
+	Unseen    []Unseen      `json:"unseen,omitempty"`    // what counts as the owner at work since nothing tells of its input
 	SkuaLoad  float64       `json:"skua_load,omitempty"` // the jobs' part of the load, as SkuaLoadAvg
 	CannotRun string        `json:"cannot_run,omitempty"`
 	Policy    string        `json:"policy"`               // the file in force, or the preset
@@ -26,6 +27,12 @@ type Status struct {
 	// An agent whose policy is huge leaves them out.
 	Rules map[string]string `json:"rules,omitempty"`
 	Facts map[string]string `json:"facts,omitempty"`
+}
+
+// Unseen is a display or session of which nobody can tell whether somebody uses it.
+type Unseen struct {
+	Source string `json:"source"` // ":1" for an X display, else in words
+	Why    string `json:"why"`
 }
 
 // Central names a policy that the pool's administrator has handed to a group of machines.

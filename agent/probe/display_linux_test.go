@@ -300,6 +300,9 @@ func TestDisplayThatRefusesCountsAsTheOwner(t *testing.T) {
 		if s, _ := state(w, ":5"); !s.Busy || w.Idle(time.Now()) != 0 || !strings.Contains(s.Err.Error(), "counts as the owner at work") {
 			t.Fatalf("a display that refuses is %+v", s)
 		}
+		if unseen := w.Unseen(); len(unseen) != 1 || unseen[0].Name != ":5" {
+			t.Fatalf("unseen are %+v", unseen)
+		}
 	}
 	refusing.Close()
 	eventually(t, "a socket that is left behind counts as the owner", func() bool {
@@ -309,6 +312,9 @@ func TestDisplayThatRefusesCountsAsTheOwner(t *testing.T) {
 	})
 	if len(events) > 0 {
 		t.Errorf("it was reported again: %v", <-events)
+	}
+	if unseen := w.Unseen(); len(unseen) > 0 {
+		t.Errorf("of a display that is gone unseen are %+v", unseen)
 	}
 }
 

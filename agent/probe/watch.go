@@ -243,6 +243,11 @@ func (w *Watcher) Sources() []SourceState {
 	return states
 }
 
+// Unseen lists the sources that count as the owner at work since nothing tells of their input.
+func (w *Watcher) Unseen() []SourceState {
+	return slices.DeleteFunc(w.Sources(), func(s SourceState) bool { return s.Watching || !s.Busy || s.Err == nil })
+}
+
 // source is one place that input comes from. Its fields are guarded by the watcher's mutex.
 type source struct {
 	w        *Watcher

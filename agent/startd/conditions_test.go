@@ -224,6 +224,7 @@ func (ownerSeen) Run(context.Context) error                     { return nil }
 func (ownerSeen) Settle(context.Context)                        {}
 func (o ownerSeen) Idle(time.Time) time.Duration                { return time.Duration(o) }
 func (o ownerSeen) ConsoleIdle(time.Time) (time.Duration, bool) { return time.Duration(o), true }
+func (ownerSeen) Unseen() []probe.SourceState                   { return nil }
 
 func TestWorkForAnIdleMoment(t *testing.T) {
 	sys := newLaptop(t, false)

@@ -4,10 +4,15 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"skua/agent/probe"
 )
 
 // handWatcher is an owner whose last input is set by hand.
-type handWatcher struct{ last time.Time }
+type handWatcher struct {
+	last   time.Time
+	unseen []probe.SourceState
+}
 
 func (w *handWatcher) Run(ctx context.Context) error    { <-ctx.Done(); return nil }
 func (w *handWatcher) Settle(context.Context)           {}
@@ -15,6 +20,7 @@ func (w *handWatcher) Idle(now time.Time) time.Duration { return now.Sub(w.last)
 func (w *handWatcher) ConsoleIdle(now time.Time) (time.Duration, bool) {
 	return w.Idle(now), true
 }
+func (w *handWatcher) Unseen() []probe.SourceState { return w.unseen }
 
 func TestPresence(t *testing.T) {
 	noon := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)

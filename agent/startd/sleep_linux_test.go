@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"skua/agent/probe"
 	"skua/internal/job"
 	"skua/internal/wire"
 )
@@ -16,6 +17,7 @@ func (absent) Run(ctx context.Context) error               { <-ctx.Done(); retur
 func (absent) Settle(context.Context)                      {}
 func (absent) Idle(time.Time) time.Duration                { return time.Hour }
 func (absent) ConsoleIdle(time.Time) (time.Duration, bool) { return time.Hour, true }
+func (absent) Unseen() []probe.SourceState                 { return nil }
 
 // When the machine may go to sleep its job stands still, and after the sleep it goes on.
 func TestSleep(t *testing.T) {

@@ -99,6 +99,7 @@ type Owner interface {
 	Settle(ctx context.Context) // waits, not long, until Idle knows what there is to know
 	Idle(now time.Time) time.Duration
 	ConsoleIdle(now time.Time) (time.Duration, bool)
+	Unseen() []probe.SourceState // what counts as the owner at work since nothing tells of its input
 }
 
 // Watch makes the watcher that tells of the signs it sees.

@@ -77,6 +77,11 @@ func (d *Daemon) Status(now time.Time) control.Status {
 	if idle, ok := d.owner.idle(now); ok {
 		s.Idle = idle
 	}
+	if d.owner.watcher != nil {
+		for _, src := range d.owner.watcher.Unseen() {
+			s.Unseen = append(s.Unseen, control.Unseen{Source: src.Name, Why: src.Err.Error()})
+		}
+	}
 	if err := d.cfg.Starter.CanRun(); err != nil {
 		s.CannotRun = err.Error()
 	}

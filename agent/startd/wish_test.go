@@ -1,10 +1,13 @@
 package startd
 
 import (
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
 	"skua/agent/control"
+	"skua/agent/probe"
 )
 
 // What an administrator wished for counts again when a wish over it has ended, also after a restart of the agent.
@@ -43,6 +46,17 @@ func TestStatusExplains(t *testing.T) {
 		if s.Rules["START"] != "true" || s.Rules["SUSPEND"] != "false" || s.Facts["Activity"] != `"Idle"` {
 			t.Errorf("in parts %v: rules %v, facts %v", parts, s.Rules, s.Facts)
 		}
+	}
+}
+
+func TestStatusTellsOfUnseenDisplays(t *testing.T) {
+	d := bareDaemon(t)
+	if s := d.Status(time.Now()); s.Unseen != nil {
+		t.Errorf("where nobody is watched the status has %v", s.Unseen)
+	}
+	d.owner.watcher = &handWatcher{unseen: []probe.SourceState{{Name: ":5", Busy: true, Err: errors.New("it refuses")}}}
+	if s := d.Status(time.Now()); !slices.Equal(s.Unseen, []control.Unseen{{Source: ":5", Why: "it refuses"}}) {
+		t.Errorf("the status has %v", s.Unseen)
 	}
 }
 

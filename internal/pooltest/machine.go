@@ -421,3 +421,6 @@ func (o *owner) Settle(context.Context) {}
 
 // ConsoleIdle implements [startd.Owner].
 func (o *owner) ConsoleIdle(now time.Time) (time.Duration, bool) { return o.Idle(now), true }
+
+// Unseen implements [startd.Owner].
+func (o *owner) Unseen() []probe.SourceState { return nil }
