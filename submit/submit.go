@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -219,6 +220,11 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, how submiss
 	if err != nil {
 		return err
 	}
+	if wantsMail(s) {
+		if err := courier.NoMail(home); err != nil {
+			diag.Print(a.err, a.name(), fmt.Errorf("note: no mail will come about these jobs: %w", err))
+		}
+	}
 	s.Cluster.SetString(client.SubmitHost, host)
 	if name, err := os.Hostname(); err == nil {
 		s.Cluster.SetString(courier.SubmitMachine, name)
@@ -282,6 +288,14 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, how submiss
 		a.say("the jobs stay in the queue: skua wait %d", res.Cluster)
 	}
 	return err
+}
+
+// wantsMail reports whether mail is to come about any of the jobs.
+func wantsMail(s *submitfile.Submission) bool {
+	return slices.ContainsFunc(s.Procs, func(p submitfile.Proc) bool {
+		when, _ := p.Ad.Int("JobNotification")
+		return when != 0
+	})
 }
 
 // logMark is an event log before a submit: what comes is after its end.

@@ -43,12 +43,12 @@ type Pool interface {
 
 // Config is what a Courier is made of. Fields marked required have no default.
 type Config struct {
-	Pool   Pool          // required
-	Host   string        // required: see client.SubmitHost
-	Dir    string        // required: where the courier keeps its position, one directory for each pool
-	Linger time.Duration // how long to stay when there is nothing to do; 0 means 3 minutes
-	Retry  time.Duration // the first pause before something that failed is tried again; 0 means 5 s
-	Mail   Mail          // how the user gets mail
+	Pool   Pool                 // required
+	Host   string               // required: see client.SubmitHost
+	Dir    string               // required: where the courier keeps its position, one directory for each pool
+	Linger time.Duration        // how long to stay when there is nothing to do; 0 means 3 minutes
+	Retry  time.Duration        // the first pause before something that failed is tried again; 0 means 5 s
+	Mail   func() (Mail, error) // how the user gets mail, asked before each; nil means that none is sent
 
 	Zone *time.Location // of the dates in logs and mails; nil means the local one
 	Log  *slog.Logger   // nil means no logging
@@ -120,8 +120,10 @@ func (c *Courier) Run(ctx context.Context) (left bool, err error) {
 	defer c.bag.close()
 	c.post = newPost(ctx, c.cfg, c.log)
 	defer c.post.close()
-	if len(c.cfg.Mail.Command) == 0 {
-		c.state.Letters = nil // there was a command once
+	if len(c.state.Letters) > 0 {
+		if _, ok := c.post.settings(); !ok {
+			c.state.Letters = nil // there was a command once
+		}
 	}
 	if c.logs.waiting() {
 		c.save() // which tries them

@@ -57,6 +57,18 @@ func LoadMail(h client.Home) (Mail, error) {
 	return s.Mail, err
 }
 
+// NoMail says why no mail is sent, and what to do; nil if it is.
+func NoMail(h client.Home) error {
+	m, err := LoadMail(h)
+	if err == nil && len(m.Command) == 0 {
+		err = &diag.Problem{
+			What: filepath.Join(string(h), SettingsFile) + " names no mail program",
+			Hint: `write there: [mail], and below it: command = ["/usr/sbin/sendmail", "-t"]`,
+		}
+	}
+	return err
+}
+
 // notification says when a job's user wants mail about it; HTCondor's numbers.
 type notification int
 
@@ -113,7 +125,7 @@ func letterAbout(id job.ID, o *origin, r *run, ev job.Event) *letter {
 
 // post sends letters, one after another. It belongs to the courier's loop; only the mail program runs beside it.
 type post struct {
-	mail Mail
+	mail func() (Mail, error)
 	pool Pool
 	log  *slog.Logger
 
@@ -148,18 +160,36 @@ func (p *post) close() {
 	p.wg.Wait()
 }
 
+// settings are those that hold now. ok is false if no mail is sent, and then why is said.
+func (p *post) settings() (m Mail, ok bool) {
+	var err error
+	if p.mail != nil {
+		m, err = p.mail()
+	}
+	switch {
+	case err != nil:
+		p.say("no mail is sent: " + err.Error())
+	case len(m.Command) == 0:
+		p.say("no mail is sent, since " + SettingsFile + " names no command for it")
+	default:
+		return m, true
+	}
+	return Mail{}, false
+}
+
 // write adds a letter to those that wait.
 func (p *post) write(waiting []letter, l *letter) []letter {
-	switch {
-	case l == nil:
-	case len(p.mail.Command) == 0:
-		p.say("no mail is sent, since " + SettingsFile + " names no command for it")
-	case len(waiting) >= maxLetters:
-		p.say(fmt.Sprintf("%d mails wait to be sent; more are left out", maxLetters))
-	default:
-		waiting = append(waiting, *l)
+	if l == nil {
+		return waiting
 	}
-	return waiting
+	if _, ok := p.settings(); !ok {
+		return waiting
+	}
+	if len(waiting) >= maxLetters {
+		p.say(fmt.Sprintf("%d mails wait to be sent; more are left out", maxLetters))
+		return waiting
+	}
+	return append(waiting, *l)
 }
 
 // say says something once.
@@ -172,13 +202,17 @@ func (p *post) say(what string) {
 
 // start sends the first of the letters, which must have been kept.
 func (p *post) start(waiting []letter) {
-	if p.sending || len(waiting) == 0 || len(p.mail.Command) == 0 {
+	if p.sending || len(waiting) == 0 {
+		return
+	}
+	mail, ok := p.settings()
+	if !ok {
 		return
 	}
 	p.sending = true
 	l := waiting[0]
 	p.wg.Go(func() {
-		err := p.send(l)
+		err := p.send(mail, l)
 		select {
 		case p.done <- err:
 		case <-p.ctx.Done():
@@ -205,21 +239,21 @@ func (p *post) settle(waiting []letter, err error) []letter {
 }
 
 // send gives a letter to the mail program.
-func (p *post) send(l letter) error {
+func (p *post) send(mail Mail, l letter) error {
 	ctx, cancel := context.WithTimeout(p.ctx, mailPatience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, p.mail.Command[0], p.mail.Command[1:]...)
-	cmd.Stdin = bytes.NewReader(p.message(ctx, l))
+	cmd := exec.CommandContext(ctx, mail.Command[0], mail.Command[1:]...)
+	cmd.Stdin = bytes.NewReader(p.message(ctx, mail.From, l))
 	cmd.WaitDelay = time.Second // it may have left something behind that has its output
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s: %w: %.*s", p.mail.Command[0], err, maxMailOutput, bytes.TrimSpace(out))
+		return fmt.Errorf("%s: %w: %.*s", mail.Command[0], err, maxMailOutput, bytes.TrimSpace(out))
 	}
 	return nil
 }
 
 // message is the letter with its headers.
-func (p *post) message(ctx context.Context, l letter) []byte {
+func (p *post) message(ctx context.Context, from string, l letter) []byte {
 	to := l.To
 	if to == "" {
 		if u, err := user.Current(); err == nil {
@@ -232,7 +266,7 @@ func (p *post) message(ctx context.Context, l letter) []byte {
 			fmt.Fprintf(&b, "%s: %s\n", name, value)
 		}
 	}
-	header("From", p.mail.From)
+	header("From", from)
 	header("To", to)
 	header("Subject", mime.QEncoding.Encode("utf-8", oneLine(l.Subject)))
 	header("Date", l.At.Format(time.RFC1123Z))

@@ -2,6 +2,7 @@ package courier
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,7 +86,7 @@ func TestMailIsSent(t *testing.T) {
 		}
 	}
 	for range 2 { // the second finds nothing to do
-		c, err := New(Config{Pool: s, Host: "here", Dir: state, Linger: 10 * time.Millisecond, Retry: time.Millisecond, Mail: mail, Zone: time.UTC})
+		c, err := New(Config{Pool: s, Host: "here", Dir: state, Linger: 10 * time.Millisecond, Retry: time.Millisecond, Mail: func() (Mail, error) { return mail, nil }, Zone: time.UTC})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,6 +111,24 @@ Subject: Skua job 5.0 has ended with exit code 3
 	}
 }
 
+// TestMailSettingsOfTheMoment: a courier that is at work heeds the settings as they are when there is a mail to send.
+func TestMailSettingsOfTheMoment(t *testing.T) {
+	var now Mail
+	var wrong error
+	p := &post{mail: func() (Mail, error) { return now, wrong }, log: slog.New(slog.DiscardHandler)}
+	if got := p.write(nil, &letter{}); len(got) > 0 {
+		t.Error("a letter waits for a program that there is not")
+	}
+	now.Command = []string{"/bin/true"}
+	if got := p.write(nil, &letter{}); len(got) != 1 {
+		t.Error("a program that is named meanwhile is not heeded")
+	}
+	wrong = errors.New("line 3")
+	if got := p.write(nil, &letter{}); len(got) > 0 || !strings.Contains(p.trouble, "line 3") {
+		t.Errorf("with bad settings %d letters wait, and the trouble is %q", len(got), p.trouble)
+	}
+}
+
 func TestMailSettings(t *testing.T) {
 	for _, tt := range []struct{ text, want, problem string }{
 		{"", "", ""},
@@ -124,6 +143,9 @@ func TestMailSettings(t *testing.T) {
 			}
 		}
 		m, err := LoadMail(home)
+		if no := NoMail(home); (no == nil) != (tt.want != "") {
+			t.Errorf("%q: no mail is sent since %v", tt.text, no)
+		}
 		var p *diag.Problem
 		switch {
 		case tt.problem == "" && (err != nil || strings.Join(m.Command[:min(1, len(m.Command))], "") != tt.want):

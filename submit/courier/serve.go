@@ -169,11 +169,7 @@ func serveOnce(ctx context.Context, h client.Home, log *slog.Logger) (again bool
 		return false, err
 	}
 	defer pool.Close()
-	mail, err := LoadMail(h)
-	if err != nil {
-		log.Warn("no mail is sent", diag.KeyError, err)
-		mail = Mail{}
-	}
+	mail := func() (Mail, error) { return LoadMail(h) }
 	err = work(ctx, h, Config{Pool: pool, Host: host, Dir: Dir(h, m), Mail: mail, Log: log})
 	if errors.Is(context.Cause(ctx), errMoved) {
 		log.Info("the user is in another pool now")
