@@ -43,17 +43,7 @@ func testAppend(t *testing.T, open func() bus.Log) {
 	}
 	var want []string
 	for _, n := range []int{1, 2, 1, 12, bus.MaxBatch, 1, bus.MaxBatch, bus.MaxBatch} {
-		batch := numbered(len(want)+1, n)
-		end, err := l.Append(t.Context(), uint64(len(want)), batch)
-		if err != nil {
-			t.Fatalf("append %d after %d: %v", n, len(want), err)
-		}
-		for _, r := range batch {
-			want = append(want, string(r))
-		}
-		if end != uint64(len(want)) {
-			t.Fatalf("append of %d ended at %d, want %d", n, end, len(want))
-		}
+		want = appendBatch(t, l.Append, want, n)
 	}
 	for _, l := range []bus.Log{l, open()} {
 		if got := last(t, l); got != uint64(len(want)) {
@@ -72,17 +62,7 @@ func testAppendInOrder(t *testing.T, open func() bus.Log) {
 	l := open()
 	var want []string
 	for _, n := range []int{1, 2, 3, 12, 13, 2, bus.MaxBatch, 4} {
-		batch := numbered(len(want)+1, n)
-		end, err := l.AppendInOrder(t.Context(), uint64(len(want)), batch)
-		if err != nil {
-			t.Fatalf("append %d after %d: %v", n, len(want), err)
-		}
-		for _, r := range batch {
-			want = append(want, string(r))
-		}
-		if end != uint64(len(want)) {
-			t.Fatalf("append of %d ended at %d, want %d", n, end, len(want))
-		}
+		want = appendBatch(t, l.AppendInOrder, want, n)
 		for _, expect := range []int{0, len(want) - 1, len(want) + 1} { // of somebody who does not know the log
 			if end, err := l.AppendInOrder(t.Context(), uint64(expect), numbered(5000, 3)); !errors.Is(err, bus.ErrWrongSequence) && !errors.Is(err, bus.ErrUnknownOutcome) {
 				t.Errorf("append of 3 after %d, where the log ends at %d: got %d, %v", expect, len(want), end, err)
@@ -315,6 +295,19 @@ func numbered(first, n int) [][]byte {
 		out[i] = []byte(fmt.Sprint(first + i))
 	}
 	return out
+}
+
+// appendBatch appends n records to a log that has those, and gives what it has then.
+func appendBatch(t *testing.T, add func(context.Context, uint64, [][]byte) (uint64, error), has []string, n int) []string {
+	t.Helper()
+	batch, expect := numbered(len(has)+1, n), uint64(len(has))
+	for _, r := range batch {
+		has = append(has, string(r))
+	}
+	if end, err := add(t.Context(), expect, batch); err != nil || end != uint64(len(has)) {
+		t.Fatalf("append of %d after %d ended at %d, %v; want %d", n, expect, end, err, len(has))
+	}
+	return has
 }
 
 func appendOne(t *testing.T, l bus.Log, expect uint64, data string) {
