@@ -74,8 +74,8 @@ func TestSpelledOutIsTheSame(t *testing.T) {
 				t.Fatalf("%s, as desktop: %v", p, err)
 			}
 			for i, e := range short.expressions() {
-				if got := other.expressions()[i].expr.String(); got != e.expr.String() {
-					t.Errorf("%s: %s is %s, spelled out for desktop %s", p, e.name, e.expr, got)
+				if got := (*other.expressions()[i].expr).String(); got != (*e.expr).String() {
+					t.Errorf("%s: %s is %s, spelled out for desktop %s", p, e.name, *e.expr, got)
 				}
 			}
 		}

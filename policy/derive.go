@@ -97,32 +97,16 @@ const defaultDrain = 30 * time.Minute
 
 // express parses the derived expressions, except those that the admin wrote anew.
 func (p *Policy) express(t texts, by Expressions) error {
-	for _, e := range []struct {
-		into    **classad.Expr
-		derived string
-		written *Expression
-	}{
-		{&p.Start, t.start, by.Start},
-		{&p.Suspend, t.suspend, by.Suspend},
-		{&p.Continue, t.resume, by.Continue},
-		{&p.Preempt, t.preempt, by.Preempt},
-		{&p.Kill, t.kill, by.Kill},
-		{&p.WantSuspend, t.wantSuspend, by.WantSuspend},
-		{&p.WantVacate, t.wantVacate, by.WantVacate},
-		{&p.Rank, t.rank, by.Rank},
-		{&p.Throttle, t.throttle, by.Throttle},
-		{&p.Draining, t.draining, by.Draining},
-		{&p.Retirement, t.retirement, by.Retirement},
-	} {
+	for _, e := range p.listed(t, by) {
 		if e.written != nil && e.written.Expr != nil {
-			*e.into = e.written.Expr
+			*e.expr = e.written.Expr
 			continue
 		}
 		expr, err := classad.ParseExpr(e.derived)
 		if err != nil {
 			return fmt.Errorf("derive %q: %w", e.derived, err)
 		}
-		*e.into = expr
+		*e.expr = expr
 	}
 	return nil
 }

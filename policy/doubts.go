@@ -13,13 +13,9 @@ import (
 // Written gives the expressions that a file has, by name.
 func (e Expressions) Written() map[string]*classad.Expr {
 	all := map[string]*classad.Expr{}
-	for name, x := range map[string]*Expression{
-		"START": e.Start, "SUSPEND": e.Suspend, "CONTINUE": e.Continue, "PREEMPT": e.Preempt, "KILL": e.Kill,
-		"WANT_SUSPEND": e.WantSuspend, "WANT_VACATE": e.WantVacate, "RANK": e.Rank, "THROTTLE": e.Throttle,
-		"Draining": e.Draining, "MaxJobRetirementTime": e.Retirement,
-	} {
-		if x != nil && x.Expr != nil {
-			all[name] = x.Expr
+	for _, x := range new(Policy).listed(texts{}, e) {
+		if x.written != nil && x.written.Expr != nil {
+			all[x.name] = x.written.Expr
 		}
 	}
 	return all

@@ -76,26 +76,31 @@ func (p *Policy) InUseCPUs(total int64) float64 {
 // Connected reports whether the slot with that number, from 1 on, makes way for the owner.
 func (p *Policy) Connected(slot int) bool { return p.SlotsConnected == 0 || slot <= p.SlotsConnected }
 
-// named is an expression beside its name.
+// named is one of a policy's expressions.
 type named struct {
-	name string
-	expr *classad.Expr
+	name    string
+	expr    **classad.Expr // of the policy
+	derived string         // what the settings make it
+	written *Expression    // what the file has in the place of that; nil for nothing
 }
 
 // expressions lists the expressions in the order in which a slot's life meets them.
-func (p *Policy) expressions() []named {
+func (p *Policy) expressions() []named { return p.listed(texts{}, Expressions{}) }
+
+// listed is the same with what they are made of.
+func (p *Policy) listed(t texts, by Expressions) []named {
 	return []named{
-		{"START", p.Start},
-		{"SUSPEND", p.Suspend},
-		{"CONTINUE", p.Continue},
-		{"PREEMPT", p.Preempt},
-		{"KILL", p.Kill},
-		{"WANT_SUSPEND", p.WantSuspend},
-		{"WANT_VACATE", p.WantVacate},
-		{"RANK", p.Rank},
-		{"THROTTLE", p.Throttle},
-		{"Draining", p.Draining},
-		{"MaxJobRetirementTime", p.Retirement},
+		{"START", &p.Start, t.start, by.Start},
+		{"SUSPEND", &p.Suspend, t.suspend, by.Suspend},
+		{"CONTINUE", &p.Continue, t.resume, by.Continue},
+		{"PREEMPT", &p.Preempt, t.preempt, by.Preempt},
+		{"KILL", &p.Kill, t.kill, by.Kill},
+		{"WANT_SUSPEND", &p.WantSuspend, t.wantSuspend, by.WantSuspend},
+		{"WANT_VACATE", &p.WantVacate, t.wantVacate, by.WantVacate},
+		{"RANK", &p.Rank, t.rank, by.Rank},
+		{"THROTTLE", &p.Throttle, t.throttle, by.Throttle},
+		{"Draining", &p.Draining, t.draining, by.Draining},
+		{"MaxJobRetirementTime", &p.Retirement, t.retirement, by.Retirement},
 	}
 }
 
@@ -131,7 +136,7 @@ func (p *Policy) SlotAd(facts *classad.Ad, slots int) *classad.Ad {
 	}
 	setUntold(ad)
 	for _, e := range p.expressions() {
-		ad.Set(e.name, e.expr)
+		ad.Set(e.name, *e.expr)
 	}
 	ad.Set("WithinResourceLimits", withinLimits)
 	ad.Set("Requirements", requirements)

@@ -11,7 +11,7 @@ import (
 func (p *Policy) Texts() map[string]string {
 	all := map[string]string{}
 	for _, e := range p.expressions() {
-		all[e.name] = e.expr.String()
+		all[e.name] = (*e.expr).String()
 	}
 	return all
 }
@@ -20,7 +20,7 @@ func (p *Policy) Texts() map[string]string {
 func (p *Policy) LooksAt() []string {
 	var names []string
 	for _, e := range p.expressions() {
-		names = append(names, facts(e.expr, p.scope(nil))...)
+		names = append(names, facts(*e.expr, p.scope(nil))...)
 	}
 	return names
 }
@@ -31,7 +31,7 @@ func (p *Policy) Facts(slot *classad.Ad) map[string]string {
 	scope, all := p.scope(slot), map[string]string{}
 	names := []string{"KeyboardIdle", "ConsoleIdle"}
 	for _, e := range p.expressions() {
-		names = append(names, facts(e.expr, scope)...)
+		names = append(names, facts(*e.expr, scope)...)
 	}
 	for _, name := range names {
 		if v := slot.Eval(name, nil); v.Kind() != classad.Undefined {
@@ -48,14 +48,10 @@ func Told(texts map[string]string) (*Policy, error) {
 		return nil, err
 	}
 	p := &Policy{}
-	for name, into := range map[string]**classad.Expr{
-		"START": &p.Start, "SUSPEND": &p.Suspend, "CONTINUE": &p.Continue, "PREEMPT": &p.Preempt, "KILL": &p.Kill,
-		"WANT_SUSPEND": &p.WantSuspend, "WANT_VACATE": &p.WantVacate, "RANK": &p.Rank, "THROTTLE": &p.Throttle,
-		"Draining": &p.Draining, "MaxJobRetirementTime": &p.Retirement,
-	} {
-		*into = mustParse("undefined")
-		if e, ok := ad.Lookup(name); ok {
-			*into = e
+	for _, e := range p.expressions() {
+		*e.expr = undefined
+		if told, ok := ad.Lookup(e.name); ok {
+			*e.expr = told
 		}
 	}
 	return p, nil

@@ -96,7 +96,7 @@ func setUntold(machine *classad.Ad) {
 func (p *Policy) scope(machine *classad.Ad) *classad.Ad {
 	scope := classad.NewAd()
 	for _, e := range p.expressions() {
-		scope.Set(e.name, e.expr)
+		scope.Set(e.name, *e.expr)
 	}
 	if machine != nil {
 		scope.SetParent(machine)
@@ -126,8 +126,9 @@ func (p *Policy) Explain(machine *classad.Ad) []Line {
 	scope := p.scope(machine)
 	var lines []Line
 	for _, e := range p.expressions() {
-		line := Line{Name: e.name, Expr: e.expr.OldString(), Value: e.expr.Eval(scope, nil)}
-		if conditions := e.expr.Conjuncts(); e.name != "RANK" && len(conditions) > 1 {
+		expr := *e.expr
+		line := Line{Name: e.name, Expr: expr.OldString(), Value: expr.Eval(scope, nil)}
+		if conditions := expr.Conjuncts(); e.name != "RANK" && len(conditions) > 1 {
 			for _, c := range conditions {
 				if !c.Eval(scope, nil).IsTrue() {
 					line.Because = append(line.Because, c.OldString()+readings(c, scope))
@@ -135,7 +136,7 @@ func (p *Policy) Explain(machine *classad.Ad) []Line {
 			}
 		}
 		if e.name != "RANK" && e.name != "MaxJobRetirementTime" {
-			line.If = nearest(e.expr, scope)
+			line.If = nearest(expr, scope)
 		}
 		lines = append(lines, line)
 	}
