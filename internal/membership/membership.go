@@ -141,43 +141,40 @@ func JoinLocal(ctx context.Context, dir, socket string) (*Membership, error) {
 	return JoinLocalIf(ctx, dir, socket, nil)
 }
 
-// JoinLocalIf is JoinLocal, unless fit has something against the pool: then a membership in dir stays as it is.
-// A fit of nil has not.
+// JoinLocalIf is JoinLocal, unless fit has something against the pool: then a membership in dir stays as it is, and the
+// pool learns of no key. A fit of nil has not.
 func JoinLocalIf(ctx context.Context, dir, socket string, fit func(*Membership) error) (*Membership, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", socket)
-	if err != nil {
-		return nil, fmt.Errorf("ask the matchmaker on this machine: %w", err)
+	if fit != nil {
+		// A matchmaker of before this question refuses it, and is asked once it has answered the next.
+		switch answer, err := askLocal(ctx, socket, wire.LocalLogin{V: wire.Version, Ask: true}); {
+		case err != nil:
+			return nil, err
+		case answer.Fail == nil:
+			m, err := poolOf(answer)
+			if err == nil {
+				err = fit(m)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
 	}
-	defer conn.Close()
 	identity, err := ownKey(dir, keyFile)
 	if err != nil {
 		return nil, err
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		conn.SetDeadline(deadline)
-	} else {
-		conn.SetDeadline(time.Now().Add(30 * time.Second))
+	answer, err := askLocal(ctx, socket, wire.LocalLogin{V: wire.Version, Key: identity.PublicKey()})
+	if err == nil {
+		err = answer.Fail.Err()
 	}
-	if err := json.NewEncoder(conn).Encode(wire.LocalLogin{V: wire.Version, Key: identity.PublicKey()}); err != nil {
-		return nil, fmt.Errorf("ask the matchmaker on this machine: %w", err)
-	}
-	var answer wire.LocalLogged
-	if err := json.NewDecoder(conn).Decode(&answer); err != nil {
-		return nil, fmt.Errorf("read the answer of the matchmaker on this machine: %w", err)
-	}
-	if err := answer.Fail.Err(); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode([]byte(answer.CA))
-	if block == nil {
-		return nil, errors.New("the matchmaker on this machine sent no certificate of its authority")
+	m, err := poolOf(answer)
+	if err != nil {
+		return nil, err
 	}
-	sum := sha256.Sum256(block.Bytes)
-	m := &Membership{
-		V: version, URL: answer.URL, Fingerprint: hex.EncodeToString(sum[:]),
-		ID: answer.ID, Name: answer.Name, identity: identity,
-	}
+	m.ID, m.Name, m.identity = answer.ID, answer.Name, identity
 	if fit != nil {
 		if err := fit(m); err != nil {
 			return nil, err
@@ -188,6 +185,38 @@ func JoinLocalIf(ctx context.Context, dir, socket string, fit func(*Membership) 
 	}
 	_, _ = m.Refresh(ctx)
 	return m, nil
+}
+
+// askLocal asks the matchmaker that listens at a socket of this machine.
+func askLocal(ctx context.Context, socket string, question wire.LocalLogin) (answer wire.LocalLogged, err error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", socket)
+	if err != nil {
+		return answer, fmt.Errorf("ask the matchmaker on this machine: %w", err)
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(deadline)
+	} else {
+		conn.SetDeadline(time.Now().Add(30 * time.Second))
+	}
+	if err := json.NewEncoder(conn).Encode(question); err != nil {
+		return answer, fmt.Errorf("ask the matchmaker on this machine: %w", err)
+	}
+	if err := json.NewDecoder(conn).Decode(&answer); err != nil {
+		return answer, fmt.Errorf("read the answer of the matchmaker on this machine: %w", err)
+	}
+	return answer, nil
+}
+
+// poolOf gives a membership in the pool whose matchmaker answers, of nobody yet.
+func poolOf(answer wire.LocalLogged) (*Membership, error) {
+	block, _ := pem.Decode([]byte(answer.CA))
+	if block == nil {
+		return nil, errors.New("the matchmaker on this machine sent no certificate of its authority")
+	}
+	sum := sha256.Sum256(block.Bytes)
+	return &Membership{V: version, URL: answer.URL, Fingerprint: hex.EncodeToString(sum[:])}, nil
 }
 
 // Dial connects to the pool. With failFast it gives up when the first attempt fails, for commands that

@@ -231,6 +231,7 @@ type Note struct {
 type LocalLogin struct {
 	V   int    `json:"v"`
 	Key string `json:"key"`
+	Ask bool   `json:"ask,omitempty"` // nobody logs in: the answer says only which pool it is
 }
 
 // LocalLogged answers LocalLogin.

@@ -427,13 +427,31 @@ func TestBackWithANewToken(t *testing.T) {
 		}
 	}
 
-	refused, dir := errors.New("not this one"), t.TempDir()
-	not := func(*membership.Membership) error { return refused }
+	members := func() int {
+		a, err := server.Admin(t.Context(), s.Data, server.AdminRequest{Do: server.AdminMembers})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(a.Members)
+	}
+	refused, dir, before := errors.New("not this one"), filepath.Join(t.TempDir(), "new"), members()
+	not := func(m *membership.Membership) error {
+		if m.URL == "" || m.Fingerprint == "" {
+			t.Errorf("of the pool is known: %+v", m)
+		}
+		return refused
+	}
 	if _, err := membership.JoinLocalIf(t.Context(), dir, h.LoginSocket(), not); !errors.Is(err, refused) {
 		t.Errorf("a pool that does not fit: %v", err)
 	}
-	if _, err := membership.Open(dir); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("of a pool that does not fit was kept: %v", err)
+	}
+	if n := members(); n != before {
+		t.Errorf("a pool that does not fit has %d members, %d before", n, before)
+	}
+	if m, err := membership.JoinLocalIf(t.Context(), dir, h.LoginSocket(), func(*membership.Membership) error { return nil }); err != nil || m.ID == "" || m.Name == "" {
+		t.Errorf("in a pool that fits the user is %+v, %v", m, err)
 	}
 
 	other := newToken(trust.User, "ben")

@@ -139,6 +139,10 @@ func (h *Head) login(_ context.Context, uid int, question []byte) any {
 	if err != nil {
 		return fail(err)
 	}
+	pool := wire.LocalLogged{V: wire.Version, URL: h.localURL(), CA: string(h.authority.PEM())}
+	if q.Ask {
+		return pool
+	}
 	name, err := userName(uid)
 	if err != nil {
 		return fail(&diag.Problem{
@@ -157,7 +161,8 @@ func (h *Head) login(_ context.Context, uid int, question []byte) any {
 		return fail(err)
 	}
 	h.log.Info("local user logged in", "name", name, diag.KeyUser, m.ID)
-	return wire.LocalLogged{V: wire.Version, ID: m.ID, Name: m.Name, URL: h.localURL(), CA: string(h.authority.PEM())}
+	pool.ID, pool.Name = m.ID, m.Name
+	return pool
 }
 
 // userName looks a user up. A program without cgo reads /etc/passwd only; getent knows directories
