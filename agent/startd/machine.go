@@ -154,7 +154,7 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	if err != nil {
 		return err
 	}
-	conn, err := m.member.Dial(ctx, m.log, false)
+	conn, err := m.member.Dial(bus.Config{Log: m.log, NoPings: true}) // advertise flushes
 	if err != nil {
 		return err
 	}

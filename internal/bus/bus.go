@@ -35,6 +35,10 @@ type Conn interface {
 	// request that is lost on its way ends with ctx.
 	Request(ctx context.Context, subject string, data []byte) ([]byte, error)
 
+	// Flush waits until what was published has reached the server, whose answer also shows that it is there. One that
+	// does not answer is given up for a new connection.
+	Flush(ctx context.Context) error
+
 	// Reconnected receives a value whenever the connection has come up, the first time included. Values
 	// that nobody has fetched are merged into one, so there should be one receiver.
 	Reconnected() <-chan struct{}

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -152,6 +153,16 @@ func (c *MemoryConn) Subscribe(subject string, h func(Msg)) (Subscription, error
 	c.subs = append(c.subs, s)
 	c.handlers.Go(func() { s.run(h) })
 	return s, nil
+}
+
+// Flush implements [Conn].
+func (c *MemoryConn) Flush(ctx context.Context) error {
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	if err := cmp.Or(c.usable(), ctx.Err()); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	return nil
 }
 
 // Reconnected implements [Conn].

@@ -40,6 +40,10 @@ type Config struct {
 	// Otherwise Dial returns at once and the client goes on trying until it is closed.
 	FailFast bool
 
+	// NoPings leaves it to the caller to find out, by Flush every few minutes, that a server does nothing any more. A ping
+	// would wake a process at a time of its own.
+	NoPings bool
+
 	Log *slog.Logger // nil means no logging
 }
 
@@ -60,6 +64,7 @@ const (
 	vanishedAfter = time.Minute
 	pingInterval  = 10 * time.Minute
 	flushTimeout  = 10 * time.Second
+	answersWithin = 30 * time.Second // a server that lives, on a network that is busy
 	maxDelay      = 30 * time.Second
 )
 
@@ -76,6 +81,7 @@ type Client struct {
 
 	inbox    string // begins the subjects of answers; "" for the connection's own
 	requests requests
+	patience time.Duration // answersWithin
 
 	mu       sync.Mutex
 	closed   bool           // guarded by mu
@@ -88,11 +94,15 @@ var _ Conn = (*Client)(nil)
 // random time of at most 1 s, then 2 s, up to 30 s, so that a thousand agents do not come back at
 // once. Nothing is buffered meanwhile.
 func Dial(cfg Config) (*Client, error) {
-	c := &Client{log: cfg.Log, up: make(chan struct{}, 1), inProcess: cfg.InProcess != nil, inbox: cfg.Inbox}
+	c := &Client{log: cfg.Log, up: make(chan struct{}, 1), inProcess: cfg.InProcess != nil, inbox: cfg.Inbox, patience: answersWithin}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	opts := append(c.options(cfg.Name), nats.PingInterval(pingInterval))
+	ping := pingInterval
+	if cfg.NoPings {
+		ping = 0
+	}
+	opts := append(c.options(cfg.Name), nats.PingInterval(ping))
 	if cfg.Inbox != "" {
 		opts = append(opts, nats.CustomInboxPrefix(cfg.Inbox))
 	}
@@ -313,6 +323,23 @@ func mayAnswer(subject, reply string) bool {
 		}
 	}
 	return true // from the matchmaker
+}
+
+// Flush implements [Conn].
+func (c *Client) Flush(ctx context.Context) error {
+	if !c.nc.IsConnected() && !c.nc.IsClosed() {
+		return fmt.Errorf("flush: %w", ErrDisconnected)
+	}
+	waiting, stop := context.WithTimeout(ctx, c.patience)
+	defer stop()
+	err := c.nc.FlushWithContext(waiting)
+	if err == nil {
+		return nil
+	}
+	if waiting.Err() != nil && ctx.Err() == nil {
+		err = errors.Join(ErrNoAnswer, c.nc.ForceReconnect())
+	}
+	return fmt.Errorf("flush: %w", translate(err))
 }
 
 // Reconnected implements [Conn].

@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -92,14 +91,14 @@ func Join(ctx context.Context, dir string, token trust.Token, name string) (*Mem
 		return nil, err
 	}
 	m := &Membership{V: version, URL: token.URL, Fingerprint: token.Fingerprint, Name: name, identity: identity}
-	conn, err := m.dial(ctx, bus.InboxPrefix(identity.PublicKey()), nil, true)
+	conn, err := m.dial(bus.Config{Inbox: bus.InboxPrefix(identity.PublicKey()), FailFast: true})
 	anew := errors.Is(err, bus.ErrRefused)
 	if anew {
 		if identity, err = ownKey(dir, nextFile); err != nil {
 			return nil, err
 		}
 		m.identity = identity
-		conn, err = m.dial(ctx, bus.InboxPrefix(identity.PublicKey()), nil, true)
+		conn, err = m.dial(bus.Config{Inbox: bus.InboxPrefix(identity.PublicKey()), FailFast: true})
 	}
 	if err != nil {
 		return nil, err
@@ -219,21 +218,19 @@ func poolOf(answer wire.LocalLogged) (*Membership, error) {
 	return &Membership{V: version, URL: answer.URL, Fingerprint: hex.EncodeToString(sum[:])}, nil
 }
 
-// Dial connects to the pool. With failFast it gives up when the first attempt fails, for commands that
-// a person waits for; otherwise it returns at once and goes on trying until the connection is closed.
-func (m *Membership) Dial(ctx context.Context, log *slog.Logger, failFast bool) (*bus.Client, error) {
-	return m.dial(ctx, bus.InboxPrefix(m.ID), log, failFast)
+// Dial connects to the pool, as cfg has it but for what the membership knows.
+func (m *Membership) Dial(cfg bus.Config) (*bus.Client, error) {
+	cfg.Inbox = bus.InboxPrefix(m.ID)
+	return m.dial(cfg)
 }
 
-func (m *Membership) dial(_ context.Context, inbox string, log *slog.Logger, failFast bool) (*bus.Client, error) {
+func (m *Membership) dial(cfg bus.Config) (*bus.Client, error) {
 	tls, err := trust.ClientTLS(m.Fingerprint)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := bus.Dial(bus.Config{
-		URLs: m.URLs(), Identity: m.identity, TLS: tls, Name: m.Name, Inbox: inbox,
-		FailFast: failFast, Log: log,
-	})
+	cfg.URLs, cfg.Identity, cfg.TLS, cfg.Name = m.URLs(), m.identity, tls, m.Name
+	conn, err := bus.Dial(cfg)
 	if err != nil {
 		return nil, m.unreached(err)
 	}

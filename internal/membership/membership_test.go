@@ -61,7 +61,7 @@ func TestDialNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := &Membership{URL: "https://" + l.Addr().String(), Fingerprint: strings.Repeat("ab", 32), ID: "u1", identity: identity}
-	_, err = m.Dial(t.Context(), nil, true)
+	_, err = m.Dial(bus.Config{FailFast: true})
 	if err == nil || err.Error() != "the matchmaker at "+m.URL+" cannot be reached" {
 		t.Errorf("error is %v", err)
 	}

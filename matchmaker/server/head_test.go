@@ -92,7 +92,7 @@ func connect(t testing.TB, m *membership.Membership, err error) *member {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := m.Dial(t.Context(), nil, true)
+	conn, err := m.Dial(bus.Config{FailFast: true})
 	if err != nil {
 		t.Fatal(err)
 	}

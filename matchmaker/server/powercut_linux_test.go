@@ -90,7 +90,7 @@ func submitUntilKilled(data, members string) error {
 }
 
 func submitAgainAndAgain(ctx context.Context, m *membership.Membership, n int, out chan<- string) {
-	conn, err := m.Dial(ctx, nil, true)
+	conn, err := m.Dial(bus.Config{FailFast: true})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return

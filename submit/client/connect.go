@@ -38,7 +38,7 @@ func Connect(ctx context.Context, cfg Connection) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := m.Dial(ctx, nil, !cfg.Patient)
+	conn, err := m.Dial(bus.Config{FailFast: !cfg.Patient})
 	if errors.Is(err, bus.ErrRefused) {
 		return nil, err
 	}

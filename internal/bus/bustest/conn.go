@@ -40,6 +40,7 @@ func RunConn(t *testing.T, newBus func(t *testing.T) (connect func() bus.Conn)) 
 		{"unsubscribe", testUnsubscribe},
 		{"close waits for handlers", testClose},
 		{"coming up is told", testComingUp},
+		{"flush waits for the server", testFlush},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, newBus(t)) })
 	}
@@ -287,6 +288,33 @@ func testClose(t *testing.T, connect func() bus.Conn) {
 	}
 	if err := receiver.Close(); err != nil {
 		t.Errorf("closing again: %v", err)
+	}
+}
+
+func testFlush(t *testing.T, connect func() bus.Conn) {
+	first, second, receiver := connect(), connect(), connect()
+	got := make(chan string, 2)
+	subscribe(t, receiver, "said", func(m bus.Msg) { got <- string(m.Data) })
+	publish(t, first, "said", "before")
+	if err := first.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, second, "said", "after")
+	for _, want := range []string{"before", "after"} {
+		if said := receive(t, got); said != want {
+			t.Errorf("got %q, want %q", said, want)
+		}
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := first.Flush(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the end of the context: got %v, want %v", err, context.Canceled)
+	}
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := first.Flush(t.Context()); !errors.Is(err, bus.ErrClosed) {
+		t.Errorf("when closed: got %v, want %v", err, bus.ErrClosed)
 	}
 }
 
