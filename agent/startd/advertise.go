@@ -78,11 +78,15 @@ func (d *Daemon) advertise(ctx context.Context) error {
 			} else {
 				d.send(wire.HeartbeatSubject(d.cfg.Agent), wire.Heartbeat{V: wire.Version})
 			}
-			d.whenIdle(ctx)
+			worked := d.whenIdle(ctx)
 			if err := d.cfg.Bus.Flush(ctx); err != nil {
 				d.log.Debug("the matchmaker has not heard of this agent", diag.KeyError, err)
 			}
-			d.rest() // last of all, or it would need again what it has just given back
+			// Last of all, or it would need again what it has just given back.
+			if worked {
+				d.restAnew()
+			}
+			d.rest()
 		case <-d.cfg.Bus.Reconnected():
 			d.fetchPolicySoon()
 			if pause.For(ctx, rand.N(reconnectJitter)) != nil { // a thousand agents come back at once

@@ -104,16 +104,18 @@ func (d *Daemon) idle(now time.Time) bool {
 	return ok && load <= background && !d.cfg.Conditions.OnBattery()
 }
 
-// whenIdle has the work done that waits for an idle moment, and reads the facts again after it.
-func (d *Daemon) whenIdle(ctx context.Context) {
+// whenIdle has the work done that waits for an idle moment, reads the facts again after it, and says so. The advertiser
+// calls it.
+func (d *Daemon) whenIdle(ctx context.Context) (worked bool) {
 	if d.cfg.WhenIdle == nil || d.idleDone || !d.idle(time.Now()) {
-		return
+		return false
 	}
 	d.idleDone = true
 	d.cfg.WhenIdle(ctx)
 	d.readFacts(ctx)
-	d.advertiseNow()
-	d.restAnew()
+	d.calm = !d.busy()
+	d.sendAd(false)
+	return true
 }
 
 // rest says whether there is no job.

@@ -254,9 +254,15 @@ func TestRestsAnewAfterWork(t *testing.T) {
 	d.cfg.Rest = func(rests bool) { did = append(did, fmt.Sprint("rests ", rests)) }
 	d.cfg.WhenIdle = func(context.Context) { did = append(did, "works") }
 	d.rest()
-	d.whenIdle(t.Context())
+	if !d.whenIdle(t.Context()) {
+		t.Fatal("there is nothing to do")
+	}
+	d.restAnew()
 	if want := []string{"rests true", "works", "rests false", "rests true"}; !slices.Equal(did, want) {
 		t.Errorf("it did %q, want %q", did, want)
+	}
+	if !d.calm {
+		t.Error("it goes on being heard of every minute")
 	}
 }
 
