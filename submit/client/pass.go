@@ -12,7 +12,7 @@ import (
 // renewAfter is the age at which a capability is replaced before it is used for another file; it is good for an hour.
 const renewAfter = 20 * time.Minute
 
-// pass is a capability for the user's files that lasts for any number of them.
+// pass is a capability for the user's files that lasts for any number of them. Without one it asks for the first.
 type pass struct {
 	client     *Client
 	query      wire.Query // whose answer brings a capability

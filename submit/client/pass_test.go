@@ -18,6 +18,7 @@ import (
 	"skua/internal/blob"
 	"skua/internal/bus"
 	"skua/internal/job"
+	"skua/internal/submitfile"
 	"skua/internal/transfer"
 	"skua/internal/wire"
 	"skua/policy/classad"
@@ -111,6 +112,19 @@ func (s *slowService) client(t *testing.T, ad *classad.Ad, outputs []job.File) *
 	return c
 }
 
+// write puts the service's content into files of one job.
+func (s *slowService) write(t *testing.T, dir string) []submitfile.Proc {
+	t.Helper()
+	p := submitfile.Proc{Ad: adOf(t, dir, "TransferExecutable = false")}
+	for d, text := range s.content {
+		if err := os.WriteFile(filepath.Join(dir, d.Short()), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		p.Inputs = append(p.Inputs, d.Short())
+	}
+	return []submitfile.Proc{p}
+}
+
 // TestMovesOutlastACapability: neither many files nor one that takes long fail because a capability ends.
 func TestMovesOutlastACapability(t *testing.T) {
 	for _, tt := range []struct {
@@ -126,20 +140,25 @@ func TestMovesOutlastACapability(t *testing.T) {
 		{"cut for another reason", slowService{takes: time.Minute, cut: 1}, errCut, 1},
 		{"refused whatever is shown", slowService{refuses: true}, transfer.ErrDenied, 2},
 	} {
-		for _, way := range []string{"fetch"} {
+		for _, way := range []string{"fetch", "submit"} {
 			t.Run(way+" "+tt.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s, dir := tt.service, t.TempDir()
 					s.content = map[blob.Digest]string{}
 					var outputs []job.File
 					for i := range 4 {
-						text := strings.Repeat(fmt.Sprint(i), 100)
+						text := strings.Repeat(fmt.Sprint(i), job.MaxInline+1)
 						d := blob.Sum([]byte(text))
 						s.content[d] = text
-						outputs = append(outputs, job.File{Name: fmt.Sprint("f", i), Size: 100, Digest: d, Mode: 0o644})
+						outputs = append(outputs, job.File{Name: fmt.Sprint("f", i), Size: int64(len(text)), Digest: d, Mode: 0o644})
 					}
 					c := s.client(t, adOf(t, dir, ""), outputs)
-					_, err := c.Fetch(t.Context(), job.ID{Cluster: 1}, "", nil)
+					var err error
+					if way == "fetch" {
+						_, err = c.Fetch(t.Context(), job.ID{Cluster: 1}, "", nil)
+					} else {
+						_, err = c.Prepare(t.Context(), &submitfile.Submission{Cluster: classad.NewAd(), Procs: s.write(t, dir)}, nil)
+					}
 					if !errors.Is(err, tt.want) {
 						t.Errorf("it ended with %v, want %v", err, tt.want)
 					}
