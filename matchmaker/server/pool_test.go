@@ -31,6 +31,7 @@ type pool struct {
 	queue  *queue.Queue
 	server *Server
 	held   map[string]bool // "user/digest"
+	away   bool            // another matchmaker, which may have what is not held
 	lost   map[blob.Digest]bool
 	full   bool     // the disk, nearly
 	out    sync.Map // ids of members who have been put out
@@ -97,6 +98,12 @@ func (p *pool) run() {
 		},
 		DiskFree: 100 << 20,
 		Held:     func(u job.UserID, d blob.Digest) bool { return p.held[string(u)+"/"+string(d)] },
+		Elsewhere: func(job.UserID, blob.Digest) error {
+			if p.away {
+				return errOtherLater
+			}
+			return blob.ErrNotFound
+		},
 		Settle: func(_ context.Context, _ job.ID, image blob.Digest) error {
 			if p.lost[image] {
 				return blob.ErrNotFound

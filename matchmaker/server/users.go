@@ -94,10 +94,10 @@ func (s *Server) failure(ctx context.Context, m bus.Msg, err error) *wire.Failur
 }
 
 // passing says that an error is none of what was asked, and that the same request may be answered in a moment, here or
-// by the matchmaker that has taken over: the log has no leader, or this matchmaker leads no more. What was asked may
-// have been done.
+// by the matchmaker that has taken over: the log has no leader, this matchmaker leads no more, or another one that may
+// have a file does not answer. What was asked may have been done.
 func passing(err error) bool {
-	return slices.ContainsFunc([]error{queue.ErrStale, queue.ErrStopped, queue.ErrAway, context.Canceled}, func(e error) bool {
+	return slices.ContainsFunc([]error{queue.ErrStale, queue.ErrStopped, queue.ErrAway, errOtherLater, context.Canceled}, func(e error) bool {
 		return errors.Is(err, e)
 	})
 }
