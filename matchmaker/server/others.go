@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -348,11 +350,16 @@ func (t sharedTables) Read(d blob.Digest, limit int64) ([]byte, error) {
 // mirrorEvery is how often mirror looks. A look that takes long is followed by a pause as long.
 const mirrorEvery = 10 * time.Second
 
+// wholeFor is how long an image of which all parts were found here is not looked at again: it has thousands. What is lost
+// meanwhile is fetched when somebody asks for it.
+const wholeFor = time.Hour
+
 // mirror fetches what jobs need and is not here, until ctx ends: what was put while this matchmaker was away.
 func (h *Head) mirror(ctx context.Context) error {
+	whole := map[queue.Need]time.Time{}
 	for {
 		start := time.Now()
-		needs, err := h.neededBlobs(ctx, start)
+		needs, err := h.lacking(ctx, start, whole)
 		fetched := 0
 		for n := range needs {
 			if h.others.has(n) {
@@ -378,4 +385,27 @@ func (h *Head) mirror(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// lacking gives the blobs that jobs need, without the chunks of images that are here with all of theirs. whole is when
+// each of those was found to be so.
+func (h *Head) lacking(ctx context.Context, now time.Time, whole map[queue.Need]time.Time) (map[queue.Need]bool, error) {
+	needs, err := h.neededBlobs(ctx, now, func(j *job.Job, img job.Image) ([]blob.Chunk, error) {
+		image := queue.Need{Digest: img.Digest, User: j.User}
+		if at, ok := whole[image]; ok && now.Sub(at) < wholeFor {
+			return nil, nil
+		}
+		chunks, err := h.partsOf(ctx, j, img)
+		missing := slices.ContainsFunc(chunks, func(c blob.Chunk) bool { return !h.others.has(queue.Need{Digest: c.Digest, User: j.User}) })
+		if err != nil || missing || len(chunks) == 0 {
+			delete(whole, image)
+			return chunks, err
+		}
+		whole[image] = now
+		return nil, nil
+	})
+	if err == nil {
+		maps.DeleteFunc(whole, func(image queue.Need, _ time.Time) bool { return !needs[image] })
+	}
+	return needs, err
 }
