@@ -80,6 +80,10 @@ type Failure struct {
 	// Again says that this is no refusal: the matchmaker could not answer now, and what was asked may have been done. It
 	// is to be asked again, under the same name.
 	Again bool `json:"again,omitempty"`
+
+	// Undone says, beside Again, that nothing of what was asked has been done: it may also be asked again when to do it
+	// twice would be another thing.
+	Undone bool `json:"undone,omitempty"`
 }
 
 // Fail turns an error into a [Failure].

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,17 +69,25 @@ func (s *Server) carryOut(ctx context.Context, user job.UserID, a wire.Action) (
 	if !result.More {
 		result.Next = job.ID{}
 	}
+	var failed error
+	allAway := true
 	for i, err := range s.cfg.Queue.CommitEach(ctx, bodies) {
 		j := acted[i]
 		switch {
 		case errors.Is(err, queue.ErrMisfit):
 			result.Not[j.ID.String()] = "it changed at the same moment"
 		case err != nil:
-			return wire.ActionResult{}, err
+			failed, allAway = cmp.Or(failed, err), allAway && errors.Is(err, queue.ErrAway)
 		default:
 			result.Done, done = append(result.Done, j.ID), append(done, j)
 			s.entrust(j.ID, func(ctx context.Context, k *keeper) { k.withdraw(ctx) })
 		}
+	}
+	switch {
+	case failed != nil && allAway && len(done) == 0:
+		return wire.ActionResult{}, undone{failed}
+	case failed != nil:
+		return wire.ActionResult{}, failed
 	}
 	if verb.note != nil {
 		result.Note = verb.note(done)

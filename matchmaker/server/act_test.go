@@ -100,3 +100,24 @@ func TestActOnSelections(t *testing.T) {
 		}
 	})
 }
+
+// TestActionsWaitForTheLog: while the log takes nothing, an action is told that nothing of it has been done, and under the
+// same name it is done later.
+func TestActionsWaitForTheLog(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann := p.user("u1")
+		id := ann.submit(3, "")
+		hold := func() wire.ActionResult {
+			return ask[wire.ActionResult](p, ann.conn, wire.UserSubject("u1", wire.VerbAct),
+				wire.Action{V: wire.Version, Request: "r", Do: wire.HoldJob, Select: wire.Selection{Clusters: []int{id.Cluster}}})
+		}
+		p.mute = true
+		if r := hold(); r.Fail == nil || !r.Fail.Again || !r.Fail.Undone {
+			t.Errorf("while nothing can be logged it was told %+v", r.Fail)
+		}
+		p.mute = false
+		if r := hold(); r.Fail != nil || len(r.Done) != 3 {
+			t.Errorf("then %v were held (%+v), want all three", r.Done, r.Fail)
+		}
+	})
+}

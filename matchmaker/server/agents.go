@@ -3,10 +3,12 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
 
+	"skua/internal/blob"
 	"skua/internal/bus"
 	"skua/internal/diag"
 	"skua/internal/job"
@@ -121,11 +123,32 @@ func (s *Server) checkFiles(user job.UserID, files []job.File) error {
 			}
 		case !f.Digest.Valid() || f.Size < 0 || len(f.Inline) > 0:
 			return fmt.Errorf("file %s: bad digest, size or both content and digest", f.Name)
-		case s.cfg.Held == nil || !s.cfg.Held(user, f.Digest):
-			return fmt.Errorf("file %s has not been uploaded", f.Name)
+		default:
+			if err := s.checkHeld(user, f.Digest, "file "+f.Name); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// checkHeld refuses content that the user does not have at any matchmaker, and with errOtherLater what one may have that
+// cannot be asked now. what says what it is.
+func (s *Server) checkHeld(user job.UserID, d blob.Digest, what string) error {
+	if s.cfg.Held != nil && s.cfg.Held(user, d) {
+		return nil
+	}
+	err := blob.ErrNotFound
+	if s.cfg.Held != nil && s.cfg.Elsewhere != nil {
+		err = s.cfg.Elsewhere(user, d)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, blob.ErrNotFound):
+		return fmt.Errorf("%s has not been uploaded", what)
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // safeName accepts paths with forward slashes that stay in their directory on every system.
@@ -152,8 +175,9 @@ func (s *Server) imageEvent(j *job.Job, agent job.AgentID, c wire.Checkpoint) (j
 		return nil, fmt.Errorf("the message names no image")
 	case !img.Digest.Valid() || img.Bytes < 0 || img.Kind != job.CRIUImage && img.Kind != job.FileImage:
 		return nil, fmt.Errorf("image %.80q of kind %.20q and %d bytes", img.Digest, img.Kind, img.Bytes)
-	case s.cfg.Held == nil || !s.cfg.Held(j.User, img.Digest):
-		return nil, fmt.Errorf("image %s has not been uploaded", img.Digest.Short())
+	}
+	if err := s.checkHeld(j.User, img.Digest, "image "+img.Digest.Short()); err != nil {
+		return nil, err
 	}
 	if len(j.Images) > 0 && j.Images[0].Digest == img.Digest {
 		return nil, nil // reported before, or nothing has changed since

@@ -128,7 +128,17 @@ func (k *keeper) finish(ctx context.Context, m bus.Msg, agent job.AgentID, done 
 		done.Outcome, done.Reason = wire.Evicted, "its machine knows nothing of the job: it may not have heard that it has it"
 	}
 	now := time.Now()
-	bodies := k.s.outcome(j, done, now)
+	bodies, err := k.s.outcome(j, done, now)
+	if err != nil {
+		// The agent keeps the files until its report counts, and sends it again. If the answer does not come while the lease
+		// stands, the job runs again.
+		if !k.waits {
+			k.log.Warn("report has to wait", diag.KeyError, err)
+			k.waits = true
+		}
+		k.s.reply(m, wire.Ack{V: wire.Version, Fail: wire.Fail(err)})
+		return
+	}
 	atOnce := k.grant.Phase == job.Offering || now.Sub(k.started) < soon
 	switch b := bodies[0].(type) {
 	case *job.Evicted:

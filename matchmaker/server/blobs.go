@@ -141,7 +141,7 @@ func (h *Head) sweep(ctx context.Context) error {
 // liveBlobs gives every blob that is needed. An error means that it is not known, and that nothing
 // may be removed.
 func (h *Head) liveBlobs(ctx context.Context, now time.Time) (map[blob.Digest]bool, error) {
-	needs, err := h.neededBlobs(ctx, now)
+	needs, err := h.neededBlobs(ctx, now, func(j *job.Job, img job.Image) ([]blob.Chunk, error) { return h.partsOf(ctx, j, img) })
 	live := map[blob.Digest]bool{}
 	for n := range needs {
 		live[n.Digest] = true
@@ -149,8 +149,8 @@ func (h *Head) liveBlobs(ctx context.Context, now time.Time) (map[blob.Digest]bo
 	return live, err
 }
 
-// neededBlobs is liveBlobs with who needs them.
-func (h *Head) neededBlobs(ctx context.Context, now time.Time) (map[queue.Need]bool, error) {
+// neededBlobs is liveBlobs with who needs them. parts gives those of an image that are needed beside itself.
+func (h *Head) neededBlobs(ctx context.Context, now time.Time, parts func(*job.Job, job.Image) ([]blob.Chunk, error)) (map[queue.Need]bool, error) {
 	live := h.queue.Load().Needs()
 	named, err := h.runtimes.list(ctx)
 	if err != nil {
@@ -166,19 +166,11 @@ func (h *Head) neededBlobs(ctx context.Context, now time.Time) (map[queue.Need]b
 		}
 		for _, img := range j.Images {
 			live[queue.Need{Digest: img.Digest, User: j.User}] = true
-			m, err := h.trees.Load(ctx, img.Digest, h.imageKey(j.ID))
-			switch {
-			case errors.Is(err, blob.ErrNotFound), errors.Is(err, blob.ErrMismatch),
-				errors.Is(err, blob.ErrSealed), errors.Is(err, blob.ErrManifest):
-				if h.others != nil && errors.Is(err, blob.ErrNotFound) {
-					continue // it has yet to be fetched
-				}
-				h.log.Warn("image is damaged", diag.KeyJob, j.ID, "image", img.Digest.Short(), diag.KeyError, err)
-				continue // its chunks are of no use to anybody
-			case err != nil:
-				return nil, fmt.Errorf("chunks of image %s of job %v: %w", img.Digest.Short(), j.ID, err)
+			chunks, err := parts(j, img)
+			if err != nil {
+				return nil, err
 			}
-			for _, c := range m.Chunks {
+			for _, c := range chunks {
 				live[queue.Need{Digest: c.Digest, User: j.User}] = true
 			}
 		}
@@ -190,6 +182,22 @@ func (h *Head) neededBlobs(ctx context.Context, now time.Time) (map[queue.Need]b
 		addOutputs(live, j.User, j.Result.Outputs)
 	}
 	return live, nil
+}
+
+// partsOf reads which chunks an image has. There are none of one that is not here yet, or that is damaged.
+func (h *Head) partsOf(ctx context.Context, j *job.Job, img job.Image) ([]blob.Chunk, error) {
+	m, err := h.trees.Load(ctx, img.Digest, h.imageKey(j.ID))
+	switch {
+	case errors.Is(err, blob.ErrNotFound), errors.Is(err, blob.ErrMismatch),
+		errors.Is(err, blob.ErrSealed), errors.Is(err, blob.ErrManifest):
+		if h.others == nil || !errors.Is(err, blob.ErrNotFound) { // else it has yet to be fetched
+			h.log.Warn("image is damaged", diag.KeyJob, j.ID, "image", img.Digest.Short(), diag.KeyError, err)
+		}
+		return nil, nil // its chunks are of no use to anybody
+	case err != nil:
+		return nil, fmt.Errorf("chunks of image %s of job %v: %w", img.Digest.Short(), j.ID, err)
+	}
+	return m.Chunks, nil
 }
 
 // addOutputs adds what did not come with the report itself.

@@ -143,6 +143,51 @@ func TestLiveBlobsWithADamagedImage(t *testing.T) {
 	}
 }
 
+// TestWholeImagesAreLeftAlone: a matchmaker that mirrors another reads an image until it has all of it, and for an hour not
+// again.
+func TestWholeImagesAreLeftAlone(t *testing.T) {
+	h, id, input, _, image, chunks := blobHead(t)
+	h.others = &others{store: h.store}
+	whole, now := map[queue.Need]time.Time{}, time.Now()
+	lacking := func(when string, after time.Duration, want ...blob.Digest) {
+		t.Helper()
+		needs, err := h.lacking(t.Context(), now.Add(after), whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []blob.Digest
+		for n := range needs {
+			got = append(got, n.Digest)
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: looked at are %v, want %v", when, got, want)
+		}
+	}
+	all := append(slices.Clone(chunks), input, image)
+	lacking("before its chunks are here for the user", 0, all...)
+	lacking("once more", mirrorEvery, all...)
+	for _, c := range chunks {
+		if err := h.store.Hold(c, "u1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lacking("whole", 2*mirrorEvery, input, image)
+	if err := h.store.Remove(chunks[0]); err != nil {
+		t.Fatal(err)
+	}
+	lacking("for an hour", wholeFor, input, image)
+	lacking("an hour later", 2*mirrorEvery+wholeFor, all...)
+	if err := h.queue.Load().Commit(t.Context(), &job.Withdrawn{Job: id}); err != nil {
+		t.Fatal(err)
+	}
+	whole[queue.Need{Digest: image, User: "u1"}] = now
+	if lacking("when the job is gone", 0); len(whole) != 0 {
+		t.Errorf("%v is remembered", whole)
+	}
+}
+
 func TestAuthorise(t *testing.T) {
 	h, id, input, stray, image, chunks := blobHead(t)
 	run := trust.Capability{User: "u1", Job: id.String(), Epoch: 1, Mode: trust.Read, Expires: time.Now().Add(time.Hour)}

@@ -304,6 +304,66 @@ func TestImageThatItsMakerCannotRestore(t *testing.T) {
 	})
 }
 
+// TestReportWaitsForAnotherMatchmaker: while one that may have a job's files does not answer, a report is neither
+// acknowledged nor turned down. When the lease is over the job runs again.
+func TestReportWaitsForAnotherMatchmaker(t *testing.T) {
+	digest := blob.Sum([]byte("out"))
+	outputs := []job.File{{Name: "a", Digest: digest, Size: 3}}
+	for _, tt := range []struct {
+		name string
+		done wire.Done
+		back bool // it comes back before the lease is over
+		has  bool // the output is somewhere then
+		want job.State
+	}{
+		{"it comes back, and has it", wire.Done{Outcome: wire.Exited, Result: &job.Result{Outputs: outputs}}, true, true, job.Completed},
+		{"it comes back, and has it not", wire.Done{Outcome: wire.Exited, Result: &job.Result{Outputs: outputs}}, true, false, job.Held},
+		{"held, and it comes back", wire.Done{Outcome: wire.Hold, Reason: "why", Code: job.HoldTransferOutput, Outputs: outputs}, true, true, job.Held},
+		{"it stays away", wire.Done{Outcome: wire.Exited, Result: &job.Result{Outputs: outputs}}, false, true, job.Completed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inPool(t, func(t *testing.T, p *pool) {
+				p.away = true
+				ann, desk := p.user("u1"), p.agent("desk")
+				desk.advertise("Unclaimed")
+				id := ann.submit(1, "")
+				o := desk.offered()
+				desk.accept(o)
+				desk.advertise("Claimed")
+				before, _ := p.queue.Last()
+				for range 3 {
+					if ack := desk.done(o, tt.done); ack.Fail == nil || ack.Stale {
+						t.Fatalf("the report got %+v", ack)
+					}
+				}
+				if after, _ := p.queue.Last(); after != before {
+					t.Errorf("%d events are logged", after-before)
+				}
+				if p.away = !tt.back; p.away {
+					time.Sleep(testTerms.Outlives() + time.Second)
+					p.wantState(id, job.Idle)
+					other := p.agent("other")
+					other.advertise("Unclaimed")
+					next := other.offered()
+					other.accept(next)
+					if ack := desk.done(o, tt.done); !ack.Stale {
+						t.Errorf("the report of a run that is not waited for any more got %+v", ack)
+					}
+					o, desk = next, other // which puts it where the matchmaker can see it
+				}
+				p.held["u1/"+string(digest)] = tt.has
+				if ack := desk.done(o, tt.done); ack.Fail != nil || ack.Stale {
+					t.Errorf("then the report got %+v", ack)
+				}
+				p.wantState(id, tt.want)
+				if j := p.job(id); tt.done.Outcome == wire.Hold && len(j.HeldOutputs) != 1 {
+					t.Errorf("the held job has the outputs %+v", j.HeldOutputs)
+				}
+			})
+		})
+	}
+}
+
 func TestOutcomes(t *testing.T) {
 	digest := blob.Sum([]byte("out"))
 	file := func(name string) job.File { return job.File{Name: name, Digest: digest, Size: 3} }

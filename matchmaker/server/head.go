@@ -363,13 +363,17 @@ func (h *Head) leadQueue(ctx context.Context, q *queue.Queue) (*Server, error) {
 	if err := q.Lead(ctx); err != nil {
 		return nil, err
 	}
-	core, err := New(Config{
+	cfg := Config{
 		Bus: h.conn(), Queue: q, Past: h.past, Roster: h.roster, Clock: h.clock,
 		Terms: h.settings.terms(), Worklife: h.settings.worklife(), RestartAfter: h.settings.restartAfter(), Baseline: h.settings.baseline(), Domain: h.settings.Domain,
 		DefaultFactor: h.settings.FairShare.DefaultFactor, Limits: h.settings.concurrency(),
 		Free: h.store.Free, DiskFree: int64(h.settings.Limits.DiskFree),
-		Sign: h.signer.Encode, Held: h.held, Settle: h.settle, ImageKey: h.imageKey, Policy: h.policies.signed, Runtimes: h.namedRuntimes, Log: h.log,
-	})
+		Sign: h.signer.Encode, Held: h.files.Held, Settle: h.settle, ImageKey: h.imageKey, Policy: h.policies.signed, Runtimes: h.namedRuntimes, Log: h.log,
+	}
+	if h.others != nil {
+		cfg.Elsewhere = h.others.elsewhere
+	}
+	core, err := New(cfg)
 	if err == nil {
 		h.core.Store(core)
 	}

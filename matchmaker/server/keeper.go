@@ -37,6 +37,7 @@ type keeper struct {
 	heard   time.Time // when the agent was last heard of about the claim, or asked
 	again   bool      // the clock's verdict could not be logged: look again soon
 	told    bool      // the agent, that the claim is withdrawn
+	waits   bool      // the agent's report, for another matchmaker
 }
 
 // errand is something to do for a claim.

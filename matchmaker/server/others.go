@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,7 +57,7 @@ const (
 	fetchers      = 4
 	maxOrders     = 1024
 	dialOther     = 3 * time.Second
-	downFor       = 30 * time.Second // how long nothing is pushed to a matchmaker that did not answer
+	downFor       = 30 * time.Second // how long a matchmaker that did not answer is pushed nothing, and not asked
 	tableTimeout  = time.Minute
 	heldTimeout   = 5 * time.Second
 )
@@ -229,16 +231,21 @@ func (o *others) stored(ctx context.Context, user job.UserID, d blob.Digest) {
 			if err != nil {
 				o.log.Info("file is not pushed on, it will be fetched", "blob", d.Short(), "to", url, diag.KeyError, err)
 			}
-			o.mu.Lock()
-			defer o.mu.Unlock()
-			if err == nil {
-				delete(o.down, url)
-			} else {
-				o.down[url] = time.Now()
-			}
+			o.answered(url, err)
 		})
 	}
 	wg.Wait()
+}
+
+// answered notes that one of the others has answered, or why it has not.
+func (o *others) answered(url string, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err == nil {
+		delete(o.down, url)
+	} else {
+		o.down[url] = time.Now()
+	}
 }
 
 func (o *others) isDown(url string) bool {
@@ -265,31 +272,48 @@ func (o *others) push(ctx context.Context, url string, user job.UserID, d blob.D
 	return client.Put(ctx, capability, d, fi.Size(), f, nil)
 }
 
-// elsewhere says whether one of the others has a blob of the user's.
-func (o *others) elsewhere(ctx context.Context, user job.UserID, d blob.Digest) bool {
-	for _, url := range o.urls() {
-		client, capability, err := o.client(url, trust.Capability{User: string(user), Digest: string(d), Mode: trust.Write})
-		if err != nil {
-			continue
-		}
-		if _, err := client.Stat(ctx, capability, d); err == nil {
-			return true
+// elsewhere asks the others for a blob of the user's. The error is [blob.ErrNotFound] when none of them has it, and
+// errOtherLater while one that may have it does not say so.
+func (o *others) elsewhere(user job.UserID, d blob.Digest) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), heldTimeout)
+	defer cancel() // the first that has it is enough
+	urls := o.urls()
+	answers := make(chan error, len(urls))
+	for _, url := range urls {
+		wg.Go(func() { answers <- o.stat(ctx, url, user, d) })
+	}
+	answer := fmt.Errorf("find blob %s: %w", d.Short(), blob.ErrNotFound)
+	for range urls {
+		err := <-answers
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, blob.ErrNotFound):
+			answer = fmt.Errorf("%w: %w", errOtherLater, err)
 		}
 	}
-	return false
+	return answer
 }
 
-// held reports whether the user has proved to have d and a matchmaker of the pool has it.
-func (h *Head) held(user job.UserID, d blob.Digest) bool {
-	if h.files.Held(user, d) {
-		return true
+// stat asks one of the others.
+func (o *others) stat(ctx context.Context, url string, user job.UserID, d blob.Digest) error {
+	if o.isDown(url) {
+		return fmt.Errorf("%s did not answer a moment ago", url)
 	}
-	if h.others == nil {
-		return false
+	client, capability, err := o.client(url, trust.Capability{User: string(user), Digest: string(d), Mode: trust.Write})
+	if err != nil {
+		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), heldTimeout)
-	defer cancel()
-	return h.others.elsewhere(ctx, user, d)
+	_, err = client.Stat(ctx, capability, d)
+	switch {
+	case err == nil || errors.Is(err, blob.ErrNotFound):
+		o.answered(url, nil)
+	case !errors.Is(ctx.Err(), context.Canceled):
+		o.answered(url, err)
+	}
+	return err
 }
 
 // tables gives the tables of large clusters, from another matchmaker when need be.
@@ -326,11 +350,16 @@ func (t sharedTables) Read(d blob.Digest, limit int64) ([]byte, error) {
 // mirrorEvery is how often mirror looks. A look that takes long is followed by a pause as long.
 const mirrorEvery = 10 * time.Second
 
+// wholeFor is how long an image of which all parts were found here is not looked at again: it has thousands. What is lost
+// meanwhile is fetched when somebody asks for it.
+const wholeFor = time.Hour
+
 // mirror fetches what jobs need and is not here, until ctx ends: what was put while this matchmaker was away.
 func (h *Head) mirror(ctx context.Context) error {
+	whole := map[queue.Need]time.Time{}
 	for {
 		start := time.Now()
-		needs, err := h.neededBlobs(ctx, start)
+		needs, err := h.lacking(ctx, start, whole)
 		fetched := 0
 		for n := range needs {
 			if h.others.has(n) {
@@ -356,4 +385,27 @@ func (h *Head) mirror(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// lacking gives the blobs that jobs need, without the chunks of images that are here with all of theirs. whole is when
+// each of those was found to be so.
+func (h *Head) lacking(ctx context.Context, now time.Time, whole map[queue.Need]time.Time) (map[queue.Need]bool, error) {
+	needs, err := h.neededBlobs(ctx, now, func(j *job.Job, img job.Image) ([]blob.Chunk, error) {
+		image := queue.Need{Digest: img.Digest, User: j.User}
+		if at, ok := whole[image]; ok && now.Sub(at) < wholeFor {
+			return nil, nil
+		}
+		chunks, err := h.partsOf(ctx, j, img)
+		missing := slices.ContainsFunc(chunks, func(c blob.Chunk) bool { return !h.others.has(queue.Need{Digest: c.Digest, User: j.User}) })
+		if err != nil || missing || len(chunks) == 0 {
+			delete(whole, image)
+			return chunks, err
+		}
+		whole[image] = now
+		return nil, nil
+	})
+	if err == nil {
+		maps.DeleteFunc(whole, func(image queue.Need, _ time.Time) bool { return !needs[image] })
+	}
+	return needs, err
 }

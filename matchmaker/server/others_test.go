@@ -153,8 +153,8 @@ func TestWhatThePoolHasIsFetched(t *testing.T) {
 	if data, err := client.Bytes(t.Context(), capability, d, 100); err != nil || string(data) != "archive" {
 		t.Errorf("bob gets %q (%v) from a matchmaker that did not have it", data, err)
 	}
-	if !all[1].elsewhere(t.Context(), "ann", d) {
-		t.Error("ann may not name it at another matchmaker")
+	if err := all[1].elsewhere("ann", d); err != nil {
+		t.Errorf("ann may not name it at another matchmaker: %v", err)
 	}
 	need := queue.Need{Digest: d, User: files.Pool}
 	if err := all[2].fetch(t.Context(), need.User, d); err != nil || !all[2].has(need) || !all[2].has(queue.Need{Digest: d, User: "ann"}) {
@@ -238,9 +238,40 @@ func TestHeldElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for user, want := range map[job.UserID]bool{"ann": true, "bob": false} {
-		if got := all[1].elsewhere(t.Context(), user, d); got != want {
-			t.Errorf("%s has it elsewhere: %v", user, got)
+	for user, want := range map[job.UserID]error{"ann": nil, "bob": blob.ErrNotFound} {
+		if err := all[1].elsewhere(user, d); !errors.Is(err, want) {
+			t.Errorf("%s has it elsewhere: %v, want %v", user, err, want)
+		}
+	}
+}
+
+// TestHeldElsewhereThoughOneDoesNotAnswer: all are asked at once, and that one does not answer is no no.
+func TestHeldElsewhereThoughOneDoesNotAnswer(t *testing.T) {
+	silent := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer silent.Close()
+	for _, way := range []string{"is off", "is slow"} {
+		all := fileHeads(t, 3)
+		away := silent.URL
+		if way == "is off" {
+			all[1].web.Close()
+			away = all[1].web.URL
+		}
+		all[0].urls = func() []string { return []string{away, all[2].web.URL} }
+		d, err := all[2].store.PutBytes([]byte("content"))
+		if err == nil {
+			err = all[2].store.Hold(d, "ann")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := all[0].elsewhere("ann", d); err != nil {
+			t.Errorf("another %s: what a third one has is not found: %v", way, err)
+		}
+		if err := all[0].elsewhere("bob", d); !errors.Is(err, errOtherLater) || errors.Is(err, blob.ErrNotFound) {
+			t.Errorf("another %s: of what no third one has it is said %v, want %v", way, err, errOtherLater)
+		}
+		if !all[0].isDown(away) || all[0].isDown(all[2].web.URL) {
+			t.Errorf("another %s: it is not taken for down, or the third one is", way)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -12,18 +13,19 @@ import (
 )
 
 // outcome turns an agent's report of how a claim ended into the events that it means. Of a run that
-// ended by itself, and of one that had too little memory, the job's policy has the last word.
-func (s *Server) outcome(j *job.Job, done wire.Done, now time.Time) []job.Body {
+// ended by itself, and of one that had too little memory, the job's policy has the last word. The error is errOtherLater
+// while it cannot be told whether the pool has the files that are reported.
+func (s *Server) outcome(j *job.Job, done wire.Done, now time.Time) ([]job.Body, error) {
 	switch {
 	case done.Outcome == wire.Exited && done.Result != nil:
 		return s.exit(j, *done.Result, now)
 	case done.Outcome == wire.Hold:
 		return s.holdBack(j, done, now)
 	case done.Outcome == wire.Evicted:
-		return evicted(j, shorten(done.Reason), done.Usage)
+		return evicted(j, shorten(done.Reason), done.Usage), nil
 	}
 	reason := fmt.Sprintf("the machine reported an outcome that this matchmaker does not know (%.20q)", done.Outcome)
-	return evicted(j, reason, done.Usage)
+	return evicted(j, reason, done.Usage), nil
 }
 
 func evicted(j *job.Job, reason string, used job.Usage) []job.Body {
@@ -39,20 +41,22 @@ func withEdit(b job.Body, id job.ID, set []job.Assigned) []job.Body {
 }
 
 // exit is what becomes of a job of which a run has ended by itself.
-func (s *Server) exit(j *job.Job, r job.Result, now time.Time) []job.Body {
-	if err := s.checkOutputs(j.User, r.Outputs); err != nil {
+func (s *Server) exit(j *job.Job, r job.Result, now time.Time) ([]job.Body, error) {
+	if err := s.checkOutputs(j.User, r.Outputs); errors.Is(err, errOtherLater) {
+		return nil, err
+	} else if err != nil {
 		return []job.Body{&job.HeldBack{
 			Job: j.ID, Epoch: j.Epoch, Code: job.HoldTransferOutput, Usage: r.Usage,
 			Reason: "the outputs cannot be taken: " + err.Error(),
-		}}
+		}}, nil
 	}
 	ended := &job.Ended{Job: j.ID, Epoch: j.Epoch, Result: r}
 	if !jobpolicy.HasExit(j.Ad) {
-		return []job.Body{ended}
+		return []job.Body{ended}, nil
 	}
 	ad := after(j, ended, now)
 	if ad == nil {
-		return []job.Body{ended} // which does not fit, and is refused
+		return []job.Body{ended}, nil // which does not fit, and is refused
 	}
 	ad.SetInt("JobStatus", int64(j.State)) // it is not over before its policy says so
 	switch v := jobpolicy.Exit(ad); v.Action {
@@ -61,36 +65,38 @@ func (s *Server) exit(j *job.Job, r job.Result, now time.Time) []job.Body {
 		r.Outputs = nil // the others are not kept
 		return withEdit(&job.HeldBack{
 			Job: j.ID, Epoch: j.Epoch, Reason: v.Reason, Code: v.Code, SubCode: v.SubCode, Usage: r.Usage, Outputs: outputs, Result: &r,
-		}, j.ID, runsNext(ad, now))
+		}, j.ID, runsNext(ad, now)), nil
 	case jobpolicy.Requeue:
-		return withEdit(&job.Requeued{Job: j.ID, Epoch: j.Epoch, Result: r, Reason: v.Reason}, j.ID, runsNext(ad, now))
+		return withEdit(&job.Requeued{Job: j.ID, Epoch: j.Epoch, Result: r, Reason: v.Reason}, j.ID, runsNext(ad, now)), nil
 	}
-	return []job.Body{ended}
+	return []job.Body{ended}, nil
 }
 
 // holdBack is what becomes of a job that its machine wants held. One that may ask for more memory is
 // tried again with more.
-func (s *Server) holdBack(j *job.Job, done wire.Done, now time.Time) []job.Body {
+func (s *Server) holdBack(j *job.Job, done wire.Done, now time.Time) ([]job.Body, error) {
 	held := &job.HeldBack{
 		Job: j.ID, Epoch: j.Epoch, Reason: shorten(done.Reason), Code: done.Code, SubCode: done.SubCode, Usage: done.Usage, Outputs: done.Outputs,
 	}
 	if r := done.Result; r != nil {
 		held.Exit = &job.Result{ExitCode: r.ExitCode, Signal: r.Signal}
 	}
-	if err := s.checkOutputs(j.User, held.Outputs); err != nil {
+	if err := s.checkOutputs(j.User, held.Outputs); errors.Is(err, errOtherLater) {
+		return nil, err
+	} else if err != nil {
 		held.Outputs = nil
 		held.Reason = shorten(held.Reason + "; its output cannot be taken: " + err.Error())
 	}
 	ad := after(j, held, now)
 	if ad == nil {
-		return []job.Body{held}
+		return []job.Body{held}, nil
 	}
 	if mb, ok := jobpolicy.MemoryRetry(ad); ok {
 		reason := fmt.Sprintf("%s; it asks for %d MB from now on", held.Reason, mb)
 		set := []job.Assigned{{Name: "RequestMemory", Expr: fmt.Sprint(mb)}}
-		return withEdit(&job.Evicted{Job: j.ID, Epoch: j.Epoch, Usage: done.Usage, Reason: reason}, j.ID, set)
+		return withEdit(&job.Evicted{Job: j.ID, Epoch: j.Epoch, Usage: done.Usage, Reason: reason}, j.ID, set), nil
 	}
-	return []job.Body{held}
+	return []job.Body{held}, nil
 }
 
 // after is the job's ad as an event would make it; nil for an event that does not fit.

@@ -31,8 +31,10 @@ type pool struct {
 	queue  *queue.Queue
 	server *Server
 	held   map[string]bool // "user/digest"
+	away   bool            // another matchmaker, which may have what is not held
 	lost   map[blob.Digest]bool
 	full   bool     // the disk, nearly
+	mute   bool     // the log takes nothing
 	out    sync.Map // ids of members who have been put out
 
 	limits   map[string]float64 // concurrency limits
@@ -73,7 +75,7 @@ func inPoolWith(t *testing.T, set func(*pool), f func(t *testing.T, p *pool)) {
 // run starts a matchmaker over the pool's log.
 func (p *pool) run() {
 	p.t.Helper()
-	q, err := queue.Open(p.t.Context(), queue.Config{Log: p.log, HalfLife: p.halfLife, History: p.past, MaxHistory: p.memory})
+	q, err := queue.Open(p.t.Context(), queue.Config{Log: poolLog{p.log, p}, HalfLife: p.halfLife, History: p.past, MaxHistory: p.memory})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -97,6 +99,12 @@ func (p *pool) run() {
 		},
 		DiskFree: 100 << 20,
 		Held:     func(u job.UserID, d blob.Digest) bool { return p.held[string(u)+"/"+string(d)] },
+		Elsewhere: func(job.UserID, blob.Digest) error {
+			if p.away {
+				return errOtherLater
+			}
+			return blob.ErrNotFound
+		},
 		Settle: func(_ context.Context, _ job.ID, image blob.Digest) error {
 			if p.lost[image] {
 				return blob.ErrNotFound
@@ -120,6 +128,26 @@ func (p *pool) run() {
 		conn.Close()
 	})
 	synctest.Wait()
+}
+
+// poolLog is the pool's log, on servers that may have no leader.
+type poolLog struct {
+	*bus.MemoryLog
+	p *pool
+}
+
+func (l poolLog) Append(ctx context.Context, expectLast uint64, records [][]byte) (uint64, error) {
+	if l.p.mute {
+		return 0, bus.ErrNoResponder
+	}
+	return l.MemoryLog.Append(ctx, expectLast, records)
+}
+
+func (l poolLog) AppendInOrder(ctx context.Context, expectLast uint64, records [][]byte) (uint64, error) {
+	if l.p.mute {
+		return 0, bus.ErrNoResponder
+	}
+	return l.MemoryLog.AppendInOrder(ctx, expectLast, records)
 }
 
 type fakeRoster struct{ out *sync.Map }

@@ -63,6 +63,9 @@ type Config struct {
 	// Held reports whether user has uploaded that content. Nil means a pool without a file service,
 	// which takes jobs and results with inline files only.
 	Held func(user job.UserID, d blob.Digest) bool
+	// Elsewhere looks for what is not held here at the pool's other matchmakers. The error is [blob.ErrNotFound] when
+	// none of them has it; any other one says that this cannot be told now. Nil means that there are none.
+	Elsewhere func(user job.UserID, d blob.Digest) error
 	// Settle makes an image durable of which all parts have been uploaded; [blob.ErrNotFound] says that they have not, or
 	// that some have been lost since. Nil means that they are durable.
 	Settle func(ctx context.Context, id job.ID, image blob.Digest) error

@@ -99,7 +99,7 @@ func (s *Server) checkSubmit(user job.UserID, m wire.Submit) error {
 			return problem("job %d has %d input files, at most %d are possible", i, len(list), job.MaxInputs)
 		}
 		if err := s.checkFiles(user, list); err != nil {
-			return problem("inputs of job %d: %v", i, err)
+			return badInputs(i, err)
 		}
 	}
 	for i, proc := range m.Procs {
@@ -135,8 +135,13 @@ func (s *Server) checkTable(user job.UserID, m wire.Submit) error {
 		return problem("%d jobs in a submit: from 1 to %d are possible", ref.Count, job.MaxProcs)
 	case len(ref.Inline) > job.MaxInlineTable:
 		return problem("a table of %d bytes cannot be inline, at most %d can", len(ref.Inline), job.MaxInlineTable)
-	case ref.Digest != "" && (!ref.Digest.Valid() || s.cfg.Held == nil || !s.cfg.Held(user, ref.Digest)):
-		return problem("the table of the jobs has not been uploaded")
+	case ref.Digest != "" && !ref.Digest.Valid():
+		return problem("the table of the jobs has a bad digest")
+	}
+	if ref.Digest != "" {
+		if err := s.checkHeld(user, ref.Digest, "the table of the jobs"); err != nil {
+			return &diag.Problem{What: err.Error(), Err: err}
+		}
 	}
 	table, err := s.cfg.Queue.Table(ref)
 	if err != nil {
@@ -156,7 +161,7 @@ func (s *Server) checkTable(user job.UserID, m wire.Submit) error {
 		if list := table.Inputs(row); row == 0 || len(list) != len(files) || len(list) > 0 && &list[0] != &files[0] {
 			files = list
 			if err := s.checkFiles(user, files); err != nil {
-				return problem("inputs of job %d: %v", row, err)
+				return badInputs(row, err)
 			}
 			text, err := json.Marshal(files)
 			if err != nil {
@@ -245,6 +250,10 @@ func checkAd(ad *classad.Ad) error {
 		return fmt.Errorf("its Requirements are a text in quotes, not an expression")
 	}
 	return nil
+}
+
+func badInputs(proc int, err error) error {
+	return &diag.Problem{What: fmt.Sprintf("inputs of job %d: %v", proc, err), Err: err}
 }
 
 func problem(format string, args ...any) error {

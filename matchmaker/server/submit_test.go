@@ -59,6 +59,30 @@ func TestSubmitIsChecked(t *testing.T) {
 	})
 }
 
+// Inputs that a matchmaker may have that does not answer are asked for again, and so is a table.
+func TestSubmitWaitsForAnotherMatchmaker(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, digest := p.user("u1"), blob.Sum([]byte("in"))
+		s := clusterOf(t, 1, "")
+		s.Inputs = [][]job.File{{{Name: "in", Digest: digest, Size: 2}}}
+		table := clusterOf(t, 0, "")
+		table.Table = &job.TableRef{Digest: blob.Sum([]byte("a table")), Size: 7, Count: 1}
+		ask := func(s wire.Submit) *wire.Failure {
+			return ask[wire.Submitted](p, ann.conn, wire.UserSubject("u1", wire.VerbSubmit), s).Fail
+		}
+		p.away = true
+		for name, s := range map[string]wire.Submit{"inputs": s, "a table": table} {
+			if f := ask(s); f == nil || !f.Again {
+				t.Errorf("%s: got %+v, want to be asked again", name, f)
+			}
+		}
+		p.held["u1/"+string(digest)] = true
+		if f := ask(s); f != nil {
+			t.Errorf("then it got %+v", f)
+		}
+	})
+}
+
 // A job that says nothing of a baseline has the pool's, and a level that there is not is refused.
 func TestBaselineOfThePool(t *testing.T) {
 	for _, pools := range []fit.Baseline{"", fit.V3} {

@@ -22,7 +22,7 @@ func (s *Server) answer(places chan struct{}, m bus.Msg, busy func(*wire.Failure
 	select {
 	case places <- struct{}{}:
 	default:
-		s.reply(m, busy(&wire.Failure{What: "the matchmaker is busy", Hint: "try again in a moment", Again: true}))
+		s.reply(m, busy(&wire.Failure{What: "the matchmaker is busy", Hint: "try again in a moment", Again: true, Undone: true}))
 		return
 	}
 	if !s.begin() {
@@ -82,22 +82,27 @@ func (s *Server) failure(ctx context.Context, m bus.Msg, err error) *wire.Failur
 	var p *diag.Problem
 	if errors.As(err, &p) {
 		s.log.Debug("request refused", diag.KeySubject, m.Subject, diag.KeyError, err)
-		return &wire.Failure{What: p.What, Hint: p.Hint, Again: passing(err)}
+		return &wire.Failure{What: p.What, Hint: p.Hint, Again: passing(err), Undone: errors.As(err, new(undone))}
 	}
 	if ctx.Err() != nil {
 		return &wire.Failure{What: "the matchmaker is stopping", Hint: "try again when it is back", Again: true}
 	}
 	s.log.Warn("request not answered", diag.KeySubject, m.Subject, diag.KeyError, err)
 	f := wire.Fail(err)
-	f.Again = passing(err)
+	f.Again, f.Undone = passing(err), errors.As(err, new(undone))
 	return f
 }
 
+// undone marks an error after which nothing has been done of what was asked.
+type undone struct{ error }
+
+func (u undone) Unwrap() error { return u.error }
+
 // passing says that an error is none of what was asked, and that the same request may be answered in a moment, here or
-// by the matchmaker that has taken over: the log has no leader, or this matchmaker leads no more. What was asked may
-// have been done.
+// by the matchmaker that has taken over: the log has no leader, this matchmaker leads no more, or another one that may
+// have a file does not answer. What was asked may have been done.
 func passing(err error) bool {
-	return slices.ContainsFunc([]error{queue.ErrStale, queue.ErrStopped, queue.ErrAway, context.Canceled}, func(e error) bool {
+	return slices.ContainsFunc([]error{queue.ErrStale, queue.ErrStopped, queue.ErrAway, errOtherLater, context.Canceled}, func(e error) bool {
 		return errors.Is(err, e)
 	})
 }

@@ -51,7 +51,7 @@ func TestStrangersAndUsersHavePlacesOfTheirOwn(t *testing.T) {
 			for range cap(tt.taken) {
 				tt.taken <- struct{}{}
 			}
-			if f := tt.busy(); f == nil || !f.Again {
+			if f := tt.busy(); f == nil || !f.Again || !f.Undone {
 				t.Errorf("with the %s places taken, one more of them was told %+v", tt.name, f)
 			}
 			if f := tt.free(); f != nil {

@@ -158,9 +158,17 @@ const attempts = 3
 
 const againEvery = 500 * time.Millisecond
 
-// call makes a request and gives the answer, or the error that the answer is. With again, a request that is not
-// answered, or whose answer is that it may be asked again, is made anew. It must be one that has one effect however
-// often it is made.
+// fate is what became of a request that was made.
+type fate int
+
+const (
+	final       fate = iota // it is answered, or cannot be
+	notDone                 // nobody has done anything: it may always be made again
+	perhapsDone             // it may be made again if it has one effect however often it is made
+)
+
+// call makes a request and gives the answer, or the error that the answer is. A request that nobody has done anything
+// about is made again; with again, so is one that may have been done.
 func call[A any](ctx context.Context, c *Client, verb string, message any, again bool, fail func(A) *wire.Failure) (A, error) {
 	var none A
 	data, err := wire.Encode(message)
@@ -168,47 +176,57 @@ func call[A any](ctx context.Context, c *Client, verb string, message any, again
 		return none, err
 	}
 	last := time.Now().Add(attempts * c.cfg.Patience)
-	heard := false // by somebody who may have done it
+	doubt := false // one of them may have been done
 	for n := 1; ; n++ {
-		data, err := c.request(ctx, verb, data)
-		if err == nil {
-			answer, err := wire.Decode[A](data)
-			if err != nil {
-				return none, err
+		answer, fate, err := try(ctx, c, verb, data, fail)
+		if fate == final {
+			return answer, err
+		}
+		doubt = doubt || fate == perhapsDone
+		away := errors.Is(err, bus.ErrDisconnected)
+		if fate == perhapsDone && !again || !time.Now().Before(last) || away && !doubt && n >= attempts {
+			if doubt {
+				err = c.gaveUp(verb, err)
 			}
-			f := fail(answer)
-			if f == nil || !f.Again || !again {
-				return answer, f.Err()
-			}
-			heard = true
-			if !time.Now().Before(last) {
-				return none, c.gaveUp(verb, f.Err())
-			}
-		} else {
-			if ctx.Err() != nil {
-				return none, err
-			}
-			if errors.Is(err, bus.ErrForbidden) {
-				return none, c.forbidden(err)
-			}
-			// Nobody has heard a request that found no listener or no connection: it may always be repeated.
-			away := errors.Is(err, bus.ErrDisconnected)
-			unheard := away || errors.Is(err, bus.ErrNoResponder)
-			repeat := unheard || again && errors.Is(err, context.DeadlineExceeded)
-			heard = heard || !unheard
-			switch {
-			case !repeat || !time.Now().Before(last) || away && !heard && n >= attempts:
-				if heard {
-					return none, c.gaveUp(verb, c.unreachable(err))
-				}
-				return none, c.unreachable(err)
-			case !unheard:
-				continue // it has been waited for
-			}
+			return none, err
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			continue // it has been waited for
 		}
 		if err := pause.For(ctx, againEvery); err != nil {
 			return none, err
 		}
+	}
+}
+
+// try makes a request once.
+func try[A any](ctx context.Context, c *Client, verb string, message []byte, fail func(A) *wire.Failure) (A, fate, error) {
+	var none A
+	data, err := c.request(ctx, verb, message)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return none, final, err
+	case errors.Is(err, bus.ErrForbidden):
+		return none, final, c.forbidden(err)
+	case errors.Is(err, bus.ErrDisconnected), errors.Is(err, bus.ErrNoResponder):
+		return none, notDone, c.unreachable(err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return none, perhapsDone, c.unreachable(err)
+	default:
+		return none, final, c.gaveUp(verb, c.unreachable(err))
+	}
+	answer, err := wire.Decode[A](data)
+	if err != nil {
+		return none, final, err
+	}
+	switch f := fail(answer); {
+	case f == nil || !f.Again:
+		return answer, final, f.Err()
+	case f.Undone:
+		return none, notDone, f.Err()
+	default:
+		return none, perhapsDone, f.Err()
 	}
 }
 

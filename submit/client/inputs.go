@@ -327,10 +327,7 @@ func (c *Client) upload(ctx context.Context, contents []*content, progress trans
 	if len(contents) == 0 {
 		return nil
 	}
-	res, err := c.query(ctx, wire.Query{Kind: wire.QueryUpload})
-	if err != nil {
-		return err
-	}
+	pass := &pass{client: c, query: wire.Query{Kind: wire.QueryUpload}}
 	files, err := c.fileService()
 	if err != nil {
 		return err
@@ -344,7 +341,8 @@ func (c *Client) upload(ctx context.Context, contents []*content, progress trans
 		if progress != nil {
 			tell = func(n, _ int64) { progress(done+n, total) }
 		}
-		if err := put(ctx, files, res.Capability, x, tell); err != nil {
+		err := pass.use(ctx, func(capability string) error { return put(ctx, files, capability, x, tell) })
+		if err != nil {
 			return err
 		}
 		done += x.size

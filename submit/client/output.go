@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"skua/internal/job"
 	"skua/internal/wire"
@@ -14,6 +15,7 @@ import (
 // Output writes one output of a job that has completed, called name in its scratch directory, to the file
 // at path. It fails with [ErrNoOutputs] when the job has no output of that name, or not yet.
 func (c *Client) Output(ctx context.Context, id job.ID, name, path string) error {
+	asked := time.Now()
 	res, err := c.query(ctx, wire.Query{Kind: wire.QueryFetch, Select: wire.Selection{Jobs: []job.ID{id}}})
 	if err != nil {
 		return err
@@ -38,8 +40,11 @@ func (c *Client) Output(ctx context.Context, id job.ID, name, path string) error
 		if err != nil {
 			return err
 		}
-		_, err = files.GetFile(ctx, res.Capability, f.Digest, path, 0o600, nil)
-		return err
+		pass := &pass{client: c, query: wire.Query{Kind: wire.QueryFetch, Select: noJobs}, capability: res.Capability, asked: asked}
+		return pass.use(ctx, func(capability string) error {
+			_, err := files.GetFile(ctx, capability, f.Digest, path, 0o600, nil)
+			return err
+		})
 	}
 	return ErrNoOutputs
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"skua/internal/blob"
 	"skua/internal/diag"
@@ -23,11 +24,12 @@ import (
 
 // Fetch brings the outputs of a job that has completed, or the streams of one that is held, to where its description
 // wants them or, when dir is not empty, into that directory, which is made. Each file appears whole and durably, or not at all; what was there
-// under the name is replaced. It gives the paths written. A download that was cut goes on where it was the
-// next time. What the matchmaker does not have any more keeps nothing else back; the error is then [blob.ErrNotFound].
+// under the name is replaced, and is not loaded again if it is the same. It gives the paths. A download that was cut
+// goes on where it was the next time. What the matchmaker does not have any more keeps nothing else back; the error is
+// then [blob.ErrNotFound].
 // progress may be nil.
 func (c *Client) Fetch(ctx context.Context, id job.ID, dir string, progress transfer.Progress) ([]string, error) {
-	places, capability, err := c.places(ctx, id, dir)
+	places, pass, err := c.places(ctx, id, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +44,7 @@ func (c *Client) Fetch(ctx context.Context, id job.ID, dir string, progress tran
 			return nil, err
 		}
 	}
-	var written []string
+	var there []string
 	var missing, homeless error // the first that the matchmaker does not have any more, and that has no place here
 	for _, p := range places {
 		mode, err := p.prepare()
@@ -50,17 +52,17 @@ func (c *Client) Fetch(ctx context.Context, id job.ID, dir string, progress tran
 			homeless = cmp.Or(homeless, p.called(id, err))
 			continue
 		}
-		err = p.fetch(ctx, files, capability, mode, progress)
+		err = p.fetch(ctx, files, pass, mode, progress)
 		switch {
 		case errors.Is(err, blob.ErrNotFound):
 			missing = cmp.Or(missing, p.called(id, err))
 		case err != nil:
-			return written, p.called(id, err)
+			return there, p.called(id, err)
 		default:
-			written = append(written, p.path)
+			there = append(there, p.path)
 		}
 	}
-	return written, cmp.Or(homeless, missing)
+	return there, cmp.Or(homeless, missing)
 }
 
 // Misplaced says why one of a job's outputs cannot be put where its description wants it; nil if that is not to be seen.
@@ -77,14 +79,15 @@ func (c *Client) Misplaced(ctx context.Context, id job.ID) error {
 	return nil
 }
 
-// places asks what outputs a job has, and gives where they go and the capability with which they are fetched.
-func (c *Client) places(ctx context.Context, id job.ID, dir string) (places []place, capability string, err error) {
+// places asks what outputs a job has, and gives where they go and the pass with which they are fetched.
+func (c *Client) places(ctx context.Context, id job.ID, dir string) ([]place, *pass, error) {
+	asked := time.Now()
 	res, err := c.query(ctx, wire.Query{Kind: wire.QueryFetch, Select: wire.Selection{Jobs: []job.ID{id}}})
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	if len(res.Rows) == 0 {
-		return nil, "", &diag.Problem{
+		return nil, nil, &diag.Problem{
 			What: fmt.Sprintf("job %v has no outputs to fetch", id),
 			Hint: "only a job of which a run has come to its end, or that is held after one, has; \"skua q\" and \"skua history\" say how it is",
 			Err:  ErrNoOutputs,
@@ -92,12 +95,13 @@ func (c *Client) places(ctx context.Context, id job.ID, dir string) (places []pl
 	}
 	var row wire.JobRow
 	if err := json.Unmarshal(res.Rows[0], &row); err != nil {
-		return nil, "", fmt.Errorf("read the outputs of job %v: %w", id, err)
+		return nil, nil, fmt.Errorf("read the outputs of job %v: %w", id, err)
 	}
-	if places, err = placesOf(row.Ad, row.Outputs, dir); err != nil {
-		return nil, "", fmt.Errorf("outputs of job %v: %w", id, err)
+	places, err := placesOf(row.Ad, row.Outputs, dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("outputs of job %v: %w", id, err)
 	}
-	return places, res.Capability, nil
+	return places, &pass{client: c, query: wire.Query{Kind: wire.QueryFetch, Select: noJobs}, capability: res.Capability, asked: asked}, nil
 }
 
 // ErrNoOutputs says that the matchmaker has nothing of a job to fetch, and will not get it by itself.
@@ -242,15 +246,38 @@ func (p place) prepare() (mode fs.FileMode, err error) {
 }
 
 // fetch makes the file in a place that is prepared.
-func (p place) fetch(ctx context.Context, files Files, capability string, mode fs.FileMode, progress transfer.Progress) error {
+func (p place) fetch(ctx context.Context, files Files, pass *pass, mode fs.FileMode, progress transfer.Progress) error {
 	if p.file.Digest != "" {
-		_, err := files.GetFile(ctx, capability, p.file.Digest, p.path, mode, progress)
-		return err
+		if p.filled(mode) {
+			return nil
+		}
+		return pass.use(ctx, func(capability string) error {
+			_, err := files.GetFile(ctx, capability, p.file.Digest, p.path, mode, progress)
+			return err
+		})
 	}
 	if int64(len(p.file.Inline)) != p.file.Size {
 		return errors.New("it came without its content")
 	}
 	return writeDurably(p.path, p.file.Inline, mode)
+}
+
+// filled says that the file is in its place, durably and with that mode: an earlier fetch may have been cut after it.
+func (p place) filled(mode fs.FileMode) bool {
+	at, err := os.Lstat(p.path)
+	if err != nil || !at.Mode().IsRegular() || at.Size() != p.file.Size {
+		return false
+	}
+	f, err := os.OpenFile(p.path, os.O_RDWR, 0) // to write, as some systems want it for Sync
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil || !os.SameFile(at, st) {
+		return false
+	}
+	d, _, err := blob.SumReader(f)
+	return err == nil && d == p.file.Digest && errors.Join(f.Chmod(mode), f.Sync()) == nil
 }
 
 func missingDir(dir string, err error) error {

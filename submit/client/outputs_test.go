@@ -168,7 +168,7 @@ func TestFetchPlacesFiles(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return places[0].fetch(t.Context(), nil, "", mode, nil)
+		return places[0].fetch(t.Context(), nil, nil, mode, nil)
 	}
 	moved := filepath.Join(t.TempDir(), "l2")
 	if err := fetch(fmt.Sprintf(`TransferOutput = "logs"; TransferOutputRemaps = "logs = %s"`, moved), inline("logs/deep/x", "log", 0o600)); err != nil {
@@ -220,7 +220,7 @@ func TestPlantedLink(t *testing.T) {
 	p := place{file: job.File{Size: 6, Inline: []byte("theirs"), Mode: 0o755}, base: iwd, path: filepath.Join(iwd, "o")}
 	mode, err := p.prepare()
 	if err == nil {
-		err = p.fetch(t.Context(), nil, "", mode, nil)
+		err = p.fetch(t.Context(), nil, nil, mode, nil)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -228,8 +228,10 @@ func (c *Courier) take(ctx context.Context, p client.Page) error {
 	if err := c.identify(ctx, p.Events); err != nil {
 		return err
 	}
+	streams, cancel := context.WithTimeout(ctx, streamsPatience)
+	defer cancel()
 	for _, ev := range p.Events {
-		c.event(ctx, ev)
+		c.event(streams, ev)
 	}
 	for n, cl := range c.known.fresh {
 		if !cl.Late.Limits() {
@@ -268,7 +270,8 @@ func (c *Courier) save() {
 	c.nextSave = time.Now().Add(10 * time.Since(begin))
 }
 
-// event writes an event to the logs of its jobs and keeps track of them.
+// event writes an event to the logs of its jobs and keeps track of them. The streams of held jobs are waited for until
+// ctx ends.
 func (c *Courier) event(ctx context.Context, ev job.Event) {
 	ev.At = ev.At.In(c.cfg.Zone)
 	out := pages{}
@@ -294,14 +297,13 @@ func (c *Courier) event(ctx context.Context, ev job.Event) {
 		if o == nil {
 			continue
 		}
+		late := false // its streams are
 		switch b := ev.Body.(type) {
 		case *job.Submitted, *job.Opened:
 			out.tell(o, submitted(id, o, ev.At, onHold(id.Proc)))
 			continue
 		case *job.HeldBack:
-			if len(b.Outputs) > 0 {
-				c.bringStreams(ctx, id)
-			}
+			late = len(b.Outputs) > 0 && !c.bringStreams(ctx, id)
 		case *job.Delivered:
 			if b.Expired && c.bag.sent(id) {
 				ev.Body = &job.Delivered{Job: id} // they are here: the matchmaker was told a moment too late
@@ -312,6 +314,9 @@ func (c *Courier) event(ctx context.Context, ev job.Event) {
 		}
 		entries, run := translate(id, o, c.state.Runs[id], ev)
 		out.tell(o, entries)
+		if late {
+			run.Bring = true
+		}
 		c.setRun(id, run)
 		switch b := ev.Body.(type) {
 		case *job.Edited:
@@ -443,17 +448,19 @@ func (c *Courier) brought(id job.ID) {
 	}
 }
 
-// bringStreams brings what a held job has said, so that it is there when the log says that it is held.
-// What fails here is not lost: the matchmaker keeps it while the job is held.
-func (c *Courier) bringStreams(ctx context.Context, id job.ID) {
-	const patience = time.Minute // all other jobs wait meanwhile
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+// streamsPatience is how long the streams of all jobs that a page of events holds are waited for: all else waits, too.
+const streamsPatience = time.Minute
+
+// bringStreams brings what a held job has said, so that it is there when the log says that it is held. Otherwise they are
+// still to be brought; the matchmaker keeps them while the job is held.
+func (c *Courier) bringStreams(ctx context.Context, id job.ID) bool {
 	_, err := c.cfg.Pool.Fetch(ctx, id, "", nil)
 	switch {
 	case errors.Is(err, client.ErrNoOutputs):
 		c.log.Debug("the job is not held any more, and its streams are of the next run", diag.KeyJob, id)
 	case err != nil:
-		c.log.Warn("output of a held job cannot be put in place; skua fetch brings it", diag.KeyJob, id, diag.KeyError, err)
+		c.log.Warn("output of a held job cannot be put in place yet", diag.KeyJob, id, diag.KeyError, err)
+		return false
 	}
+	return true
 }

@@ -243,6 +243,48 @@ func TestStreamsOfAHeldJob(t *testing.T) {
 	}
 }
 
+// TestStreamsOfAHeldJobComeLater: what was in the way of them may go, while the job is held or at the next courier's.
+func TestStreamsOfAHeldJobComeLater(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		pool := submittest.Start(t)
+		c := pool.Client(client.Config{})
+		defer c.Close()
+		dir, state := t.TempDir(), t.TempDir()
+		sub := filepath.Join(dir, "sub")
+		if err := os.Mkdir(sub, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		id := job.ID{Cluster: submit(t, c, host, dir, strings.ReplaceAll(description, "out.$(Cluster)", "sub/out")+"1")}
+		if err := os.Remove(sub); err != nil {
+			t.Fatal(err)
+		}
+		stop, _ := start(t, c, state)
+		epoch := pool.Begin(id, "desk7")
+		pool.Commit(&job.HeldBack{
+			Job: id, Epoch: epoch, Reason: "why", Code: job.HoldTransferOutput,
+			Outputs: []job.File{{Name: job.StdoutFile, Size: 5, Inline: []byte("half\n"), Mode: 0o644}},
+		})
+		log := filepath.Join(dir, "job.log")
+		await(t, "the log says that the job is held", func() bool {
+			return kinds(t, log) == "1.0 submit, 1.0 execute, 1.0 evicted, 1.0 held"
+		})
+		if again {
+			stop()
+		}
+		if err := os.Mkdir(sub, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if again {
+			stop, _ = start(t, c, state)
+		}
+		await(t, "the job's output is brought", func() bool {
+			data, _ := os.ReadFile(filepath.Join(sub, "out.0"))
+			return string(data) == "half\n"
+		})
+		stop()
+	}
+}
+
 // TestOutputsOfRepeatedRuns: what a run has left is brought though the job goes on, and also when it is removed
 // before a courier comes.
 func TestOutputsOfRepeatedRuns(t *testing.T) {

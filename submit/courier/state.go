@@ -91,7 +91,7 @@ func (s *state) save(dir string) error {
 }
 
 // Reached reports whether the courier whose directory is dir has dealt with the event numbered seq: what that
-// adds to logs is written, and the streams of jobs that it held are in place.
+// adds to logs is written, and the streams of jobs that it held are in place if that could be done at once.
 func Reached(dir string, seq uint64) bool {
 	data, err := os.ReadFile(filepath.Join(dir, stateFile))
 	if err != nil {

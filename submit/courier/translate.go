@@ -24,7 +24,7 @@ type run struct {
 	Used    job.Usage `json:"used"`              // of runs before this one
 	Now     job.Usage `json:"now"`               // of this run, as last measured
 	Said    int64     `json:"said_kb,omitempty"` // resident size in the latest image size entry
-	Bring   bool      `json:"bring,omitempty"`   // the outputs of a run after which the job went on are not here
+	Bring   bool      `json:"bring,omitempty"`   // the outputs of a run after which the job went on, or was held, are not here
 	Gone    time.Time `json:"gone,omitzero"`     // since when the matchmaker has nothing of a job that has ended
 	Expired bool      `json:"expired,omitempty"` // the matchmaker has given them up: what is not there now never will be
 	End     *end      `json:"end,omitempty"`     // when the job has ended and its outputs are not here
