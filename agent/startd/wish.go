@@ -27,10 +27,12 @@ func heed(v slot.Verdicts, w control.Wish, now time.Time, suspendFor time.Durati
 		v.Draining = true
 	}
 	if w.Kind == control.Pause {
+		long := w.Until.Sub(now) > suspendFor
+		v.Evict = long || v.Preempt && !v.WantSuspend
 		v.Suspend, v.Continue, v.WantSuspend, v.Armed, v.Why = true, false, true, true, w.String()
 		v.Throttle, v.Slows = false, false
 		// A job that would have to leave in the end leaves now: where it goes on, no time is lost.
-		v.Preempt = v.Preempt || w.Until.Sub(now) > suspendFor
+		v.Preempt = v.Preempt || long
 	}
 	return v
 }
