@@ -15,6 +15,9 @@ import (
 // printStatus says in plain words what the agent does.
 func printStatus(w io.Writer, s control.Status, now time.Time) {
 	fmt.Fprintf(w, "%s: %s\n", s.Machine, headline(s, now))
+	if s.WishUnkept {
+		fmt.Fprintln(w, "  disk     cannot be written: an agent that is started again will not know what was last asked of it")
+	}
 	switch {
 	case s.Idle < 0:
 		fmt.Fprintln(w, "  owner    nobody is watched: the machine is for jobs")

@@ -8,6 +8,16 @@ import (
 	"skua/agent/control"
 )
 
+func TestStatusOfAnUnkeptWish(t *testing.T) {
+	for _, unkept := range []bool{false, true} {
+		var b strings.Builder
+		printStatus(&b, control.Status{WishUnkept: unkept}, time.Now())
+		if got := strings.Contains(b.String(), "will not know"); got != unkept {
+			t.Errorf("unkept %v: %q", unkept, b.String())
+		}
+	}
+}
+
 func TestStatusOfThePool(t *testing.T) {
 	for _, tt := range []struct {
 		name               string

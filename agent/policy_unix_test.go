@@ -22,7 +22,7 @@ import (
 type sayer struct{ said control.Status }
 
 func (s sayer) Status(time.Time) control.Status { return s.said }
-func (sayer) Heed(control.Wish) error           { return nil }
+func (sayer) Heed(control.Wish)                 {}
 func (sayer) Ran() ([]control.Ran, error)       { return nil, nil }
 func (sayer) MayPause() time.Duration           { return 0 }
 

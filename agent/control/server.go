@@ -16,7 +16,7 @@ import (
 // Agent is what is controlled.
 type Agent interface {
 	Status(now time.Time) Status
-	Heed(Wish) error     // the zero Wish takes back the one before
+	Heed(Wish)           // the zero Wish takes back the one before
 	Ran() ([]Ran, error) // what ran here, the newest last
 	MayPause() time.Duration
 }
@@ -132,14 +132,12 @@ func (s *Server) wish(w http.ResponseWriter, r *http.Request) {
 	}
 	now := time.Now()
 	wish, err := s.rights().Decide(who, ask, s.Agent.Status(now).Wish, now)
-	if err == nil {
-		err = s.Agent.Heed(wish)
-	}
 	if err != nil {
 		s.Log.Info("control refused", "user", who.Name, "ask", ask.Kind, diag.KeyError, err)
 		refuse(w, err)
 		return
 	}
+	s.Agent.Heed(wish)
 	s.Log.Info("control", "user", who.Name, "ask", ask.Kind, "until", wish.Until)
 	answer(w, s.statusFor(who))
 }

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -15,7 +14,6 @@ type fakeAgent struct {
 	mu   sync.Mutex
 	wish Wish
 	ran  []Ran
-	fail error
 }
 
 func (a *fakeAgent) Status(time.Time) Status {
@@ -24,14 +22,10 @@ func (a *fakeAgent) Status(time.Time) Status {
 	return Status{Machine: "desk7", Wish: a.wish}
 }
 
-func (a *fakeAgent) Heed(w Wish) error {
+func (a *fakeAgent) Heed(w Wish) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.fail != nil {
-		return a.fail
-	}
 	a.wish = w
-	return nil
 }
 
 func (a *fakeAgent) Ran() ([]Ran, error)     { return a.ran, nil }
@@ -79,12 +73,6 @@ func TestConversation(t *testing.T) {
 	}
 	if _, err := c.Wish(t.Context(), Ask{Kind: "dance"}); err == nil || !strings.Contains(err.Error(), "cannot") {
 		t.Errorf("nonsense: %v", err)
-	}
-	agent.mu.Lock()
-	agent.fail = errors.New("the disk is full")
-	agent.mu.Unlock()
-	if _, err := c.Wish(t.Context(), Ask{Kind: Pause}); err == nil || !strings.Contains(err.Error(), "disk is full") {
-		t.Errorf("a wish that cannot be kept: %v", err)
 	}
 }
 

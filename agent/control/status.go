@@ -20,6 +20,9 @@ type Status struct {
 	Central   *Central      `json:"central,omitempty"`    // the pool's policy that counts here, too
 	Slots     []SlotStatus  `json:"slots"`
 
+	// WishUnkept is set while the last wish could not be written: an agent that is started again will not know it.
+	WishUnkept bool `json:"wish_unkept,omitempty"`
+
 	// YouMayPause is for how long who asks may keep jobs away; 0 means not at all.
 	YouMayPause time.Duration `json:"you_may_pause_ns,omitempty"`
 

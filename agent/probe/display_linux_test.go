@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -421,6 +422,31 @@ func TestFindServers(t *testing.T) {
 	want := []xServer{{0, "/var/run/lightdm/root/:0"}, {anyDisplay, "/run/user/1000/gdm/Xauthority"}}
 	if got := findServers(proc); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// A process can give itself a command line of gigabytes. It costs no more than another's.
+func TestFindServersLongCommandLine(t *testing.T) {
+	proc := t.TempDir()
+	if err := os.Mkdir(filepath.Join(proc, "10"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(proc, "10", "cmdline")
+	if err := os.WriteFile(file, []byte("Xorg\x00:0\x00-auth\x00/a\x00"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, 16<<20); err != nil { // zero bytes, each an argument
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got := findServers(proc)
+	runtime.ReadMemStats(&after)
+	if want := []xServer{{0, "/a"}}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20 {
+		t.Errorf("it took %d bytes of memory", took)
 	}
 }
 

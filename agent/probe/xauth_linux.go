@@ -21,6 +21,7 @@ import (
 const (
 	cookiesMost  = 8       // tried on one server
 	authFileMost = 1 << 16 // bytes
+	cmdlineMost  = 1 << 12 // bytes that are read of a command line; a process can make its own as long as its memory
 )
 
 // cookie is a display's password and who may be shown it.
@@ -119,15 +120,18 @@ type xServer struct {
 func findServers(proc string) []xServer {
 	processes, _ := os.ReadDir(proc) // without it nothing is found
 	var found []xServer
+	cmdline := make([]byte, cmdlineMost)
 	for _, p := range processes {
 		if c := p.Name()[0]; c < '1' || c > '9' {
 			continue
 		}
-		b, err := os.ReadFile(filepath.Join(proc, p.Name(), "cmdline"))
+		f, err := os.Open(filepath.Join(proc, p.Name(), "cmdline"))
 		if err != nil {
 			continue // the process has ended
 		}
-		if s, ok := parseServer(b); ok {
+		n, _ := io.ReadFull(f, cmdline) // it is mostly shorter
+		f.Close()
+		if s, ok := parseServer(cmdline[:n]); ok {
 			found = append(found, s)
 		}
 	}
@@ -137,18 +141,22 @@ func findServers(proc string) []xServer {
 // parseServer reads the command line of an X server: "/usr/lib/xorg/Xorg :0 -auth FILE". It is false
 // for other programs, and for servers that name no cookie file.
 func parseServer(cmdline []byte) (xServer, bool) {
-	args := strings.Split(string(cmdline), "\x00")
-	if !strings.HasPrefix(filepath.Base(args[0]), "X") {
+	program, rest, _ := strings.Cut(string(cmdline), "\x00")
+	if !strings.HasPrefix(filepath.Base(program), "X") {
 		return xServer{}, false
 	}
 	s := xServer{display: anyDisplay}
-	for i, arg := range args[1:] {
-		if n, err := x11.ParseDisplay(arg); err == nil && strings.HasPrefix(arg, ":") {
-			s.display = n
+	before := ""
+	for arg := range strings.SplitSeq(rest, "\x00") {
+		if strings.HasPrefix(arg, ":") {
+			if n, err := x11.ParseDisplay(arg); err == nil {
+				s.display = n
+			}
 		}
-		if arg == "-auth" && i+2 < len(args) {
-			s.auth = args[i+2]
+		if before == "-auth" {
+			s.auth = arg
 		}
+		before = arg
 	}
 	return s, filepath.IsAbs(s.auth)
 }

@@ -68,6 +68,9 @@ type Verdicts struct {
 	// Retirement is how long a job may have run before Preempt counts. The owner does not wait for it.
 	Retirement time.Duration
 
+	// Evict says that no job may stay, not even one that its user has suspended.
+	Evict bool
+
 	// Armed is the verdict ahead: would the policy suspend or preempt if the owner touched a key now?
 	Armed bool
 	// Slows is another: would it throttle?
@@ -106,8 +109,8 @@ type Slot struct {
 	Touched     bool
 	SuspendedAt time.Time // when the job was frozen for the owner or its user; zero while it is not
 
-	// ByUser is set while the job's user wants it to stand still: whatever the owner does, it neither
-	// goes on nor moves.
+	// ByUser is set while the job's user wants it to stand still: whether the owner comes or goes, it neither
+	// goes on nor moves. It leaves where no job may stay.
 	ByUser bool
 	// Asleep is set from just before the machine goes to sleep until it is awake again. A job that runs stands
 	// still meanwhile, so that it does not run on before its lease has been looked at.
@@ -345,7 +348,7 @@ func (s *Slot) judge(at time.Time, c Config) []Effect {
 		case v.Throttle && s.Unthrottleable:
 			s.suspend(at, notThrottled)
 			return []Effect{Report}
-		case s.mustLeave() && (v.Suspend || !at.Before(s.Began.Add(v.Retirement))):
+		case s.leavesNow(at):
 			return s.leave(at, s.madeToLeave(), v.WantVacate)
 		case s.mustLeave() || v.Draining:
 			s.enter(Claimed, Retiring, at)
@@ -354,7 +357,10 @@ func (s *Slot) judge(at time.Time, c Config) []Effect {
 		}
 	case Suspended:
 		switch {
-		case s.Touched || s.ByUser:
+		case s.Touched:
+		case s.ByUser && (v.Evict || s.leavesNow(at)):
+			return s.leave(at, v.why(s.madeToLeave()), v.WantVacate)
+		case s.ByUser:
 		case v.Continue && !(v.Throttle && s.Unthrottleable):
 			s.resume(at)
 			return []Effect{Report}
@@ -378,6 +384,11 @@ func (s *Slot) judge(at time.Time, c Config) []Effect {
 
 // mustLeave reports whether the policy wants the job gone. One that is to be suspended first is not.
 func (s *Slot) mustLeave() bool { return !s.Verdicts.WantSuspend && s.Verdicts.Preempt }
+
+// leavesNow reports whether that is so and its retirement is over, for which the owner does not wait.
+func (s *Slot) leavesNow(at time.Time) bool {
+	return s.mustLeave() && (s.Verdicts.Suspend || !at.Before(s.Began.Add(s.Verdicts.Retirement)))
+}
 
 // throttle has jobs get less of the machine, or all that they may again. The first touch counts until it
 // is known whether it was the owner.

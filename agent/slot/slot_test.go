@@ -43,6 +43,8 @@ func TestStep(t *testing.T) {
 	displaced.Preempt, displaced.WantSuspend, displaced.Retirement = true, false, time.Hour
 	displacedByOwner := displaced
 	displacedByOwner.Suspend = true
+	evicted := overstayed
+	evicted.Evict = true
 	killAtOnce := lastCall
 	killAtOnce.WantVacate = false
 	retiring := run(busy, slot.Looked{At: noon, Verdicts: draining})
@@ -317,6 +319,34 @@ func TestStep(t *testing.T) {
 		{
 			"nor does one who stays make it leave", paused,
 			slot.Looked{At: noon.Add(time.Hour), Verdicts: overstayed},
+			slot.Claimed, slot.Suspended, nil,
+		},
+		{
+			"no job may stay: not that one either", paused,
+			slot.Looked{At: noon.Add(time.Hour), Verdicts: lastCall},
+			slot.Preempting, slot.Vacating,
+			[]slot.Effect{slot.Vacate, slot.Advertise},
+		},
+		{
+			"it has its retirement, as one that runs", paused,
+			slot.Looked{At: noon.Add(time.Minute), Verdicts: displaced},
+			slot.Claimed, slot.Suspended, nil,
+		},
+		{
+			"which the owner does not wait for", paused,
+			slot.Looked{At: noon.Add(time.Minute), Verdicts: displacedByOwner},
+			slot.Preempting, slot.Vacating,
+			[]slot.Effect{slot.Vacate, slot.Advertise},
+		},
+		{
+			"the owner's long pause sends it away, too", paused,
+			slot.Looked{At: noon.Add(time.Minute), Verdicts: evicted},
+			slot.Preempting, slot.Vacating,
+			[]slot.Effect{slot.Vacate, slot.Advertise},
+		},
+		{
+			"a machine that is being emptied leaves it alone before the last call", paused,
+			slot.Looked{At: noon.Add(time.Minute), Verdicts: draining},
 			slot.Claimed, slot.Suspended, nil,
 		},
 		{
@@ -640,10 +670,13 @@ func TestLeaseRunsOutInSleep(t *testing.T) {
 func TestNothingStartsThatLeaves(t *testing.T) {
 	overstayed, late := inUse, noon.Add(time.Hour)
 	overstayed.Preempt = true
+	evicted := overstayed
+	evicted.Evict = true
 	events := []slot.Event{
 		slot.Looked{At: noon, Verdicts: quiet},
 		slot.Looked{At: noon, Verdicts: inUse},
 		slot.Looked{At: noon, Verdicts: overstayed},
+		slot.Looked{At: noon, Verdicts: evicted},
 		slot.OwnerTouched{At: noon},
 		slot.OwnerStayed{At: noon},
 		slot.OwnerLeft{At: noon},
@@ -749,7 +782,7 @@ func randomEvent(rng *rand.Rand, at time.Time) slot.Event {
 		yes := func() bool { return rng.IntN(3) == 0 }
 		return slot.Verdicts{
 			Start: yes(), Suspend: yes(), Continue: yes(), Preempt: yes(), Kill: yes(), WantSuspend: !yes(), WantVacate: !yes(), Open: !yes(),
-			Throttle: yes(), Draining: yes(), Retirement: time.Duration(rng.IntN(3)) * time.Minute, Armed: yes(), Slows: yes(),
+			Throttle: yes(), Draining: yes(), Evict: yes(), Retirement: time.Duration(rng.IntN(3)) * time.Minute, Armed: yes(), Slows: yes(),
 		}
 	}
 	switch rng.IntN(25) {

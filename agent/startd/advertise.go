@@ -254,7 +254,11 @@ func (k *keeper) verdicts(now time.Time) slot.Verdicts {
 
 // verdictsFor asks it with regard to a job; nil for none.
 func (k *keeper) verdictsFor(now time.Time, job *classad.Ad) slot.Verdicts {
-	v := Verdicts(k.d.policy(), k.ad(now, k.slot), job, k.d.owner.watcher != nil && k.connected())
+	ad := k.ad(now, k.slot)
+	// How long it has been as it is counts without the time that the machine slept, as the slot's own deadlines do: a job that
+	// was just leaving when the lid closed is still about to when it opens.
+	ad.SetInt("EnteredCurrentActivity", now.Unix()-int64(now.Sub(k.slot.Entered)/time.Second))
+	v := Verdicts(k.d.policy(), ad, job, k.d.owner.watcher != nil && k.connected())
 	if k.d.cfg.Starter.CanRun() != nil {
 		v.Start, v.Open = false, false
 	}

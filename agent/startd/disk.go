@@ -97,19 +97,28 @@ func (t *tenant) lookDisk(in Init) {
 	}
 	t.k.wg.Go(func() {
 		defer t.walking.Store(false)
-		has := t.measureDisk(in)
-		const little = 64 << 20 // to stop the job would not help
-		if low && has > little {
-			t.kill(fmt.Sprintf("the disk of %s is nearly full: %s are left, and the job has %s of it", t.k.d.cfg.Machine, size(free), size(has)))
+		has, files := t.measureDisk(in)
+		if low && fills(has, files) {
+			t.kill(fmt.Sprintf("the disk of %s is nearly full: %s are left, and the job has %s of it in %d files", t.k.d.cfg.Machine, size(free), size(has), files))
 		}
 	})
 }
 
-// measureDisk measures the scratch directory and has the job held if that is too large.
-func (t *tenant) measureDisk(in Init) (disk int64) {
+// fills reports whether it would help to stop a job that has so many bytes and files of a disk which is nearly full. Empty
+// files take nothing but the number of files that there can be.
+func fills(bytes int64, files int) bool {
+	const (
+		little = 64 << 20
+		each   = 4 << 10
+	)
+	return bytes > little || files > little/each
+}
+
+// measureDisk measures the scratch directory, counts what is in it, and has the job held if it is too large.
+func (t *tenant) measureDisk(in Init) (disk int64, files int) {
 	begun := time.Now()
 	free, _, _ := diskSpace(in.Scratch())
-	disk = treeSize(in.Scratch())
+	disk, files = treeSize(in.Scratch())
 	t.peak(starter.Reading{}, disk)
 	t.mu.Lock()
 	t.disk.walked, t.disk.took, t.disk.had, t.disk.then = time.Now(), time.Since(begun), disk, free
@@ -119,7 +128,7 @@ func (t *tenant) measureDisk(in Init) (disk int64) {
 			"the job used %s of disk for its files, and %s allows %s; request_disk asks for a slot with more",
 			size(disk), t.k.name, size(t.limits.Disk))})
 	}
-	return disk
+	return disk, files
 }
 
 // measureAtEnd measures what a job leaves, unless that is known to take long: then what was measured

@@ -1,6 +1,9 @@
 package startd
 
 import (
+	"os"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -75,5 +78,31 @@ func TestNextLookAtDisk(t *testing.T) {
 	}
 	if got := diskFloor(1 << 40); got != 1<<30 {
 		t.Errorf("of 1 TiB %d bytes are kept free", got)
+	}
+}
+
+// A job that makes empty files takes as much of a disk that has no inodes left as one that fills it.
+func TestWhoFillsADisk(t *testing.T) {
+	for _, tt := range []struct {
+		bytes int64
+		files int
+		want  bool
+	}{
+		{64 << 20, 16384, false},
+		{64<<20 + 1, 1, true},
+		{0, 16385, true},
+	} {
+		if got := fills(tt.bytes, tt.files); got != tt.want {
+			t.Errorf("%d bytes in %d files: %v, want %v", tt.bytes, tt.files, got, tt.want)
+		}
+	}
+	dir := t.TempDir()
+	for i := range 10 {
+		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, files := treeSize(dir); files != 11 { // with the directory itself
+		t.Errorf("there are %d files", files)
 	}
 }

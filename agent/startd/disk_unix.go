@@ -9,14 +9,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// diskSpace is what the file system of a directory has, for those without privileges, in bytes.
+// diskSpace is what the file system of a directory has, for those without privileges, in bytes. Where it has fewer files
+// left than room for them, it is what these are of all that it can have.
 func diskSpace(dir string) (free, total int64, ok bool) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, 0, false
 	}
+	free, total = roomOf(st)
+	return free, total, true
+}
+
+func roomOf(st unix.Statfs_t) (free, total int64) {
 	block := int64(st.Bsize)
-	return int64(st.Bavail) * block, int64(st.Blocks) * block, true
+	free, total = int64(st.Bavail)*block, int64(st.Blocks)*block
+	if st.Files > 0 { // else it has no limit of them
+		free = min(free, int64(float64(total)*(float64(st.Ffree)/float64(st.Files))))
+	}
+	return free, total
 }
 
 // allocated is the disk that a file takes, in bytes, and what tells a file that has several names by

@@ -175,6 +175,7 @@ type Daemon struct {
 	unshared  atomic.Bool                  // a shared directory of the policy is missing
 	leaving   atomic.Bool                  // Vacate has begun: no offer is taken any more
 	wish      atomic.Pointer[control.Wish] // of the person at the machine, the latest
+	unkept    atomic.Bool                  // it could not be written
 	ran       ranLog
 	remains   remains
 	meter     meter

@@ -206,8 +206,10 @@ func (s *Storage) StoreImage(ctx context.Context, capability func() string, key 
 		return "", 0, err
 	}
 	sink := &transfer.Sink{Client: s.Client, Capability: newest(capability)}
-	if s.Cache != nil && s.Cache.Holds(treeSize(dir)) {
-		sink.Cache = s.Cache
+	if s.Cache != nil {
+		if n, _ := treeSize(dir); s.Cache.Holds(n) {
+			sink.Cache = s.Cache
+		}
 	}
 	m, err := blob.Pack(ctx, blob.PackConfig{Dir: dir, Include: names, Key: k, Sink: sink, OutsideLinks: true, Workers: s.workers(), DropAfter: dropAfter})
 	if err != nil {

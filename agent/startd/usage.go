@@ -209,14 +209,14 @@ func (t *tenant) overMemory(used int64) *holdError {
 // paths beyond [maxPath].
 const maxWalk = 200_000
 
-// treeSize adds up the disk that a directory's files take.
-func treeSize(dir string) (sum int64) {
+// treeSize adds up the disk that a directory's files take, and counts them.
+func treeSize(dir string) (sum int64, seen int) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	defer root.Close()
-	seen, links := 0, map[uint64]bool{}
+	links := map[uint64]bool{}
 	_ = walk(root, ".", func(_ string, e fs.DirEntry, err error) error {
 		if seen++; seen > maxWalk {
 			return errTooMany
@@ -235,7 +235,7 @@ func treeSize(dir string) (sum int64) {
 		}
 		return nil
 	})
-	return sum
+	return sum, min(seen, maxWalk)
 }
 
 var errTooMany = errors.New("too many files")

@@ -2,7 +2,6 @@ package startd
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"path/filepath"
 	"time"
@@ -28,10 +27,12 @@ func heed(v slot.Verdicts, w control.Wish, now time.Time, suspendFor time.Durati
 		v.Draining = true
 	}
 	if w.Kind == control.Pause {
+		long := w.Until.Sub(now) > suspendFor
+		v.Evict = long || v.Preempt && !v.WantSuspend
 		v.Suspend, v.Continue, v.WantSuspend, v.Armed, v.Why = true, false, true, true, w.String()
 		v.Throttle, v.Slows = false, false
 		// A job that would have to leave in the end leaves now: where it goes on, no time is lost.
-		v.Preempt = v.Preempt || w.Until.Sub(now) > suspendFor
+		v.Preempt = v.Preempt || long
 	}
 	return v
 }
@@ -44,14 +45,16 @@ func (d *Daemon) wished(now time.Time) control.Wish {
 	return control.Wish{}
 }
 
-// Heed keeps a wish, and acts on it at once. The zero Wish takes back the one before.
-func (d *Daemon) Heed(w control.Wish) error {
-	if err := writeJSON(d.cfg.Dir, wishFile, w, true); err != nil {
-		return fmt.Errorf("keep the wish: %w", err)
-	}
+// Heed acts on a wish at once, and keeps it. The zero Wish takes back the one before. It holds also if it cannot be
+// written, as on a full disk, which may be why its owner wants the jobs away; the status says so then.
+func (d *Daemon) Heed(w control.Wish) {
 	d.wish.Store(&w)
 	d.lookAgain()
-	return nil
+	err := writeJSON(d.cfg.Dir, wishFile, w, true)
+	d.unkept.Store(err != nil)
+	if err != nil {
+		d.log.Warn("what the owner wishes for is not on the disk: an agent that is started again will not know it", diag.KeyError, err)
+	}
 }
 
 // readWish brings back what was wished for before the agent was started again.
@@ -72,7 +75,7 @@ func (d *Daemon) MayPause() time.Duration { return d.policy().MayPause }
 func (d *Daemon) Status(now time.Time) control.Status {
 	s := control.Status{
 		Machine: d.cfg.Machine, Wish: d.wished(now), MayPause: d.MayPause(), Idle: -1,
-		Policy: string(d.policy().Preset),
+		Policy: string(d.policy().Preset), WishUnkept: d.unkept.Load(),
 	}
 	if idle, ok := d.owner.idle(now); ok {
 		s.Idle = idle

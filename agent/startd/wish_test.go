@@ -3,6 +3,8 @@ package startd
 import (
 	"errors"
 	"slices"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -16,9 +18,7 @@ func TestWishUnderAnother(t *testing.T) {
 	now := time.Now().UTC().Round(0)
 	empty := control.Wish{Kind: control.Finish, At: now, Until: now.Add(8 * time.Hour), By: "root", Admin: true}
 	pause := control.Wish{Kind: control.Pause, At: now, Until: now.Add(time.Hour), By: "mira", Under: &empty}
-	if err := d.Heed(pause); err != nil {
-		t.Fatal(err)
-	}
+	d.Heed(pause)
 	for _, restarted := range []bool{false, true} {
 		if restarted {
 			d.wish.Store(nil)
@@ -32,6 +32,25 @@ func TestWishUnderAnother(t *testing.T) {
 				t.Errorf("after %v, restarted %v, %+v counts, want %q", tt.after, restarted, got, tt.want)
 			}
 		}
+	}
+}
+
+// A pause holds also where it cannot be written: a full disk may be why the owner wants the jobs away.
+func TestPauseOnAFullDisk(t *testing.T) {
+	d := bareDaemon(t)
+	dir, now := d.cfg.Dir, time.Now()
+	d.cfg.Dir = filepath.Join(dir, "file", "below") // no directory can be made there
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.Heed(control.Wish{Kind: control.Pause, At: now, Until: now.Add(time.Hour)})
+	if s := d.Status(now); s.Wish.Kind != control.Pause || !s.WishUnkept {
+		t.Errorf("%+v counts, unkept %v", s.Wish, s.WishUnkept)
+	}
+	d.cfg.Dir = dir
+	d.Heed(control.Wish{})
+	if s := d.Status(now); s.Wish.Kind != "" || s.WishUnkept {
+		t.Errorf("with room again %+v counts, unkept %v", s.Wish, s.WishUnkept)
 	}
 }
 
@@ -65,9 +84,7 @@ func TestPolicyLooksWhenAPauseEnds(t *testing.T) {
 	d := bareDaemon(t)
 	k, now := d.keepers[0], time.Now()
 	k.looked = now
-	if err := d.Heed(control.Wish{Kind: control.Pause, At: now, Until: now.Add(10 * time.Second)}); err != nil {
-		t.Fatal(err)
-	}
+	d.Heed(control.Wish{Kind: control.Pause, At: now, Until: now.Add(10 * time.Second)})
 	if got := k.untilLook(now); got <= 10*time.Second || got > 11*time.Second {
 		t.Errorf("it sleeps for %v, and the pause is over after 10s", got)
 	}

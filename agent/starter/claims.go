@@ -83,6 +83,19 @@ func (s *Starter) Claims() ([]job.ClaimID, error) {
 	return claims, nil
 }
 
+// removeProbes removes what a self test has left that was interrupted, by the end of its agent or of the machine.
+func (s *Starter) removeProbes() {
+	entries, err := os.ReadDir(s.cfg.Dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), probeClaim) {
+			err = errors.Join(err, s.Remove(job.ClaimID(e.Name())))
+		}
+	}
+	if err != nil {
+		s.log.Warn("remains of a self test", diag.KeyError, err)
+	}
+}
+
 // Open starts the init of a new claim. On an error nothing is left of it. Windows cannot keep a job off the
 // network, so there that must be granted.
 func (s *Starter) Open(ctx context.Context, spec ClaimSpec) (*Init, error) {

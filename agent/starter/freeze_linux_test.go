@@ -156,6 +156,61 @@ func TestFrozenByTheAgentBefore(t *testing.T) {
 	})
 }
 
+// selfThawing has a timer that sends it SIGCONT all the time, for which it writes a line.
+const selfThawing = `
+import ctypes, os, signal, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+class Event(ctypes.Structure):
+    _fields_ = [("value", ctypes.c_void_p), ("signo", ctypes.c_int), ("notify", ctypes.c_int), ("pad", ctypes.c_char * 48)]
+class Spec(ctypes.Structure):
+    _fields_ = [("each_s", ctypes.c_long), ("each_ns", ctypes.c_long), ("s", ctypes.c_long), ("ns", ctypes.c_long)]
+signal.signal(signal.SIGCONT, lambda *_: None)
+timer, event = ctypes.c_void_p(), Event(None, signal.SIGCONT, 0)
+assert libc.timer_create(1, ctypes.byref(event), ctypes.byref(timer)) == 0, os.strerror(ctypes.get_errno())
+assert libc.timer_settime(timer, 0, ctypes.byref(Spec(0, 300000000, 0, 300000000)), None) == 0
+while True:
+    print("tick", flush=True)
+    time.sleep(0.002)
+`
+
+// Where jobs are frozen by signals, one that thaws itself is stopped again, and ended when it does not leave off.
+func TestJobThawsItself(t *testing.T) {
+	capable(t)
+	s := newStarter(t, func(c *Config) { c.CgroupBase = "none" })
+	i := open(t, s, "thaws")
+	run(t, i, JobSpec{Argv: []string{"python3", "-c", selfThawing}, Stdout: "out", Stderr: "out"})
+	grows(t, i, "out")
+	if err := i.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	if e := awaitExit(t, i); e.Err == "" {
+		t.Errorf("it ended with %v, and nobody says that it was ended", e)
+	}
+}
+
+// A job that does nothing of the kind is left alone however long it is frozen.
+func TestFrozenJobIsLeftAlone(t *testing.T) {
+	capable(t)
+	s := newStarter(t, func(c *Config) { c.CgroupBase = "none" })
+	i := open(t, s, "patient")
+	runShell(t, i, forking)
+	grows(t, i, "out")
+	for range 2 {
+		if err := i.Freeze(); err != nil {
+			t.Fatal(err)
+		}
+		for range 8 {
+			if !standsStill(t, i, "out") {
+				t.Error("the job writes while it is frozen")
+			}
+		}
+		if err := i.Thaw(); err != nil {
+			t.Fatal(err)
+		}
+		grows(t, i, "out")
+	}
+}
+
 func BenchmarkFreeze(b *testing.B) {
 	for _, base := range []string{"", "none"} {
 		for _, spinning := range []int{1, 32} {

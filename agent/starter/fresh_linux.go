@@ -3,8 +3,10 @@ package starter
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -63,19 +65,20 @@ func renewDir(dir string, mode os.FileMode, uid int, keep []string) error {
 			return err
 		}
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-next:
-	for _, e := range entries {
-		for _, k := range keep {
-			if e.Name() == k {
-				continue next
-			}
-		}
-		if err := removeTree(filepath.Join(dir, e.Name())); err != nil {
+	for more := true; more; {
+		names, err := someNames(dir)
+		if err != nil {
 			return err
+		}
+		more = false
+		for _, name := range names {
+			if slices.Contains(keep, name) {
+				continue
+			}
+			more = true
+			if err := removeTree(filepath.Join(dir, name)); err != nil {
+				return err
+			}
 		}
 	}
 	own, err := ownAttributes(dir)
@@ -83,6 +86,20 @@ next:
 		err = fmt.Errorf("%w: attributes of its directory %s", ErrUsed, filepath.Base(dir))
 	}
 	return err
+}
+
+// someNames gives names of what is in a directory, more than are kept of one: a job can have made millions.
+func someNames(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(1000)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return names, err
 }
 
 // ownAttributes says whether somebody has given the directory attributes, such as an access control list that

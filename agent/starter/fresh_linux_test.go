@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -167,5 +169,32 @@ func TestParseKeyUsers(t *testing.T) {
 		if got := parseKeyUsers(text, uid); got != want {
 			t.Errorf("user %d: %q, want %q", uid, got, want)
 		}
+	}
+}
+
+// A directory is emptied in pieces, whatever a job has left in it.
+func TestRenewDirOfMany(t *testing.T) {
+	dir := t.TempDir()
+	keep := []string{"one", "other"}
+	for _, name := range keep {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 2500 {
+		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if some, err := someNames(dir); err != nil || len(some) != 1000 {
+		t.Errorf("%d names are read at once (%v)", len(some), err)
+	}
+	if err := renewDir(dir, 0o700, os.Getuid(), keep); err != nil {
+		t.Fatal(err)
+	}
+	left, err := someNames(dir)
+	slices.Sort(left)
+	if err != nil || !slices.Equal(left, keep) {
+		t.Errorf("%v are left (%v)", left, err)
 	}
 }

@@ -30,6 +30,10 @@ func (p *pid1) guard() {
 				os.Exit(0)
 			}
 		})
+		if p.bySignals() {
+			p.keepStill(now)
+			next = min(next, p.still.next)
+		}
 		p.mu.Unlock()
 		// Timers stand still while the machine sleeps, the boot clock does not: a timer that was short
 		// of its end when the lid closed fires that much after it opens. A beat checks for itself.
@@ -117,6 +121,34 @@ func (p *pid1) apply() {
 	p.frozen = want
 	if err := p.setFrozen(want); err != nil {
 		fmt.Fprintln(os.Stderr, "freeze or thaw:", err)
+	}
+	if p.bySignals() {
+		p.still = stillness{next: bootClock() + lookSoon}
+		p.wake()
+	}
+}
+
+// bySignals reports whether the job is frozen by signals, which it can undo. Called with mu held.
+func (p *pid1) bySignals() bool { return p.frozen && p.job != nil && !p.busy && !p.hasCgroup() }
+
+// keepStill stops what has gone on by itself, if it is time to look, and ends a job that does not leave off. Called with
+// mu held.
+func (p *pid1) keepStill(now time.Duration) {
+	if now < p.still.next {
+		return
+	}
+	moving, waiting := 0, threadsIn("RSD")
+	if waiting > 0 {
+		moving = threadsIn("RS")
+	}
+	again, end := p.still.look(now, moving, waiting)
+	p.still.next = max(p.still.next, now+100*(bootClock()-now)) // so many threads may take a while to look at
+	switch {
+	case end:
+		p.job.lost = "it went on while it had to stand still"
+		_ = unix.Kill(-1, unix.SIGKILL) // whom we wait for says the rest
+	case again:
+		_ = p.setFrozen(true)
 	}
 }
 

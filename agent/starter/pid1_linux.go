@@ -76,6 +76,7 @@ type pid1 struct {
 	conn     *net.UnixConn // to the agent, or nil
 	keep     keeping       // on the boot clock
 	frozen   bool          // what was last applied
+	still    stillness     // of a job that is frozen by signals
 	busy     bool          // the first thread is at work; only it may touch the job then
 	settled  []func()      // to be done when it no longer is
 	job      *running      // nil when there is none

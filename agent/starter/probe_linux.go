@@ -40,6 +40,7 @@ func (s *Starter) Capabilities(ctx context.Context) Capabilities {
 	if s.probed != nil {
 		return *s.probed
 	}
+	s.removeProbes()
 	c := Capabilities{Freezer: "signal"}
 	if s.cgroups != nil {
 		c.Freezer = "cgroup2"

