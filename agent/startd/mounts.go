@@ -31,7 +31,7 @@ type mountInquiry struct {
 }
 
 func newMountWatch() *mountWatch {
-	return &mountWatch{look: isDir, asked: map[string]*mountInquiry{}}
+	return &mountWatch{look: isThere, asked: map[string]*mountInquiry{}}
 }
 
 func isDir(dir string) bool {
