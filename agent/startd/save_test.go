@@ -6,11 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"skua/agent/checkpoint"
+	"skua/agent/starter"
 	"skua/internal/job"
 	"skua/policy"
 	"skua/policy/classad"
@@ -59,6 +61,53 @@ func TestTimeForAnImage(t *testing.T) {
 					t.Errorf("while it runs its image is waited for for %v (%v), want %v", waited, err, tt.saved)
 				}
 			})
+		})
+	}
+}
+
+// tightInit is an init whose job has so much memory now, in all.
+type tightInit struct {
+	savedInit
+	has starter.Reading
+	err error
+}
+
+func (i tightInit) Look(context.Context, int64) (starter.Reading, error) { return i.has, i.err }
+
+// The image of a job that leaves does not fill the disk.
+func TestRoomForAnImage(t *testing.T) {
+	const much = 1 << 50
+	for _, tt := range []struct {
+		name string
+		peak int64
+		has  starter.Reading
+		err  error
+		want bool
+	}{
+		{"a small job", 1 << 20, starter.Reading{Memory: much}, nil, true}, // which is not asked for its memory
+		{"one that was large", much, starter.Reading{Memory: 1 << 20}, nil, true},
+		{"one that is", much, starter.Reading{Memory: much}, nil, false},
+		{"and is in the swap", much, starter.Reading{Swapped: much}, nil, false},
+		{"one that nobody can measure", much, starter.Reading{}, starter.ErrNoJob, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tn, in := savable(t)
+			if err := os.MkdirAll(tn.dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			tn.used.MaxRSS = tt.peak
+			dumped := false
+			in.dumping = func(context.Context) { dumped = true }
+			_, err := tn.takeImage(t.Context(), tightInit{in, tt.has, tt.err}, "asked")
+			if dumped != tt.want || (err == nil) != tt.want {
+				t.Errorf("it is dumped: %v (%v), want %v", dumped, err, tt.want)
+			}
+			if err != nil && !strings.Contains(err.Error(), "the disk has no room for its image: that takes 1.1 PB") {
+				t.Errorf("the user is told %q", err)
+			}
+			if _, noted := tn.taken(); noted != tt.want {
+				t.Errorf("the next agent finds that it was dumped: %v", noted)
+			}
 		})
 	}
 }
