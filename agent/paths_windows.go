@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 
 	"skua/agent/startd"
 	"skua/agent/starter"
+	"skua/internal/diag"
 )
 
 var (
@@ -33,23 +35,48 @@ func keepOthersOut(dir string) error {
 // keepOthersOutOfSkua does so with the directory that Skua has on this machine. The configuration of the service is in it,
 // which everybody may read.
 func keepOthersOutOfSkua() error {
-	if err := makeDir(filepath.Dir(defaultConfig), starter.ShowDir); err != nil {
+	dir := filepath.Dir(defaultConfig)
+	if err := makeDir(dir, starter.ShowDir); err != nil {
 		return err
+	}
+	// Nobody adds anything to it from now on.
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return dirProblem(dir, err)
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if err := checkOwner(path); err != nil {
+			return dirProblem(path, err)
+		}
 	}
 	return makeDir(logDir, starter.CloseDir)
 }
 
-// makeDir makes a directory, if it is missing, and has access be as it is to be.
+// makeDir makes a directory, if it is missing, and has access be as it is to be. It refuses one that others have made.
 func makeDir(dir string, access func(string) error) error {
 	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = checkOwner(dir)
+	}
 	if err == nil {
 		err = access(dir)
 	}
 	if err != nil {
-		return startd.DirProblem(dir, err)
+		return dirProblem(dir, err)
 	}
 	return nil
 }
+
+func dirProblem(path string, err error) error {
+	if errors.Is(err, starter.ErrOthers) {
+		return &diag.Problem{What: err.Error(), Hint: "look at it, and as an administrator remove it or make it yours: takeown /a /r /f " + path, Err: err}
+	}
+	return startd.DirProblem(path, err)
+}
+
+// checkOwner is starter.CheckOwner; tests stand in for who owns it.
+var checkOwner = starter.CheckOwner
 
 // controlOf is the pipe of an agent with such a directory. Pipes are in no directory, so the name of one that is not the
 // machine's usual has a part that depends on its directory.

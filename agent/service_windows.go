@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/windows/svc"
 	"golang.org/x/sys/windows/svc/mgr"
 
+	"skua/agent/starter"
 	"skua/internal/cli"
 	"skua/internal/diag"
 )
@@ -44,6 +45,9 @@ const logLimit = 8 << 20
 // runService answers the service manager until the service has stopped.
 func runService(configFile string) error {
 	protected := keepOthersOutOfSkua() // before the log and the configuration are opened
+	if errors.Is(protected, starter.ErrOthers) {
+		return protected // nothing is written where somebody else may have laid links; join has said it
+	}
 	file, err := openLogFile(filepath.Join(logDir, "agent.log"), logLimit)
 	if err != nil {
 		return errors.Join(protected, err)

@@ -49,3 +49,10 @@ func TestStateDirectories(t *testing.T) {
 		}
 	}
 }
+
+// The file systems that jobs share are mounted before the agent looks for them.
+func TestAgentAfterMounts(t *testing.T) {
+	if !strings.Contains(AgentUnit, "\nAfter=remote-fs.target\n") {
+		t.Error("the agent's unit does not wait for remote file systems")
+	}
+}

@@ -33,6 +33,7 @@ func Derive(f File) (*Policy, error) {
 		MaxVacateTime:  s.maxVacateTime,
 		MaxSendTime:    s.maxSendTime,
 		Periodic:       given(f.Checkpoints.Periodic, true),
+		OnMetered:      s.onMetered,
 		MinInterval:    s.minInterval,
 		MaxInterval:    max(s.maxInterval, s.minInterval),
 		MayPause:       s.mayPause,

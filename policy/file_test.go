@@ -71,7 +71,7 @@ func TestWritten(t *testing.T) {
 		Preset:    policy.Desktop,
 		IdleAfter: 20 * time.Minute, ContinueAfter: 2 * time.Minute,
 		SuspendFor: 5 * time.Minute, MaxVacateTime: 3 * time.Minute, MaxSendTime: 30 * time.Minute,
-		MinInterval: 20 * time.Minute, MaxInterval: 20 * time.Minute,
+		MinInterval: 20 * time.Minute, MaxInterval: 20 * time.Minute, OnMetered: policy.MeteredAlways,
 		CPUs: quantity.Share{Percent: 75}, Memory: quantity.ByteShare{Bytes: 4 << 30}, Disk: quantity.ByteShare{Bytes: 20e9},
 		Network: policy.NetworkNone, Shared: []string{"/srv/data"},
 		Start: p.Start, Suspend: p.Suspend, Continue: p.Continue, Preempt: p.Preempt, Kill: p.Kill,

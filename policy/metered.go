@@ -2,8 +2,8 @@ package policy
 
 import "fmt"
 
-// Metered says whether jobs are begun while the machine's network costs by the byte. Jobs that run go
-// on: what they compute costs nothing.
+// Metered says whether jobs are begun, and images of those that run are sent, while the machine's network costs by the
+// byte. Jobs that run go on: what they compute costs nothing.
 type Metered string
 
 // What a policy can say of a network that costs.

@@ -50,6 +50,7 @@ type Policy struct {
 	Disk         quantity.ByteShare // of what is free where jobs run
 	DiskFloor    quantity.Bytes     // of the disk where jobs run, left free
 	Periodic     bool               // images are made of jobs that run
+	OnMetered    Metered            // MeteredNever if none while the network may cost by the byte
 	Network      Network            // what jobs may reach
 	TransferRate quantity.Rate      // of what the agent transfers, in each direction; 0 means no limit
 	Shared       []string           // directories that jobs find at the same path, writable

@@ -156,6 +156,10 @@ func (t *tenant) takeImage(ctx context.Context, in Init, why string) (takenRecor
 		return taken, err
 	}
 	taken := takenRecord{Claim: t.offer.Claim, At: time.Now(), Why: why}
+	if err := t.roomForImage(ctx, in); err != nil {
+		t.forgetTaken()
+		return taken, err
+	}
 	stats, err := t.dump(ctx, in, false, t.k.d.policy().MaxVacateTime)
 	if err != nil {
 		if ctx.Err() == nil { // else the init may still make it
@@ -166,6 +170,23 @@ func (t *tenant) takeImage(ctx context.Context, in Init, why string) (takenRecor
 	taken.Dump, taken.CPU = stats.Took, stats.CPU
 	t.noteTaken(taken)
 	return taken, nil
+}
+
+// roomForImage gives an error if the image of a job that leaves would take more of the disk than is free beside what is kept
+// free. Only what is not known to fit is measured: the peak of a job may be long ago, and much of it in files.
+func (t *tenant) roomForImage(ctx context.Context, in Init) error {
+	room := spare(in.Scratch(), 0)
+	if t.traffic().MaxRSS <= room {
+		return nil
+	}
+	const most, exactly = 5 * time.Second, 1
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	r, err := in.Look(ctx, exactly)
+	if need := r.Memory + r.Swapped; err == nil && need > room { // if nobody knows, CRIU will see
+		return fmt.Errorf("the disk has no room for its image: that takes %s, and what is to stay free leaves %s", size(need), size(max(0, room)))
+	}
+	return nil
 }
 
 // beginImage gives the image for which an earlier agent has had the job dumped. If there is none, the job can be dumped now,

@@ -34,6 +34,10 @@ func (endedInit) Settle(context.Context) error { return nil }
 
 func (i endedInit) Job() (job.ID, bool) { return i.exit.Job, false }
 
+func (endedInit) Look(context.Context, int64) (starter.Reading, error) {
+	return starter.Reading{}, starter.ErrNoJob
+}
+
 func (endedInit) LimitsMemory() bool { return true }
 
 func (i endedInit) Exit() starter.Exit { return i.exit }

@@ -32,8 +32,20 @@ type saves struct {
 	sent chan struct{}      // closed when it has been, or never will be
 }
 
-// saveDue reports whether it is time for an image.
-func (t *tenant) saveDue(now time.Time) bool {
+// saveDue reports whether an image is to be made now.
+func (t *tenant) saveDue(now time.Time) bool { return t.saveTime(now) && t.maySend(now) }
+
+// maySend reports whether the policy lets so much be sent that could wait.
+func (t *tenant) maySend(now time.Time) bool {
+	if t.k.d.policy().OnMetered != policy.MeteredNever {
+		return true
+	}
+	metered, known := t.k.ad(now, t.k.state()).Bool("Metered")
+	return known && !metered
+}
+
+// saveTime reports whether it is time for an image.
+func (t *tenant) saveTime(now time.Time) bool {
 	p := t.k.d.policy()
 	if t.k.d.cfg.CopyTree == nil || !p.Periodic || t.cmd.SelfCheckpoint || !t.k.d.cfg.Starter.CanCheckpoint() {
 		return false
@@ -158,8 +170,38 @@ func (t *tenant) snapshot(ctx context.Context, in Init, dir string) (meta checkp
 	if err := moveInto(in.ImageDir(), image); err != nil {
 		return meta, stats.CPU, err
 	}
+	ctx, calm := t.whileCalm(ctx) // not before: a dump that is cut short ends the job
+	defer calm()
+	if err := context.Cause(ctx); err != nil {
+		return meta, stats.CPU, err
+	}
 	defer t.k.d.load.helping()()
-	return meta, stats.CPU, t.k.d.cfg.CopyTree(ctx, in.Scratch(), filepath.Join(dir, scratchName))
+	err = t.k.d.cfg.CopyTree(ctx, in.Scratch(), filepath.Join(dir, scratchName))
+	if err != nil && context.Cause(ctx) != nil {
+		err = context.Cause(ctx)
+	}
+	return meta, stats.CPU, err
+}
+
+// errHaste says why something was given up that the job's stay here has made worthwhile.
+var errHaste = errors.New("the job has to stand still or to leave")
+
+// whileCalm gives a context that ends when somebody wants the job to stand still or to leave, for what the work's goroutine
+// does that is not urgent. It is done with that when it calls calm.
+func (t *tenant) whileCalm(ctx context.Context) (_ context.Context, calm func()) {
+	ctx, stop := context.WithCancelCause(ctx)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hurry = func() { stop(errHaste) }
+	if t.stands() || len(t.leave) > 0 {
+		t.hurry()
+	}
+	return ctx, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.hurry = nil
+		stop(nil)
+	}
 }
 
 // dump has CRIU make an image of the job, which may take as long as its memory needs, and never less than least.
@@ -194,9 +236,15 @@ func (t *tenant) stopSaving() {
 }
 
 // copyTree copies a directory with all that is to be kept of a file: owner, mode, times, links, holes. Where the file
-// system can, both share their blocks. No link in it is followed, so what the job has there is not trusted.
+// system can, both share their blocks. No link in it is followed, so what the job has there is not trusted. Others have
+// processor and disk first.
 func copyTree(ctx context.Context, from, to string) error {
-	out, err := exec.CommandContext(ctx, "cp", "--archive", "--reflink=auto", "--no-target-directory", "--", from, to).CombinedOutput()
+	args := []string{"cp", "--archive", "--reflink=auto", "--no-target-directory", "--", from, to}
+	if ionice, err := exec.LookPath("ionice"); err == nil {
+		args = append([]string{ionice, "-c", "3", "-t"}, args...)
+	}
+	const lowest = "39" // from wherever the agent is
+	out, err := exec.CommandContext(ctx, "nice", append([]string{"-n", lowest}, args...)...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("copy %s: %w: %.300s", from, err, out)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"skua/agent/probe"
 	"skua/agent/slot"
+	"skua/internal/diag"
 	"skua/internal/job"
 )
 
@@ -13,13 +14,16 @@ import (
 const sleepWait = 3 * time.Second
 
 // sleep freezes what runs before the machine goes to sleep, and returns when it stands still or there
-// is no more time. Awake again, a job goes on if its lease still holds; before that, whoever woke the
+// is no more time. Awake again, the agent connects anew, and a job goes on if its lease still holds; before that, whoever woke the
 // machine has as much time to touch it again as after any first touch.
 func (d *Daemon) sleep(begins bool) {
 	event := func(at time.Time, _ job.Instant) slot.Event { return slot.SleepBegins{At: at} }
 	if !begins {
 		d.log.Info("the machine is awake again")
 		d.touched(probe.Active{At: time.Now(), Source: "wake-up"})
+		if err := d.cfg.Bus.ForceReconnect(); err != nil { // before anything is asked over the old connection
+			d.log.Debug("the connection that has slept is kept", diag.KeyError, err)
+		}
 		event = func(at time.Time, now job.Instant) slot.Event { return slot.SleepEnds{At: at, Now: now} }
 	}
 	over := time.After(sleepWait)

@@ -221,9 +221,15 @@ func (t *tenant) open(ctx context.Context) (Init, error) {
 	if err != nil {
 		return nil, err
 	}
+	mounts := t.k.d.mounts()
+	if err := t.missesDir(mounts); err != nil {
+		t.k.d.checkMounts()
+		t.k.d.advertiseNow()
+		return nil, err
+	}
 	spec := starter.ClaimSpec{
 		Runtime: runtime,
-		Claim:   t.chain, Network: starter.Network(t.k.d.policy().Network), Shared: t.k.d.mounts(),
+		Claim:   t.chain, Network: starter.Network(t.k.d.policy().Network), Shared: mounts,
 		Limits: starter.Limits{Memory: t.limits.Memory, Pids: t.k.d.cfg.MaxProcesses}, Slot: t.k.num,
 	}
 	if len(t.k.d.policy().Shared) > 0 {

@@ -171,7 +171,8 @@ type Daemon struct {
 	policyNow chan struct{}              // has the central policy asked for
 	facts     atomic.Pointer[classad.Ad] // the machine's part of the ads
 	rules     atomic.Pointer[policy.Policy]
-	badPolicy atomic.Pointer[string]       // why a newer policy is not in force
+	badPolicy atomic.Pointer[string] // why a newer policy is not in force
+	shared    *mountWatch
 	unshared  atomic.Bool                  // a shared directory of the policy is missing
 	leaving   atomic.Bool                  // Vacate has begun: no offer is taken any more
 	wish      atomic.Pointer[control.Wish] // of the person at the machine, the latest
@@ -226,7 +227,7 @@ func New(cfg Config) (*Daemon, error) {
 	}
 	d := &Daemon{
 		cfg: cfg, log: cfg.Log, began: time.Now(), adNow: make(chan struct{}, 1), policyNow: make(chan struct{}, 1),
-		meter: meter{cpu: cfg.ProcessorTime}, zone: zone{file: zoneFile()},
+		meter: meter{cpu: cfg.ProcessorTime}, zone: zone{file: zoneFile()}, shared: newMountWatch(),
 	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)

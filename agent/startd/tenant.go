@@ -351,6 +351,9 @@ func (t *tenant) stand(note func()) {
 		t.still = time.Time{}
 	case t.still.IsZero():
 		t.still = time.Now()
+		if t.hurry != nil {
+			t.hurry()
+		}
 	}
 	later := t.imaging && !still
 	t.mu.Unlock()

@@ -291,7 +291,7 @@ func (p *pid1) look(limit int64) (*Reading, error) {
 	now := surveyJob()
 	r := &Reading{Used: used.Plus(now.used), Memory: now.memory, Pids: now.threads, Runnable: &now.atWork}
 	if r.Memory > limit {
-		r.Memory = exactMemory()
+		r.Memory, r.Swapped = exactMemory()
 	}
 	r.Used.Wall += bootClock() - started
 	r.Used = r.Used.Plus(p.traffic().since(io))

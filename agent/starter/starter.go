@@ -162,6 +162,9 @@ type Reading struct {
 	Memory int64 // bytes that its processes have now together, without what they only have of files
 	Pids   int   // its processes and threads now
 
+	// Swapped is what they have in the swap beside Memory. It is known only where that was counted exactly.
+	Swapped int64 `json:",omitempty"`
+
 	// Runnable is how many of its threads run or wait for a processor or a disk at this moment; nil from
 	// the init of an older agent.
 	Runnable *int `json:",omitempty"`

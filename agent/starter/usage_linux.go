@@ -92,9 +92,9 @@ func (f *procFile) stat(path string) (procStat, error) {
 	return parseStat(b)
 }
 
-// exactMemory is the memory that the job's processes have now together. The kernel walks their page
-// tables for it.
-func exactMemory() (sum int64) {
+// exactMemory is the memory that the job's processes have now together, and what they have in the swap. The kernel walks
+// their page tables for it.
+func exactMemory() (sum, swapped int64) {
 	var f procFile
 	for _, pid := range pids() {
 		if pid == 1 {
@@ -104,10 +104,11 @@ func exactMemory() (sum int64) {
 		if err != nil {
 			continue
 		}
-		sizes := parseSizes(rollup, "Pss_Anon", "Pss_Shmem")
+		sizes := parseSizes(rollup, "Pss_Anon", "Pss_Shmem", "SwapPss")
 		sum += sizes["Pss_Anon"] + sizes["Pss_Shmem"]
+		swapped += sizes["SwapPss"]
 	}
-	return sum
+	return sum, swapped
 }
 
 // parseSizes reads the named lines of a text in which the kernel tells sizes, "VmHWM:   3304 kB", in bytes. What is not

@@ -39,6 +39,10 @@ type Conn interface {
 	// does not answer is given up for a new connection.
 	Flush(ctx context.Context) error
 
+	// ForceReconnect gives the connection up and makes a new one at once. It is for a machine that wakes
+	// from sleep: its connection is most likely dead, and nothing else may find that out soon.
+	ForceReconnect() error
+
 	// Reconnected receives a value whenever the connection has come up, the first time included. Values
 	// that nobody has fetched are merged into one, so there should be one receiver.
 	Reconnected() <-chan struct{}

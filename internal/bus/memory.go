@@ -165,6 +165,19 @@ func (c *MemoryConn) Flush(ctx context.Context) error {
 	return nil
 }
 
+// ForceReconnect implements [Conn].
+func (c *MemoryConn) ForceReconnect() error {
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	if c.closed {
+		return fmt.Errorf("reconnect: %w", ErrClosed)
+	}
+	if !c.cut {
+		signal(c.up)
+	}
+	return nil
+}
+
 // Reconnected implements [Conn].
 func (c *MemoryConn) Reconnected() <-chan struct{} { return c.up }
 

@@ -233,8 +233,7 @@ func (c *Client) Connected() bool { return c.nc.IsConnected() }
 // Refused says whether there is no connection because the matchmaker refuses the key.
 func (c *Client) Refused() bool { return c.refused.Load() }
 
-// ForceReconnect gives the connection up and makes a new one at once. It is for a machine that wakes
-// from sleep: its connection is most likely dead, but the next ping would find out too late.
+// ForceReconnect implements [Conn].
 func (c *Client) ForceReconnect() error {
 	if err := c.nc.ForceReconnect(); err != nil {
 		return fmt.Errorf("reconnect: %w", translate(err))

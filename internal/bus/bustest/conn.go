@@ -40,6 +40,7 @@ func RunConn(t *testing.T, newBus func(t *testing.T) (connect func() bus.Conn)) 
 		{"unsubscribe", testUnsubscribe},
 		{"close waits for handlers", testClose},
 		{"coming up is told", testComingUp},
+		{"a connection made anew", testForceReconnect},
 		{"flush waits for the server", testFlush},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, newBus(t)) })
@@ -314,6 +315,28 @@ func testFlush(t *testing.T, connect func() bus.Conn) {
 		t.Error(err)
 	}
 	if err := first.Flush(t.Context()); !errors.Is(err, bus.ErrClosed) {
+		t.Errorf("when closed: got %v, want %v", err, bus.ErrClosed)
+	}
+}
+
+func testForceReconnect(t *testing.T, connect func() bus.Conn) {
+	c, other := connect(), connect()
+	subscribe(t, c, "work", func(m bus.Msg) { _ = m.Reply(nil) })
+	wait(t, c.Reconnected(), "the connection")
+	if err := c.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, c.Reconnected(), "the new connection")
+	if err := c.Flush(t.Context()); err != nil { // the subscription is there again
+		t.Fatal(err)
+	}
+	if _, err := other.Request(t.Context(), "work", nil); err != nil {
+		t.Errorf("over the new connection: %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := c.ForceReconnect(); !errors.Is(err, bus.ErrClosed) {
 		t.Errorf("when closed: got %v, want %v", err, bus.ErrClosed)
 	}
 }
