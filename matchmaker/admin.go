@@ -124,6 +124,9 @@ func memberCommand(f *flags, name, short, long string, do server.AdminVerb) *cob
 			for _, m := range a.Members {
 				fmt.Fprintf(c.OutOrStdout(), "%s %s is %s\n", m.Kind, m.Name, standing(m))
 			}
+			if a.Left > 0 {
+				fmt.Fprintf(c.ErrOrStderr(), "jobs that it has not given back: %d; they run again elsewhere when their leases are over\n", a.Left)
+			}
 			return nil
 		},
 	}

@@ -63,6 +63,7 @@ type AdminAnswer struct {
 	V        int            `json:"v"`
 	Token    string         `json:"token,omitempty"`
 	Members  []trust.Member `json:"members,omitempty"` // all of them, or those that were changed
+	Left     int            `json:"left,omitempty"`    // of AdminRevoke: jobs of which the machine has not said that they are over
 	Users    []wire.UserRow `json:"users,omitempty"`   // all of them, or the one that was changed
 	Heads    []HeadRow      `json:"heads,omitempty"`
 	Policies []PolicyRow    `json:"policies,omitempty"` // all of them, or the one of the group
@@ -154,6 +155,11 @@ func (h *Head) administer(ctx context.Context, uid int, question []byte) (a Admi
 	case AdminApprove:
 		a.Members, err = h.roster.Approve(q.ID)
 	case AdminRevoke:
+		if core := h.core.Load(); core != nil && !h.roster.PutOut(q.ID) {
+			var done func()
+			a.Left, done = core.SendAway(ctx, job.AgentID(q.ID))
+			defer done()
+		}
 		a.Members, err = h.roster.Revoke(q.ID)
 	default:
 		return a, fmt.Errorf("unknown request %.40q", q.Do)
