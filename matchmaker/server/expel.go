@@ -65,7 +65,7 @@ func (s *Server) holdPutOut(ctx context.Context) error {
 	return nil
 }
 
-// holdAll holds all jobs of a user that are not held, and gives their number.
+// holdAll holds all jobs of a user who was put out that are not held, and gives their number.
 func (s *Server) holdAll(ctx context.Context, user job.UserID, reason string) (held int, err error) {
 	var bodies []job.Body
 	commit := func() bool {
@@ -85,7 +85,7 @@ func (s *Server) holdAll(ctx context.Context, user job.UserID, reason string) (h
 		if j.State == job.Held {
 			return true
 		}
-		bodies = append(bodies, &job.HeldBack{Job: j.ID, Reason: reason, Code: job.HoldByUser, Usage: s.runOf(j)})
+		bodies = append(bodies, &job.HeldBack{Job: j.ID, Reason: reason, Code: job.HoldBySystem, Usage: s.runOf(j)})
 		return len(bodies) < maxActed || commit()
 	})
 	if err == nil {

@@ -24,8 +24,8 @@ func TestJobsOfWhoWasPutOut(t *testing.T) {
 		p.server.MemberPutOut()
 		for _, id := range []job.ID{runs, waits} {
 			p.wantState(id, job.Held)
-			if got := p.job(id).HoldReason; got != "its user was put out of the pool" {
-				t.Errorf("job %v is held because %q", id, got)
+			if j := p.job(id); j.HoldReason != "its user was put out of the pool" || j.HoldCode != job.HoldBySystem {
+				t.Errorf("job %v is held because %q, code %d", id, j.HoldReason, j.HoldCode)
 			}
 		}
 		p.wantState(others, job.Idle)
