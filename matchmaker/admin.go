@@ -142,8 +142,13 @@ func memberCommand(f *flags, name, short, long string, do server.AdminVerb) *cob
 			if err != nil {
 				return err
 			}
+			said := map[string]bool{} // a user may have many keys
 			for _, m := range a.Members {
-				fmt.Fprintf(c.OutOrStdout(), "%s %s is %s\n", m.Kind, m.Name, standing(m))
+				line := fmt.Sprintf("%s %s is %s", m.Kind, m.Name, standing(m))
+				if !said[line] {
+					fmt.Fprintln(c.OutOrStdout(), line)
+				}
+				said[line] = true
 			}
 			if a.Left > 0 {
 				fmt.Fprintf(c.ErrOrStderr(), "skua-matchmaker: jobs that it has not given back: %d; they run again elsewhere when their leases are over\n", a.Left)

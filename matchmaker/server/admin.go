@@ -164,6 +164,14 @@ func (h *Head) administer(ctx context.Context, uid int, question []byte) (a Admi
 	default:
 		return a, fmt.Errorf("unknown request %.40q", q.Do)
 	}
+	if err == nil && q.Do == AdminApprove {
+		if a.Members = slices.DeleteFunc(a.Members, func(m trust.Member) bool { return m.Revoked }); len(a.Members) == 0 {
+			return a, &diag.Problem{
+				What: fmt.Sprintf("member %.40q was put out of the pool", q.ID),
+				Hint: `it comes back with a new token, which "skua-matchmaker token" makes`, Err: trust.ErrRevoked,
+			}
+		}
+	}
 	if errors.Is(err, trust.ErrNoMember) {
 		return a, &diag.Problem{What: fmt.Sprintf("there is no member %.40q", q.ID), Hint: "skua-matchmaker members lists them", Err: err}
 	}

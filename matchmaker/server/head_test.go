@@ -399,6 +399,12 @@ func TestBackWithANewToken(t *testing.T) {
 		if _, err := server.Admin(t.Context(), s.Data, server.AdminRequest{Do: server.AdminRevoke, ID: m.ID}); err != nil {
 			t.Fatal(err)
 		}
+		approve := func() (server.AdminAnswer, error) {
+			return server.Admin(t.Context(), s.Data, server.AdminRequest{Do: server.AdminApprove, ID: m.ID})
+		}
+		if _, err := approve(); !strings.Contains(errText(err), "was put out of the pool") {
+			t.Errorf("a %s that was put out is approved: %v", tt.kind, err)
+		}
 		revoked, err := os.ReadFile(membership.KeyPath(dir))
 		if err != nil {
 			t.Fatal(err)
@@ -423,6 +429,9 @@ func TestBackWithANewToken(t *testing.T) {
 			t.Fatalf("what was kept is %+v, %v", kept, err)
 		}
 		connect(t, kept, nil)
+		if a, err := approve(); err != nil || len(a.Members) != 1 || a.Members[0].Revoked {
+			t.Errorf("approved were %+v, %v", a.Members, err)
+		}
 		if key, err := os.ReadFile(membership.KeyPath(dir) + ".revoked"); err != nil || !bytes.Equal(key, revoked) {
 			t.Errorf("the key that was revoked is not put aside (%v)", err)
 		}
