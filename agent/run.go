@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,9 @@ import (
 	"skua/agent/startd"
 	"skua/internal/cli"
 	"skua/internal/diag"
+	"skua/internal/filelock"
 	"skua/internal/membership"
+	"skua/internal/pause"
 	"skua/internal/trust"
 	"skua/policy"
 	"skua/policy/config"
@@ -60,6 +63,11 @@ func serve(ctx context.Context, configFile string, occasion func() startd.Occasi
 	if err := keepOthersOut(cfg.Dir); err != nil {
 		return err
 	}
+	alone, err := beAlone(ctx, cfg.Dir)
+	if err != nil {
+		return err
+	}
+	defer alone.Close()
 	member, err := member(ctx, cfg)
 	if err != nil {
 		return err
@@ -78,6 +86,35 @@ func serve(ctx context.Context, configFile string, occasion func() startd.Occasi
 	stop := onReload(r.reload)
 	defer stop()
 	return m.Run(ctx, occasion)
+}
+
+// handOverPatience is how long an agent waits for the one before it, which may be about to end.
+const handOverPatience = 5 * time.Second
+
+// beAlone keeps other agents off a directory, until what it gives is closed: two would be the same machine, and each would
+// take what the other's jobs have for its own. Processes of jobs do not hold the lock.
+func beAlone(ctx context.Context, dir string) (io.Closer, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, startd.DirProblem(dir, err)
+	}
+	for began := time.Now(); ; {
+		l, err := filelock.Take(filepath.Join(dir, "agent.lock"))
+		switch {
+		case err == nil:
+			return l, nil
+		case !errors.Is(err, filelock.ErrHeld):
+			return nil, startd.DirProblem(dir, err)
+		case time.Since(began) >= handOverPatience:
+			return nil, &diag.Problem{
+				What: "an agent runs already on this machine, with its state in " + dir,
+				Hint: `"skua-agent status" says what it does; "skua-agent service stop" ends it if it is the service`,
+				Err:  err,
+			}
+		}
+		if err := pause.For(ctx, 100*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // resting has this process take little while the agent has no job.

@@ -51,6 +51,9 @@ To set a machine up by hand, as an administrator:
 				if err != nil {
 					return err
 				}
+				if err := unmanaged(s.Platform()); err != nil {
+					return err
+				}
 				if err := service.Control(s, a.name); err != nil {
 					return serviceProblem(a.name, err)
 				}

@@ -31,6 +31,18 @@ func serviceOnly(*string) []*cobra.Command { return nil }
 // unitDir is where the library puts the agent's unit.
 const unitDir = "/etc/systemd/system"
 
+// unmanaged says that no service can be had here: on Linux without systemd the library would write, and run, scripts of other
+// service managers, which know nothing of an agent that somebody has started in another way.
+func unmanaged(platform string) error {
+	if runtime.GOOS != "linux" || platform == "linux-systemd" {
+		return nil
+	}
+	return &diag.Problem{
+		What: "the agent is no service here: systemd does not run on this machine",
+		Hint: `"skua-agent run" runs it in the foreground, and SIGTERM ends that`,
+	}
+}
+
 // complete does the same with the units that the agent's wants beside it as the library has done with that one. What
 // runs of them stays.
 func complete(s service.Service, action string) error {

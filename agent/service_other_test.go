@@ -37,6 +37,15 @@ func TestUnitNotRunning(t *testing.T) {
 	}
 }
 
+// Without systemd nothing is done, and nothing is said to be done.
+func TestUnmanaged(t *testing.T) {
+	for platform, refused := range map[string]bool{"linux-systemd": false, "unix-systemv": true, "linux-openrc": true, "linux-upstart": true} {
+		if err := unmanaged(platform); (err != nil) != refused {
+			t.Errorf("%s: %v", platform, err)
+		}
+	}
+}
+
 // The units beside the agent's come and go with it, also where an older agent has not brought them.
 func TestPutUnits(t *testing.T) {
 	dir := t.TempDir()

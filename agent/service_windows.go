@@ -76,6 +76,9 @@ func notRunning(s service.Service) error { return notRunningByLibrary(s) }
 // preShutdown is how long the system waits for the agent before it shuts down: jobs leave meanwhile.
 const preShutdown = 11 * time.Minute
 
+// unmanaged has nothing against any service manager: there is one.
+func unmanaged(string) error { return nil }
+
 // complete says to the service manager what the library cannot.
 func complete(_ service.Service, action string) error {
 	if action != "install" {

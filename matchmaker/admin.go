@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -44,6 +45,9 @@ func tokenFor(f *flags, kind trust.Kind) *cobra.Command {
 	spec := trust.TokenSpec{Kind: kind}
 	c := &cobra.Command{
 		RunE: func(c *cobra.Command, args []string) error {
+			if _, err := strconv.ParseFloat(ttl, 64); err == nil {
+				return cli.FlagError(c, fmt.Errorf(`--ttl %s has no unit: write "%sd" for days or "%sh" for hours`, ttl, ttl, ttl))
+			}
 			d, err := quantity.ParseDuration(ttl)
 			if err != nil {
 				return cli.FlagError(c, fmt.Errorf("--ttl: %w", err))
@@ -60,6 +64,9 @@ func tokenFor(f *flags, kind trust.Kind) *cobra.Command {
 				return err
 			}
 			fmt.Fprintln(c.OutOrStdout(), a.Token)
+			if t, err := trust.ParseToken(a.Token); err == nil {
+				fmt.Fprintln(c.ErrOrStderr(), "skua-matchmaker:", use(t, spec.Uses))
+			}
 			return nil
 		},
 	}
@@ -85,6 +92,20 @@ the user submits, while the token has uses left:
 	c.Flags().IntVar(&spec.Uses, "uses", 1, "how many may join with it")
 	c.Flags().StringVar(&url, "url", "", "where they reach this matchmaker, such as https://head.example.edu:9618")
 	return c
+}
+
+// use says what to do with a token that so many may use, and until when.
+func use(t trust.Token, uses int) string {
+	until := "until " + t.Expires.Local().Format("2 Jan 2006 15:04")
+	switch {
+	case t.Kind == trust.User && uses > 1:
+		return fmt.Sprintf("for %s on %d machines, %s; on each: skua login TOKEN", t.Name, uses, until)
+	case t.Kind == trust.User:
+		return fmt.Sprintf("for %s, once, %s: skua login TOKEN", t.Name, until)
+	case uses > 1:
+		return fmt.Sprintf("for %d machines, %s; on each: sudo skua-agent join TOKEN", uses, until)
+	}
+	return fmt.Sprintf("for one machine, %s: sudo skua-agent join TOKEN", until)
 }
 
 func membersCommand(f *flags) *cobra.Command {
@@ -121,8 +142,16 @@ func memberCommand(f *flags, name, short, long string, do server.AdminVerb) *cob
 			if err != nil {
 				return err
 			}
+			said := map[string]bool{} // a user may have many keys
 			for _, m := range a.Members {
-				fmt.Fprintf(c.OutOrStdout(), "%s %s is %s\n", m.Kind, m.Name, standing(m))
+				line := fmt.Sprintf("%s %s is %s", m.Kind, m.Name, standing(m))
+				if !said[line] {
+					fmt.Fprintln(c.OutOrStdout(), line)
+				}
+				said[line] = true
+			}
+			if a.Left > 0 {
+				fmt.Fprintf(c.ErrOrStderr(), "skua-matchmaker: jobs that it has not given back: %d; they run again elsewhere when their leases are over\n", a.Left)
 			}
 			return nil
 		},

@@ -75,7 +75,7 @@ on the same machine, let machines and users join:
 			`A member that waits for approval is listed so by "skua-matchmaker members", which tells its ID, too.`, adminApprove),
 		memberCommand(&f, "revoke", "end a membership for good, and its connections at once",
 			`Use it when a machine is given away or a key may be in wrong hands. "skua-matchmaker members" tells the ID.
-Jobs that run on a machine go on elsewhere once their leases are over. The jobs of a user are held. The key is never
+Jobs that run on a machine go on elsewhere, at once if it can still be told to end them. The jobs of a user are held. The key is never
 taken again, and neither is the token that a machine joined with: others that are yet to join with it need a new one.`, adminRevoke),
 	)
 	cli.StrictHelp(root)

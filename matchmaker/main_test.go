@@ -54,7 +54,9 @@ func TestCommandLine(t *testing.T) {
 		{"runtime add Debian x.tar", diag.ExitFailure, "", `"Debian" cannot be the name of a runtime root`},
 		{"runtime remove", diag.ExitUsage, "", "the name of a runtime root"},
 		{"--data /nowhere runtime list", diag.ExitUnreachable, "", "no matchmaker runs on /nowhere"},
-		{"token agent --ttl 5", diag.ExitUsage, "", "has no unit"},
+		{"token agent --ttl 7", diag.ExitUsage, "", `--ttl 7 has no unit: write "7d" for days`},
+		{"token agent --ttl soon", diag.ExitUsage, "", `"soon" is not a duration`},
+		{"--data /nowhere token agent --ttl 7d", diag.ExitUnreachable, "", "no matchmaker runs on /nowhere"},
 		{"token agent --uses 0", diag.ExitUsage, "", "--uses 0: a token is for one or more"},
 		{"help tokn", diag.ExitUsage, "", `did you mean "token"?`},
 		{"--config " + bad, diag.ExitFailure, "", `matchmaker.toml:2: unknown key "listne"`},
@@ -68,6 +70,25 @@ func TestCommandLine(t *testing.T) {
 		code := run(t.Context(), strings.Fields(tt.args), &stdout, &stderr)
 		if code != tt.code || !strings.Contains(stdout.String(), tt.stdout) || !strings.Contains(stderr.String(), tt.stderr) {
 			t.Errorf("%s: exit %d\nstdout: %s\nstderr: %s", tt.args, code, stdout.String(), stderr.String())
+		}
+	}
+}
+
+func TestUseOfTokens(t *testing.T) {
+	until := time.Date(2026, 12, 1, 14, 1, 0, 0, time.Local)
+	for _, tt := range []struct {
+		kind trust.Kind
+		name string
+		uses int
+		want string
+	}{
+		{trust.Agent, "", 1, "for one machine, until 1 Dec 2026 14:01: sudo skua-agent join TOKEN"},
+		{trust.Agent, "", 40, "for 40 machines, until 1 Dec 2026 14:01; on each: sudo skua-agent join TOKEN"},
+		{trust.User, "ann", 1, "for ann, once, until 1 Dec 2026 14:01: skua login TOKEN"},
+		{trust.User, "ann", 2, "for ann on 2 machines, until 1 Dec 2026 14:01; on each: skua login TOKEN"},
+	} {
+		if got := use(trust.Token{Kind: tt.kind, Name: tt.name, Expires: until}, tt.uses); got != tt.want {
+			t.Errorf("%s %s, %d uses: %q, want %q", tt.kind, tt.name, tt.uses, got, tt.want)
 		}
 	}
 }
@@ -117,6 +138,9 @@ func TestServeAndStop(t *testing.T) {
 	token, err := trust.ParseToken(stdout.String())
 	if err != nil || token.URL != "https://head:9618" || token.Kind != trust.Agent {
 		t.Errorf("token %+v, %v", token, err)
+	}
+	if !strings.Contains(stderr.String(), "for 2 machines, until ") {
+		t.Errorf("of the token is said %q", stderr.String())
 	}
 	stdout.Reset()
 	if code := run(ctx, []string{"--data", data, "members"}, &stdout, &stderr); code != 0 || !strings.HasPrefix(stdout.String(), "KIND") {

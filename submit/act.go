@@ -75,6 +75,7 @@ func (a *app) releaseCommand() *cobra.Command {
 func (a *app) rmCommand() *cobra.Command {
 	c := a.action(rm, "remove jobs for good",
 		`Rm removes jobs from the queue. What they have done is lost, checkpoints included.`)
+	c.SuggestFor = []string{"cancel", "delete", "remove", "kill"}
 	var forcex bool
 	c.Flags().BoolVar(&forcex, "forcex", false, "accepted for HTCondor's sake: a removed job is gone at once")
 	_ = c.Flags().MarkHidden("forcex") // it is there

@@ -31,7 +31,8 @@ Other commands do so by themselves when you are in no pool yet. A matchmaker tha
 directory of its own has its socket there: --socket DIR/login.sock.
 
 You are in one pool at a time. Logs and outputs of jobs in the pool where you have been do not come any more,
-so login does not leave it unless --leave says so. To be in both, keep what Skua knows of the second one in a
+so login does not leave it unless --leave says so. The same holds for who is another user of the same pool, as you
+are when you have typed any command on the matchmaker's machine and get a token then. To be in both, keep what Skua knows of the second one in a
 directory of its own, and name it wherever you mean that pool: SKUA_HOME=DIR skua login TOKEN.`,
 		Example: `  skua login skua-user-AZ4k...
   skua login --local
@@ -70,7 +71,7 @@ directory of its own, and name it wherever you mean that pool: SKUA_HOME=DIR sku
 	}
 	c.Flags().BoolVar(&local, "local", false, "ask the matchmaker on this machine")
 	c.Flags().StringVar(&socket, "socket", "", "ask the matchmaker that listens at this login.sock")
-	c.Flags().BoolVar(&leave, "leave", false, "end your membership in another pool")
+	c.Flags().BoolVar(&leave, "leave", false, "end your membership in another pool, or as another user of this one")
 	return c
 }
 
@@ -80,16 +81,30 @@ type login struct {
 	leave bool // another pool
 }
 
-// stays fails if the user is in another pool than that of m, and is to stay there.
+// stays fails if the user is in another pool than that of m, or another user there, and is to stay so.
 func (l login) stays(m *membership.Membership) error {
 	now, err := membership.Open(l.home.Member())
-	if err != nil || l.leave || now.Fingerprint == m.Fingerprint { // one that cannot be read is none
+	switch {
+	case err != nil || l.leave: // one that cannot be read is none
 		return nil
+	case now.Fingerprint == m.Fingerprint && now.Name == m.Name:
+		return nil
+	case now.Fingerprint == m.Fingerprint:
+		return &diag.Problem{
+			What: fmt.Sprintf("you are %s in this pool already; logs and outputs of the jobs of %s would not come any more", now.Name, now.Name),
+			Hint: fmt.Sprintf("skua login --leave TOKEN makes you %s; or be both: SKUA_HOME=DIR skua login TOKEN", m.Name),
+		}
 	}
 	return &diag.Problem{
 		What: fmt.Sprintf("you are a member of the pool at %s; its jobs' logs and outputs would not come any more", now.URL),
 		Hint: "fetch them first, then skua login --leave TOKEN; or keep both: SKUA_HOME=DIR skua login TOKEN",
 	}
+}
+
+// isAnother says whether it is another user who is in that pool now.
+func (l login) isAnother(fingerprint, name string) bool {
+	now, err := membership.Open(l.home.Member())
+	return err == nil && now.Fingerprint == fingerprint && now.Name != name
 }
 
 func (l login) token(ctx context.Context, text string) (*membership.Membership, error) {
@@ -103,14 +118,17 @@ func (l login) token(ctx context.Context, text string) (*membership.Membership, 
 			Hint: `on the machine run "skua-agent join TOKEN"; a token for you is made by "skua-matchmaker token user"`,
 		}
 	}
-	if err := l.stays(&membership.Membership{Fingerprint: token.Fingerprint}); err != nil {
-		return nil, err
-	}
 	name := token.Name
 	if name == "" {
 		if u, err := user.Current(); err == nil {
 			name = u.Username
 		}
+	}
+	if err := l.stays(&membership.Membership{Fingerprint: token.Fingerprint, Name: name}); err != nil {
+		return nil, err
+	}
+	if l.isAnother(token.Fingerprint, name) {
+		return membership.JoinAs(ctx, l.home.Member(), token, name)
 	}
 	return membership.Join(ctx, l.home.Member(), token, name)
 }

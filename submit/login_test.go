@@ -15,7 +15,7 @@ import (
 // TestLoginStays: a login does not end a membership in another pool unless that is asked for.
 func TestLoginStays(t *testing.T) {
 	home := client.Home(t.TempDir())
-	here, there := &membership.Membership{Fingerprint: "aa"}, &membership.Membership{Fingerprint: "bb"}
+	here, there := &membership.Membership{Fingerprint: "aa", Name: "ann"}, &membership.Membership{Fingerprint: "bb"}
 	l, leaves := login{home: home}, login{home: home, leave: true}
 	if err := l.stays(there); err != nil {
 		t.Errorf("a user of no pool does not come into one: %v", err)
@@ -26,7 +26,7 @@ func TestLoginStays(t *testing.T) {
 	if _, err := trust.CreateIdentity(membership.KeyPath(home.Member())); err != nil {
 		t.Fatal(err)
 	}
-	data, err := json.Marshal(membership.Membership{V: 1, URL: "https://here:9618", Fingerprint: "aa", ID: "u1"})
+	data, err := json.Marshal(membership.Membership{V: 1, URL: "https://here:9618", Fingerprint: "aa", ID: "u1", Name: "ann"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,6 +35,13 @@ func TestLoginStays(t *testing.T) {
 	}
 	if err := l.stays(here); err != nil {
 		t.Errorf("logging in once more: %v", err)
+	}
+	bob := &membership.Membership{Fingerprint: "aa", Name: "bob"}
+	if err := l.stays(bob); err == nil || !strings.Contains(err.Error(), "you are ann in this pool already") {
+		t.Errorf("becoming another user without being asked to: %v", err)
+	}
+	if err := leaves.stays(bob); err != nil || !leaves.isAnother("aa", "bob") {
+		t.Errorf("becoming another user on demand: %v", err)
 	}
 	if err := l.stays(there); err == nil || !strings.Contains(err.Error(), "you are a member of the pool at https://here:9618") {
 		t.Errorf("leaving without being asked to: %v", err)

@@ -29,7 +29,7 @@ type queueView struct {
 func (a *app) qCommand() *cobra.Command {
 	q := &queueView{condor: a.as == "condor_q"}
 	c := &cobra.Command{
-		Use:   "q [CLUSTER | JOB | USER]...",
+		Use: "q [CLUSTER | JOB | USER]...", SuggestFor: []string{"list", "ls", "queue", "jobs"},
 		Short: "show the jobs in the queue, and why idle ones wait",
 		Long: `Q shows your jobs that have not ended, a line for each batch: how many are done, run, wait and are held.
 Below the table it says in plain words why idle jobs wait and held ones are held. Jobs that have ended

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"slices"
@@ -164,7 +165,11 @@ func (d *display) run(ctx context.Context) {
 			return
 		}
 		if !d.unobserved(err, time.Now()) {
-			d.src.failed(err)
+			level := slog.LevelWarn
+			if d.found && errors.Is(err, unix.ECONNREFUSED) {
+				level = slog.LevelInfo // the socket has outlived its server: nobody looks at that display
+			}
+			d.src.failedAs(level, err)
 		} else if !d.src.isBusy() {
 			d.src.unseen(err)
 		}

@@ -198,6 +198,42 @@ func TestServerThatCannotPushIsPolled(t *testing.T) {
 	}
 }
 
+// A socket that a server has left behind worries nobody, unless the configuration names its display.
+func TestLeftSocketIsNoWarning(t *testing.T) {
+	for _, tt := range []struct {
+		displays []string
+		warnings int
+	}{{nil, 0}, {[]string{":60124"}, 1}} {
+		dir := t.TempDir()
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "X60124")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetUnlinkOnClose(false)
+		l.Close()
+		var log bytes.Buffer
+		w, err := NewWatcher(WatchConfig{
+			Displays: tt.displays, SkipTTYs: true, X11: dir, Dev: t.TempDir(), RunUser: t.TempDir(),
+			Log: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- w.Run(ctx) }()
+		eventually(t, "the failure is not shown", func() bool {
+			s, ok := state(w, ":60124")
+			return ok && s.Err != nil && !s.Watching
+		})
+		cancel()
+		<-done
+		if n := strings.Count(log.String(), "level=WARN msg=\"owner input is not seen\" source=:60124"); n != tt.warnings {
+			t.Errorf("displays %v: %d warnings, want %d:\n%s", tt.displays, n, tt.warnings, log.String())
+		}
+	}
+}
+
 func TestUnreachableDisplayIsReported(t *testing.T) {
 	var log bytes.Buffer
 	w, err := NewWatcher(WatchConfig{

@@ -328,7 +328,10 @@ func (s *source) inputWas(last time.Time) {
 
 // failed notes why the source is not watched, and logs it when that is news. Losing a source that
 // was watched counts as a touch: a screen that vanishes has usually been made to by somebody.
-func (s *source) failed(err error) {
+func (s *source) failed(err error) { s.failedAs(slog.LevelWarn, err) }
+
+// failedAs is failed with a word for the log of another weight.
+func (s *source) failedAs(level slog.Level, err error) {
 	s.w.mu.Lock()
 	lost := s.watching
 	news := s.err == nil || s.err.Error() != err.Error()
@@ -338,7 +341,7 @@ func (s *source) failed(err error) {
 	s.watching, s.busy, s.err = false, false, err
 	s.w.mu.Unlock()
 	if news {
-		s.w.log.Warn("owner input is not seen", keySource, s.name, "error", err)
+		s.w.log.Log(context.Background(), level, "owner input is not seen", keySource, s.name, "error", err)
 	}
 	nudge(s.w.peopleChanged)
 	if lost {

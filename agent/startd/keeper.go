@@ -38,7 +38,7 @@ type keeper struct {
 	slot   slot.Slot
 	user   string        // whose job it is, of the present claim
 	yields bool          // its job makes room for the owner's programs
-	free   chan struct{} // closed and replaced whenever the slot becomes free
+	free   chan struct{} // closed and replaced whenever the job in the slot is over, and when the slot becomes free
 
 	offer    wire.Offer   // of the present claim
 	next     wire.Offer   // that came with the answer to its report
@@ -93,11 +93,21 @@ func (k *keeper) state() slot.Slot {
 
 // waitFree waits until the slot has no claim.
 func (k *keeper) waitFree(ctx context.Context) error {
+	return k.waitFor(ctx, func(p job.TenancyPhase) bool { return p == job.Free })
+}
+
+// waitOver waits until nothing of a job runs in the slot, whether or not the matchmaker knows.
+func (k *keeper) waitOver(ctx context.Context) error { return k.waitFor(ctx, noJob) }
+
+func noJob(p job.TenancyPhase) bool { return p == job.Free || p == job.Reporting }
+
+// waitFor waits until the claim is in such a phase, of which the slot notices that it is over.
+func (k *keeper) waitFor(ctx context.Context, is func(job.TenancyPhase) bool) error {
 	for {
 		k.mu.Lock()
-		isFree, changed := k.slot.Tenancy.Phase == job.Free, k.free
+		there, changed := is(k.slot.Tenancy.Phase), k.free
 		k.mu.Unlock()
-		if isFree {
+		if there {
 			return nil
 		}
 		select {
@@ -239,7 +249,7 @@ func (k *keeper) step(ctx context.Context, ev slot.Event) {
 	if after.Tenancy.Claim != before.Tenancy.Claim {
 		k.user = userOf(k.offer)
 	}
-	if after.Tenancy.Phase == job.Free && before.Tenancy.Phase != job.Free {
+	if noJob(after.Tenancy.Phase) && after.Tenancy.Phase != before.Tenancy.Phase {
 		close(k.free)
 		k.free = make(chan struct{})
 	}

@@ -204,7 +204,7 @@ func (m *Machine) Run(ctx context.Context, occasion func() Occasion) error {
 	if stopControls := m.startControls(d, conn); stopControls != nil {
 		defer stopControls()
 	}
-	return m.serve(ctx, d, occasion)
+	return m.serve(ctx, d, conn.Refused, occasion)
 }
 
 // SetPolicy puts another policy into force, as [Daemon.SetPolicy] does.
@@ -253,8 +253,8 @@ func (m *Machine) mindHeads(ctx context.Context, conn *bus.Client) {
 	}
 }
 
-// serve runs the daemon until ctx ends and the jobs have left.
-func (m *Machine) serve(ctx context.Context, d *Daemon, occasion func() Occasion) error {
+// serve runs the daemon until ctx ends and the jobs have left. refused says that the machine was put out of the pool.
+func (m *Machine) serve(ctx context.Context, d *Daemon, refused func() bool, occasion func() Occasion) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	ended := make(chan error, 1)
@@ -282,7 +282,12 @@ func (m *Machine) serve(ctx context.Context, d *Daemon, occasion func() Occasion
 	if patience > 0 {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
-		if err := d.Vacate(grace, "the agent on "+m.settings.Name+" was stopped"); err != nil {
+		leave := d.Vacate
+		if refused() {
+			m.log.Info("the matchmaker refuses this machine's key: jobs are ended")
+			leave = d.End
+		}
+		if err := leave(grace, "the agent on "+m.settings.Name+" was stopped"); err != nil {
 			m.log.Warn("jobs were left behind, frozen", diag.KeyError, err)
 		}
 	}

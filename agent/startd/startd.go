@@ -328,6 +328,21 @@ func (d *Daemon) Vacate(ctx context.Context, why string) error {
 	return nil
 }
 
+// End has every job leave at once, and waits until nothing of them runs, or until ctx ends. It is for an agent of whose jobs
+// nothing counts any more, and that nobody hears. From now on no offer is taken.
+func (d *Daemon) End(ctx context.Context, why string) error {
+	d.leaving.Store(true)
+	for _, k := range d.keepers {
+		k.post(func(at time.Time, _ job.Instant) slot.Event { return slot.VacateAsked{At: at, Why: why, Now: true} })
+	}
+	for _, k := range d.keepers {
+		if err := k.waitOver(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // touched is the way of the owner's first input: freeze first, think later. It runs on the watcher's
 // goroutine and makes no decision; that a slot is armed has been decided ahead.
 func (d *Daemon) touched(a probe.Active) {

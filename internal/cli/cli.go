@@ -7,6 +7,7 @@ package cli
 import (
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -90,7 +91,8 @@ func Exactly(n int, what string) cobra.PositionalArgs {
 	}
 }
 
-// Unknown refuses a word that is none of the commands below c.
+// Unknown refuses a word that is none of the commands below c. The one that is meant it finds among commands further down, and
+// among the words of other systems that [cobra.Command.SuggestFor] has.
 func Unknown(c *cobra.Command, word string) error {
 	var names []string
 	for _, sub := range c.Commands() {
@@ -99,8 +101,27 @@ func Unknown(c *cobra.Command, word string) error {
 		}
 	}
 	hint := diag.DidYouMean(word, names)
+	if meant := meantBy(c, word); meant != nil {
+		hint = fmt.Sprintf("did you mean %q?", meant.CommandPath())
+	}
 	if hint == "" {
 		hint = HelpHint(c)
 	}
 	return &diag.Problem{What: fmt.Sprintf("there is no command %q", word), Hint: hint, Code: diag.ExitUsage}
+}
+
+// meantBy gives the command at or below those of c that is called by this word elsewhere, or further down; nil if there is none.
+func meantBy(c *cobra.Command, word string) *cobra.Command {
+	for _, sub := range c.Commands() {
+		switch {
+		case sub.Hidden:
+		case sub.Name() == word || slices.Contains(sub.SuggestFor, word):
+			return sub
+		default:
+			if meant := meantBy(sub, word); meant != nil {
+				return meant
+			}
+		}
+	}
+	return nil
 }

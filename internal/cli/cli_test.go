@@ -17,7 +17,9 @@ func TestRefusals(t *testing.T) {
 	run := &cobra.Command{Use: "run", Args: cli.NoArgs, RunE: cli.Help}
 	give := &cobra.Command{Use: "give A B", Args: cli.Exactly(2, "two arguments, A and B"), RunE: cli.Help}
 	hidden := &cobra.Command{Use: "secret", Hidden: true, RunE: cli.Help}
-	root.AddCommand(run, give, hidden)
+	service := &cobra.Command{Use: "service", Args: cli.NoArgs, RunE: cli.Help}
+	service.AddCommand(&cobra.Command{Use: "stop", SuggestFor: []string{"halt"}, RunE: cli.Help})
+	root.AddCommand(run, give, hidden, service)
 	for _, tt := range []struct {
 		c          *cobra.Command
 		args       []string
@@ -26,6 +28,9 @@ func TestRefusals(t *testing.T) {
 		{root, nil, "", ""},
 		{root, []string{"rum"}, `there is no command "rum"`, `did you mean "run"?`},
 		{root, []string{"secre"}, `there is no command "secre"`, `"skua-agent --help" says what there is`},
+		{root, []string{"stop"}, `there is no command "stop"`, `did you mean "skua-agent service stop"?`},
+		{root, []string{"halt"}, `there is no command "halt"`, `did you mean "skua-agent service stop"?`},
+		{service, []string{"halt"}, `there is no command "halt"`, `did you mean "skua-agent service stop"?`},
 		{run, nil, "", ""},
 		{run, []string{"now"}, `skua-agent run takes no arguments, and was given "now"`, `"skua-agent run --help" says what there is`},
 		{give, []string{"a", "b"}, "", ""},

@@ -51,8 +51,9 @@ type Membership struct {
 
 const (
 	keyFile   = "identity.key"
-	nextFile  = keyFile + ".new"     // a key that joins in the place of one that was revoked
-	oldFile   = keyFile + ".revoked" // the key that was in its place
+	nextFile  = keyFile + ".new"     // a key that joins in the place of another one
+	oldFile   = keyFile + ".revoked" // the key that was in its place, when it was revoked
+	leftFile  = keyFile + ".left"    // the same, when it stays good: it is another user's
 	factsFile = "member.json"
 	version   = 1
 )
@@ -86,20 +87,51 @@ func Open(dir string) (*Membership, error) {
 // dir is used again, so that an interrupted Join can be repeated. One that the pool refuses has been revoked,
 // which is for good: then a new one joins, and takes its place.
 func Join(ctx context.Context, dir string, token trust.Token, name string) (*Membership, error) {
-	identity, err := ownKey(dir, keyFile)
+	m, err := joinWith(ctx, dir, keyFile, token, name)
+	if errors.Is(err, bus.ErrRefused) {
+		m, err = joinAnew(ctx, dir, oldFile, token, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m, m.begin(ctx, dir)
+}
+
+// JoinAs is Join as another user of the same pool: a new key joins, and the one that was in dir is put aside.
+func JoinAs(ctx context.Context, dir string, token trust.Token, name string) (*Membership, error) {
+	m, err := joinAnew(ctx, dir, leftFile, token, name)
+	if err != nil {
+		return nil, err
+	}
+	return m, m.begin(ctx, dir)
+}
+
+// joinAnew redeems a token with a new key, which takes the place of the one in dir; that is put aside as the file before.
+func joinAnew(ctx context.Context, dir, before string, token trust.Token, name string) (*Membership, error) {
+	m, err := joinWith(ctx, dir, nextFile, token, name)
+	if err != nil {
+		return nil, err
+	}
+	return m, replaceKey(dir, before)
+}
+
+// begin keeps a membership that has just begun.
+func (m *Membership) begin(ctx context.Context, dir string) error {
+	if err := m.save(dir); err != nil {
+		return err
+	}
+	_, _ = m.Refresh(ctx) // it is a member whether it learns of others now or later
+	return nil
+}
+
+// joinWith redeems a token with the key in that file, which is made if it is missing.
+func joinWith(ctx context.Context, dir, file string, token trust.Token, name string) (*Membership, error) {
+	identity, err := ownKey(dir, file)
 	if err != nil {
 		return nil, err
 	}
 	m := &Membership{V: version, URL: token.URL, Fingerprint: token.Fingerprint, Name: name, identity: identity}
 	conn, err := m.dial(bus.Config{Inbox: bus.InboxPrefix(identity.PublicKey()), FailFast: true})
-	anew := errors.Is(err, bus.ErrRefused)
-	if anew {
-		if identity, err = ownKey(dir, nextFile); err != nil {
-			return nil, err
-		}
-		m.identity = identity
-		conn, err = m.dial(bus.Config{Inbox: bus.InboxPrefix(identity.PublicKey()), FailFast: true})
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -122,15 +154,6 @@ func Join(ctx context.Context, dir string, token trust.Token, name string) (*Mem
 		return nil, err
 	}
 	m.ID, m.Waits = answer.ID, answer.Waits
-	if anew {
-		if err := replaceKey(dir); err != nil {
-			return nil, err
-		}
-	}
-	if err := m.save(dir); err != nil {
-		return nil, err
-	}
-	_, _ = m.Refresh(ctx) // it is a member whether it learns of others now or later
 	return m, nil
 }
 
@@ -285,15 +308,15 @@ func (m *Membership) Files() (*transfer.Client, error) {
 	return transfer.New(transfer.Config{BaseURL: m.URL, Others: m.others, HTTP: transfer.NewHTTP(tls)})
 }
 
-// replaceKey puts the key that has joined in the place of the one that was revoked.
-func replaceKey(dir string) error {
+// replaceKey puts the key that has joined in the place of the one that was in dir.
+func replaceKey(dir, before string) error {
 	path := KeyPath(dir)
-	err := os.Rename(path, filepath.Join(dir, oldFile))
+	err := os.Rename(path, filepath.Join(dir, before))
 	if err == nil {
 		err = os.Rename(filepath.Join(dir, nextFile), path)
 	}
 	if err != nil {
-		return fmt.Errorf("put a new key in the place of the one that was revoked: %w", err)
+		return fmt.Errorf("put a new key in the place of the one before: %w", err)
 	}
 	return nil
 }

@@ -272,7 +272,10 @@ func (st *rosterState) admit(kind Kind, publicKey, name string, now time.Time) (
 		case old.Revoked:
 			return Member{}, ErrRevoked
 		case old.Kind != kind || kind == User && old.Name != name:
-			return Member{}, fmt.Errorf("the key belongs to %s %s already", old.Kind, old.Name)
+			return Member{}, &diag.Problem{
+				What: fmt.Sprintf("the key belongs to %s %s already", old.Kind, old.Name),
+				Hint: "one key is one member: keep the other one in a directory of its own; for a user, SKUA_HOME=DIR skua login TOKEN",
+			}
 		}
 		old.Name = name
 		return old, nil

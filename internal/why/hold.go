@@ -16,6 +16,7 @@ const (
 	noSharedFS      = 14
 	onSubmit        = 15
 	missedDeferral  = 20
+	bySystem        = 26
 	inputTooLarge   = 32
 	outputTooLarge  = 33
 	outOfResources  = 34
@@ -90,6 +91,8 @@ func (h *Hold) remedy(id string) string {
 			return "let it wait for the next of its times: " + release
 		}
 		return "give it another time, then release it: skua edit " + id + " DeferralTime=TIME, " + release
+	case bySystem:
+		return "once its user is back in the pool, with a new token from its administrator: " + release
 	case inputTooLarge, outputTooLarge:
 		return "make the files smaller, or raise max_transfer_input_mb or max_transfer_output_mb, and submit again"
 	case outOfResources:

@@ -153,6 +153,7 @@ func TestHolds(t *testing.T) {
 		{14, 0, "held because it needs a shared file system: REASON"},
 		{15, 0, "held since it was submitted, as its description wants"},
 		{20, 0, "held because its time to start has passed: REASON"},
+		{26, 0, "held: REASON"},
 		{32, 0, "held because its inputs are too large: REASON"},
 		{33, 0, "held because its outputs are too large: REASON"},
 		{34, 102, "held because it used more memory than it may: REASON"},
@@ -175,6 +176,9 @@ func TestHolds(t *testing.T) {
 	once := &Hold{Code: 6, Reason: "the job cannot be started: run job 12.0: execute ./x: it was saved with Windows line ends"}
 	if got := once.sentence(); got != "held because it could not be started: execute ./x: it was saved with Windows line ends" {
 		t.Errorf("not started: %s", got)
+	}
+	if got := (&Hold{Code: 26}).remedy("12.0"); !strings.Contains(got, "back in the pool") {
+		t.Errorf("held by the pool: the remedy is %q", got)
 	}
 	if got := (&Hold{Code: 1}).sentence(); got != "held by its user" {
 		t.Errorf("without a reason: %s", got)

@@ -29,6 +29,7 @@ import (
 
 	"skua/internal/bus"
 	"skua/internal/diag"
+	"skua/internal/filelock"
 	"skua/internal/trust"
 	"skua/internal/wire"
 )
@@ -161,6 +162,18 @@ func Lock(dir string) (io.Closer, error) {
 		return nil, err
 	}
 	return lockFile(path)
+}
+
+// lockFile opens a file that one process at a time can have open this way.
+func lockFile(path string) (*os.File, error) {
+	f, err := filelock.Take(path)
+	if errors.Is(err, filelock.ErrHeld) {
+		err = ErrInUse
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	return f, nil
 }
 
 func (cfg *Config) options() (*server.Options, error) {

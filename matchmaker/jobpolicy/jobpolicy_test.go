@@ -67,6 +67,7 @@ func TestPeriodic(t *testing.T) {
 			Verdict{Action: Release, Reason: "the job's periodic_release became true: NumHolds < 3"},
 		},
 		{"what its user holds stays held", job.Held, "PeriodicRelease = true\nHoldReasonCode = 1", Verdict{}},
+		{"what the pool holds stays held", job.Held, "PeriodicRelease = true\nHoldReasonCode = 26", Verdict{}},
 		{"a job that is not held is not released", job.Idle, "PeriodicRelease = true", Verdict{}},
 		{
 			"release comes before remove", job.Held, "PeriodicRelease = true\nPeriodicRemove = true\nHoldReasonCode = 3",

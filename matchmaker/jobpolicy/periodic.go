@@ -74,7 +74,7 @@ func Periodic(ad *classad.Ad, now time.Time, state job.State) Verdict {
 		if v, ok := fires(ad, attrPeriodicHold, Hold); ok {
 			return v
 		}
-	} else if code, _ := ad.Int("HoldReasonCode"); code != job.HoldByUser {
+	} else if code, _ := ad.Int("HoldReasonCode"); code != job.HoldByUser && code != job.HoldBySystem {
 		if v, ok := fires(ad, attrPeriodicRelease, Release); ok {
 			return v
 		}

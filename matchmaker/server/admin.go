@@ -63,6 +63,7 @@ type AdminAnswer struct {
 	V        int            `json:"v"`
 	Token    string         `json:"token,omitempty"`
 	Members  []trust.Member `json:"members,omitempty"` // all of them, or those that were changed
+	Left     int            `json:"left,omitempty"`    // of AdminRevoke: jobs of which the machine has not said that they are over
 	Users    []wire.UserRow `json:"users,omitempty"`   // all of them, or the one that was changed
 	Heads    []HeadRow      `json:"heads,omitempty"`
 	Policies []PolicyRow    `json:"policies,omitempty"` // all of them, or the one of the group
@@ -154,9 +155,22 @@ func (h *Head) administer(ctx context.Context, uid int, question []byte) (a Admi
 	case AdminApprove:
 		a.Members, err = h.roster.Approve(q.ID)
 	case AdminRevoke:
+		if core := h.core.Load(); core != nil && !h.roster.PutOut(q.ID) {
+			var done func()
+			a.Left, done = core.SendAway(ctx, job.AgentID(q.ID))
+			defer done()
+		}
 		a.Members, err = h.roster.Revoke(q.ID)
 	default:
 		return a, fmt.Errorf("unknown request %.40q", q.Do)
+	}
+	if err == nil && q.Do == AdminApprove {
+		if a.Members = slices.DeleteFunc(a.Members, func(m trust.Member) bool { return m.Revoked }); len(a.Members) == 0 {
+			return a, &diag.Problem{
+				What: fmt.Sprintf("member %.40q was put out of the pool", q.ID),
+				Hint: `it comes back with a new token, which "skua-matchmaker token" makes`, Err: trust.ErrRevoked,
+			}
+		}
 	}
 	if errors.Is(err, trust.ErrNoMember) {
 		return a, &diag.Problem{What: fmt.Sprintf("there is no member %.40q", q.ID), Hint: "skua-matchmaker members lists them", Err: err}

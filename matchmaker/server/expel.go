@@ -7,7 +7,9 @@ import (
 
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/internal/pause"
 	"skua/internal/trust"
+	"skua/internal/wire"
 	"skua/matchmaker/queue"
 )
 
@@ -63,7 +65,7 @@ func (s *Server) holdPutOut(ctx context.Context) error {
 	return nil
 }
 
-// holdAll holds all jobs of a user that are not held, and gives their number.
+// holdAll holds all jobs of a user who was put out that are not held, and gives their number.
 func (s *Server) holdAll(ctx context.Context, user job.UserID, reason string) (held int, err error) {
 	var bodies []job.Body
 	commit := func() bool {
@@ -83,11 +85,57 @@ func (s *Server) holdAll(ctx context.Context, user job.UserID, reason string) (h
 		if j.State == job.Held {
 			return true
 		}
-		bodies = append(bodies, &job.HeldBack{Job: j.ID, Reason: reason, Code: job.HoldByUser, Usage: s.runOf(j)})
+		bodies = append(bodies, &job.HeldBack{Job: j.ID, Reason: reason, Code: job.HoldBySystem, Usage: s.runOf(j)})
 		return len(bodies) < maxActed || commit()
 	})
 	if err == nil {
 		commit()
 	}
 	return held, err
+}
+
+// goodbye is how long a machine that is to be put out of the pool has to end its jobs.
+const goodbye = 5 * time.Second
+
+// SendAway has a machine end the jobs that it has, before it is put out of the pool: once it is out it cannot say that nothing
+// of them runs any more, and they are offered to no other before their leases are over. It gives the number of those jobs. From
+// now on nothing is offered to the machine, until done is called, which is for when it is out.
+func (s *Server) SendAway(ctx context.Context, agent job.AgentID) (left int, done func()) {
+	s.mu.Lock()
+	s.leaving[agent] = true
+	s.mu.Unlock()
+	s.slots.Forget(agent)
+	patience := time.Now().Add(goodbye)
+	for {
+		left = 0
+		for _, j := range s.cfg.Queue.Claimed() {
+			if j.Claim.Agent != agent || j.Claim.Lapsed {
+				continue
+			}
+			left++
+			if s.wishFor(j).do != wire.EvictClaim {
+				s.control(j, wish{wire.EvictClaim, "its machine was put out of the pool"})
+			}
+		}
+		for _, j := range s.cfg.Queue.Lingering() { // it has been told
+			if j.Lingering.Agent == agent {
+				left++
+			}
+		}
+		if left == 0 || time.Now().After(patience) || pause.For(ctx, 50*time.Millisecond) != nil {
+			break
+		}
+	}
+	return left, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.leaving, agent)
+	}
+}
+
+// leaves says whether a machine is being put out of the pool.
+func (s *Server) leaves(agent job.AgentID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leaving[agent]
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"skua/internal/job"
 	"skua/internal/wire"
@@ -23,8 +24,8 @@ func TestJobsOfWhoWasPutOut(t *testing.T) {
 		p.server.MemberPutOut()
 		for _, id := range []job.ID{runs, waits} {
 			p.wantState(id, job.Held)
-			if got := p.job(id).HoldReason; got != "its user was put out of the pool" {
-				t.Errorf("job %v is held because %q", id, got)
+			if j := p.job(id); j.HoldReason != "its user was put out of the pool" || j.HoldCode != job.HoldBySystem {
+				t.Errorf("job %v is held because %q, code %d", id, j.HoldReason, j.HoldCode)
 			}
 		}
 		p.wantState(others, job.Idle)
@@ -71,4 +72,61 @@ func TestMachinePutOut(t *testing.T) {
 		ann.submit(1, "")
 		desk.noOffer()
 	})
+}
+
+// A machine that is put out gives its jobs back first, and they run elsewhere at once. What it does not give back may still
+// be running there, and waits for the end of the lease.
+func TestJobsOfAMachinePutOut(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		answers bool
+		left    int
+		state   job.State
+	}{
+		{"one that can be reached", true, 0, job.Idle},
+		{"one that cannot", false, 1, job.Running},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inPool(t, func(t *testing.T, p *pool) {
+				ann, desk := p.user("u1"), p.agent("desk")
+				desk.advertise("Unclaimed")
+				id := ann.submit(1, "")
+				o := desk.offered()
+				desk.accept(o)
+
+				left := make(chan int)
+				go func() {
+					n, done := p.server.SendAway(t.Context(), "desk")
+					p.out.Store("desk", true)
+					done()
+					left <- n
+				}()
+				synctest.Wait()
+				if c := desk.control(); c.Do != wire.EvictClaim || c.ClaimRef != refOf(o) {
+					t.Errorf("the agent was told %+v", c)
+				}
+				if tt.answers {
+					desk.done(o, wire.Done{Outcome: wire.Evicted, Reason: "it was told to leave at once"})
+					desk.advertise("Unclaimed")
+					desk.noOffer()
+				}
+				if n := <-left; n != tt.left {
+					t.Errorf("%d jobs are left there, want %d", n, tt.left)
+				}
+				p.wantState(id, tt.state)
+				if got := p.job(id).LastReason; tt.answers && got != "its machine was put out of the pool" {
+					t.Errorf("the job left because %q", got)
+				}
+				other := p.agent("other")
+				other.advertise("Unclaimed")
+				if !tt.answers {
+					time.Sleep(testTerms.Outlives() + time.Minute)
+				}
+				other.advertise("Unclaimed")
+				if o := other.offered(); o.Job != id {
+					t.Errorf("%v was offered", o.Job)
+				}
+			})
+		})
+	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"skua/internal/blob"
 	"skua/internal/bus"
+	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/membership"
 	"skua/internal/quantity"
@@ -398,6 +399,12 @@ func TestBackWithANewToken(t *testing.T) {
 		if _, err := server.Admin(t.Context(), s.Data, server.AdminRequest{Do: server.AdminRevoke, ID: m.ID}); err != nil {
 			t.Fatal(err)
 		}
+		approve := func() (server.AdminAnswer, error) {
+			return server.Admin(t.Context(), s.Data, server.AdminRequest{Do: server.AdminApprove, ID: m.ID})
+		}
+		if _, err := approve(); !strings.Contains(errText(err), "was put out of the pool") {
+			t.Errorf("a %s that was put out is approved: %v", tt.kind, err)
+		}
 		revoked, err := os.ReadFile(membership.KeyPath(dir))
 		if err != nil {
 			t.Fatal(err)
@@ -422,6 +429,9 @@ func TestBackWithANewToken(t *testing.T) {
 			t.Fatalf("what was kept is %+v, %v", kept, err)
 		}
 		connect(t, kept, nil)
+		if a, err := approve(); err != nil || len(a.Members) != 1 || a.Members[0].Revoked {
+			t.Errorf("approved were %+v, %v", a.Members, err)
+		}
 		if key, err := os.ReadFile(membership.KeyPath(dir) + ".revoked"); err != nil || !bytes.Equal(key, revoked) {
 			t.Errorf("the key that was revoked is not put aside (%v)", err)
 		}
@@ -458,6 +468,46 @@ func TestBackWithANewToken(t *testing.T) {
 	other.Fingerprint = strings.Repeat("ab", 32)
 	if _, err := membership.Join(t.Context(), t.TempDir(), other, "ben"); !strings.Contains(errText(err), "another matchmaker answers") {
 		t.Errorf("at a matchmaker of another pool: %v", err)
+	}
+}
+
+// Whoever is a user of the pool becomes another one with a token for that one, and with another key.
+func TestJoinAs(t *testing.T) {
+	s := settings(t)
+	h, _ := startHead(t, s)
+	dir := t.TempDir()
+	before, err := membership.JoinLocal(t.Context(), dir, h.LoginSocket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(membership.KeyPath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := server.Admin(t.Context(), s.Data, server.AdminRequest{
+		Do: server.AdminToken, Token: trust.TokenSpec{Kind: trust.User, Name: "ben", TTL: time.Hour, Approve: true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := trust.ParseToken(made.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p *diag.Problem
+	if _, err := membership.Join(t.Context(), dir, token, "ben"); !errors.As(err, &p) || !strings.Contains(p.Hint, "SKUA_HOME=DIR") {
+		t.Errorf("with the key of %s: %v", before.Name, err)
+	}
+	if _, err := membership.JoinAs(t.Context(), dir, token, "ben"); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := membership.Open(dir)
+	if err != nil || kept.Name != "ben" || kept.ID == before.ID {
+		t.Fatalf("what was kept is %+v, %v", kept, err)
+	}
+	connect(t, kept, nil)
+	if aside, err := os.ReadFile(membership.KeyPath(dir) + ".left"); err != nil || !bytes.Equal(aside, key) {
+		t.Errorf("the key of before is not put aside (%v)", err)
 	}
 }
 

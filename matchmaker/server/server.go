@@ -125,6 +125,7 @@ type Server struct {
 	offers  uint64                // made so far
 	served  map[job.UserID]uint64 // the number of the last offer of a job of each user
 
+	leaving  map[job.AgentID]bool       // machines that are being put out, see [Server.SendAway]
 	reserved map[job.ID]negotiate.Claim // jobs that a vacant slot is about to get
 	given    map[job.ClaimID]job.ID     // the jobs that reports were answered with, by the claim reported
 }
@@ -170,6 +171,7 @@ func New(cfg Config) (*Server, error) {
 		submits:    repeats[queue.Receipt]{anew: true}, // there may be room now
 
 		vacancies: make(chan vacancy, maxVacancies),
+		leaving:   map[job.AgentID]bool{},
 		reserved:  map[job.ID]negotiate.Claim{},
 		given:     map[job.ClaimID]job.ID{},
 	}
@@ -280,6 +282,9 @@ func (s *Server) subscribe(ctx context.Context) (unsubscribe func(), err error) 
 // onAd takes an agent's full ad.
 func (s *Server) onAd(_ context.Context, m bus.Msg) {
 	agent, _ := wire.Sender(m.Subject)
+	if s.leaves(job.AgentID(agent)) {
+		return
+	}
 	ad, err := wire.Decode[wire.Ad](m.Data)
 	if err == nil {
 		err = s.slots.Update(job.AgentID(agent), ad, time.Now())

@@ -143,7 +143,7 @@ func (h *Head) login(_ context.Context, uid int, question []byte) any {
 	if q.Ask {
 		return pool
 	}
-	name, err := userName(uid)
+	name, err := nameOf(uid, os.Geteuid())
 	if err != nil {
 		return fail(&diag.Problem{
 			What: fmt.Sprintf("user id %d has no name on the matchmaker's machine", uid),
@@ -163,6 +163,16 @@ func (h *Head) login(_ context.Context, uid int, question []byte) any {
 	h.log.Info("local user logged in", "name", name, diag.KeyUser, m.ID)
 	pool.ID, pool.Name = m.ID, m.Name
 	return pool
+}
+
+// nameOf is what a user is called in the pool. own is who runs the matchmaker; that one needs no name on the system, as in
+// many containers.
+func nameOf(uid, own int) (string, error) {
+	name, err := userName(uid)
+	if err != nil && uid == own {
+		return "uid" + strconv.Itoa(uid), nil
+	}
+	return name, err
 }
 
 // userName looks a user up. A program without cgo reads /etc/passwd only; getent knows directories

@@ -35,6 +35,7 @@ func TestWhenThereIsMail(t *testing.T) {
 		{"error, held", notifyError, nil, held, "is held"},
 		{"complete, held", notifyComplete, nil, held, ""},
 		{"error, held by the user", notifyError, nil, &job.HeldBack{Job: id, Code: job.HoldByUser}, ""},
+		{"error, held by the pool", notifyError, nil, &job.HeldBack{Job: id, Code: job.HoldBySystem}, "is held"},
 		{"always, started", notifyAlways, nil, &job.Started{Job: id}, ""},
 	} {
 		o := &origin{notify: tt.when, success: 7}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"skua/internal/diag"
+	"skua/internal/filelock"
 	"skua/internal/membership"
 	"skua/internal/pause"
 	"skua/submit/client"
@@ -49,7 +50,7 @@ func Wanted(h client.Home) bool {
 	if _, err := os.Stat(filepath.Join(h.Host(), workFile)); err != nil {
 		return false
 	}
-	l, err := lock(filepath.Join(h.Host(), lockFile))
+	l, err := filelock.Take(filepath.Join(h.Host(), lockFile))
 	if err != nil {
 		return false
 	}
@@ -60,10 +61,10 @@ func Wanted(h client.Home) bool {
 // lockForLong takes the lock for a courier, and notes there whose it is. Those who ask in [Wanted] hold it
 // for a moment, which does not mean that a courier is at work.
 func lockForLong(path string) (*os.File, error) {
-	l, err := lock(path)
-	for n := 0; errors.Is(err, errLocked) && n < 10; n++ {
+	l, err := filelock.Take(path)
+	for n := 0; errors.Is(err, filelock.ErrHeld) && n < 10; n++ {
 		time.Sleep(10 * time.Millisecond)
-		l, err = lock(path)
+		l, err = filelock.Take(path)
 	}
 	if err != nil {
 		return nil, err
@@ -140,7 +141,7 @@ func ownProgram() (path string, is fs.FileInfo) {
 // calls, who tries the lock, or here, after the lock is free again: one of the two comes last.
 func serveOnce(ctx context.Context, h client.Home, log *slog.Logger) (again bool, err error) {
 	l, err := lockForLong(filepath.Join(h.Host(), lockFile))
-	if errors.Is(err, errLocked) {
+	if errors.Is(err, filelock.ErrHeld) {
 		log.Debug("another courier is at work")
 		return false, nil
 	}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package courier
+package filelock
 
 import (
 	"errors"
@@ -9,11 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var errLocked = errors.New("locked by another process")
-
-// lock takes the lock that the file at path stands for. Closing the file, or the end of the process, frees
-// it.
-func lock(path string) (*os.File, error) {
+// Take makes the file at path, if it is missing, and holds it until the file is closed or the process ends: [ErrHeld] when
+// somebody else holds it. A process that this one starts does not hold it too.
+func Take(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -21,7 +19,7 @@ func lock(path string) (*os.File, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errLocked
+			return nil, ErrHeld
 		}
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package courier
+package filelock
 
 import (
 	"errors"
@@ -7,11 +7,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-var errLocked = errors.New("locked by another process")
-
-// lock takes the lock that the file at path stands for. Closing the file, or the end of the process, frees
-// it.
-func lock(path string) (*os.File, error) {
+// Take makes the file at path, if it is missing, and holds it until the file is closed or the process ends: [ErrHeld] when
+// somebody else holds it. A process that this one starts does not hold it too.
+func Take(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -20,7 +18,7 @@ func lock(path string) (*os.File, error) {
 	if err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, new(windows.Overlapped)); err != nil {
 		f.Close()
 		if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
-			return nil, errLocked
+			return nil, ErrHeld
 		}
 		return nil, err
 	}
