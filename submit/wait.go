@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +28,8 @@ func (a *app) waitCommand() *cobra.Command {
 		Use:   "wait [CLUSTER | JOB | LOG]...",
 		Short: "wait until jobs have ended and their outputs are here",
 		Long: `Wait returns when all the jobs have ended, all your jobs in the queue if none are named. For jobs that
-were submitted on this machine it also waits until their outputs are in place.
+were submitted on this machine it also waits until their outputs are in place, and if none are named
+also for the outputs of those that have completed already.
 
 Instead of jobs the event log of a description may be named ("log = sweep.log"): then wait follows that
 file until all the jobs in it have ended, or the ones that are named after it, and asks no pool. That
@@ -259,7 +261,12 @@ func (v *vigil) begin(ctx context.Context, pool *client.Client, sel wire.Selecti
 		return 0, err
 	}
 	v.present(rows)
-	if len(sel.Clusters)+len(sel.Jobs) == 0 { // of all one's jobs those in the queue are meant, and those to come
+	if len(sel.Clusters)+len(sel.Jobs) == 0 { // of all one's jobs those in the queue are meant, those to come, and those whose outputs are
+		undelivered, err := pool.Undelivered(ctx)
+		if err != nil {
+			return 0, err
+		}
+		v.past(slices.DeleteFunc(undelivered, func(r wire.JobRow) bool { return !client.Submitted(r.Ad, v.host) }))
 		return since, v.awaitAllLate(ctx, pool)
 	}
 	ended, err := pool.History(ctx, sel, 0)

@@ -100,6 +100,39 @@ func TestWaitBetweenTwoJobs(t *testing.T) {
 	}
 }
 
+// TestWaitForOutputsUnderWay: without a name those of jobs that are in the queue no more are waited for, too.
+func TestWaitForOutputsUnderWay(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	hosts := []string{"here", "here", "elsewhere", "here"}
+	s := &job.Submitted{User: submittest.User, Owner: "ann", Ad: parseAd(t, `[ Cmd = "/bin/true" ]`)}
+	for _, host := range hosts {
+		s.Procs = append(s.Procs, parseAd(t, `[ `+client.SubmitHost+` = "`+host+`" ]`))
+	}
+	if _, err := pool.Queue.Submit(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	id := func(proc int) job.ID { return job.ID{Cluster: 1, Proc: proc} }
+	for proc := range 3 {
+		pool.Begin(id(proc), "desk")
+		pool.Finish(id(proc), proc, nil)
+	}
+	pool.Commit(&job.Delivered{Job: id(0)}, &job.Withdrawn{Job: id(3)})
+
+	v := newVigil("here", 0)
+	if _, err := v.begin(t.Context(), c, wire.Selection{}); err != nil {
+		t.Fatal(err)
+	}
+	if v.over() || len(v.away) != 1 {
+		t.Errorf("outputs that are waited for: %v; want those of 1.1", v.away)
+	}
+	v.event(job.Event{Body: &job.Delivered{Job: id(1)}})
+	if fails := strings.Join(v.fails, "; "); !v.over() || fails != "job 1.1 ended with exit code 1" {
+		t.Errorf("over %v with %q", v.over(), fails)
+	}
+}
+
 // TestWaitForSomeAndTheirOutputs: of a job that was submitted here the outputs belong to its end.
 func TestWaitForSomeAndTheirOutputs(t *testing.T) {
 	a, b := job.ID{Cluster: 1}, job.ID{Cluster: 1, Proc: 1}

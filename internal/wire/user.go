@@ -109,6 +109,10 @@ type Query struct {
 	After  string    `json:"after,omitempty"` // page cursor
 	Limit  int       `json:"limit,omitempty"`
 
+	// Undelivered asks of history only for completed jobs whose outputs the submit side does not have. An older
+	// matchmaker answers with all of it.
+	Undelivered bool `json:"undelivered,omitempty"`
+
 	// Columns are ClassAd expressions. With them a row of jobs, history or machines is not an ad but the
 	// list of their values in it, each as the new ClassAd syntax writes it.
 	Columns []string `json:"columns,omitempty"`

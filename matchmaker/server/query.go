@@ -57,6 +57,10 @@ func (s *Server) query(ctx context.Context, user job.UserID, data []byte) (wire.
 	case wire.QuerySummary:
 		s.summaryRows(p, whose, q.Select, match)
 	case wire.QueryHistory:
+		if q.Undelivered { // all of them are in memory
+			s.historyRows(p, s.undelivered(whose, q.Select), match, cols)
+			break
+		}
 		if !strings.HasPrefix(q.After, pastCursor) {
 			s.historyRows(p, s.history(whose, q.Select), match, cols)
 		}
