@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -378,7 +379,7 @@ func queue(ctx context.Context, pool *client.Client, home client.Home, dir strin
 }
 
 // checkPlaces refuses jobs whose logs and outputs would find no directory in the end, or whose logs cannot be
-// written. One file in each directory stands for all.
+// written. One file in each directory stands for all, but for what only the file itself can say.
 func checkPlaces(s *submitfile.Submission) error {
 	seen := map[string]bool{} // also of what is looked at besides directories
 	first := func(attr, what string) bool {
@@ -388,9 +389,11 @@ func checkPlaces(s *submitfile.Submission) error {
 		seen[attr+what] = true
 		return true
 	}
-	streams := 0
+	const most = 1000 // names that are looked at: on a network's disk each takes its time
+	streams, logs := 0, 0
 	for _, p := range s.Procs {
 		iwd, _ := p.Ad.Str("Iwd")
+		var itsLogs []string
 		for _, attr := range []string{"UserLog", "DAGManNodesLog", "Out", "Err"} {
 			name, ok := p.Ad.Str(attr)
 			if !ok || name == "" || name == "/dev/null" {
@@ -399,27 +402,40 @@ func checkPlaces(s *submitfile.Submission) error {
 			if !filepath.IsAbs(name) {
 				name = filepath.Join(iwd, name)
 			}
-			dir, isLog := filepath.Dir(name), attr == "UserLog" || attr == "DAGManNodesLog"
-			if first(attr, dir) {
+			name = filepath.Clean(name)
+			dir := filepath.Dir(name)
+			newDir := first(attr, dir)
+			if newDir {
 				if err := checkPlace(p.Ad, dir, name); err != nil {
 					return err
 				}
-				if isLog {
-					if err := canWrite(name); err != nil {
-						return &diag.Problem{
-							What: fmt.Sprintf("%s: the log %s cannot be written: %v", jobFile(p.Ad), name, err),
-							Hint: "name another file in its line of the description, or leave the line out", Err: err,
-						}
+			}
+			if attr == "UserLog" || attr == "DAGManNodesLog" {
+				itsLogs = append(itsLogs, name)
+				if isNew := first("log", name); !newDir && (logs >= most || !isNew) {
+					continue
+				}
+				logs++
+				if err := canWrite(name, newDir); err != nil {
+					return &diag.Problem{
+						What: fmt.Sprintf("%s: the log %s cannot be written: %v", jobFile(p.Ad), name, err),
+						Hint: "name another file in its line of the description, or leave the line out", Err: err,
 					}
 				}
+				continue
 			}
-			const most = 1000 // names that are looked at: on a network's disk each takes its time
-			if isLog || streams >= most || !first(attr+" itself", name) {
+			command := map[string]string{"Out": "output", "Err": "error"}[attr]
+			if slices.Contains(itsLogs, name) {
+				return &diag.Problem{
+					What: fmt.Sprintf("%s: %s = %s is the job's log, too", jobFile(p.Ad), command, name),
+					Hint: "give the log a file of its own",
+				}
+			}
+			if streams >= most || !first(attr+" itself", name) {
 				continue
 			}
 			streams++
 			if st, err := os.Stat(name); err == nil && st.IsDir() {
-				command := map[string]string{"Out": "output", "Err": "error"}[attr]
 				return &diag.Problem{
 					What: fmt.Sprintf("%s: %s = %s is a directory", jobFile(p.Ad), command, name),
 					Hint: fmt.Sprintf("name a file in it, such as %s = %s", command, filepath.Join(name, "$(Cluster).$(Process)")),
@@ -453,17 +469,23 @@ func checkPlace(ad *classad.Ad, dir, name string) error {
 }
 
 // canWrite tries whether a log can be written, as its courier will. It makes nothing of the log's own name: another
-// job's courier may be about to.
-func canWrite(name string) error {
+// job's courier may be about to. Whether its directory takes a file is tried for one that is new.
+func canWrite(name string, newDir bool) error {
 	st, err := os.Stat(name)
 	var f *os.File
 	switch {
 	case err == nil && !st.Mode().IsRegular():
 		return errors.New("it is no ordinary file")
 	case err == nil:
-		if f, err = os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0); err == nil {
-			return f.Close()
+		if f, err = os.OpenFile(name, os.O_RDWR|os.O_APPEND, 0); err == nil {
+			defer f.Close()
+			if err = eventlog.CheckEnd(f); errors.Is(err, eventlog.ErrNotEvent) {
+				err = errors.New("it has something in it that is no event log")
+			}
+			return err
 		}
+	case errors.Is(err, fs.ErrNotExist) && !newDir:
+		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		if f, err = os.CreateTemp(filepath.Dir(name), ".skua.*"); err == nil {
 			return errors.Join(f.Close(), os.Remove(f.Name()))

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"skua/internal/bus"
+	"skua/internal/eventlog"
 	"skua/internal/job"
 	"skua/internal/submitfile"
 	"skua/internal/wire"
@@ -162,7 +163,19 @@ func TestPlacesAreChecked(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "results"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	event := eventlog.Event{Kind: eventlog.Submit, Job: job.ID{Cluster: 1}}.String()
+	for name, text := range map[string]string{"notes.txt": "buy milk\n", "old.log": event, "torn.log": event + event[:20], "empty.log": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, tt := range []struct{ line, want string }{
+		{"log = notes.txt", dir + "/notes.txt cannot be written: it has something in it that is no event log"},
+		{"log = $CHOICE(Process,old.log,notes.txt)", "it has something in it that is no event log"},
+		{"log = $CHOICE(Process,new.log,torn.log)", ""},
+		{"log = empty.log", ""},
+		{"log = same.txt\noutput = ./same.txt", "output = " + dir + "/same.txt is the job's log, too"},
+		{"dagman_log = same.txt\nerror = " + dir + "//same.txt", "error = " + dir + "/same.txt is the job's log, too"},
 		{"output = results/out", ""},
 		{"output = results", "output = " + dir + "/results is a directory"},
 		{"output = $CHOICE(Process,results/out,results)", "output = " + dir + "/results is a directory"},
@@ -188,7 +201,7 @@ func TestPlacesAreChecked(t *testing.T) {
 			t.Errorf("with %s the answer is %v, want %q", tt.line, err, tt.want)
 		}
 	}
-	if there, err := os.ReadDir(dir); err != nil || len(there) != 1 {
+	if there, err := os.ReadDir(dir); err != nil || len(there) != 5 {
 		t.Errorf("the check leaves %v, %v", there, err)
 	}
 }
