@@ -82,6 +82,9 @@ refused unless --allow-commands is given: read it first.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			// HTCondor's users do not put the words of a queue statement into quotes.
 			s.queue = strings.TrimSpace(strings.ReplaceAll(s.queue, wordSep, " "))
+			if err := refused(c); err != nil {
+				return err
+			}
 			if err := s.arguments(args, c.ArgsLenAtDash()); err != nil {
 				return err
 			}
@@ -115,8 +118,17 @@ refused unless --allow-commands is given: read it first.`,
 	for _, name := range []string{"file", "spool", "single-cluster", "disable", "unused", "debug", "allow-crlf-script", "factory", "remote", "name", "pool", "addr"} {
 		_ = f.MarkHidden(name) // it is there
 	}
+	refuse(c, false, "interactive", noInteractive, seeOutput)
+	refuse(c, true, "dump", noDump, "--dry-run shows the jobs' ads and submits nothing")
 	return c
 }
+
+// What is said of HTCondor's flags that ask for what is not there.
+const (
+	noInteractive = "there are no interactive jobs yet"
+	seeOutput     = `"skua tail -f JOB" shows what a running job writes`
+	noDump        = "jobs' ads are not written to a file"
+)
 
 // assignmentWord tells name=value from the name of a file.
 var assignmentWord = regexp.MustCompile(`^\s*(\+|(?i:my)\.)?[A-Za-z_][\w.]*\s*=`)
@@ -133,7 +145,7 @@ func (s *submission) arguments(args []string, dash int) error {
 		case s.file == "":
 			s.file = arg
 		default:
-			return usage("what stands beside the file are values for it, such as seed=7", "%q is not of the form name=value", arg)
+			return notAssigned(s.file, args, arg, lookAt)
 		}
 	}
 	switch {
@@ -150,6 +162,22 @@ func (s *submission) arguments(args []string, dash int) error {
 		s.appended = append(s.appended, "batch_name = "+literal(s.batch))
 	}
 	return s.elsewhere.check()
+}
+
+// notAssigned says what is wrong with a word beside a description that assigns nothing to it: another description, or a
+// command that was typed as a shell takes it.
+func notAssigned(name string, words []string, word string, look func(string) thing) error {
+	isDescription := func(name string) bool {
+		return name == "-" || slices.Contains([]string{".sub", ".submit", ".jdl", ".job", ".condor"}, filepath.Ext(name))
+	}
+	if word != name && isDescription(name) && isDescription(word) && look(word) == file {
+		return usage(fmt.Sprintf("skua submit %s && skua submit %s", name, word), "%s and %s: one description at a time", name, word)
+	}
+	hint := "what stands beside the file are values for it, such as seed=7"
+	if !isDescription(name) {
+		hint += "; a command is submitted as: skua submit -- " + strings.Join(words, " ")
+	}
+	return usage(hint, "%q is not of the form name=value", word)
 }
 
 func (a *app) runSubmit(ctx context.Context, s submission) error {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"skua/internal/bus"
+	"skua/internal/diag"
 	"skua/internal/eventlog"
 	"skua/internal/job"
 	"skua/internal/submitfile"
@@ -59,6 +60,30 @@ func TestOneLiner(t *testing.T) {
 	for _, words := range [][]string{{"nothing"}, {"run", "two\nlines"}} {
 		if got, err := parseOneLiner(words, look, find); err == nil {
 			t.Errorf("%q is understood as %+v", words, got)
+		}
+	}
+}
+
+// TestNotAssigned: what stands beside a description is not always meant for it.
+func TestNotAssigned(t *testing.T) {
+	look := func(name string) thing {
+		if name == "gone.sub" {
+			return nothing
+		}
+		return file
+	}
+	for _, tt := range []struct{ words, want, hint string }{
+		{"python3 pi.py", `"pi.py" is not of the form name=value`, "; a command is submitted as: skua submit -- python3 pi.py"},
+		{"./plain.sh x=1 arg", `"arg" is not of the form name=value`, "; a command is submitted as: skua submit -- ./plain.sh x=1 arg"},
+		{"a.sub b.sub", "a.sub and b.sub: one description at a time", "skua submit a.sub && skua submit b.sub"},
+		{"a.sub gone.sub", `"gone.sub" is not of the form name=value`, "such as seed=7"},
+		{"a.sub seed", `"seed" is not of the form name=value`, "such as seed=7"},
+	} {
+		words := strings.Fields(tt.words)
+		err := notAssigned(words[0], words, words[len(words)-1], look)
+		var p *diag.Problem
+		if !errors.As(err, &p) || p.What != tt.want || !strings.HasSuffix(p.Hint, tt.hint) {
+			t.Errorf("%s: %v, %+v", tt.words, err, p)
 		}
 	}
 }

@@ -417,6 +417,7 @@ func TestProblems(t *testing.T) {
 		"executable = sim\narguments = $INT(1,%s)\nqueue\n",
 		"executable = sim\nif $(x) == 1\nendif\nqueue\n",
 		"executable = sim\nif true\nqueue\n",
+		"executable = sim\nif false\narguments = 7\nqueue\n",
 		"executable = sim\nif\nendif\nqueue\n",
 		"executable = sim\nelse\nqueue\n",
 		"executable = sim\nif $(Cluster)\nendif\nqueue\n",
@@ -439,6 +440,7 @@ func TestProblems(t *testing.T) {
 		"#!/bin/sh\n#$ -N fit -cwd\n#$ -pe smp 8\n#$ -l h_vmem=4G,h_rt=3600\n#$ -t 1-5\n./sim\n",
 		"#!/bin/sh\n#BSUB -J fit\n#BSUB -n 4 -M 4000\n#BSUB -W 2:00\n./sim\n",
 		"#!/usr/bin/env python3\nprint(1)\n",
+		"# two steps\n\nJOB A a.sub\nJob B b.sub\nPARENT A CHILD B\n",
 		"\x7fELF\x00\x01",
 	} {
 		d, err := Parse("job.sub", []byte(src), here())
