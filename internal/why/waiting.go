@@ -132,6 +132,11 @@ func (w *Waiting) Sentence(loc *time.Location) string {
 // Stuck reports whether nothing but its checkpoint keeps the job from every machine.
 func (w *Waiting) Stuck() bool { return w.Unfit > 0 && w.Unsuited+w.Unfit == w.Machines }
 
+// Nowhere reports whether no machine could run the job, whatever its owner or other jobs did.
+func (w *Waiting) Nowhere() bool {
+	return w.Machines > 0 && w.Deferred == 0 && w.Again == 0 && w.suited() == 0
+}
+
 func (w *Waiting) suited() int {
 	return w.Closed + w.Owner + w.Claimed + w.Crowded + w.Resting + w.Free
 }

@@ -76,6 +76,8 @@ func (s *Server) query(ctx context.Context, user job.UserID, data []byte) (wire.
 		p.result.Capability, err = s.userCapability(user, trust.Read)
 	case wire.QueryWhy:
 		err = s.whyRow(p, user, q.Select)
+	case wire.QueryNeedy:
+		s.needyRow(p, user, q.Select, match)
 	case wire.QueryUsers:
 		s.userRows(p)
 	case wire.QueryLimits:
