@@ -244,7 +244,11 @@ func (e *Explanation) Details(loc *time.Location) []string {
 		if e.Last.Slot != "" {
 			where = " on " + e.Last.Slot
 		}
-		d.line("%slast stopped%s: %s", times, where, e.Last.Reason)
+		reason := ": " + e.Last.Reason
+		if e.Hold != nil && e.Hold.Reason == e.Last.Reason { // the sentence says it
+			reason = ""
+		}
+		d.line("%slast stopped%s%s", times, where, reason)
 	}
 	return d
 }
