@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"sync"
@@ -107,9 +108,16 @@ type vigil struct {
 	late  latecomers      // also of others
 	away  map[job.ID]bool // completed, submitted here, and the outputs are not here
 	ours  map[job.ID]bool // submitted here
-	fails []string
+	fails []failure
 	good  map[job.ID]string // the exit codes that mean well, where that is not 0
 	last  uint64            // the last event of a job of ours that the courier must have dealt with
+}
+
+// failure is a job that did not end well, and what became of it.
+type failure struct {
+	id   job.ID // zero when what says of whom it is
+	verb string // such as is
+	what string
 }
 
 func newVigil(host string, num int) *vigil {
@@ -142,7 +150,7 @@ func (a *app) wait(ctx context.Context, pool *client.Client, home client.Home, s
 		err = a.keepVigil(ctx, pool, home, v, since)
 		a.awaitCourier(ctx, home, v.last)
 	}
-	for _, f := range v.fails {
+	for _, f := range v.failures() {
 		a.say("%s", printable(f))
 	}
 	switch {
@@ -297,7 +305,7 @@ func (v *vigil) present(rows []wire.JobRow) {
 		switch stateOf(r.Ad) {
 		case job.Held:
 			reason, _ := r.Ad.Str("HoldReason")
-			v.fail(r.ID, "is held: %s", reason)
+			v.fail(r.ID, "is", "held: "+reason)
 		case job.Running:
 			v.live[r.ID] = true
 		}
@@ -394,7 +402,7 @@ func (v *vigil) event(ev job.Event) {
 			if v.ours[id] && len(b.Outputs) > 0 {
 				v.last = ev.Seq
 			}
-			v.fail(id, "is held: %s", b.Reason)
+			v.fail(id, "is", "held: "+b.Reason)
 		}
 	}
 }
@@ -410,7 +418,7 @@ func (v *vigil) forget(never []job.ID) {
 	}
 	if n > 0 {
 		v.done += n
-		v.fails = append(v.fails, fmt.Sprintf("cluster %d was removed before %d of its jobs had entered the queue", never[0].Cluster, n))
+		v.fails = append(v.fails, failure{what: fmt.Sprintf("cluster %d was removed before %d of its jobs had entered the queue", never[0].Cluster, n)})
 	}
 }
 
@@ -424,10 +432,10 @@ func (v *vigil) ended(id job.ID, exit string, delivered bool) {
 		delete(v.live, id)
 		v.done++
 	case "removed":
-		v.fail(id, "was removed")
+		v.fail(id, "was", "removed")
 		return
 	default:
-		v.fail(id, "ended with %s", exitWords(exit))
+		v.fail(id, "ended", "with "+exitWords(exit))
 	}
 	if v.ours[id] && !delivered {
 		v.away[id] = true
@@ -441,19 +449,61 @@ func exitWords(exit string) string {
 	return exit
 }
 
-func (v *vigil) fail(id job.ID, format string, args ...any) {
+func (v *vigil) fail(id job.ID, verb, what string) {
 	delete(v.live, id)
 	v.done++
-	v.fails = append(v.fails, fmt.Sprintf("job %v "+format, append([]any{id}, args...)...))
+	v.fails = append(v.fails, failure{id, verb, what})
+}
+
+// failures says which jobs did not end well. What became of several is said once.
+func (v *vigil) failures() []string {
+	var order []failure
+	of := map[failure][]job.ID{}
+	for _, f := range v.fails {
+		same := failure{verb: f.verb, what: f.what}
+		if of[same] == nil {
+			order = append(order, same)
+		}
+		of[same] = append(of[same], f.id)
+	}
+	var lines []string
+	for _, f := range order {
+		verb, ids := f.verb, of[f]
+		switch {
+		case verb == "":
+			lines = append(lines, f.what)
+			continue
+		case len(ids) > 1 && verb == "is":
+			verb = "are"
+		case len(ids) > 1 && verb == "was":
+			verb = "were"
+		}
+		lines = append(lines, fmt.Sprintf("%s %s %s", jobsNamed(ids), verb, f.what))
+	}
+	return lines
+}
+
+// jobsNamed names jobs as "job 12.0" or "jobs 12.0-12.9".
+func jobsNamed(ids []job.ID) string {
+	if len(ids) == 1 {
+		return "job " + ids[0].String()
+	}
+	return "jobs " + ranges(slices.SortedFunc(slices.Values(ids), job.ID.Compare))
 }
 
 // overdue says what is missing when the time is up.
 func (v *vigil) overdue() error {
-	if n := len(v.live); n > 0 {
-		return &diag.Problem{What: fmt.Sprintf("time is up and %d jobs have not ended", n), Hint: `"skua q" says how they are`}
+	ids := slices.SortedFunc(maps.Keys(v.live), job.ID.Compare)
+	if n := len(ids); n > 0 {
+		what := fmt.Sprintf("time is up and %s has not ended", jobsNamed(ids))
+		if n > 1 {
+			what = fmt.Sprintf("time is up and %d jobs have not ended: %s", n, ranges(ids))
+		}
+		return &diag.Problem{What: what, Hint: `"skua q" says how they are`}
 	}
+	ids = slices.SortedFunc(maps.Keys(v.away), job.ID.Compare)
 	return &diag.Problem{
-		What: fmt.Sprintf("time is up and the outputs of %d jobs are not here yet", len(v.away)),
-		Hint: `"skua fetch JOB" brings them and says what is in the way`,
+		What: fmt.Sprintf("time is up and the outputs of %s are not here yet", jobsNamed(ids)),
+		Hint: fmt.Sprintf(`"skua fetch %v" brings them and says what is in the way`, ids[0]),
 	}
 }
