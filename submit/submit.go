@@ -239,6 +239,7 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, how submiss
 			return err
 		}
 	}
+	a.notes(notPrograms(s))
 	pool, home, err := a.connect(ctx)
 	if err != nil {
 		return err

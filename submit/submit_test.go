@@ -44,16 +44,17 @@ func TestOneLiner(t *testing.T) {
 		words []string
 		want  oneLiner
 	}{
-		{[]string{"python3", "sim.py", "7"}, oneLiner{"/usr/bin/python3", false, "sim", []string{"sim.py", "7"}, []string{"sim.py"}, nil}},
-		{[]string{"./run", "my data.csv"}, oneLiner{"./run", true, "run", []string{"my data.csv"}, []string{"my data.csv"}, nil}},
-		{[]string{"run", "/etc/passwd"}, oneLiner{"run", true, "run", []string{"/etc/passwd"}, nil, nil}},
-		{[]string{"/usr/bin/env"}, oneLiner{"/usr/bin/env", false, "env", []string{}, nil, nil}},
-		{[]string{"mine"}, oneLiner{"/home/ann/bin/mine", true, "mine", []string{}, nil, nil}},
-		{[]string{"python3", "../sim.py", "data", "/srv/data"}, oneLiner{"/usr/bin/python3", false, "python3", []string{"../sim.py", "data", "/srv/data"}, nil, []string{"../sim.py", "data", "/srv/data"}}},
+		{[]string{"python3", "sim.py", "7"}, oneLiner{"/usr/bin/python3", false, "sim", []string{"sim.py", "7"}, []string{"sim.py"}, nil, nil}},
+		{[]string{"./run", "my data.csv"}, oneLiner{"./run", true, "run", []string{"my data.csv"}, []string{"my data.csv"}, nil, nil}},
+		{[]string{"run", "/etc/passwd"}, oneLiner{"run", true, "run", []string{"/etc/passwd"}, nil, nil, nil}},
+		{[]string{"/usr/bin/env"}, oneLiner{"/usr/bin/env", false, "env", []string{}, nil, nil, nil}},
+		{[]string{"mine"}, oneLiner{"/home/ann/bin/mine", true, "mine", []string{}, nil, nil, nil}},
+		{[]string{"python3", "../sim.py", "data", "/srv/data"}, oneLiner{"/usr/bin/python3", false, "python3", []string{"../sim.py", "data", "/srv/data"}, nil, []string{"../sim.py", "data", "/srv/data"}, nil}},
+		{[]string{"python3", "nope.py", "7", "0.5", "-o", "x=a.b", "nope.py"}, oneLiner{"/usr/bin/python3", false, "python3", []string{"nope.py", "7", "0.5", "-o", "x=a.b", "nope.py"}, nil, nil, []string{"nope.py"}}},
 	} {
 		got, err := parseOneLiner(tt.words, look, find)
 		if err != nil || got.executable != tt.want.executable || got.transfer != tt.want.transfer || got.name != tt.want.name ||
-			!slices.Equal(got.args, tt.want.args) || !slices.Equal(got.inputs, tt.want.inputs) || !slices.Equal(got.unsent, tt.want.unsent) {
+			!slices.Equal(got.args, tt.want.args) || !slices.Equal(got.inputs, tt.want.inputs) || !slices.Equal(got.unsent, tt.want.unsent) || !slices.Equal(got.absent, tt.want.absent) {
 			t.Errorf("%q is understood as %+v (%v), want %+v", tt.words, got, err, tt.want)
 		}
 	}

@@ -626,3 +626,21 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestSubmitFromTheTop: names in the root directory have one slash.
+func TestSubmitFromTheTop(t *testing.T) {
+	d, err := Parse("job.sub", []byte("executable = sim\nlog = sim.log\nqueue\n"), Options{Dir: "/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := d.Expand(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ad := s.Procs[0].Ad.Flat()
+	log, _ := ad.Str("UserLog")
+	cmd, _ := ad.Str("Cmd")
+	if log != "/sim.log" || cmd != "/sim" {
+		t.Errorf("the log is %s, the program %s", log, cmd)
+	}
+}
