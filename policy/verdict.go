@@ -125,11 +125,11 @@ func (p *Policy) Explain(machine *classad.Ad) []Line {
 	scope := p.scope(machine)
 	var lines []Line
 	for _, e := range p.expressions() {
-		line := Line{Name: e.name, Expr: e.expr.OldString(), Value: e.expr.Eval(scope, nil)}
+		line := Line{Name: e.name, Expr: e.expr.ReadableString(), Value: e.expr.Eval(scope, nil)}
 		if conditions := e.expr.Conjuncts(); e.name != "RANK" && len(conditions) > 1 {
 			for _, c := range conditions {
 				if !c.Eval(scope, nil).IsTrue() {
-					line.Because = append(line.Because, c.OldString()+readings(c, scope))
+					line.Because = append(line.Because, c.ReadableString()+readings(c, scope))
 				}
 			}
 		}
