@@ -22,7 +22,7 @@ import (
 // A new package is added to the lowest line that it can stand on.
 var tiers = [][]string{
 	{"policy/classad", "internal/blob", "internal/diag", "internal/peer", "internal/quantity", "internal/why", "internal/fit", "internal/pause", "internal/durable", "internal/filelock", "packaging", "agent/x11", "agent/wayland", "agent/footprint", "agent/rhythm"},
-	{"policy/config", "policy", "internal/job", "internal/trust", "internal/cli", "internal/rootarchive", "agent/control", "agent/session"},
+	{"policy/config", "policy", "internal/job", "internal/trust", "internal/cli", "internal/rootarchive", "internal/adnames", "agent/control", "agent/session"},
 	{"internal/wire", "internal/central", "internal/eventlog", "agent/slot", "agent/runtimes", "matchmaker/negotiate", "matchmaker/jobpolicy", "internal/submitfile"},
 	{"internal/bus", "internal/transfer", "agent/probe", "agent/checkpoint", "matchmaker/collector", "matchmaker/history"},
 	{"agent/starter", "matchmaker/queue", "matchmaker/files", "matchmaker/broker", "matchmaker/election", "internal/membership"},

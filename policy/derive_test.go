@@ -354,6 +354,14 @@ func TestExplain(t *testing.T) {
 	if len(busy) != 1 || !strings.Contains(busy[0], "LoadAvg is 1.67, SkuaLoadAvg is 0") {
 		t.Errorf("START of a busy machine is explained by %q", busy)
 	}
+	file := policy.File{}
+	file.Expressions.Start = new(policy.Expression)
+	if err := file.Expressions.Start.UnmarshalText([]byte("LoadAvg >= 9.2")); err != nil {
+		t.Fatal(err)
+	}
+	if got := derive(t, file).Explain(slotAt(t, noon, "LoadAvg = 1.67"))[0].Expr; !strings.Contains(got, "LoadAvg >= 9.2") {
+		t.Errorf("9.2 is shown as %q", got)
+	}
 	if want := "SUSPEND      is true      (KeyboardIdle < 60) =!= false || "; !strings.HasPrefix(lines[1].String(), want) {
 		t.Errorf("got %q, want a line like %q", lines[1], want)
 	}

@@ -127,11 +127,11 @@ func (p *Policy) Explain(machine *classad.Ad) []Line {
 	var lines []Line
 	for _, e := range p.expressions() {
 		expr := *e.expr
-		line := Line{Name: e.name, Expr: expr.OldString(), Value: expr.Eval(scope, nil)}
+		line := Line{Name: e.name, Expr: expr.ReadableString(), Value: expr.Eval(scope, nil)}
 		if conditions := expr.Conjuncts(); e.name != "RANK" && len(conditions) > 1 {
 			for _, c := range conditions {
 				if !c.Eval(scope, nil).IsTrue() {
-					line.Because = append(line.Because, c.OldString()+readings(c, scope))
+					line.Because = append(line.Because, c.ReadableString()+readings(c, scope))
 				}
 			}
 		}

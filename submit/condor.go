@@ -117,8 +117,10 @@ func (a *app) condorSubmit(args []string) ([]string, error) {
 			queue = true
 			out = append(out, args[i:]...)
 			i = len(args)
-		case is(word, "interactive", 1), is(word, "dump", 2):
-			return nil, usage(`"skua submit --help" says what there is`, "%s: Skua cannot do this", word)
+		case is(word, "interactive", 1):
+			return nil, usage(seeOutput, "%s: %s", word, noInteractive)
+		case is(word, "dump", 2):
+			return nil, usage("-dry-run FILE writes them and submits nothing", "%s: %s", word, noDump)
 		case takes && i+1 < len(args):
 			file = file || is(word, "file", 1)
 			out = append(out, word, args[i+1])
@@ -248,8 +250,11 @@ func linkTarget(program, dir string) string {
 
 // makeLinks makes the links in dir, and prints the names of those that it made.
 func makeLinks(w io.Writer, target, dir string, force bool) error {
-	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+	if err := os.Mkdir(dir, 0o777); err != nil && !errors.Is(err, os.ErrExist) {
 		return &diag.Problem{What: "there is no directory " + dir, Hint: "make it: mkdir -p " + dir, Err: err}
+	}
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		return &diag.Problem{What: dir + " is no directory", Hint: "name another", Err: err}
 	}
 	var there []string
 	for _, tool := range slices.Sorted(maps.Keys(condorTools)) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -103,6 +104,9 @@ func parseEdits(words []string) (set []job.Assigned, notes []string, err error) 
 		if err != nil {
 			size, ok := sizeExpr(name, text)
 			if !ok {
+				if hint := sizeHint(name); hint != "" && beginsWithDigit.MatchString(text) {
+					return nil, nil, &diag.Problem{What: fmt.Sprintf("%s = %s is not a size", name, text), Hint: hint, Err: err}
+				}
 				return nil, nil, &diag.Problem{What: fmt.Sprintf("%s = %s is not an expression: %v", name, text, err), Hint: "a text has quotes of its own: " + name + `='"some text"'`, Err: err}
 			}
 			e = size
@@ -136,6 +140,8 @@ var attributeOf = map[string]string{
 	"accounting_group": "AccountingGroup", "max_materialize": "JobMaterializeLimit", "max_idle": "JobMaterializeMaxIdle",
 }
 
+var beginsWithDigit = regexp.MustCompile(`^\d`) // as a size does
+
 var sizeWord = regexp.MustCompile(`^(\d+(?:\.\d+)?) *([KMGT])I?B?$`)
 
 // sizeExpr reads a size as job descriptions have it, where a kilobyte is 1024 bytes, and gives it in the
@@ -153,6 +159,19 @@ func sizeExpr(name, text string) (*classad.Expr, bool) {
 	n *= map[string]float64{"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}[m[2]]
 	e, err := classad.ParseExpr(strconv.FormatFloat(math.Ceil(n/unit), 'f', -1, 64))
 	return e, err == nil
+}
+
+// sizeHint says how the value of an attribute that is a size is written, and what was meant by one that is almost called
+// so; "" for another.
+func sizeHint(name string) string {
+	sizes := []string{"RequestMemory", "RequestDisk"}
+	if near := diag.Misspelt(name, sizes); near != "" {
+		return fmt.Sprintf("did you mean %s?", near)
+	}
+	if slices.ContainsFunc(sizes, func(s string) bool { return strings.EqualFold(s, name) }) {
+		return "sizes are written as in " + name + "=4GB"
+	}
+	return ""
 }
 
 // signedWords makes words of a command line that begin with a sign into what flags cannot be confused

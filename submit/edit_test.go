@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"skua/internal/diag"
 )
 
 func TestEdits(t *testing.T) {
@@ -44,6 +47,16 @@ func TestEdits(t *testing.T) {
 	} {
 		if _, _, err := parseEdits(strings.Split(tt.words, "|")); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want an error with %q", tt.words, err, tt.want)
+		}
+	}
+	for _, tt := range []struct{ words, what, hint string }{
+		{"RequestMemroy=4GB", "RequestMemroy = 4GB is not a size", "did you mean RequestMemory?"},
+		{"RequestMemory=4X", "RequestMemory = 4X is not a size", "sizes are written as in RequestMemory=4GB"},
+		{"requestdisk=4.5 Giga", "requestdisk = 4.5 Giga is not a size", "sizes are written as in requestdisk=4GB"},
+	} {
+		var p *diag.Problem
+		if _, _, err := parseEdits([]string{tt.words}); !errors.As(err, &p) || p.What != tt.what || p.Hint != tt.hint {
+			t.Errorf("%s: %v, %+v", tt.words, err, p)
 		}
 	}
 	if _, notes, _ := parseEdits([]string{"JobBatchName=night"}); len(notes) != 1 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/internal/adnames"
 	"skua/internal/job"
 	"skua/internal/wire"
 	"skua/policy/classad"
@@ -101,6 +102,7 @@ func (a *app) history(c *cobra.Command, h *historyView, args []string) error {
 	if err != nil {
 		return err
 	}
+	a.doubt(h.constraint, adnames.Job)
 	sc, err := newScan(h, &sel)
 	if err != nil {
 		return err

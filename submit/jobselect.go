@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/internal/adnames"
 	"skua/internal/diag"
 	"skua/internal/wire"
 	"skua/policy/classad"
@@ -106,6 +107,13 @@ func checkConstraint(text string) error {
 		return mistaken("the constraint", err)
 	}
 	return nil
+}
+
+// doubt notes names in a constraint that are almost those of attributes, which known are.
+func (a *app) doubt(constraint string, known []string) {
+	if e, err := classad.ParseExpr(constraint); err == nil {
+		a.notes(adnames.Doubts(e, nil, known))
+	}
 }
 
 // mistaken is the problem of an expression on the command line.

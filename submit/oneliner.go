@@ -23,6 +23,7 @@ type oneLiner struct {
 	args       []string // after the program
 	inputs     []string // arguments that are files here
 	unsent     []string // arguments that are files or directories here, and do not go with the job
+	absent     []string // arguments that are called as files are, and are none here
 }
 
 // thing is what a name stands for on this machine.
@@ -33,6 +34,9 @@ const (
 	file
 	directory
 )
+
+// fileLike is the name of a file that has an extension.
+var fileLike = regexp.MustCompile(`^[\w./-]*\w\.[A-Za-z][A-Za-z0-9]{0,4}$`)
 
 // parseOneLiner finds out what is meant by a command. look says what a name stands for here, and find gives the place of
 // a program that is called by its name alone.
@@ -55,6 +59,8 @@ func parseOneLiner(words []string, look func(string) thing, find func(string) (s
 	}
 	for _, arg := range o.args {
 		switch is := look(arg); {
+		case is == nothing && fileLike.MatchString(arg) && !slices.Contains(o.absent, arg):
+			o.absent = append(o.absent, arg)
 		case is == nothing || slices.Contains(o.inputs, arg) || slices.Contains(o.unsent, arg):
 		case is == file && filepath.IsLocal(arg) && !strings.Contains(arg, ","):
 			o.inputs = append(o.inputs, arg)
@@ -132,6 +138,9 @@ func (o oneLiner) told() string {
 	if len(o.unsent) > 0 {
 		s += "; not sent, since only files below this directory are: " + strings.Join(o.unsent, ", ") +
 			" (--append 'transfer_input_files = ...' sends what is named)"
+	}
+	if len(o.absent) > 0 {
+		s += "; no file here: " + strings.Join(o.absent, ", ")
 	}
 	if !o.transfer {
 		s += "; the machine's own " + o.executable + " is run"

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/internal/adnames"
 	"skua/internal/job"
 	"skua/internal/wire"
 	"skua/policy/classad"
@@ -139,6 +140,7 @@ func (a *app) queue(c *cobra.Command, q *queueView, args []string) error {
 	if err != nil {
 		return err
 	}
+	a.doubt(q.constraint, adnames.Job)
 	rows, err := q.rows(a.out)
 	if err != nil && !q.wholeAds() {
 		return err

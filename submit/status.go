@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/internal/adnames"
 	"skua/internal/diag"
 	"skua/internal/wire"
 	"skua/policy/classad"
@@ -142,6 +143,7 @@ func (a *app) status(c *cobra.Command, s *statusView) error {
 	if err := cmp.Or(refused(c), s.check()); err != nil {
 		return err
 	}
+	a.doubt(s.constraint, adnames.Machine)
 	var form rowFormat
 	var err error
 	if !s.wholeAds() {

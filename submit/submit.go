@@ -82,6 +82,9 @@ refused unless --allow-commands is given: read it first.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			// HTCondor's users do not put the words of a queue statement into quotes.
 			s.queue = strings.TrimSpace(strings.ReplaceAll(s.queue, wordSep, " "))
+			if err := refused(c); err != nil {
+				return err
+			}
 			if err := s.arguments(args, c.ArgsLenAtDash()); err != nil {
 				return err
 			}
@@ -115,8 +118,17 @@ refused unless --allow-commands is given: read it first.`,
 	for _, name := range []string{"file", "spool", "single-cluster", "disable", "unused", "debug", "allow-crlf-script", "factory", "remote", "name", "pool", "addr"} {
 		_ = f.MarkHidden(name) // it is there
 	}
+	refuse(c, false, "interactive", noInteractive, seeOutput)
+	refuse(c, true, "dump", noDump, "--dry-run shows the jobs' ads and submits nothing")
 	return c
 }
+
+// What is said of HTCondor's flags that ask for what is not there.
+const (
+	noInteractive = "there are no interactive jobs yet"
+	seeOutput     = `"skua tail -f JOB" shows what a running job writes`
+	noDump        = "jobs' ads are not written to a file"
+)
 
 // assignmentWord tells name=value from the name of a file.
 var assignmentWord = regexp.MustCompile(`^\s*(\+|(?i:my)\.)?[A-Za-z_][\w.]*\s*=`)
@@ -133,7 +145,7 @@ func (s *submission) arguments(args []string, dash int) error {
 		case s.file == "":
 			s.file = arg
 		default:
-			return usage("what stands beside the file are values for it, such as seed=7", "%q is not of the form name=value", arg)
+			return notAssigned(s.file, args, arg, lookAt)
 		}
 	}
 	switch {
@@ -150,6 +162,22 @@ func (s *submission) arguments(args []string, dash int) error {
 		s.appended = append(s.appended, "batch_name = "+literal(s.batch))
 	}
 	return s.elsewhere.check()
+}
+
+// notAssigned says what is wrong with a word beside a description that assigns nothing to it: another description, or a
+// command that was typed as a shell takes it.
+func notAssigned(name string, words []string, word string, look func(string) thing) error {
+	isDescription := func(name string) bool {
+		return name == "-" || slices.Contains([]string{".sub", ".submit", ".jdl", ".job", ".condor"}, filepath.Ext(name))
+	}
+	if word != name && isDescription(name) && isDescription(word) && look(word) == file {
+		return usage(fmt.Sprintf("skua submit %s && skua submit %s", name, word), "%s and %s: one description at a time", name, word)
+	}
+	hint := "what stands beside the file are values for it, such as seed=7"
+	if !isDescription(name) {
+		hint += "; a command is submitted as: skua submit -- " + strings.Join(words, " ")
+	}
+	return usage(hint, "%q is not of the form name=value", word)
 }
 
 func (a *app) runSubmit(ctx context.Context, s submission) error {
@@ -211,6 +239,7 @@ func (a *app) submit(ctx context.Context, d *submitfile.Description, how submiss
 			return err
 		}
 	}
+	a.notes(notPrograms(s))
 	pool, home, err := a.connect(ctx)
 	if err != nil {
 		return err
@@ -392,7 +421,7 @@ func queue(ctx context.Context, pool *client.Client, home client.Home, dir strin
 }
 
 // checkPlaces refuses jobs whose logs and outputs would find no directory in the end, or whose logs cannot be
-// written. One file in each directory stands for all.
+// written. One file in each directory stands for all, but for what only the file itself can say.
 func checkPlaces(s *submitfile.Submission) error {
 	seen := map[string]bool{} // also of what is looked at besides directories
 	first := func(attr, what string) bool {
@@ -402,9 +431,11 @@ func checkPlaces(s *submitfile.Submission) error {
 		seen[attr+what] = true
 		return true
 	}
-	streams := 0
+	const most = 1000 // names that are looked at: on a network's disk each takes its time
+	streams, logs := 0, 0
 	for _, p := range s.Procs {
 		iwd, _ := p.Ad.Str("Iwd")
+		var itsLogs []string
 		for _, attr := range []string{"UserLog", "DAGManNodesLog", "Out", "Err"} {
 			name, ok := p.Ad.Str(attr)
 			if !ok || name == "" || name == "/dev/null" {
@@ -413,27 +444,40 @@ func checkPlaces(s *submitfile.Submission) error {
 			if !filepath.IsAbs(name) {
 				name = filepath.Join(iwd, name)
 			}
-			dir, isLog := filepath.Dir(name), attr == "UserLog" || attr == "DAGManNodesLog"
-			if first(attr, dir) {
+			name = filepath.Clean(name)
+			dir := filepath.Dir(name)
+			newDir := first(attr, dir)
+			if newDir {
 				if err := checkPlace(p.Ad, dir, name); err != nil {
 					return err
 				}
-				if isLog {
-					if err := canWrite(name); err != nil {
-						return &diag.Problem{
-							What: fmt.Sprintf("%s: the log %s cannot be written: %v", jobFile(p.Ad), name, err),
-							Hint: "name another file in its line of the description, or leave the line out", Err: err,
-						}
+			}
+			if attr == "UserLog" || attr == "DAGManNodesLog" {
+				itsLogs = append(itsLogs, name)
+				if isNew := first("log", name); !newDir && (logs >= most || !isNew) {
+					continue
+				}
+				logs++
+				if err := canWrite(name, newDir); err != nil {
+					return &diag.Problem{
+						What: fmt.Sprintf("%s: the log %s cannot be written: %v", jobFile(p.Ad), name, err),
+						Hint: "name another file in its line of the description, or leave the line out", Err: err,
 					}
 				}
+				continue
 			}
-			const most = 1000 // names that are looked at: on a network's disk each takes its time
-			if isLog || streams >= most || !first(attr+" itself", name) {
+			command := map[string]string{"Out": "output", "Err": "error"}[attr]
+			if slices.Contains(itsLogs, name) {
+				return &diag.Problem{
+					What: fmt.Sprintf("%s: %s = %s is the job's log, too", jobFile(p.Ad), command, name),
+					Hint: "give the log a file of its own",
+				}
+			}
+			if streams >= most || !first(attr+" itself", name) {
 				continue
 			}
 			streams++
 			if st, err := os.Stat(name); err == nil && st.IsDir() {
-				command := map[string]string{"Out": "output", "Err": "error"}[attr]
 				return &diag.Problem{
 					What: fmt.Sprintf("%s: %s = %s is a directory", jobFile(p.Ad), command, name),
 					Hint: fmt.Sprintf("name a file in it, such as %s = %s", command, filepath.Join(name, "$(Cluster).$(Process)")),
@@ -467,17 +511,23 @@ func checkPlace(ad *classad.Ad, dir, name string) error {
 }
 
 // canWrite tries whether a log can be written, as its courier will. It makes nothing of the log's own name: another
-// job's courier may be about to.
-func canWrite(name string) error {
+// job's courier may be about to. Whether its directory takes a file is tried for one that is new.
+func canWrite(name string, newDir bool) error {
 	st, err := os.Stat(name)
 	var f *os.File
 	switch {
 	case err == nil && !st.Mode().IsRegular():
 		return errors.New("it is no ordinary file")
 	case err == nil:
-		if f, err = os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0); err == nil {
-			return f.Close()
+		if f, err = os.OpenFile(name, os.O_RDWR|os.O_APPEND, 0); err == nil {
+			defer f.Close()
+			if err = eventlog.CheckEnd(f); errors.Is(err, eventlog.ErrNotEvent) {
+				err = errors.New("it has something in it that is no event log")
+			}
+			return err
 		}
+	case errors.Is(err, fs.ErrNotExist) && !newDir:
+		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		if f, err = os.CreateTemp(filepath.Dir(name), ".skua.*"); err == nil {
 			return errors.Join(f.Close(), os.Remove(f.Name()))

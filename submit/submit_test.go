@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"skua/internal/bus"
+	"skua/internal/diag"
+	"skua/internal/eventlog"
 	"skua/internal/job"
 	"skua/internal/submitfile"
 	"skua/internal/wire"
@@ -42,22 +44,47 @@ func TestOneLiner(t *testing.T) {
 		words []string
 		want  oneLiner
 	}{
-		{[]string{"python3", "sim.py", "7"}, oneLiner{"/usr/bin/python3", false, "sim", []string{"sim.py", "7"}, []string{"sim.py"}, nil}},
-		{[]string{"./run", "my data.csv"}, oneLiner{"./run", true, "run", []string{"my data.csv"}, []string{"my data.csv"}, nil}},
-		{[]string{"run", "/etc/passwd"}, oneLiner{"run", true, "run", []string{"/etc/passwd"}, nil, nil}},
-		{[]string{"/usr/bin/env"}, oneLiner{"/usr/bin/env", false, "env", []string{}, nil, nil}},
-		{[]string{"mine"}, oneLiner{"/home/ann/bin/mine", true, "mine", []string{}, nil, nil}},
-		{[]string{"python3", "../sim.py", "data", "/srv/data"}, oneLiner{"/usr/bin/python3", false, "python3", []string{"../sim.py", "data", "/srv/data"}, nil, []string{"../sim.py", "data", "/srv/data"}}},
+		{[]string{"python3", "sim.py", "7"}, oneLiner{"/usr/bin/python3", false, "sim", []string{"sim.py", "7"}, []string{"sim.py"}, nil, nil}},
+		{[]string{"./run", "my data.csv"}, oneLiner{"./run", true, "run", []string{"my data.csv"}, []string{"my data.csv"}, nil, nil}},
+		{[]string{"run", "/etc/passwd"}, oneLiner{"run", true, "run", []string{"/etc/passwd"}, nil, nil, nil}},
+		{[]string{"/usr/bin/env"}, oneLiner{"/usr/bin/env", false, "env", []string{}, nil, nil, nil}},
+		{[]string{"mine"}, oneLiner{"/home/ann/bin/mine", true, "mine", []string{}, nil, nil, nil}},
+		{[]string{"python3", "../sim.py", "data", "/srv/data"}, oneLiner{"/usr/bin/python3", false, "python3", []string{"../sim.py", "data", "/srv/data"}, nil, []string{"../sim.py", "data", "/srv/data"}, nil}},
+		{[]string{"python3", "nope.py", "7", "0.5", "-o", "x=a.b", "nope.py"}, oneLiner{"/usr/bin/python3", false, "python3", []string{"nope.py", "7", "0.5", "-o", "x=a.b", "nope.py"}, nil, nil, []string{"nope.py"}}},
 	} {
 		got, err := parseOneLiner(tt.words, look, find)
 		if err != nil || got.executable != tt.want.executable || got.transfer != tt.want.transfer || got.name != tt.want.name ||
-			!slices.Equal(got.args, tt.want.args) || !slices.Equal(got.inputs, tt.want.inputs) || !slices.Equal(got.unsent, tt.want.unsent) {
+			!slices.Equal(got.args, tt.want.args) || !slices.Equal(got.inputs, tt.want.inputs) || !slices.Equal(got.unsent, tt.want.unsent) || !slices.Equal(got.absent, tt.want.absent) {
 			t.Errorf("%q is understood as %+v (%v), want %+v", tt.words, got, err, tt.want)
 		}
 	}
 	for _, words := range [][]string{{"nothing"}, {"run", "two\nlines"}} {
 		if got, err := parseOneLiner(words, look, find); err == nil {
 			t.Errorf("%q is understood as %+v", words, got)
+		}
+	}
+}
+
+// TestNotAssigned: what stands beside a description is not always meant for it.
+func TestNotAssigned(t *testing.T) {
+	look := func(name string) thing {
+		if name == "gone.sub" {
+			return nothing
+		}
+		return file
+	}
+	for _, tt := range []struct{ words, want, hint string }{
+		{"python3 pi.py", `"pi.py" is not of the form name=value`, "; a command is submitted as: skua submit -- python3 pi.py"},
+		{"./plain.sh x=1 arg", `"arg" is not of the form name=value`, "; a command is submitted as: skua submit -- ./plain.sh x=1 arg"},
+		{"a.sub b.sub", "a.sub and b.sub: one description at a time", "skua submit a.sub && skua submit b.sub"},
+		{"a.sub gone.sub", `"gone.sub" is not of the form name=value`, "such as seed=7"},
+		{"a.sub seed", `"seed" is not of the form name=value`, "such as seed=7"},
+	} {
+		words := strings.Fields(tt.words)
+		err := notAssigned(words[0], words, words[len(words)-1], look)
+		var p *diag.Problem
+		if !errors.As(err, &p) || p.What != tt.want || !strings.HasSuffix(p.Hint, tt.hint) {
+			t.Errorf("%s: %v, %+v", tt.words, err, p)
 		}
 	}
 }
@@ -162,7 +189,19 @@ func TestPlacesAreChecked(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "results"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	event := eventlog.Event{Kind: eventlog.Submit, Job: job.ID{Cluster: 1}}.String()
+	for name, text := range map[string]string{"notes.txt": "buy milk\n", "old.log": event, "torn.log": event + event[:20], "empty.log": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, tt := range []struct{ line, want string }{
+		{"log = notes.txt", dir + "/notes.txt cannot be written: it has something in it that is no event log"},
+		{"log = $CHOICE(Process,old.log,notes.txt)", "it has something in it that is no event log"},
+		{"log = $CHOICE(Process,new.log,torn.log)", ""},
+		{"log = empty.log", ""},
+		{"log = same.txt\noutput = ./same.txt", "output = " + dir + "/same.txt is the job's log, too"},
+		{"dagman_log = same.txt\nerror = " + dir + "//same.txt", "error = " + dir + "/same.txt is the job's log, too"},
 		{"output = results/out", ""},
 		{"output = results", "output = " + dir + "/results is a directory"},
 		{"output = $CHOICE(Process,results/out,results)", "output = " + dir + "/results is a directory"},
@@ -188,7 +227,7 @@ func TestPlacesAreChecked(t *testing.T) {
 			t.Errorf("with %s the answer is %v, want %q", tt.line, err, tt.want)
 		}
 	}
-	if there, err := os.ReadDir(dir); err != nil || len(there) != 1 {
+	if there, err := os.ReadDir(dir); err != nil || len(there) != 5 {
 		t.Errorf("the check leaves %v, %v", there, err)
 	}
 }

@@ -31,7 +31,8 @@ func (a *app) waitCommand() *cobra.Command {
 		Use:   "wait [CLUSTER | JOB | LOG]...",
 		Short: "wait until jobs have ended and their outputs are here",
 		Long: `Wait returns when all the jobs have ended, all your jobs in the queue if none are named. For jobs that
-were submitted on this machine it also waits until their outputs are in place.
+were submitted on this machine it also waits until their outputs are in place, and if none are named
+also for the outputs of those that have completed already.
 
 Instead of jobs the event log of a description may be named ("log = sweep.log"): then wait follows that
 file until all the jobs in it have ended, or the ones that are named after it, and asks no pool. That
@@ -109,9 +110,16 @@ type vigil struct {
 	late  latecomers      // also of others
 	away  map[job.ID]bool // completed, submitted here, and the outputs are not here
 	ours  map[job.ID]bool // submitted here
-	fails []string
+	fails []failure
 	good  map[job.ID]string // the exit codes that mean well, where that is not 0
 	last  uint64            // the last event of a job of ours that the courier must have dealt with
+}
+
+// failure is a job that did not end well, and what became of it.
+type failure struct {
+	id   job.ID // zero when what says of whom it is
+	verb string // such as is
+	what string
 }
 
 func newVigil(host string, num int) *vigil {
@@ -144,7 +152,7 @@ func (a *app) wait(ctx context.Context, pool *client.Client, home client.Home, s
 		err = a.keepVigil(ctx, pool, home, v, since)
 		a.awaitCourier(ctx, home, v.last)
 	}
-	for _, f := range v.fails {
+	for _, f := range v.failures() {
 		a.say("%s", printable(f))
 	}
 	switch {
@@ -300,7 +308,12 @@ func (v *vigil) begin(ctx context.Context, pool *client.Client, sel wire.Selecti
 		return 0, err
 	}
 	v.present(rows)
-	if len(sel.Clusters)+len(sel.Jobs) == 0 { // of all one's jobs those in the queue are meant, and those to come
+	if len(sel.Clusters)+len(sel.Jobs) == 0 { // of all one's jobs those in the queue are meant, those to come, and those whose outputs are
+		undelivered, err := pool.Undelivered(ctx)
+		if err != nil {
+			return 0, err
+		}
+		v.past(slices.DeleteFunc(undelivered, func(r wire.JobRow) bool { return !client.Submitted(r.Ad, v.host) }))
 		return since, v.awaitAllLate(ctx, pool)
 	}
 	ended, err := pool.History(ctx, sel, 0)
@@ -331,7 +344,7 @@ func (v *vigil) present(rows []wire.JobRow) {
 		switch stateOf(r.Ad) {
 		case job.Held:
 			reason, _ := r.Ad.Str("HoldReason")
-			v.fail(r.ID, "is held: %s", reason)
+			v.fail(r.ID, "is", "held: "+reason)
 		case job.Running:
 			v.live[r.ID] = true
 		}
@@ -434,7 +447,7 @@ func (v *vigil) event(ev job.Event) {
 			if v.ours[id] && len(b.Outputs) > 0 {
 				v.last = ev.Seq
 			}
-			v.fail(id, "is held: %s", b.Reason)
+			v.fail(id, "is", "held: "+b.Reason)
 		}
 	}
 }
@@ -450,7 +463,7 @@ func (v *vigil) forget(never []job.ID) {
 	}
 	if n > 0 {
 		v.done += n
-		v.fails = append(v.fails, fmt.Sprintf("cluster %d was removed before %d of its jobs had entered the queue", never[0].Cluster, n))
+		v.fails = append(v.fails, failure{what: fmt.Sprintf("cluster %d was removed before %d of its jobs had entered the queue", never[0].Cluster, n)})
 	}
 }
 
@@ -464,10 +477,10 @@ func (v *vigil) ended(id job.ID, exit string, delivered bool) {
 		delete(v.live, id)
 		v.done++
 	case "removed":
-		v.fail(id, "was removed")
+		v.fail(id, "was", "removed")
 		return
 	default:
-		v.fail(id, "ended with %s", exitWords(exit))
+		v.fail(id, "ended", "with "+exitWords(exit))
 	}
 	if v.ours[id] && !delivered {
 		v.away[id] = true
@@ -481,19 +494,61 @@ func exitWords(exit string) string {
 	return exit
 }
 
-func (v *vigil) fail(id job.ID, format string, args ...any) {
+func (v *vigil) fail(id job.ID, verb, what string) {
 	delete(v.live, id)
 	v.done++
-	v.fails = append(v.fails, fmt.Sprintf("job %v "+format, append([]any{id}, args...)...))
+	v.fails = append(v.fails, failure{id, verb, what})
+}
+
+// failures says which jobs did not end well. What became of several is said once.
+func (v *vigil) failures() []string {
+	var order []failure
+	of := map[failure][]job.ID{}
+	for _, f := range v.fails {
+		same := failure{verb: f.verb, what: f.what}
+		if of[same] == nil {
+			order = append(order, same)
+		}
+		of[same] = append(of[same], f.id)
+	}
+	var lines []string
+	for _, f := range order {
+		verb, ids := f.verb, of[f]
+		switch {
+		case verb == "":
+			lines = append(lines, f.what)
+			continue
+		case len(ids) > 1 && verb == "is":
+			verb = "are"
+		case len(ids) > 1 && verb == "was":
+			verb = "were"
+		}
+		lines = append(lines, fmt.Sprintf("%s %s %s", jobsNamed(ids), verb, f.what))
+	}
+	return lines
+}
+
+// jobsNamed names jobs as "job 12.0" or "jobs 12.0-12.9".
+func jobsNamed(ids []job.ID) string {
+	if len(ids) == 1 {
+		return "job " + ids[0].String()
+	}
+	return "jobs " + ranges(slices.SortedFunc(slices.Values(ids), job.ID.Compare))
 }
 
 // overdue says what is missing when the time is up.
 func (v *vigil) overdue() error {
-	if n := len(v.live); n > 0 {
-		return &diag.Problem{What: fmt.Sprintf("time is up and %d jobs have not ended", n), Hint: `"skua q" says how they are`}
+	ids := slices.SortedFunc(maps.Keys(v.live), job.ID.Compare)
+	if n := len(ids); n > 0 {
+		what := fmt.Sprintf("time is up and %s has not ended", jobsNamed(ids))
+		if n > 1 {
+			what = fmt.Sprintf("time is up and %d jobs have not ended: %s", n, ranges(ids))
+		}
+		return &diag.Problem{What: what, Hint: `"skua q" says how they are`}
 	}
+	ids = slices.SortedFunc(maps.Keys(v.away), job.ID.Compare)
 	return &diag.Problem{
-		What: fmt.Sprintf("time is up and the outputs of %d jobs are not here yet", len(v.away)),
-		Hint: `"skua fetch JOB" brings them and says what is in the way`,
+		What: fmt.Sprintf("time is up and the outputs of %s are not here yet", jobsNamed(ids)),
+		Hint: fmt.Sprintf(`"skua fetch %v" brings them and says what is in the way`, ids[0]),
 	}
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
+	"skua/internal/diag"
 	"skua/internal/eventlog"
 	"skua/internal/job"
 	"skua/internal/wire"
@@ -69,7 +71,7 @@ func TestWaitForLateJobs(t *testing.T) {
 				v.event(job.Event{Body: b})
 				over = i + 1
 			}
-			if fails := strings.Join(v.fails, "; "); !v.over() || over != tt.over || fails != tt.fails {
+			if fails := strings.Join(v.failures(), "; "); !v.over() || over != tt.over || fails != tt.fails {
 				t.Errorf("over %v after %d events, with %q; want that after %d, with %q", v.over(), over, fails, tt.over, tt.fails)
 			}
 		})
@@ -96,7 +98,40 @@ func TestWaitBetweenTwoJobs(t *testing.T) {
 		v.event(job.Event{Body: b})
 	}
 	if !v.over() || v.done != 2 || len(v.fails) > 0 {
-		t.Errorf("over %v with %d jobs, %q; want that with two", v.over(), v.done, v.fails)
+		t.Errorf("over %v with %d jobs, %q; want that with two", v.over(), v.done, v.failures())
+	}
+}
+
+// TestWaitForOutputsUnderWay: without a name those of jobs that are in the queue no more are waited for, too.
+func TestWaitForOutputsUnderWay(t *testing.T) {
+	pool := submittest.Start(t)
+	c := pool.Client(client.Config{})
+	defer c.Close()
+	hosts := []string{"here", "here", "elsewhere", "here"}
+	s := &job.Submitted{User: submittest.User, Owner: "ann", Ad: parseAd(t, `[ Cmd = "/bin/true" ]`)}
+	for _, host := range hosts {
+		s.Procs = append(s.Procs, parseAd(t, `[ `+client.SubmitHost+` = "`+host+`" ]`))
+	}
+	if _, err := pool.Queue.Submit(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	id := func(proc int) job.ID { return job.ID{Cluster: 1, Proc: proc} }
+	for proc := range 3 {
+		pool.Begin(id(proc), "desk")
+		pool.Finish(id(proc), proc, nil)
+	}
+	pool.Commit(&job.Delivered{Job: id(0)}, &job.Withdrawn{Job: id(3)})
+
+	v := newVigil("here", 0)
+	if _, err := v.begin(t.Context(), c, wire.Selection{}); err != nil {
+		t.Fatal(err)
+	}
+	if v.over() || len(v.away) != 1 {
+		t.Errorf("outputs that are waited for: %v; want those of 1.1", v.away)
+	}
+	v.event(job.Event{Body: &job.Delivered{Job: id(1)}})
+	if fails := strings.Join(v.failures(), "; "); !v.over() || fails != "job 1.1 ended with exit code 1" {
+		t.Errorf("over %v with %q", v.over(), fails)
 	}
 }
 
@@ -128,19 +163,50 @@ func TestWaitHeedsSuccessExitCode(t *testing.T) {
 		v.event(job.Event{Body: &job.Ended{Job: id(proc), Result: job.Result{ExitCode: code}}})
 	}
 	if len(v.fails) > 0 || !v.over() {
-		t.Errorf("over %v, failures %q; want that with none", v.over(), v.fails)
+		t.Errorf("over %v, failures %q; want that with none", v.over(), v.failures())
 	}
 	v = newVigil("here", 0)
 	v.past([]wire.JobRow{{ID: id(0), Ad: parseAd(t, `[ JobStatus = 4; ExitCode = 0; JobSuccessExitCode = 3 ]`)}})
 	if len(v.fails) != 1 {
-		t.Errorf("failures %q, want one", v.fails)
+		t.Errorf("failures %q, want one", v.failures())
 	}
 	v = newVigil("here", 0)
 	v.present([]wire.JobRow{{ID: id(0), Ad: parseAd(t, `[ JobStatus = 1 ]`)}})
 	v.event(job.Event{Body: &job.Edited{Job: id(0), Set: []job.Assigned{{Name: "jobsuccessexitcode", Expr: "3"}}}})
 	v.event(job.Event{Body: &job.Ended{Job: id(0), Result: job.Result{ExitCode: 3}}})
 	if len(v.fails) > 0 {
-		t.Errorf("after an edit, failures %q; want none", v.fails)
+		t.Errorf("after an edit, failures %q; want none", v.failures())
+	}
+}
+
+// TestWaitNamesJobs: what is the same of many jobs is said once, and who is waited for in vain is named.
+func TestWaitNamesJobs(t *testing.T) {
+	id := func(proc int) job.ID { return job.ID{Cluster: 7, Proc: proc} }
+	v := newVigil("here", 0)
+	for proc := range 7 {
+		v.live[id(proc)], v.ours[id(proc)] = false, true
+	}
+	if err := v.overdue(); err.Error() != "time is up and 7 jobs have not ended: 7.0-7.6" {
+		t.Error(err)
+	}
+	for _, b := range []job.Body{
+		&job.HeldBack{Job: id(1), Reason: "no such program"}, &job.HeldBack{Job: id(0), Reason: "no such program"},
+		&job.Withdrawn{Job: id(3)}, &job.HeldBack{Job: id(2), Reason: "no such program"}, &job.HeldBack{Job: id(4), Reason: "not today"},
+		&job.Withdrawn{Job: id(6)},
+	} {
+		v.event(job.Event{Body: b})
+	}
+	want := "jobs 7.0-7.2 are held: no such program; jobs 7.3, 7.6 were removed; job 7.4 is held: not today"
+	if got := strings.Join(v.failures(), "; "); got != want {
+		t.Errorf("it says %s\nwant    %s", got, want)
+	}
+	if err := v.overdue(); err.Error() != "time is up and job 7.5 has not ended" {
+		t.Error(err)
+	}
+	v.event(job.Event{Body: &job.Ended{Job: id(5)}})
+	var p *diag.Problem
+	if err := v.overdue(); !errors.As(err, &p) || p.What != "time is up and the outputs of job 7.5 are not here yet" || !strings.Contains(p.Hint, "skua fetch 7.5") {
+		t.Errorf("%v, %+v", err, p)
 	}
 }
 

@@ -29,7 +29,8 @@ knows about it: what each part of the requirements rejects, with counts; owners 
 the user's place among the users; limits; why it last stopped running. What it proposes to change has
 been tried against the machines that are there.
 
-Of a cluster the first job is explained that does not run, and without arguments the first of yours.`,
+Of a cluster, and without arguments of all your jobs, that one is explained which needs it most: a held
+one, or else the first that no machine could run, or that waits.`,
 		Example: `  skua why 12.3
   skua why 12
   skua why --json 12.3`,
@@ -63,13 +64,14 @@ Of a cluster the first job is explained that does not run, and without arguments
 
 // explain explains one job.
 func (a *app) explain(ctx context.Context, pool *client.Client, arg string, asJSON bool) error {
-	id, err := job.ParseID(arg)
-	if err != nil {
-		if id, err = stuck(ctx, pool, arg); err != nil {
+	which := wire.Needy{}
+	var err error
+	if which.Job, err = job.ParseID(arg); err != nil {
+		if which, err = neediest(ctx, pool, arg); err != nil {
 			return err
 		}
 	}
-	e, err := pool.Why(ctx, id)
+	e, err := pool.Why(ctx, which.Job)
 	if err != nil {
 		return err
 	}
@@ -77,18 +79,40 @@ func (a *app) explain(ctx context.Context, pool *client.Client, arg string, asJS
 		return json.NewEncoder(a.out).Encode(e)
 	}
 	a.printExplanation(e)
+	if which.Others > 0 {
+		do := "do"
+		if which.Others == 1 {
+			do = "does"
+		}
+		fmt.Fprintf(a.out, "\n%d more %s not run: %s\n", which.Others, do, strings.TrimSpace("skua q "+arg))
+	}
 	return nil
 }
 
-// stuck finds the job of a cluster, or of all, that is in most need of an explanation.
-func stuck(ctx context.Context, pool *client.Client, cluster string) (job.ID, error) {
+// neediest finds the job of a cluster, or of all, that is in most need of an explanation.
+func neediest(ctx context.Context, pool *client.Client, cluster string) (wire.Needy, error) {
 	var sel wire.Selection
 	if cluster != "" {
 		var err error
 		if sel, err = selection([]string{cluster}); err != nil {
-			return job.ID{}, err
+			return wire.Needy{}, err
 		}
 	}
+	which, err := pool.Needy(ctx, sel)
+	if err != nil && diag.ExitCode(err) != diag.ExitUnreachable { // an older matchmaker does not know which
+		which.Job, err = firstStuck(ctx, pool, sel)
+	}
+	switch {
+	case err != nil || which.Job != (job.ID{}):
+		return which, err
+	case cluster != "":
+		return which, &diag.Problem{What: fmt.Sprintf("cluster %s has no job in the queue", cluster), Hint: fmt.Sprintf(`"skua history %s" says how its jobs have ended`, cluster)}
+	}
+	return which, &diag.Problem{What: "you have no jobs in the queue", Hint: `"skua history" lists those that have ended`}
+}
+
+// firstStuck finds the first job that is held, or else waits, is suspended, or is there at all.
+func firstStuck(ctx context.Context, pool *client.Client, sel wire.Selection) (job.ID, error) {
 	for _, state := range []job.State{job.Held, job.Idle, job.Suspended, 0} {
 		if sel.Constraint = ""; state != 0 {
 			sel.Constraint = fmt.Sprintf("JobStatus == %d", state)
@@ -106,11 +130,7 @@ func stuck(ctx context.Context, pool *client.Client, cluster string) (job.ID, er
 			return id, nil
 		}
 	}
-	what := "you have no jobs in the queue"
-	if cluster != "" {
-		what = fmt.Sprintf("cluster %s has no job in the queue", cluster)
-	}
-	return job.ID{}, &diag.Problem{What: what, Hint: `"skua history" lists those that have ended`}
+	return job.ID{}, nil
 }
 
 func (a *app) printExplanation(e *why.Explanation) {

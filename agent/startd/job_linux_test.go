@@ -54,7 +54,7 @@ func TestTransfers(t *testing.T) {
 			[]string{job.StdoutFile, job.StderrFile},
 		},
 		{"not more than it said", "MaxTransferOutputMB = 3\nTransferOutput = \"large\"", 0, wire.Exited, 0, "", []string{job.StdoutFile, job.StderrFile, "large"}},
-		{"a program that is not there", "Cmd = \"frobnicate\"", 0, wire.Hold, job.HoldStartFailed, "no such program", []string{job.StdoutFile, job.StderrFile}},
+		{"a program that is not there", "Cmd = \"frobnicate\"", 0, wire.Hold, job.HoldStartFailed, "the job cannot be started: execute frobnicate: no such program", []string{job.StdoutFile, job.StderrFile}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			done := d.run(strings.ReplaceAll(script, "$CODE", fmt.Sprint(tt.code)), tt.attributes)

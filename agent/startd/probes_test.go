@@ -2,11 +2,13 @@ package startd
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"skua/agent/probe"
+	"skua/internal/adnames"
 	"skua/internal/diag"
 	"skua/internal/quantity"
 	"skua/policy/config"
@@ -70,5 +72,14 @@ func TestProbeSettingsRefuses(t *testing.T) {
 	err := config.Decode("agent.toml", []byte("[probes]\nlab = { rnu = \"/bin/true\" }\n"), &s)
 	if err == nil || !strings.Contains(err.Error(), "rnu") {
 		t.Errorf("a misspelt key: %v", err)
+	}
+}
+
+// TestNamesOfMachinesAreKnown: what an agent says of its machine is not doubted where users write it.
+func TestNamesOfMachinesAreKnown(t *testing.T) {
+	for _, name := range MachineAttributes() {
+		if !slices.Contains(adnames.Machine, name) {
+			t.Errorf("package adnames does not know %s", name)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"skua/agent/starter"
@@ -119,7 +120,7 @@ func (t *tenant) fromBeginning(ctx context.Context) (Init, error) {
 func (t *tenant) run(ctx context.Context, in Init) error {
 	spec, lease := t.leasedSpec(in)
 	if err := in.Run(ctx, spec); err != nil {
-		return startError(ctx, err)
+		return startError(ctx, spec.Job, err)
 	}
 	t.runs(in, lease)
 	return nil
@@ -257,12 +258,12 @@ func (t *tenant) open(ctx context.Context) (Init, error) {
 }
 
 // startError tells a job that cannot be started anywhere from one that this machine did not manage to
-// start.
-func startError(ctx context.Context, err error) error {
+// start. Its user need not hear again which job it is.
+func startError(ctx context.Context, id job.ID, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) || oursToMend(err) {
 		return err
 	}
-	return &holdError{code: job.HoldStartFailed, reason: "the job cannot be started: " + err.Error()}
+	return &holdError{code: job.HoldStartFailed, reason: "the job cannot be started: " + strings.TrimPrefix(err.Error(), fmt.Sprintf("run job %v: ", id))}
 }
 
 // oursToMend reports whether a job could not be started or restored for a reason that lies in this machine or in the

@@ -289,24 +289,16 @@ func (w *Writer) repair(rec record, most int64) error {
 	}
 	w.sure = from
 	if size-from > most {
-		from = size - most // not at the boundary of an event, which the loop below finds
+		from = size - most // not at the boundary of an event, which remainder finds
 	}
-	tail := make([]byte, size-from)
-	if _, err := w.log.ReadAt(tail, from); err != nil && err != io.EOF {
-		return fmt.Errorf("read job log: %w", err)
-	}
-	for {
-		n, whole, _ := cutEvent(tail)
-		if !whole {
-			break
-		}
-		w.unsure[identity(tail[:n])]++
-		tail = tail[n:]
+	tail, err := remainder(w.log, from, size, func(event []byte) { w.unsure[identity(event)]++ })
+	if err != nil {
+		return err
 	}
 	if len(tail) == 0 {
 		return nil
 	}
-	if len(bytes.TrimSpace(tail)) > 0 && !torn(tail) {
+	if foreign(tail) {
 		return &diag.Problem{
 			What: fmt.Sprintf("job log %s: the file ends with something that is not a job event: %.40q", w.path, tail),
 			Hint: "name another file with \"log = ...\", or move this one away",
@@ -318,6 +310,39 @@ func (w *Writer) repair(rec record, most int64) error {
 	}
 	return nil
 }
+
+// CheckEnd gives [ErrNotEvent] for a file that ends with something that is not a job event: no [Writer] goes on with it. It
+// reads the last of it only, and changes nothing.
+func CheckEnd(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	tail, err := remainder(f, max(0, info.Size()-MaxEvent), info.Size(), func([]byte) {})
+	if err == nil && foreign(tail) {
+		err = ErrNotEvent
+	}
+	return err
+}
+
+// remainder gives what stands after the last whole event of a part of a log, and has each seen.
+func remainder(log io.ReaderAt, from, upto int64, see func(event []byte)) ([]byte, error) {
+	tail := make([]byte, upto-from)
+	if _, err := log.ReadAt(tail, from); err != nil && err != io.EOF {
+		return nil, fmt.Errorf("read job log: %w", err)
+	}
+	for {
+		n, whole, _ := cutEvent(tail)
+		if !whole {
+			return tail, nil
+		}
+		see(tail[:n])
+		tail = tail[n:]
+	}
+}
+
+// foreign reports whether what stands after the last whole event was not written as one.
+func foreign(tail []byte) bool { return len(bytes.TrimSpace(tail)) > 0 && !torn(tail) }
 
 // torn reports whether b can be what is left of an event: its first bytes, or the zeros that some
 // file systems leave where data did not reach the disk.

@@ -212,6 +212,14 @@ func TestFileThatIsNoLogIsLeftAlone(t *testing.T) {
 		if !errors.As(err, &p) || p.Hint == "" {
 			t.Errorf("%q: error %v, want a problem with a hint", text, err)
 		}
+		f, err := os.Open(filepath.Join(dir, "job.log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := CheckEnd(f); !errors.Is(err, ErrNotEvent) {
+			t.Errorf("%q: the end is %v", text, err)
+		}
+		f.Close()
 		if got := content(t, dir); got != text {
 			t.Errorf("%q became %q", text, got)
 		}

@@ -230,8 +230,11 @@ func (j Job) Apply(ev Event) (Job, error) {
 		}
 		j.HoldReason, j.HoldCode, j.HoldSubCode, j.HeldOutputs = b.Reason, b.Code, b.SubCode, b.Outputs
 		j.Holds++
-		if c := j.Claim; c != nil && c.Started && !c.Lapsed && b.Epoch != j.Epoch {
-			j.Lingering = c
+		if c, own := j.Claim, b.Epoch == j.Epoch; c != nil && c.Started && (own || !c.Lapsed) {
+			j.LastReason = b.Reason
+			if !own {
+				j.Lingering = c
+			}
 		}
 		if b.Result != nil {
 			j.complete(*b.Result)

@@ -609,3 +609,32 @@ func TestLingering(t *testing.T) {
 		})
 	}
 }
+
+// TestHeldWhereItRan: why a job last stopped running is why it was held, if it ran.
+func TestHeldWhereItRan(t *testing.T) {
+	id := job.ID{Cluster: 3, Proc: 0}
+	offered, started, held := &job.Offered{Job: id, Epoch: 1, Machine: "desk"}, &job.Started{Job: id, Epoch: 1}, &job.HeldBack{Job: id, Reason: "by hand"}
+	paused := &job.Paused{Job: id, Epoch: 1, Reason: "its user suspended it"}
+	for _, tt := range []struct {
+		name   string
+		bodies []job.Body
+		want   string
+	}{
+		{"while it ran", []job.Body{offered, started, held}, "by hand"},
+		{"after a pause", []job.Body{offered, started, paused, &job.Continued{Job: id, Epoch: 1}, held}, "by hand"},
+		{"when it was only offered", []job.Body{offered, held}, ""},
+		{"while it waited", []job.Body{offered, started, &job.Evicted{Job: id, Epoch: 1, Reason: "the owner is back"}, held}, "the owner is back"},
+		{"when its lease was over", []job.Body{offered, started, &job.Lapsed{Job: id, Epoch: 1}, held}, "nothing was heard of desk until its lease ran out"},
+	} {
+		j := newJob(t, id)
+		for _, b := range tt.bodies {
+			var err error
+			if j, err = j.Apply(job.Event{At: noon, Body: b}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if j.LastReason != tt.want {
+			t.Errorf("%s: it last stopped since %q, want %q", tt.name, j.LastReason, tt.want)
+		}
+	}
+}

@@ -195,7 +195,7 @@ func buildExecutable(p *proc) error {
 	}
 	name := v.text
 	if !filepath.IsAbs(name) && p.e.d.opts.Dir != "" {
-		name = squeezeSlashes(p.e.d.opts.Dir + "/" + name) // as it was written, else
+		name = squeezeSlashes(strings.TrimSuffix(p.e.d.opts.Dir, "/") + "/" + name) // as it was written, else
 	}
 	if p.e.d.opts.Stat != nil {
 		f := p.e.stat(name)
@@ -243,7 +243,7 @@ func buildLog(p *proc) error {
 func (p *proc) inIwd(name string) (string, error) {
 	dir, _, err := p.iwd()
 	if !filepath.IsAbs(name) {
-		name = squeezeSlashes(dir + "/" + name)
+		name = squeezeSlashes(strings.TrimSuffix(dir, "/") + "/" + name)
 	}
 	return name, err
 }

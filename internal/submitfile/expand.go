@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"skua/internal/adnames"
 	"skua/policy/classad"
 )
 
@@ -323,7 +324,22 @@ func (p *proc) setExpr(attr string, v value) error {
 	if err != nil {
 		return exprError(attr, v, err)
 	}
+	p.doubt(attr, v, e)
 	return p.put(attr, setting{expr: e})
+}
+
+// doubt notes names that are probably misspelt, in expressions that would only never be true because of it.
+func (p *proc) doubt(attr string, v value, e *classad.Expr) {
+	known := adnames.Job
+	switch {
+	case attr == "Rank":
+		known = slices.Concat(adnames.Machine, adnames.Job)
+	case !strings.HasPrefix(attr, "Periodic") && !strings.HasPrefix(attr, "OnExit"):
+		return
+	}
+	for _, d := range adnames.Doubts(e, p.forced, known) {
+		p.note(v.at, d)
+	}
 }
 
 // setText sets an attribute to an expression that the package wrote itself.

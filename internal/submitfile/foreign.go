@@ -87,6 +87,12 @@ var otherSystems = []otherSystem{
 // foreign recognises a script of another batch system: it has that system's directives and begins
 // as a script does, which no job description does unless the script's interpreter is a submit command. The hint has the lines that ask for the same here.
 func foreign(name string, text []byte) error {
+	if line := workflow(text); line > 0 {
+		return &diag.Problem{
+			What: pos{file: name, line: line}.String() + ": this is a DAG, a workflow for HTCondor's DAGMan, not a job description",
+			Hint: "there are no workflows yet; a shell runs one job after another: skua submit --wait a.sub && skua submit b.sub",
+		}
+	}
 	if !bytes.HasPrefix(text, []byte("#!")) || ownInterpreter(text) {
 		return nil
 	}
@@ -102,10 +108,40 @@ func foreign(name string, text []byte) error {
 			}
 		}
 	}
+	program := name
+	switch {
+	case strings.Contains(name, " "): // such as standard input
+		program = "./FILE"
+	case filepath.Base(name) == name:
+		program = "./" + name
+	}
 	return &diag.Problem{
 		What: pos{file: name, line: 1}.String() + ": this is a script, not a job description",
-		Hint: "to run it as a job put these lines into a file and submit that:\n" + otherSystem{}.description(name, nil),
+		Hint: "to run it as a job: skua submit -- " + program + "\nor put these lines into a file and submit that:\n" + otherSystem{}.description(name, nil),
 	}
+}
+
+// What the first statement of a DAG looks like, and the line of one of its nodes.
+var (
+	dagBegins = regexp.MustCompile(`^(?i:job|final|provisioner|service|subdag|splice|parent|config|dot|vars|script|retry|category|maxjobs|env)[ \t]+[^\s=:]`)
+	dagNode   = regexp.MustCompile(`(?im)^[ \t]*(job|final|subdag[ \t]+external|splice)[ \t]+[^\s=:]+[ \t]+[^\s=:]`)
+)
+
+// workflow recognises a DAG, and gives the line of its first statement; 0 for what is none.
+func workflow(text []byte) int {
+	line := 0
+	for l := range bytes.Lines(text) {
+		line++
+		l = bytes.TrimSpace(l)
+		switch {
+		case len(l) == 0 || l[0] == '#':
+		case dagBegins.Match(l) && dagNode.Match(text):
+			return line
+		default:
+			return 0
+		}
+	}
+	return 0
 }
 
 // ownInterpreter says whether the first line is that of a job description which can be executed: its interpreter,

@@ -40,6 +40,9 @@ func Parse(name string, src []byte, opts Options) (*Description, error) {
 	if err := p.fromCommandLine(); err != nil {
 		return nil, err
 	}
+	if len(p.d.queues) == 0 && len(p.ifs) > 0 {
+		return nil, problem(p.ifs[0].at, "add a line \"endif\" before the queue statement", "this \"if\" is never closed")
+	}
 	if len(p.d.queues) == 0 {
 		return nil, problem(pos{file: name, line: max(1, s.line)},
 			"end the description with a line \"queue\", or \"queue 10\" for ten jobs", "the description has no queue statement")

@@ -417,6 +417,7 @@ func TestProblems(t *testing.T) {
 		"executable = sim\narguments = $INT(1,%s)\nqueue\n",
 		"executable = sim\nif $(x) == 1\nendif\nqueue\n",
 		"executable = sim\nif true\nqueue\n",
+		"executable = sim\nif false\narguments = 7\nqueue\n",
 		"executable = sim\nif\nendif\nqueue\n",
 		"executable = sim\nelse\nqueue\n",
 		"executable = sim\nif $(Cluster)\nendif\nqueue\n",
@@ -439,6 +440,7 @@ func TestProblems(t *testing.T) {
 		"#!/bin/sh\n#$ -N fit -cwd\n#$ -pe smp 8\n#$ -l h_vmem=4G,h_rt=3600\n#$ -t 1-5\n./sim\n",
 		"#!/bin/sh\n#BSUB -J fit\n#BSUB -n 4 -M 4000\n#BSUB -W 2:00\n./sim\n",
 		"#!/usr/bin/env python3\nprint(1)\n",
+		"# two steps\n\nJOB A a.sub\nJob B b.sub\nPARENT A CHILD B\n",
 		"\x7fELF\x00\x01",
 	} {
 		d, err := Parse("job.sub", []byte(src), here())
@@ -516,10 +518,26 @@ func TestNotes(t *testing.T) {
 		{"executable = sim\nqueue x in (a)\n", "job.sub:2: the variable x of the queue statement is never used"},
 		{"executable = sim\nqueue x matching *.zip\n", "job.sub:2: the pattern *.zip matches nothing"},
 		{"executable = sim\nwant_remote_io = true\nqueue\n", "job.sub:2:18: want_remote_io has no effect: there is no remote system call library"},
+		{"executable = sim\nrank = TARGET.Memroy + kflops\nqueue\n", "job.sub:2:8: Memroy is no attribute that is known here; did you mean Memory?"},
+		{"executable = sim\nperiodic_release = NumJobStarts < 3 && HoldReasonCdoe == 12\nqueue\n", "job.sub:2:20: HoldReasonCdoe is no attribute that is known here; did you mean HoldReasonCode?"},
+		{"executable = sim\non_exit_hold = ExitCdoe =!= 0\nmax_retries = 2\nqueue\n", "job.sub:2:16: ExitCdoe is no attribute that is known here; did you mean ExitCode?"},
 		{"executable = sim\nrequest_memory = lots\nqueue\n", "job.sub:2:18: request_memory = lots asks for the value of an attribute lots, which the job does not have; a size is a number such as 2GB"},
 	} {
 		if sub := mustExpand(t, tt.src, here()); !slices.Contains(sub.Notes, tt.want) {
 			t.Errorf("%s\nnotes %q, want %q", tt.src, sub.Notes, tt.want)
+		}
+	}
+}
+
+// TestOwnNamesAreNotDoubted: what the description sets itself is called as it likes.
+func TestOwnNamesAreNotDoubted(t *testing.T) {
+	for _, src := range []string{
+		"executable = sim\n+Memroy = 3\nrank = MY.Memroy + HasMatlab + TARGET.Memory\nqueue\n",
+		"executable = sim\nmax_retries = 3\non_exit_hold = ExitBySignal\nperiodic_remove = JobStatus == 5 && CurrentTime - EnteredCurrentStatus > 60\nqueue\n",
+		"executable = sim\nrequirements = TARGET.Memroy > 3\nqueue\n", // skua why knows the machines
+	} {
+		if sub := mustExpand(t, src, here()); len(sub.Notes) > 0 {
+			t.Errorf("%s\nnotes %q", src, sub.Notes)
 		}
 	}
 }
@@ -623,4 +641,22 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestSubmitFromTheTop: names in the root directory have one slash.
+func TestSubmitFromTheTop(t *testing.T) {
+	d, err := Parse("job.sub", []byte("executable = sim\nlog = sim.log\nqueue\n"), Options{Dir: "/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := d.Expand(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ad := s.Procs[0].Ad.Flat()
+	log, _ := ad.Str("UserLog")
+	cmd, _ := ad.Str("Cmd")
+	if log != "/sim.log" || cmd != "/sim" {
+		t.Errorf("the log is %s, the program %s", log, cmd)
+	}
 }

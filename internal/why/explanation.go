@@ -220,6 +220,9 @@ func (e *Explanation) Details(loc *time.Location) []string {
 			d.line("  %4d %s is not true, as on %s", r.Machines, shorten(r.Clause), r.Such)
 		}
 	}
+	if e.Waiting != nil && e.Waiting.Void != nil {
+		d.line("give it a value: skua edit %s %s=%s", e.Job, e.Waiting.Void.Attr, e.Waiting.Void.For)
+	}
 	if len(e.Changes) > 0 {
 		d.line("what would make it match:")
 		for _, c := range e.Changes {
@@ -244,7 +247,11 @@ func (e *Explanation) Details(loc *time.Location) []string {
 		if e.Last.Slot != "" {
 			where = " on " + e.Last.Slot
 		}
-		d.line("%slast stopped%s: %s", times, where, e.Last.Reason)
+		reason := ": " + e.Last.Reason
+		if e.Hold != nil && e.Hold.Reason == e.Last.Reason { // the sentence says it
+			reason = ""
+		}
+		d.line("%slast stopped%s%s", times, where, reason)
 	}
 	return d
 }

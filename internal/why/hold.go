@@ -66,7 +66,7 @@ func (h *Hold) sentence() string {
 	return because + ": " + h.Reason
 }
 
-// notStarted is with what agents begin the reason of a job that cannot be started.
+// notStarted is with what agents begin the reason of a job that cannot be started; older ones name the job.
 var notStarted = regexp.MustCompile(`^the job cannot be started: (run job \d+\.\d+: )?`)
 
 // remedy says what the user can do.

@@ -36,6 +36,7 @@ type Waiting struct {
 	Without int       `json:"without,omitempty"`
 	Missing string    `json:"missing,omitempty"` // a name in the clause that no machine has as an attribute
 	Meant   string    `json:"meant,omitempty"`   // and the attribute that is almost called so
+	Void    *Void     `json:"void,omitempty"`    // an attribute of the job in the clause that has no value
 	Short   *Shortage `json:"short,omitempty"`   // what the clause asks too much of, if it is about a size
 
 	// Misfits are why the unfit machines are, the most frequent reason
@@ -94,6 +95,13 @@ type Shortage struct {
 	Matches int      `json:"matches,omitempty"` // how many machines would match if Try were asked for
 }
 
+// Void is an attribute of the job that has no value on any machine.
+type Void struct {
+	Attr string `json:"attr"`
+	Text string `json:"text"` // its expression
+	For  string `json:"for"`  // a value such as it should have
+}
+
 // Limit is a concurrency limit.
 type Limit struct {
 	Name string  `json:"name"`
@@ -132,6 +140,11 @@ func (w *Waiting) Sentence(loc *time.Location) string {
 // Stuck reports whether nothing but its checkpoint keeps the job from every machine.
 func (w *Waiting) Stuck() bool { return w.Unfit > 0 && w.Unsuited+w.Unfit == w.Machines }
 
+// Nowhere reports whether no machine could run the job, whatever its owner or other jobs did.
+func (w *Waiting) Nowhere() bool {
+	return w.Machines > 0 && w.Deferred == 0 && w.Again == 0 && w.suited() == 0
+}
+
 func (w *Waiting) suited() int {
 	return w.Closed + w.Owner + w.Claimed + w.Crowded + w.Resting + w.Free
 }
@@ -163,7 +176,10 @@ func (w *Waiting) nowhere(loc *time.Location) string {
 }
 
 func (w *Waiting) misspelt() string {
-	if w.Missing == "" {
+	switch {
+	case w.Void != nil:
+		return fmt.Sprintf(": %s comes to nothing, since %s has no value", w.Void.Attr, shorten(w.Void.Text))
+	case w.Missing == "":
 		return ""
 	}
 	return fmt.Sprintf(": no machine has an attribute %s (%s?)", w.Missing, w.Meant)

@@ -184,3 +184,11 @@ func TestHolds(t *testing.T) {
 		t.Errorf("without a reason: %s", got)
 	}
 }
+
+// TestHeldWhereItRan: what the sentence says of a held job is not said again.
+func TestHeldWhereItRan(t *testing.T) {
+	e := Explanation{Job: "1.0", Hold: &Hold{Reason: "not today", Code: byUser}, Last: &Lately{Reason: "not today", Slot: "slot1@desk"}}
+	if got := strings.Join(e.Details(time.UTC), "\n"); !strings.Contains(got, "last stopped on slot1@desk") || strings.Contains(got, "not today") {
+		t.Errorf("the details are\n%s", got)
+	}
+}

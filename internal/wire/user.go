@@ -91,6 +91,7 @@ const (
 	QueryFetch    QueryKind = "fetch"    // a job's outputs and a capability to download them
 	QuerySummary  QueryKind = "summary"  // the selected jobs counted by batch, as [BatchRow]
 	QueryWhy      QueryKind = "why"      // why the one selected job does not run, as negotiate.Explanation
+	QueryNeedy    QueryKind = "needy"    // which of the selected jobs needs an explanation most, as [Needy]; no row if there is none
 	QueryUsers    QueryKind = "users"    // everybody's share, as [UserRow]
 	QueryLimits   QueryKind = "limits"   // concurrency limits, as [LimitRow]
 	QueryGoodput  QueryKind = "goodput"  // what came of the processor time of all jobs, as [Goodput]
@@ -108,6 +109,10 @@ type Query struct {
 	Since  uint64    `json:"since,omitempty"` // events after this sequence number
 	After  string    `json:"after,omitempty"` // page cursor
 	Limit  int       `json:"limit,omitempty"`
+
+	// Undelivered asks of history only for completed jobs whose outputs the submit side does not have. An older
+	// matchmaker answers with all of it.
+	Undelivered bool `json:"undelivered,omitempty"`
 
 	// Columns are ClassAd expressions. With them a row of jobs, history or machines is not an ad but the
 	// list of their values in it, each as the new ClassAd syntax writes it.
@@ -160,6 +165,13 @@ type BatchRow struct {
 	FirstIdle job.ID     `json:"first_idle,omitzero"` // whom Why and HeldWhy are about; older matchmakers do not say
 	FirstHeld job.ID     `json:"first_held,omitzero"`
 	NoImage   string     `json:"no_image,omitempty"` // why the first running job that cannot be checkpointed cannot
+}
+
+// Needy is the job that needs an explanation most: a held one, or else one that no machine would run whatever its owner or
+// other jobs did, one that waits, a suspended one, any.
+type Needy struct {
+	Job    job.ID `json:"job"`
+	Others int    `json:"others,omitempty"` // of the selected ones, that are not running either
 }
 
 // UserRow is one user's share of the pool.

@@ -103,6 +103,29 @@ func sizingOf(e *classad.Expr, ad *classad.Ad) *sizing {
 	return s
 }
 
+// void finds an attribute in clause k that the job has and that has no value on any slot, such as RequestMemory = lots.
+func (a *analysis) void(k int) *why.Void {
+	for _, name := range a.clauses[k].expr.References().My {
+		e, ok := a.ad.Lookup(name)
+		if !ok {
+			continue
+		}
+		valued := func(s Slot) bool { return e.Eval(a.ad, s.Ad).Kind() != classad.Undefined }
+		if e.Eval(a.ad, nil).Kind() != classad.Undefined || slices.ContainsFunc(a.c.slots, valued) {
+			continue
+		}
+		such := "VALUE"
+		switch strings.ToLower(name) {
+		case "requestmemory", "requestdisk":
+			such = "2GB"
+		case "requestcpus":
+			such = "1"
+		}
+		return &why.Void{Attr: name, Text: e.String(), For: such}
+	}
+	return nil
+}
+
 // resource is what the sizing is about.
 func (s *sizing) resource() why.Resource {
 	for _, r := range resources {

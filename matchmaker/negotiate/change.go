@@ -24,7 +24,7 @@ func (a *analysis) changes() []why.Change {
 			if e := a.relax(k); e != (why.Edit{}) {
 				edits = append(edits, e)
 			}
-			if !a.clauses[k].implicit && (a.clauses[k].size == nil || a.clauses[k].size.request == "") {
+			if a.void(k) == nil && !a.clauses[k].implicit && (a.clauses[k].size == nil || a.clauses[k].size.request == "") {
 				edits = append(edits, why.Edit{Drop: a.clauses[k].text})
 			}
 		}

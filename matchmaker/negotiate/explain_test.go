@@ -156,6 +156,11 @@ RequestMemory = 3000`),
 			slots: append(desks(t, 3, "desk", Free, "", ""), desks(t, 2, "win", Free, "", `OpSys = "WINDOWS"`)...),
 		},
 		{
+			name:  "a size that is none",
+			job:   submitted(t, "Requirements = TARGET.OpSys == \"LINUX\" && TARGET.Memory >= RequestMemory\nRequestMemory = lots"),
+			slots: desks(t, 2, "desk", Free, "", ""),
+		},
+		{
 			name:  "two clauses exclude all",
 			job:   submitted(t, `Requirements = TARGET.HasMatlab && (TARGET.Room == "B204") && (TARGET.Memory >= RequestMemory)`),
 			slots: append(desks(t, 2, "desk", Free, "", `Room = "B101"`), desk(t, "other", Free, "", "")),

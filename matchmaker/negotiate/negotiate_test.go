@@ -229,6 +229,11 @@ func TestWhy(t *testing.T) {
 			`no machine matches: TARGET.Memroy > 10 is true on none of the 2 machines: no machine has an attribute Memroy (Memory?)`,
 		},
 		{
+			"a size that is none", "Requirements = TARGET.Memory >= RequestMemory; RequestMemory = lots",
+			[]Slot{slot(t, "a", Free, ""), slot(t, "b", Free, "")},
+			`no machine matches: TARGET.Memory >= RequestMemory is true on none of the 2 machines: RequestMemory comes to nothing, since lots has no value`,
+		},
+		{
 			"each clause holds somewhere", `Requirements = TARGET.Memory >= 2000 && TARGET.HasMatlab`,
 			[]Slot{slot(t, "a", Free, "Memory = 3000"), slot(t, "b", Free, "HasMatlab = true")},
 			"no machine matches: none of the 2 machines meets all of the job's requirements",

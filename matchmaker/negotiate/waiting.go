@@ -172,6 +172,9 @@ func (c *cycle) unmet(g *group, w *why.Waiting) {
 	}
 	w.Clause, w.Short = a.clauses[k].text, a.short(k)
 	if w.Short == nil {
+		if w.Void = a.void(k); w.Void != nil {
+			return // to drop the clause is no remedy
+		}
 		w.Without = without
 		w.Missing, w.Meant = c.misspelt(w.Clause, g.sample)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"skua/internal/adnames"
 	"skua/internal/job"
 	"skua/internal/wire"
 )
@@ -223,6 +224,20 @@ func TestEditOfALateCluster(t *testing.T) {
 		r := ann.set(wire.Prio, wire.Selection{Clusters: []int{1}}, job.Assigned{Expr: "7"})
 		if len(r.Done) != 2 || r.Note != "jobs of cluster 1 that are yet to enter the queue are as it was submitted" {
 			t.Errorf("got %+v", r)
+		}
+	})
+}
+
+// TestNamesOfJobsAreKnown: what people edit and what the queue says of a job is not doubted where users write it.
+func TestNamesOfJobsAreKnown(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, desk := p.user("u1"), p.agent("desk")
+		id := ann.submit(1, "")
+		desk.done(desk.start(), exited(3))
+		for _, name := range slices.Concat(editable, p.job(id).CurrentAd().Flat().Names()) {
+			if !slices.Contains(adnames.Job, name) {
+				t.Errorf("package adnames does not know %s", name)
+			}
 		}
 	})
 }

@@ -57,6 +57,10 @@ func (s *Server) query(ctx context.Context, user job.UserID, data []byte) (wire.
 	case wire.QuerySummary:
 		s.summaryRows(p, whose, q.Select, match)
 	case wire.QueryHistory:
+		if q.Undelivered { // all of them are in memory
+			s.historyRows(p, s.undelivered(whose, q.Select), match, cols)
+			break
+		}
 		if !strings.HasPrefix(q.After, pastCursor) {
 			s.historyRows(p, s.history(whose, q.Select), match, cols)
 		}
@@ -72,6 +76,8 @@ func (s *Server) query(ctx context.Context, user job.UserID, data []byte) (wire.
 		p.result.Capability, err = s.userCapability(user, trust.Read)
 	case wire.QueryWhy:
 		err = s.whyRow(p, user, q.Select)
+	case wire.QueryNeedy:
+		s.needyRow(p, user, q.Select, match)
 	case wire.QueryUsers:
 		s.userRows(p)
 	case wire.QueryLimits:

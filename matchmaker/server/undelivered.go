@@ -8,6 +8,7 @@ import (
 
 	"skua/internal/diag"
 	"skua/internal/job"
+	"skua/internal/wire"
 	"skua/matchmaker/queue"
 )
 
@@ -27,10 +28,15 @@ func (s *Server) expireOutputs(ctx context.Context) error {
 	}
 }
 
+// undelivered gives the completed jobs of a user that a selection may mean whose outputs have not been fetched, the last first.
+func (s *Server) undelivered(user job.UserID, sel wire.Selection) []*job.Job {
+	return slices.DeleteFunc(s.history(user, sel), func(j *job.Job) bool { return j.State != job.Completed || j.Delivered })
+}
+
 func (s *Server) expireUndelivered(ctx context.Context, now time.Time) {
 	var bodies []job.Body
-	for _, j := range s.cfg.Queue.History("") {
-		if j.State == job.Completed && !j.Delivered && now.Sub(j.Ended) > keepResults {
+	for _, j := range s.undelivered("", wire.Selection{}) {
+		if now.Sub(j.Ended) > keepResults {
 			bodies = append(bodies, &job.Delivered{Job: j.ID, Expired: true})
 		}
 	}

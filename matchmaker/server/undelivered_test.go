@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -55,4 +56,26 @@ func TestOutputsAreGivenUp(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who asks for jobs with outputs that have not been fetched is not shown all that have ended.
+func TestUndeliveredJobs(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, desk := p.user("u1"), p.agent("desk")
+		var ids []job.ID
+		for range 3 {
+			ids = append(ids, ann.submit(1, ""))
+			desk.done(desk.start(), exited(0))
+		}
+		ann.act(wire.Deliver, ids[1])
+		ann.act(wire.Remove, ann.submit(1, ""))
+		r := ann.query(wire.Query{Kind: wire.QueryHistory, Undelivered: true, Limit: 1})
+		next := ann.query(wire.Query{Kind: wire.QueryHistory, Undelivered: true, Limit: 1, After: r.Next})
+		for i, page := range []wire.QueryResult{r, next} {
+			var row wire.JobRow
+			if len(page.Rows) != 1 || json.Unmarshal(page.Rows[0], &row) != nil || row.ID != ids[2-2*i] || page.More != (i == 0) {
+				t.Errorf("page %d has %s, and more %v; want %v", i, page.Rows, page.More, ids[2-2*i])
+			}
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"skua/internal/wire"
 	"skua/matchmaker/jobpolicy"
 	"skua/matchmaker/negotiate"
+	"skua/matchmaker/queue"
 )
 
 // whyRow explains why the one selected job does not run, by a cycle over the pool as it is now.
@@ -24,6 +25,48 @@ func (s *Server) whyRow(p *page, user job.UserID, sel wire.Selection) error {
 	}
 	p.add("", e)
 	return nil
+}
+
+// needyRow finds the job in the queue that needs an explanation most, see [wire.Needy].
+func (s *Server) needyRow(p *page, user job.UserID, sel wire.Selection, match func(*job.Job) bool) {
+	var plan *negotiate.Plan
+	need := func(j *job.Job) int {
+		switch j.State {
+		case job.Held:
+			return 5
+		case job.Idle:
+			if plan == nil {
+				plan = negotiate.Cycle(s.snapshot())
+			}
+			if w := plan.Why(j.ID); w != nil && w.Nowhere() {
+				return 4
+			}
+			return 3
+		case job.Suspended:
+			return 2
+		}
+		return 1
+	}
+	var first wire.Needy
+	most, still := 0, 0
+	filter := queue.Filter{User: user, Live: true, Clusters: sel.Clusters, Jobs: sel.Jobs, Fleeting: true}
+	s.cfg.Queue.Walk(filter, func(j *job.Job) bool {
+		if !match(j) {
+			return true
+		}
+		n := need(j)
+		if n > 1 {
+			still++
+		}
+		if n > most {
+			most, first.Job = n, j.ID
+		}
+		return true
+	})
+	if most > 0 {
+		first.Others = max(0, still-1)
+		p.add("", first)
+	}
 }
 
 // one gives the one job that is selected by its id. Those of others need to be asked for.

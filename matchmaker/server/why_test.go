@@ -259,3 +259,42 @@ func TestWhy(t *testing.T) {
 		t.Errorf("got:\n%swant:\n%s", got, want)
 	}
 }
+
+// TestNeediestJob: who asks about all jobs hears of one that cannot run before one that merely waits its turn.
+func TestNeediestJob(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, bob := p.user("u1"), p.user("u2")
+		needy := func(sel wire.Selection) (n wire.Needy) {
+			t.Helper()
+			r := ann.query(wire.Query{Kind: wire.QueryNeedy, Select: sel})
+			if r.Fail != nil || len(r.Rows) > 1 || len(r.Rows) == 1 && json.Unmarshal(r.Rows[0], &n) != nil {
+				t.Fatalf("the answer is %+v", r)
+			}
+			return n
+		}
+		if got := needy(wire.Selection{}); got != (wire.Needy{}) {
+			t.Errorf("without jobs it is %+v", got)
+		}
+		p.agent("desk").advertiseAs("Owner", desktop(t, "", "KeyboardIdle = 5"))
+		bob.act(wire.HoldJob, bob.submit(1, ""))
+		waits := ann.submit(3, "")
+		never := ann.submit(2, "Requirements = TARGET.HasMatlab; ")
+		for _, tt := range []struct {
+			sel    wire.Selection
+			which  job.ID
+			others int
+		}{
+			{wire.Selection{}, never, 4},
+			{wire.Selection{Clusters: []int{waits.Cluster}}, waits, 2},
+		} {
+			if got := needy(tt.sel); got.Job != tt.which || got.Others != tt.others {
+				t.Errorf("of %+v it is %+v, want %v and %d others", tt.sel, got, tt.which, tt.others)
+			}
+		}
+		held := job.ID{Cluster: waits.Cluster, Proc: 2}
+		ann.act(wire.HoldJob, held)
+		if got := needy(wire.Selection{}); got.Job != held || got.Others != 4 {
+			t.Errorf("with a held job it is %+v, want %v and 4 others", got, held)
+		}
+	})
+}

@@ -22,6 +22,14 @@ func (e *Expr) OldString() string {
 	return p.String()
 }
 
+// ReadableString is OldString with the shortest form of each real that is the same number: 9.2, where 16 digits make
+// 9.199999999999999 of it.
+func (e *Expr) ReadableString() string {
+	p := printer{old: true, short: true}
+	e.tree().print(&p)
+	return p.String()
+}
+
 // String prints the ad's own attributes in the new syntax, on one line.
 func (a *Ad) String() string {
 	p := printer{}
@@ -48,6 +56,7 @@ type printer struct {
 	strings.Builder
 	old    bool
 	condor bool
+	short  bool // of reals, no more digits than needed
 	pretty bool // lists and ads over several lines
 	indent int
 }
@@ -61,6 +70,10 @@ func (p *printer) value(v Value) {
 	case Integer:
 		p.WriteString(strconv.FormatInt(v.int(), 10))
 	case Real:
+		if f := v.float(); p.short && math.Abs(f) >= 1e-4 && math.Abs(f) < 1e15 {
+			p.WriteString(withPoint(strconv.FormatFloat(f, 'f', -1, 64)))
+			return
+		}
 		p.WriteString(formatReal(v.float(), p.old, p.condor))
 	case String:
 		p.quote(v.text(), '"')
@@ -104,7 +117,11 @@ func formatReal(f float64, old, condor bool) string {
 	if x < -4 || x >= digits {
 		return trimZeros(mantissa) + "E" + exp
 	}
-	s := trimZeros(strconv.FormatFloat(f, 'f', digits-1-x, 64))
+	return withPoint(trimZeros(strconv.FormatFloat(f, 'f', digits-1-x, 64)))
+}
+
+// withPoint makes a real of digits that would be read as an integer.
+func withPoint(s string) string {
 	if !strings.Contains(s, ".") {
 		s += ".0"
 	}

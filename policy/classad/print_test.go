@@ -43,6 +43,23 @@ func TestPrint(t *testing.T) {
 	}
 }
 
+// TestReadable: what people read has no more digits than the number needs, and is the same number.
+func TestReadable(t *testing.T) {
+	for _, tt := range []struct{ src, want string }{
+		{"x >= 9.2", "x >= 9.2"},
+		{"1.5 + 0.1 + 3.0 - 0.0", "1.5 + 0.1 + 3.0 - 0.0"},
+		{"1.0E20 * 1.0E-9", "1E+20 * 1E-09"},
+		{"123456789.123456789", "123456789.12345679"},
+		{"a is 7", "a =?= 7"},
+	} {
+		e := mustParse(t, tt.src)
+		got := e.ReadableString()
+		if again, err := ParseOldExpr(got); got != tt.want || err != nil || again.String() != e.String() {
+			t.Errorf("%s: printed %s, want %s; read again it is %v (%v)", tt.src, got, tt.want, again, err)
+		}
+	}
+}
+
 func TestAdPrint(t *testing.T) {
 	ad := mustAd(t, "B = 1\n'a b' = \"x\\y\"\nC = [d = 2.5]")
 	if got, want := ad.String(), `[ B = 1; 'a b' = "x\\y"; C = [ d = 2.500000000000000E+00 ] ]`; got != want {

@@ -32,6 +32,15 @@ func (c *Client) Why(ctx context.Context, id job.ID) (*why.Explanation, error) {
 	return &e, err
 }
 
+// Needy gives the job that needs an explanation most; the zero id if none is selected that is in the queue.
+func (c *Client) Needy(ctx context.Context, sel wire.Selection) (wire.Needy, error) {
+	all, _, err := rows[wire.Needy](ctx, c, wire.Query{Kind: wire.QueryNeedy, Select: sel}, 1)
+	if err != nil || len(all) == 0 {
+		return wire.Needy{}, err
+	}
+	return all[0], nil
+}
+
 // Users gives everybody's share of the pool.
 func (c *Client) Users(ctx context.Context) ([]wire.UserRow, error) {
 	all, _, err := rows[wire.UserRow](ctx, c, wire.Query{Kind: wire.QueryUsers}, 0)

@@ -16,6 +16,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,6 +93,15 @@ func (c *Client) Jobs(ctx context.Context, sel wire.Selection) ([]wire.JobRow, u
 func (c *Client) History(ctx context.Context, sel wire.Selection, limit int) ([]wire.JobRow, error) {
 	all, _, err := rows[wire.JobRow](ctx, c, wire.Query{Kind: wire.QueryHistory, Select: sel}, limit)
 	return all, err
+}
+
+// Undelivered gives the user's jobs that have completed and whose outputs are not where the jobs were submitted, the last one first.
+func (c *Client) Undelivered(ctx context.Context) ([]wire.JobRow, error) {
+	all, _, err := rows[wire.JobRow](ctx, c, wire.Query{Kind: wire.QueryHistory, Undelivered: true}, 0)
+	return slices.DeleteFunc(all, func(r wire.JobRow) bool { // an older matchmaker gives all that have ended
+		status, _ := r.Ad.Int("JobStatus")
+		return r.Delivered || job.State(status) != job.Completed
+	}), err
 }
 
 // Act does something to jobs and gives those to which it was done, why not to the others that were
