@@ -248,6 +248,7 @@ const (
 	HoldNoSharedFS      = 14
 	HoldOnSubmit        = 15 // SubmittedOnHold
 	HoldMissedDeferral  = 20 // MissedDeferredExecutionTime
+	HoldInvalidCron     = 25 // InvalidCronSettings
 	HoldInputTooLarge   = 32 // MaxTransferInputSizeExceeded
 	HoldOutputTooLarge  = 33 // MaxTransferOutputSizeExceeded
 	HoldOutOfResources  = 34 // JobOutOfResources
