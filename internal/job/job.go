@@ -84,6 +84,7 @@ type Claim struct {
 	After   ClaimID `json:",omitempty"` // the claim of the slot whose report was answered with this one
 
 	Lease time.Duration `json:",omitempty"` // that the agent was offered; 0 if that is not known
+	Cpus  int64         `json:",omitempty"` // that the job gets; 0 if that is not known
 }
 
 const (
@@ -105,7 +106,7 @@ func (j Job) Apply(ev Event) (Job, error) {
 			j.leave(j.Run)
 		}
 		j.Epoch = b.Epoch
-		j.Claim = &Claim{ID: b.Claim, Agent: b.Agent, Slot: b.Slot, Machine: b.Machine, After: b.After, Lease: b.Lease}
+		j.Claim = &Claim{ID: b.Claim, Agent: b.Agent, Slot: b.Slot, Machine: b.Machine, After: b.After, Lease: b.Lease, Cpus: b.Cpus}
 	case *Declined:
 		if !j.claimed(b.Epoch) || j.Claim.Started {
 			return j, j.misfit(ev)
