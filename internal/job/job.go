@@ -146,8 +146,8 @@ func (j Job) Apply(ev Event) (Job, error) {
 			return j, j.misfit(ev)
 		}
 		j.Run = b.Usage
-		if !b.Executing.IsZero() {
-			j.Executing = b.Executing
+		if at := earlier(b.Executing, ev.At); !at.IsZero() && (j.Executing.IsZero() || at.Before(j.Executing)) {
+			j.Executing = at
 		}
 		if b.Trial != nil {
 			j.NoImage = b.Trial.Failed
@@ -159,6 +159,7 @@ func (j Job) Apply(ev Event) (Job, error) {
 		j.NoImage = ""
 		j.claim(func(c *Claim) { c.Saved = true })
 		image := b.Image
+		image.At = earlier(image.At, ev.At)
 		if len(j.Images) > 0 { // what could not restore that one would most likely fail again
 			image.Failed = without(j.Images[0].Failed, j.Claim.Machine)
 		}
@@ -402,6 +403,14 @@ func (j *Job) edit(set []Assigned) error {
 	}
 	j.Ad, j.edited = ad, true
 	return nil
+}
+
+// earlier bounds a time by a machine's clock, which may be ahead, by that of the event that tells it.
+func earlier(at, told time.Time) time.Time {
+	if at.After(told) {
+		return told
+	}
+	return at
 }
 
 func (j *Job) avoid(machine string) {
