@@ -224,6 +224,9 @@ func (t *tailing) event(ctx context.Context, ev job.Event, running *bool) (over 
 	case *job.Requeued:
 		*running = false
 		t.rest(ctx)
+		for _, f := range t.files {
+			f.next = 0 // its next run has no checkpoint to go on from
+		}
 		t.say("job %v is to be run again: %s", t.id, printable(b.Reason))
 	case *job.Lapsed:
 		*running = false

@@ -210,23 +210,47 @@ var UntriedVaries = []string{
 // queue. Zero means no limit. A cluster with neither has all its jobs enter as it is submitted; in others they
 // enter with Opened events, in order.
 type Late struct {
-	Most int // not ended
-	Idle int // not ended and not running
+	Most int `json:"most,omitempty"` // not ended
+	Idle int `json:"idle,omitempty"` // not ended and not running
 }
+
+// The attributes that set the limits, of a cluster or by an edit of its jobs.
+const (
+	AttrLateMost = "JobMaterializeLimit"
+	AttrLateIdle = "JobMaterializeMaxIdle"
+)
 
 // Late gives the limits of the cluster.
 func (b *Submitted) Late() Late {
 	if b.Ad == nil {
 		return Late{}
 	}
-	limit := func(name string) int {
-		n, ok := b.Ad.Int(name)
-		if !ok || n <= 0 {
-			return 0
-		}
-		return int(min(n, MaxProcs))
+	return Late{Most: lateLimit(b.Ad, AttrLateMost), Idle: lateLimit(b.Ad, AttrLateIdle)}
+}
+
+func lateLimit(ad *classad.Ad, name string) int {
+	n, ok := ad.Int(name)
+	if !ok || n <= 0 {
+		return 0
 	}
-	return Late{Most: limit("JobMaterializeLimit"), Idle: limit("JobMaterializeMaxIdle")}
+	return int(min(n, MaxProcs))
+}
+
+// Edited gives the limits after an edit of a job of the cluster, which are the whole cluster's. Undefined lifts one; what
+// else is not a limit leaves it as it is.
+func (l Late) Edited(j *Job, set []Assigned) Late {
+	for _, limit := range []struct {
+		name string
+		is   *int
+	}{{AttrLateMost, &l.Most}, {AttrLateIdle, &l.Idle}} {
+		if !slices.ContainsFunc(set, func(a Assigned) bool { return strings.EqualFold(a.Name, limit.name) }) {
+			continue
+		}
+		if n := lateLimit(j.Ad, limit.name); n > 0 || j.Ad.Eval(limit.name, nil).Kind() == classad.Undefined {
+			*limit.is = n
+		}
+	}
+	return l
 }
 
 // Limits says whether there is a limit.

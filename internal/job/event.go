@@ -68,6 +68,8 @@ type (
 		// Lease is what the agent is told with the offer, and goes by as long as it has the claim. 0 if a build has
 		// made the offer that did not log it.
 		Lease time.Duration `json:"lease,omitempty"`
+		// Cpus is how many of the slot's cpus the job gets. 0 if a build has made the offer that did not log it.
+		Cpus int64 `json:"cpus,omitempty"`
 	}
 	// Declined ends an offer that was refused or not answered in time.
 	Declined struct {
@@ -248,6 +250,7 @@ const (
 	HoldNoSharedFS      = 14
 	HoldOnSubmit        = 15 // SubmittedOnHold
 	HoldMissedDeferral  = 20 // MissedDeferredExecutionTime
+	HoldInvalidCron     = 25 // InvalidCronSettings
 	HoldBySystem        = 26 // SystemPolicy: its user was put out of the pool
 	HoldInputTooLarge   = 32 // MaxTransferInputSizeExceeded
 	HoldOutputTooLarge  = 33 // MaxTransferOutputSizeExceeded

@@ -84,6 +84,7 @@ type Claim struct {
 	After   ClaimID `json:",omitempty"` // the claim of the slot whose report was answered with this one
 
 	Lease time.Duration `json:",omitempty"` // that the agent was offered; 0 if that is not known
+	Cpus  int64         `json:",omitempty"` // that the job gets; 0 if that is not known
 }
 
 const (
@@ -105,7 +106,7 @@ func (j Job) Apply(ev Event) (Job, error) {
 			j.leave(j.Run)
 		}
 		j.Epoch = b.Epoch
-		j.Claim = &Claim{ID: b.Claim, Agent: b.Agent, Slot: b.Slot, Machine: b.Machine, After: b.After, Lease: b.Lease}
+		j.Claim = &Claim{ID: b.Claim, Agent: b.Agent, Slot: b.Slot, Machine: b.Machine, After: b.After, Lease: b.Lease, Cpus: b.Cpus}
 	case *Declined:
 		if !j.claimed(b.Epoch) || j.Claim.Started {
 			return j, j.misfit(ev)
@@ -145,8 +146,8 @@ func (j Job) Apply(ev Event) (Job, error) {
 			return j, j.misfit(ev)
 		}
 		j.Run = b.Usage
-		if !b.Executing.IsZero() {
-			j.Executing = b.Executing
+		if at := earlier(b.Executing, ev.At); !at.IsZero() && (j.Executing.IsZero() || at.Before(j.Executing)) {
+			j.Executing = at
 		}
 		if b.Trial != nil {
 			j.NoImage = b.Trial.Failed
@@ -158,6 +159,7 @@ func (j Job) Apply(ev Event) (Job, error) {
 		j.NoImage = ""
 		j.claim(func(c *Claim) { c.Saved = true })
 		image := b.Image
+		image.At = earlier(image.At, ev.At)
 		if len(j.Images) > 0 { // what could not restore that one would most likely fail again
 			image.Failed = without(j.Images[0].Failed, j.Claim.Machine)
 		}
@@ -404,6 +406,14 @@ func (j *Job) edit(set []Assigned) error {
 	}
 	j.Ad, j.edited = ad, true
 	return nil
+}
+
+// earlier bounds a time by a machine's clock, which may be ahead, by that of the event that tells it.
+func earlier(at, told time.Time) time.Time {
+	if at.After(told) {
+		return told
+	}
+	return at
 }
 
 func (j *Job) avoid(machine string) {

@@ -513,11 +513,16 @@ func TestExecutionBegins(t *testing.T) {
 	}{
 		{"inputs come", []job.Body{&job.Measured{Job: id, Epoch: 1, Usage: job.Usage{Fetched: 1 << 20}}}, 0},
 		{"inputs come, and it stands still", []job.Body{&job.Paused{Job: id, Epoch: 1}}, 0},
-		{"its machine has said when", []job.Body{&job.Measured{Job: id, Epoch: 1, Executing: minute(5)}}, 5},
+		{"its machine has said when", []job.Body{
+			&job.Paused{Job: id, Epoch: 1}, &job.Continued{Job: id, Epoch: 1}, &job.Measured{Job: id, Epoch: 1, Executing: minute(3)},
+		}, 3},
+		{"by a clock that is ahead", []job.Body{
+			&job.Measured{Job: id, Epoch: 1, Executing: minute(60)}, &job.Measured{Job: id, Epoch: 1, Executing: minute(60)},
+		}, 2},
 		{"by a clock that is slow", []job.Body{&job.Measured{Job: id, Epoch: 1, Executing: minute(-5)}}, 1},
 		{"its machine does not know when", []job.Body{&job.Measured{Job: id, Epoch: 1, Usage: job.Usage{UserCPU: time.Second}}}, 1},
 		{"the run before had begun", []job.Body{
-			&job.Measured{Job: id, Epoch: 1, Executing: minute(5)}, &job.Evicted{Job: id, Epoch: 1},
+			&job.Measured{Job: id, Epoch: 1, Executing: minute(1)}, &job.Evicted{Job: id, Epoch: 1},
 			&job.Offered{Job: id, Epoch: 2, Machine: "desk"}, &job.Started{Job: id, Epoch: 2},
 		}, 0},
 	} {
@@ -531,6 +536,26 @@ func TestExecutionBegins(t *testing.T) {
 		at, ok := j.CurrentAd().Int("JobCurrentStartExecutingDate")
 		if ok != (tt.want > 0) || ok && at != minute(tt.want).Unix() {
 			t.Errorf("%s: it began in %v (%v), want minute %d", tt.name, time.Unix(at, 0).UTC(), ok, tt.want)
+		}
+	}
+}
+
+// A checkpoint was made by the time at which it is told of, whatever the machine's clock says.
+func TestCheckpointOfAClockThatIsAhead(t *testing.T) {
+	id := job.ID{Cluster: 3, Proc: 1}
+	for told, want := range map[time.Duration]time.Duration{time.Minute: time.Minute, 5 * time.Minute: 2 * time.Minute} {
+		j := newJob(t, id)
+		for i, b := range []job.Body{
+			&job.Offered{Job: id, Epoch: 1, Machine: "desk"}, &job.Started{Job: id, Epoch: 1},
+			&job.Checkpointed{Job: id, Epoch: 1, Image: job.Image{Kind: job.CRIUImage, Digest: blob.Sum(nil), At: noon.Add(told)}},
+		} {
+			var err error
+			if j, err = j.Apply(job.Event{At: noon.Add(time.Duration(i) * time.Minute), Body: b}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if at, _ := j.CurrentAd().Int("LastCkptTime"); at != noon.Add(want).Unix() {
+			t.Errorf("said to be made in minute %v and told of in minute 2, it was made at %v", told.Minutes(), time.Unix(at, 0).UTC())
 		}
 	}
 }

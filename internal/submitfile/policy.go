@@ -322,7 +322,10 @@ func validCron(text string, low, high int) bool {
 			continue
 		}
 		first, last, isRange := strings.Cut(part, "-")
-		if !inRange(first, low, high) || isRange && !inRange(last, low, high) {
+		if !inRange(first, low, high) {
+			return false
+		}
+		if from, _ := strconv.Atoi(first); isRange && !inRange(last, from, high) {
 			return false
 		}
 	}

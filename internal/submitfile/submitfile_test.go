@@ -429,6 +429,7 @@ func TestProblems(t *testing.T) {
 		"executable = sim\ntext @=end\nqueue\n",
 		"executable = sim\nerror : not on a Monday\nqueue\n",
 		"executable = sim\ncron_minute = 99\nqueue\n",
+		"executable = sim\ncron_hour = 22-2\nqueue\n",
 		"executable = sim\ndeferral_time = -5\nqueue\n",
 		"executable = sim\nconcurrency_limits = a b:x\nqueue\n",
 		"executable = sim\n$(x) = 1\nqueue\n",

@@ -1,6 +1,7 @@
 package jobpolicy
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -69,6 +70,24 @@ func NextRun(ad *classad.Ad, after time.Time) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// never says what is wrong with the cron_... commands of a job that name no time after the given one; "" if they do, or
+// it has none.
+func never(ad *classad.Ad, after time.Time) string {
+	var said []string
+	for _, f := range cronFields {
+		if text, ok := cronText(ad, f.attr); ok {
+			said = append(said, fmt.Sprintf("%s = %q", f.attr, text))
+		}
+	}
+	if len(said) == 0 {
+		return ""
+	}
+	if _, ok := NextRun(ad, after); ok {
+		return ""
+	}
+	return "its cron_... commands name no time: " + shorten(strings.Join(said, ", "))
 }
 
 // cronText is a field, which is a string or may be a plain number.

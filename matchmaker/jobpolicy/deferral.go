@@ -1,6 +1,7 @@
 package jobpolicy
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -20,7 +21,7 @@ func Startable(ad *classad.Ad, now time.Time) (ok bool, from time.Time, why stri
 	earliest, latest, deferred := window(ad)
 	switch {
 	case !deferred:
-		if why := noTime(ad); why != "" {
+		if why := cmp.Or(noTime(ad), never(ad, now)); why != "" {
 			return false, time.Time{}, why
 		}
 		return true, time.Time{}, ""

@@ -32,7 +32,7 @@ var commands = map[string]string{
 
 // Periodic says what a job's policy wants done with it now. The first of these that applies decides, as in
 // HTCondor: the allowed durations and PeriodicVacate of a job that runs, TimerRemove, a start that was
-// missed or whose time is none, PeriodicHold unless it is held, PeriodicRelease if it is held and not by its user, and
+// missed or whose time is none (or never comes, of cron_... commands), PeriodicHold unless it is held, PeriodicRelease if it is held and not by its user, and
 // PeriodicRemove. A job that has ended is left alone.
 func Periodic(ad *classad.Ad, now time.Time, state job.State) Verdict {
 	if state.Ended() {
@@ -62,6 +62,9 @@ func Periodic(ad *classad.Ad, now time.Time, state job.State) Verdict {
 		}
 	}
 	if state == job.Idle {
+		if why := never(ad, now); why != "" {
+			return Verdict{Action: Hold, Code: job.HoldInvalidCron, Reason: why}
+		}
 		_, latest, deferred := window(ad)
 		if deferred && now.After(latest) {
 			return Verdict{Action: Hold, Code: job.HoldMissedDeferral, Reason: missed(ad)}

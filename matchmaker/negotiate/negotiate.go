@@ -113,7 +113,7 @@ type Claim struct {
 // Match proposes to offer a job to a slot, or a part of a partitionable one.
 type Match struct {
 	Job  job.ID
-	Slot Slot
+	Slot Slot // with what the matches before have left of it
 }
 
 // Plan is what a cycle proposes.
@@ -138,10 +138,13 @@ func Cycle(s Snapshot) *Plan {
 			turn.drop() // nor is there a slot for the others of its kind
 			continue
 		}
-		id := next.take()
+		id, slot := next.take(), c.slots[i]
+		if p := c.parting(i); p != nil {
+			slot.Ad = p.ad
+		}
 		c.give(i, id, next.group)
 		c.limits.take(c.wanted(next.group, i))
 		turn.served()
-		plan.Matches = append(plan.Matches, Match{Job: id, Slot: c.slots[i]})
+		plan.Matches = append(plan.Matches, Match{Job: id, Slot: slot})
 	}
 }

@@ -17,7 +17,7 @@ type accounts struct {
 
 // run is what a run counts for.
 type run struct {
-	cpus   float64 // as asked for when it began
+	cpus   float64 // that it got when it began
 	counts bool    // now
 }
 
@@ -60,7 +60,10 @@ func (a *accounts) factor(user job.UserID, factor float64, at time.Time) {
 // weight is how many cpus a job counts for.
 func weight(j *job.Job) float64 {
 	const most = 1 << 12 // no slot has more, whatever the job says
-	n, _ := j.Ad.Int("RequestCpus")
+	n := j.Claim.Cpus
+	if n == 0 { // of an old event
+		n, _ = j.Ad.Int("RequestCpus")
+	}
 	return float64(min(max(n, 1), most))
 }
 

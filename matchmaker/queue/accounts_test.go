@@ -35,6 +35,10 @@ func TestAccounts(t *testing.T) {
 		{time.Hour, &job.HeldBack{Job: id, Code: 1}, 0, 7},
 		{time.Hour, &job.Factored{User: "u1", Factor: 10}, 0, 7},
 		{time.Hour, &job.Released{Job: id}, 0, 7},
+		{0, &job.Departed{Job: id, Epoch: 1}, 0, 7},
+		{0, &job.Offered{Job: id, Claim: "d", Epoch: 2, Agent: "a", Slot: "slot1@desk", Machine: "desk", Cpus: 3}, 0, 7},
+		{0, &job.Started{Job: id, Epoch: 2}, 3, 7}, // what it got, whatever it asks for
+		{time.Hour, &job.Evicted{Job: id, Epoch: 2}, 0, 10},
 	}
 	replay := func() *state {
 		s := newState(10)

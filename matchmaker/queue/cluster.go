@@ -15,6 +15,7 @@ type cluster struct {
 	opened  int              // jobs below have entered the queue
 	entries []entry          // when they did, in order
 	closed  bool             // no more are to enter
+	late    job.Late         // as submitted and edited
 	fresh   bitset           // those to which nothing has happened
 	onHold  bitset           // those that are held as long as they are fresh; nil for none
 	jobs    map[int]*job.Job // the others that are not forgotten
@@ -35,7 +36,7 @@ type entry struct {
 }
 
 func newCluster(c *job.Cluster) *cluster {
-	k := &cluster{Cluster: c, jobs: map[int]*job.Job{}}
+	k := &cluster{Cluster: c, late: c.Late, jobs: map[int]*job.Job{}}
 	for proc := range c.Len() {
 		if c.OnHold(proc) {
 			k.onHold.add(proc, proc+1)

@@ -17,7 +17,7 @@ func (q *Queue) Due() []*job.Opened {
 	taken := map[job.UserID]int{}
 	for _, c := range q.state.lateInOrder() {
 		present, idle := c.present()
-		n := min(c.Len()-c.opened, c.Late.Room(present, idle), room, q.cfg.MaxPerUser-q.state.held[c.User]-taken[c.User])
+		n := min(c.Len()-c.opened, c.late.Room(present, idle), room, q.cfg.MaxPerUser-q.state.held[c.User]-taken[c.User])
 		if n <= 0 {
 			continue
 		}

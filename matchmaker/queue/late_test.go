@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"testing"
@@ -105,6 +106,34 @@ func TestLateMaterialization(t *testing.T) {
 	commit(t, q, &job.Withdrawn{Job: job.ID{Cluster: most, Proc: 4}})
 	if due := enter(t, q); due != "1:5-6 " {
 		t.Errorf("then %q enters", due)
+	}
+}
+
+// TestLateLimitsAreEdited: what an edit of a job says of them is the cluster's, also in a snapshot.
+func TestLateLimitsAreEdited(t *testing.T) {
+	q, _ := start(t, Config{Log: bus.NewMemoryLog()})
+	cluster := lateCluster(t, q, "ann", 10, "JobMaterializeLimit", 2)
+	for _, step := range []struct{ name, expr, due string }{
+		{"JobMaterializeLimit", "4", "1:2-4 "},
+		{"jobmaterializelimit", "0", ""},
+		{"JobMaterializeMaxIdle", "5", ""},
+		{"JobMaterializeLimit", "undefined", "1:4-5 "},
+	} {
+		commit(t, q, &job.Edited{Job: job.ID{Cluster: cluster}, Set: []job.Assigned{{Name: step.name, Expr: step.expr}}})
+		if due := enter(t, q); due != step.due {
+			t.Errorf("with %s = %s %q enters, want %q", step.name, step.expr, due, step.due)
+		}
+	}
+	var text bytes.Buffer
+	if err := q.state.capture().write(&text); err != nil {
+		t.Fatal(err)
+	}
+	again := q.emptyState()
+	if err := readSnapshot(&text, again); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := again.clusters[cluster].late, (job.Late{Idle: 5}); got != want {
+		t.Errorf("read back the limits are %+v, want %+v", got, want)
 	}
 }
 

@@ -45,6 +45,7 @@ type (
 		Opened  int             `json:"opened"`
 		Entries []snapshotEntry `json:"entries"`
 		Closed  bool            `json:"closed,omitempty"`
+		Late    *job.Late       `json:"late,omitempty"` // if that has been edited
 		Fresh   []uint64        `json:"fresh"`
 		States  [8]int          `json:"states"`
 		Jobs    int             `json:"jobs"` // lines that follow
@@ -94,6 +95,10 @@ func (s *state) capture() *capture {
 	for _, k := range s.inOrder {
 		line := snapshotCluster{
 			Opened: k.opened, Closed: k.closed, Fresh: slices.Clone(k.fresh), States: k.states, Jobs: len(k.jobs),
+		}
+		if k.late != k.Late {
+			late := k.late
+			line.Late = &late
 		}
 		for _, e := range k.entries {
 			line.Entries = append(line.Entries, snapshotEntry{e.upto, e.at})
@@ -247,6 +252,9 @@ func (s *state) restoreCluster(line *snapshotCluster) (*cluster, error) {
 	}
 	k := newCluster(c)
 	k.opened, k.closed, k.fresh, k.states = line.Opened, line.Closed, bitset(line.Fresh), line.States
+	if line.Late != nil {
+		k.late = *line.Late
+	}
 	for _, e := range line.Entries {
 		k.entries = append(k.entries, entry{e.Upto, e.At})
 	}

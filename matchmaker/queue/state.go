@@ -123,6 +123,10 @@ func (s *state) apply(ev job.Event) error {
 			s.put(old, &next)
 			s.count(old, &next, ev.At)
 			s.accounts.moved(&next, ev.At)
+			if b, ok := b.(*job.Edited); ok {
+				c := s.clusters[id.Cluster]
+				c.late = c.late.Edited(&next, b.Set)
+			}
 		}
 	}
 	s.seq = ev.Seq

@@ -92,7 +92,7 @@ func (s *Server) carryOut(ctx context.Context, user job.UserID, a wire.Action) (
 	if verb.note != nil {
 		result.Note = verb.note(done)
 	}
-	if a.Do == wire.Edit || a.Do == wire.Prio {
+	if a.Do == wire.Prio || a.Do == wire.Edit && !onlyLate(a.Set) {
 		result.Note = join(result.Note, s.notYet(user, a.Select))
 	}
 	s.log.Info("user acted on jobs", diag.KeyUser, user, "do", a.Do, "jobs", len(result.Done))
@@ -144,6 +144,9 @@ func (s *Server) actionOf(user job.UserID, a wire.Action) (action, error) {
 	case wire.Suspend, wire.Continue, wire.Vacate, wire.Evict:
 		return action{do: func(j *job.Job) (job.Body, string) { return nil, s.command(j, a.Do, reason) }}, nil
 	case wire.Edit:
+		if err := s.checkLate(user, a); err != nil {
+			return action{}, err
+		}
 		return editing(a.Set)
 	case wire.Prio:
 		return prioritising(a.Set)

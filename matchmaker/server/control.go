@@ -95,3 +95,13 @@ func (s *Server) runOf(j *job.Job) job.Usage {
 	}
 	return u
 }
+
+// measured is the job with what its present run has used as last heard, which the log need not have yet.
+func (s *Server) measured(j *job.Job) *job.Job {
+	if j.Claim == nil {
+		return j
+	}
+	now := *j
+	now.Run = s.runOf(j)
+	return &now
+}

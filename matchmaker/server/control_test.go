@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -132,15 +133,50 @@ func TestMeasurements(t *testing.T) {
 		want        bool
 	}{
 		{"the first", job.Usage{}, job.Usage{MaxRSS: mb}, 0, true},
-		{"nothing yet", job.Usage{}, job.Usage{UserCPU: time.Hour}, time.Hour, false},
+		{"nothing yet", job.Usage{}, job.Usage{Wall: time.Minute}, time.Minute, false},
 		{"memory grew much", job.Usage{MaxRSS: 100 * mb}, job.Usage{MaxRSS: 111 * mb}, time.Second, true},
 		{"disk grew much", job.Usage{MaxRSS: mb, MaxDisk: 100 * mb}, job.Usage{MaxRSS: mb, MaxDisk: 111 * mb}, time.Second, true},
 		{"memory grew a little", job.Usage{MaxRSS: 100 * mb}, job.Usage{MaxRSS: 109 * mb}, time.Minute, false},
 		{"memory grew a little, some time ago", job.Usage{MaxRSS: 100 * mb}, job.Usage{MaxRSS: 101 * mb}, 5 * time.Minute, true},
-		{"nothing grew", job.Usage{MaxRSS: 100 * mb}, job.Usage{MaxRSS: 100 * mb, UserCPU: time.Hour}, time.Hour, false},
+		{"nothing grew", job.Usage{MaxRSS: 100 * mb}, job.Usage{MaxRSS: 100 * mb}, time.Hour, false},
+		{"it ran on", job.Usage{Wall: time.Hour}, job.Usage{Wall: 80 * time.Minute}, 20 * time.Minute, false},
+		{"it ran for much longer", job.Usage{Wall: time.Hour}, job.Usage{Wall: 91 * time.Minute}, 31 * time.Minute, true},
+		{"it computed for much longer", job.Usage{UserCPU: 2 * time.Hour}, job.Usage{UserCPU: 2 * time.Hour, SysCPU: 61 * time.Minute}, 31 * time.Minute, true},
+		{"its times have just been logged", job.Usage{Wall: time.Minute}, job.Usage{Wall: 2 * time.Minute}, time.Minute, false},
 	} {
 		if got := worthLogging(tt.logged, tt.now, tt.ago); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
+}
+
+// What a run has used is what its machine said last, also where the log does not have it yet.
+func TestWhatARunHasUsed(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann, desk := p.user("u1"), p.agent("desk")
+		id := ann.submit(1, "")
+		o := desk.start()
+		desk.used(o, job.Usage{MaxRSS: 1 << 20, UserCPU: time.Second, Wall: time.Second})
+		desk.used(o, job.Usage{MaxRSS: 1 << 20, UserCPU: time.Minute, Wall: time.Minute})
+		if logged := p.job(id).Run.UserCPU; logged != time.Second {
+			t.Fatalf("the log has %v", logged)
+		}
+		long := wire.Selection{Constraint: "RemoteUserCpu > 30"}
+		r := ann.query(wire.Query{Kind: wire.QueryJobs, Select: long, Columns: []string{"RemoteUserCpu"}})
+		if len(r.Rows) != 1 || string(r.Rows[0]) != `["6.000000000000000E+01"]` {
+			t.Errorf("column: %s", r.Rows)
+		}
+		var row wire.JobRow
+		r = ann.query(wire.Query{Kind: wire.QueryJobs})
+		if err := json.Unmarshal(r.Rows[0], &row); err != nil {
+			t.Fatal(err)
+		}
+		if cpu, _ := row.Ad.Real("RemoteUserCpu"); cpu != 60 {
+			t.Errorf("row: %v", cpu)
+		}
+		time.Sleep(testTerms.Outlives())
+		if j := p.job(id); j.State != job.Idle || j.Run.UserCPU != time.Minute {
+			t.Errorf("after its machine was lost it is %v, and its run has used %v", j.State, j.Run.UserCPU)
+		}
+	})
 }

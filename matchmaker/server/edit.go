@@ -168,6 +168,43 @@ func (s *Server) notYet(user job.UserID, sel wire.Selection) string {
 	return ""
 }
 
+func isLate(a job.Assigned) bool {
+	return strings.EqualFold(a.Name, job.AttrLateMost) || strings.EqualFold(a.Name, job.AttrLateIdle)
+}
+
+func onlyLate(set []job.Assigned) bool {
+	return !slices.ContainsFunc(set, func(a job.Assigned) bool { return !isLate(a) })
+}
+
+// checkLate refuses to set limits of late materialization but of whole clusters, of which jobs are yet to enter the queue.
+func (s *Server) checkLate(user job.UserID, a wire.Action) error {
+	i := slices.IndexFunc(a.Set, isLate)
+	if i < 0 || a.After != (job.ID{}) { // the first page was checked, after which all may have entered
+		return nil
+	}
+	name := a.Set[i].Name
+	if len(a.Select.Clusters) == 0 || len(a.Select.Jobs) > 0 || a.Select.Constraint != "" {
+		return &diag.Problem{What: name + " is of a whole cluster", Hint: fmt.Sprintf("skua edit 12 %s=50 sets it for cluster 12", name)}
+	}
+	coming := s.cfg.Queue.Coming(user)
+	for _, n := range a.Select.Clusters {
+		if !slices.ContainsFunc(coming, func(o job.Opened) bool { return o.Cluster == n }) {
+			return problem("%s of cluster %d cannot be edited: no job of it is yet to enter the queue", name, n)
+		}
+	}
+	for _, set := range a.Set {
+		e, err := classad.ParseExpr(set.Expr)
+		if !isLate(set) || err != nil { // which is told elsewhere
+			continue
+		}
+		v, _ := e.Literal()
+		if n, _ := v.Int(); n < 1 && e.String() != nothing.String() {
+			return &diag.Problem{What: fmt.Sprintf("%s = %.80s is no limit", set.Name, set.Expr), Hint: "write a number from 1 on, or undefined for none"}
+		}
+	}
+	return nil
+}
+
 // join puts two notes together, of which either may be empty.
 func join(a, b string) string {
 	if a != "" && b != "" {

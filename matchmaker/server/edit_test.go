@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"skua/internal/adnames"
@@ -238,6 +239,55 @@ func TestNamesOfJobsAreKnown(t *testing.T) {
 			if !slices.Contains(adnames.Job, name) {
 				t.Errorf("package adnames does not know %s", name)
 			}
+		}
+	})
+}
+
+// The limits of late materialization are the cluster's: an edit of it changes how many of its jobs enter the queue.
+func TestEditOfLateLimits(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann := p.user("u1")
+		late := ann.submit(8, "JobMaterializeLimit = 2; ")
+		ann.submit(2, "")
+		present := func() int { return len(p.queue.Jobs("u1")) - 2 }
+		limit := func(expr string, sel wire.Selection) wire.ActionResult {
+			r := ann.set(wire.Edit, sel, job.Assigned{Name: "JobMaterializeLimit", Expr: expr})
+			synctest.Wait()
+			return r
+		}
+		for _, tt := range []struct {
+			expr string
+			sel  wire.Selection
+			says string
+		}{
+			{"3", wire.Selection{Jobs: []job.ID{late}}, "JobMaterializeLimit is of a whole cluster"},
+			{"3", wire.Selection{}, "JobMaterializeLimit is of a whole cluster"},
+			{"3", wire.Selection{Clusters: []int{2}}, "JobMaterializeLimit of cluster 2 cannot be edited: no job of it is yet to enter the queue"},
+			{"0", wire.Selection{Clusters: []int{1}}, "JobMaterializeLimit = 0 is no limit"},
+			{"many", wire.Selection{Clusters: []int{1}}, "JobMaterializeLimit = many is no limit"},
+		} {
+			if r := limit(tt.expr, tt.sel); r.Fail == nil || r.Fail.What != tt.says {
+				t.Errorf("%s for %+v got %+v", tt.expr, tt.sel, r.Fail)
+			}
+		}
+		for _, tt := range []struct {
+			expr string
+			want int // jobs in the queue
+		}{{"5", 5}, {"1", 5}, {"6", 6}} {
+			if r := limit(tt.expr, wire.Selection{Clusters: []int{1}}); r.Fail != nil || r.Note != "" {
+				t.Fatalf("%s got %+v", tt.expr, r)
+			}
+			if got := present(); got != tt.want {
+				t.Errorf("with a limit of %s %d jobs are in the queue, want %d", tt.expr, got, tt.want)
+			}
+		}
+		p.stop()
+		p.run()
+		if got := present(); got != 6 {
+			t.Errorf("after a restart %d jobs are in the queue", got)
+		}
+		if limit("undefined", wire.Selection{Clusters: []int{1}}); present() != 8 {
+			t.Errorf("without a limit %d jobs are in the queue", present())
 		}
 	})
 }

@@ -29,7 +29,7 @@ type keeper struct {
 	usage job.Usage // of the run, as last heard; guarded by s.mu
 
 	logged   job.Usage // the measurement that the log has
-	measured time.Time // when that was logged
+	measured time.Time // when that was logged, or the keeper began
 
 	grant   job.Grant
 	started time.Time // when the claim was granted, if that was in this process
@@ -80,7 +80,7 @@ func (s *Server) keepSince(ctx context.Context, g job.Grant, terms job.Terms, us
 		errands: make(chan errand, maxErrands),
 		stop:    make(chan struct{}),
 		since:   since,
-		heard:   time.Now(),
+		heard:   time.Now(), measured: time.Now(),
 	}
 	if g.Given {
 		k.started = time.Now()
@@ -263,7 +263,12 @@ func (k *keeper) tick(ctx context.Context) {
 		if !k.again {
 			k.rest()
 		}
-		err = k.commit(ctx, &job.Lapsed{Job: next.Job, Epoch: next.Epoch})
+		lapsed := &job.Lapsed{Job: next.Job, Epoch: next.Epoch}
+		if k.usage == k.logged {
+			err = k.commit(ctx, lapsed)
+		} else if err = k.commit(ctx, &job.Measured{Job: next.Job, Epoch: next.Epoch, Usage: k.usage}, lapsed); err == nil {
+			k.logged = k.usage // should nothing more be heard of it, that is what the run has cost
+		}
 	}
 	k.again = err != nil
 	if err == nil {

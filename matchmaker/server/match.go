@@ -13,6 +13,8 @@ import (
 	"skua/internal/wire"
 	"skua/matchmaker/negotiate"
 	"skua/matchmaker/queue"
+	"skua/policy"
+	"skua/policy/classad"
 )
 
 // matchAgain has the negotiator look at the pool again, soon and once for all changes until then.
@@ -81,6 +83,7 @@ func (s *Server) offer(ctx context.Context, matches []negotiate.Match) {
 		o := &job.Offered{
 			Job: j.ID, Claim: newClaimID(), Epoch: j.Epoch + 1,
 			Agent: m.Slot.Agent, Slot: m.Slot.Name, Machine: m.Slot.Machine, Lease: s.leaseFor(j),
+			Cpus: cpusOf(m.Slot.Ad, j),
 		}
 		bodies, offered = append(bodies, o), append(offered, o)
 	}
@@ -155,6 +158,15 @@ func (s *Server) leaseFor(j *job.Job) time.Duration {
 		lease = min(lease, max(time.Duration(secs)*time.Second, shortest))
 	}
 	return lease
+}
+
+// cpusOf gives how many cpus of a slot a job gets: those that it asks for, or all of one that was carved out for the job
+// before.
+func cpusOf(slot *classad.Ad, j *job.Job) int64 {
+	if dynamic, _ := slot.Bool(policy.AttrDynamic); dynamic {
+		return policy.PartsOf(slot).Cpus
+	}
+	return policy.RequestOf(j.CurrentAd(), slot).Cpus
 }
 
 // termsOf gives the durations of a claim: the pool's, but with the lease that its agent was offered, whatever has become

@@ -131,6 +131,30 @@ func TestPartsSucceed(t *testing.T) {
 	})
 }
 
+// A job counts for the cpus that it has, also where its description leaves them to the machine.
+func TestPartsAreCharged(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		a, u := p.agent("pc1"), p.user("u1")
+		a.advertiseParts(nil)
+		u.submit(4, `RequestCpus = TARGET.Cpus / 2; RequestMemory = 100; RequestDisk = 100; Requirements = TARGET.Cpus >= 1; `)
+		one, two, three := a.offered(), a.offered(), a.offered()
+		a.noOffer()
+		for i, o := range []wire.Offer{one, two, three} {
+			a.acceptPart(o, policy.DynamicName(i+1, "pc1"))
+			if used, want := p.queue.Accounts(time.Now())["u1"].InUse, []float64{2, 3, 4}[i]; used != want {
+				t.Errorf("with job %v its user has %v cpus in use, want %v", o.Job, used, want)
+			}
+		}
+		a.advertiseParts(map[string]wire.Offer{"slot1_1@pc1": one})
+		if ack := a.done(one, wire.Done{Outcome: wire.Exited, Result: &job.Result{}, More: true}); ack.Next == nil {
+			t.Fatal("the slot does not go on")
+		}
+		if used := p.queue.Accounts(time.Now())["u1"].InUse; used != 4 {
+			t.Errorf("with another job in the part of the first its user has %v cpus in use, want 4", used)
+		}
+	})
+}
+
 // explainOf is why a job waits.
 func explainOf(u *user, id job.ID) string {
 	e := u.explain(id)

@@ -37,7 +37,7 @@ type police struct {
 	s       *Server
 	watched map[job.ID]bool      // jobs to look at each minute
 	due     map[job.ID]time.Time // when to look at a job because of time alone
-	view    job.View             // of jobs that do not run
+	view    job.View
 	order   dueHeap              // of due; an entry that due does not have is void
 	acted   map[job.ID]time.Time // when an expression of a job was last heeded
 }
@@ -203,7 +203,7 @@ func (p *police) ask(id job.ID, now time.Time) job.Body {
 		delete(p.acted, id)
 		return nil
 	}
-	ad := p.adNow(j)
+	ad := p.view.Of(p.s.measured(j))
 	if j.State == job.Idle && j.Claim == nil {
 		if noop, _ := ad.Bool(attrNoop); noop {
 			return &job.Ended{Job: id, Epoch: j.Epoch, Noop: true, Result: noopResult(ad)}
@@ -262,17 +262,6 @@ func byExpression(v jobpolicy.Verdict) bool {
 		return true
 	}
 	return false
-}
-
-// adNow is a job's ad with what its run has used as last heard, which the log need not have yet. It is
-// good until the next is asked for.
-func (p *police) adNow(j *job.Job) *classad.Ad {
-	if j.Claim == nil {
-		return p.view.Of(j)
-	}
-	now := *j
-	now.Run = p.s.runOf(j)
-	return now.CurrentAd()
 }
 
 // noopResult is how a job ends that is not to run.

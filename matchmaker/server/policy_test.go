@@ -477,6 +477,22 @@ func TestDeferral(t *testing.T) {
 			})
 		}
 	})
+	t.Run("by a clock that never shows it", func(t *testing.T) {
+		inPool(t, func(t *testing.T, p *pool) {
+			ann, desk := p.user("u1"), p.agent("desk")
+			desk.advertise("Unclaimed")
+			id := ann.submit(1, `CronDayOfMonth = "31"; CronMonth = "2"; `)
+			if j := p.job(id); j.HoldCode != job.HoldInvalidCron || j.HoldReason != `its cron_... commands name no time: CronDayOfMonth = "31", CronMonth = "2"` {
+				t.Errorf("held with %d, %q", j.HoldCode, j.HoldReason)
+			}
+			ann.set(wire.Edit, wire.Selection{Jobs: []job.ID{id}}, job.Assigned{Name: "CronMonth", Expr: `"3"`})
+			ann.act(wire.Release, id)
+			p.wantState(id, job.Idle)
+			desk.noOffer()
+			ann.set(wire.Edit, wire.Selection{Jobs: []job.ID{id}}, job.Assigned{Name: "CronHour", Expr: `"22-2"`})
+			p.wantState(id, job.Held)
+		})
+	})
 	t.Run("by the clock, after a hold", func(t *testing.T) {
 		for _, runs := range []bool{false, true} {
 			inPool(t, func(t *testing.T, p *pool) {

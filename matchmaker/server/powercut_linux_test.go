@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"skua/internal/bus"
 	"skua/internal/job"
 	"skua/internal/membership"
 	"skua/internal/trust"

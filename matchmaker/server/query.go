@@ -36,7 +36,7 @@ func (s *Server) query(ctx context.Context, user job.UserID, data []byte) (wire.
 	if err != nil {
 		return wire.QueryResult{}, &diag.Problem{What: "the query is not understood: " + err.Error(), Err: err}
 	}
-	match, err := selector(q.Select)
+	match, err := s.selector(q.Select)
 	if err != nil {
 		return wire.QueryResult{}, err
 	}
@@ -152,9 +152,9 @@ func (s *Server) jobRows(p *page, user job.UserID, sel wire.Selection, match fun
 			return true
 		}
 		if cols != nil {
-			return p.addRaw(j.ID.String(), cols.ofJob(j))
+			return p.addRaw(j.ID.String(), cols.ofJob(s.measured(j)))
 		}
-		row := wire.JobRow{ID: j.ID, Ad: j.CurrentAd().Flat()}
+		row := wire.JobRow{ID: j.ID, Ad: s.measured(j).CurrentAd().Flat()}
 		if j.State == job.Idle {
 			if why == nil {
 				why = s.reasons()

@@ -27,7 +27,7 @@ type picked struct {
 // pick finds the jobs of a user that a selection means, ended ones included, after the given one.
 func (s *Server) pick(user job.UserID, sel wire.Selection, after job.ID) (picked, error) {
 	p := picked{named: map[job.ID]bool{}, missing: map[string]string{}}
-	match, err := selector(sel)
+	match, err := s.selector(sel)
 	if err != nil {
 		return p, err
 	}
@@ -51,7 +51,7 @@ func (s *Server) pick(user job.UserID, sel wire.Selection, after job.ID) (picked
 
 // selector tells the jobs that a selection means. An empty selection means all. What it gives belongs to one
 // goroutine.
-func selector(sel wire.Selection) (func(*job.Job) bool, error) {
+func (s *Server) selector(sel wire.Selection) (func(*job.Job) bool, error) {
 	if len(sel.Clusters)+len(sel.Jobs) > maxNamed || len(sel.Constraint) > maxConstraint {
 		return nil, problem("the selection is too long")
 	}
@@ -72,7 +72,7 @@ func selector(sel wire.Selection) (func(*job.Job) bool, error) {
 		if !all && !clusters[j.ID.Cluster] && !ids[j.ID] {
 			return false
 		}
-		return constraint == nil || constraint.Eval(view.Of(j), nil).IsTrue()
+		return constraint == nil || constraint.Eval(view.Of(s.measured(j)), nil).IsTrue()
 	}, nil
 }
 

@@ -26,8 +26,8 @@ const DefaultWorklife = 20 * time.Minute
 // vacancy is a slot whose job has just ended, and which would take another one of the same user.
 type vacancy struct {
 	slot   slotKey
-	job    *job.Job    // that has ended
-	answer chan job.ID // gets the next job, reserved; the zero ID when there is none
+	job    *job.Job             // that has ended
+	answer chan negotiate.Match // gets the next job, reserved; the zero Match when there is none
 }
 
 const (
@@ -38,23 +38,23 @@ const (
 
 // next gives the next job for a vacant slot, which the caller must release after it has been logged; false
 // when there is none.
-func (s *Server) next(ctx context.Context, agent job.AgentID, j *job.Job) (job.ID, bool) {
-	v := vacancy{slotKey{agent, j.Claim.Slot}, j, make(chan job.ID, 1)}
+func (s *Server) next(ctx context.Context, agent job.AgentID, j *job.Job) (negotiate.Match, bool) {
+	v := vacancy{slotKey{agent, j.Claim.Slot}, j, make(chan negotiate.Match, 1)}
 	timer := time.NewTimer(vacancyLimit)
 	defer timer.Stop()
 	select {
 	case s.vacancies <- v:
 	case <-timer.C:
-		return job.ID{}, false
+		return negotiate.Match{}, false
 	case <-ctx.Done():
-		return job.ID{}, false
+		return negotiate.Match{}, false
 	}
 	// Once it is taken it is answered, and what it reserves must be released.
 	select {
-	case id := <-v.answer:
-		return id, id != job.ID{}
+	case m := <-v.answer:
+		return m, m.Job != job.ID{}
 	case <-ctx.Done():
-		return job.ID{}, false
+		return negotiate.Match{}, false
 	}
 }
 
@@ -85,8 +85,8 @@ func (s *Server) succeed(ctx context.Context) error {
 }
 
 // fill runs a cycle over the vacant slots alone, and reserves the jobs that it gives them.
-func (s *Server) fill(all []vacancy) []job.ID {
-	next := make([]job.ID, len(all))
+func (s *Server) fill(all []vacancy) []negotiate.Match {
+	next := make([]negotiate.Match, len(all))
 	now := time.Now()
 	snapshot := negotiate.Snapshot{Now: now, Limits: s.cfg.Limits, Memo: &s.vacancyMemo}
 	if snapshot.Jobs = s.waiting(now); len(snapshot.Jobs) == 0 {
@@ -126,7 +126,7 @@ func (s *Server) fill(all []vacancy) []job.ID {
 			continue // its turn comes when the slot is free
 		}
 		if s.reserve(j, m.Slot) {
-			next[i] = j.ID
+			next[i] = m
 		}
 	}
 	return next
@@ -209,10 +209,11 @@ func (k *keeper) follow(ctx context.Context, m bus.Msg, j *job.Job, ended job.Bo
 	if time.Since(k.since) >= k.s.cfg.Worklife {
 		return false
 	}
-	id, ok := k.s.next(ctx, k.grant.Agent, j)
+	match, ok := k.s.next(ctx, k.grant.Agent, j)
 	if !ok {
 		return false
 	}
+	id := match.Job
 	defer k.s.release(id)
 	n, ok := k.s.cfg.Queue.Job(id)
 	if !ok {
@@ -231,6 +232,7 @@ func (k *keeper) follow(ctx context.Context, m bus.Msg, j *job.Job, ended job.Bo
 	o := &job.Offered{
 		Job: id, Claim: newClaimID(), Epoch: n.Epoch + 1,
 		Agent: slot.Agent, Slot: slot.Slot, Machine: slot.Machine, After: k.claim, Lease: k.s.leaseFor(n),
+		Cpus: cpusOf(match.Slot.Ad, n),
 	}
 	// If the log gets only the first of them before a crash, the job has ended, and the next one is idle, or offered to a
 	// slot that says no.
