@@ -156,7 +156,7 @@ func TestFrozenByTheAgentBefore(t *testing.T) {
 	})
 }
 
-// selfThawing has a timer that sends it SIGCONT all the time, for which it writes a line.
+// selfThawing has timers that send it SIGCONT, one after the other.
 const selfThawing = `
 import ctypes, os, signal, threading, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -165,9 +165,10 @@ class Event(ctypes.Structure):
 class Spec(ctypes.Structure):
     _fields_ = [("each_s", ctypes.c_long), ("each_ns", ctypes.c_long), ("s", ctypes.c_long), ("ns", ctypes.c_long)]
 signal.signal(signal.SIGCONT, lambda *_: None)
-timer, event = ctypes.c_void_p(), Event(None, signal.SIGCONT, 0)
-assert libc.timer_create(1, ctypes.byref(event), ctypes.byref(timer)) == 0, os.strerror(ctypes.get_errno())
-assert libc.timer_settime(timer, 0, ctypes.byref(Spec(0, 300000000, 0, 300000000)), None) == 0
+for n in range(1, 400): # one that expires just as it is stopped is lost
+    timer, event = ctypes.c_void_p(), Event(None, signal.SIGCONT, 0)
+    assert libc.timer_create(1, ctypes.byref(event), ctypes.byref(timer)) == 0, os.strerror(ctypes.get_errno())
+    assert libc.timer_settime(timer, 0, ctypes.byref(Spec(0, 0, n * 3 // 10, n * 3 % 10 * 100000000)), None) == 0
 while True:
     print("tick", flush=True)
     time.sleep(0.002)
