@@ -45,11 +45,12 @@ new token; an agent that runs is started anew then.`,
 			if err := keepOthersOut(cfg.Dir); err != nil {
 				return err
 			}
+			before, _ := membership.Open(startd.MembershipDir(cfg.Dir))
 			m, err := join(c.Context(), startd.MembershipDir(cfg.Dir), token, cfg.Name)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(c.OutOrStdout(), "%s has joined the pool at %s as agent %s\n", cfg.Name, m.URL, m.ID)
+			fmt.Fprintln(c.OutOrStdout(), joined(before, m, cfg.Name))
 			if m.Waits {
 				fmt.Fprintf(c.OutOrStdout(), "It takes part once the pool's administrator has said: skua-matchmaker approve %s\n", m.ID)
 			}
@@ -59,6 +60,14 @@ new token; an agent that runs is started anew then.`,
 			return nil
 		},
 	}
+}
+
+// joined says what a join has come to; before is the membership that there was, or nil.
+func joined(before, now *membership.Membership, name string) string {
+	if before != nil && before.Fingerprint == now.Fingerprint && before.ID == now.ID {
+		return fmt.Sprintf("%s was in the pool at %s already, as agent %s", name, now.URL, now.ID)
+	}
+	return fmt.Sprintf("%s has joined the pool at %s as agent %s", name, now.URL, now.ID)
 }
 
 // agentRuns says whether an agent answers on this machine.

@@ -258,6 +258,11 @@ func (a *app) report(res wire.ActionResult, done string, m meant, asJSON bool) e
 		fmt.Fprintf(a.out, "Job %v %s.\n", res.Done[0], done)
 	case n > 1:
 		fmt.Fprintf(a.out, "%d jobs %s: %s.\n", n, done, ranges(res.Done))
+	case len(m.users) > 0 && len(res.Not) == 0:
+		return &diag.Problem{
+			What: fmt.Sprintf("there is no job of yours that could be %s", done),
+			Hint: `a user's name means that user's jobs, and you can act on your own only: "skua q" lists them`,
+		}
 	case !m.named() || len(res.Not) == 0:
 		return &diag.Problem{What: fmt.Sprintf("there is no job that could be %s", done), Hint: `"skua q" lists your jobs`}
 	}

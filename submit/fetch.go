@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,6 +84,9 @@ not.`,
 				return a.several(failed)
 			}
 			if fetched == 0 {
+				if none, err := noJobs(c.Context(), pool, sel); err != nil || none != nil {
+					return cmp.Or(err, none)
+				}
 				return &diag.Problem{
 					What: "none of these jobs has completed, and of those that are held or run again there is no output",
 					Hint: `"skua q" and "skua history" say how they are`,
@@ -107,6 +111,22 @@ func fetchable(ctx context.Context, pool *client.Client, sel wire.Selection) ([]
 	live, _, err := pool.Jobs(ctx, sel)
 	return append(rows, live...), err
 }
+
+// noJobs says that a user has no jobs of a selection, neither in the queue nor ended; nil for a user who has.
+func noJobs(ctx context.Context, pool *client.Client, sel wire.Selection) (none, err error) {
+	for _, list := range []func() ([]wire.JobRow, error){
+		func() ([]wire.JobRow, error) { rows, _, err := pool.Jobs(ctx, sel); return rows, err },
+		func() ([]wire.JobRow, error) { return pool.History(ctx, sel, 1) },
+	} {
+		if rows, err := list(); err != nil || len(rows) > 0 {
+			return nil, err
+		}
+	}
+	return errNoSuchJobs, nil
+}
+
+// errNoSuchJobs is the error of a command about jobs that its user does not have.
+var errNoSuchJobs = &diag.Problem{What: "you have no such jobs", Hint: `"skua q" lists your jobs, "skua history" those that have ended`}
 
 // fetch brings the outputs of one job into a directory, or to their places if dir is empty. some is false for a job
 // that has none. host is this machine: what was submitted here is delivered when its outputs are in their places.

@@ -56,7 +56,7 @@ others; "skua users" shows what counts there.`,
 			if a.as != "" && len(res.Not) == 0 {
 				return nil // HTCondor's says nothing
 			}
-			return a.report(res, "given its priority", m, asJSON)
+			return a.report(res, "given the new priority", m, asJSON)
 		},
 	}
 	m.flags(c)

@@ -323,7 +323,7 @@ func (v *vigil) begin(ctx context.Context, pool *client.Client, sel wire.Selecti
 	v.past(ended)
 	v.await(sel.Clusters...)
 	if len(v.ours) == 0 {
-		return 0, &diag.Problem{What: "you have no such jobs", Hint: `"skua q" lists your jobs, "skua history" those that have ended`}
+		return 0, errNoSuchJobs
 	}
 	return since, nil
 }
