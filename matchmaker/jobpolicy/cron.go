@@ -34,6 +34,9 @@ const (
 // the clock of after's time zone. It is to become the job's DeferralTime, when the job is submitted and
 // whenever it is run again. It is false for a job without these commands, and if there is no such time.
 func NextRun(ad *classad.Ad, after time.Time) (time.Time, bool) {
+	if !mayBeCron(ad) {
+		return time.Time{}, false
+	}
 	var at [len(cronFields)]uint64 // a bit for each value
 	cron := false
 	for i, f := range cronFields {
@@ -75,6 +78,9 @@ func NextRun(ad *classad.Ad, after time.Time) (time.Time, bool) {
 // never says what is wrong with the cron_... commands of a job that name no time after the given one; "" if they do, or
 // it has none.
 func never(ad *classad.Ad, after time.Time) string {
+	if !mayBeCron(ad) {
+		return ""
+	}
 	var said []string
 	for _, f := range cronFields {
 		if text, ok := cronText(ad, f.attr); ok {
@@ -88,6 +94,16 @@ func never(ad *classad.Ad, after time.Time) string {
 		return ""
 	}
 	return "its cron_... commands name no time: " + shorten(strings.Join(said, ", "))
+}
+
+// mayBeCron says whether a job has a cron_... command. Most have none, and are asked often.
+func mayBeCron(ad *classad.Ad) bool {
+	for _, f := range cronFields {
+		if _, ok := ad.Lookup(f.attr); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // cronText is a field, which is a string or may be a plain number.
