@@ -427,15 +427,24 @@ func (s *Service) enter(w http.ResponseWriter, r *http.Request, t *turnstile, g 
 	return leave, true
 }
 
-// Held reports whether user has proved to have d, or everybody may have it, and it is here, durably: what a submitted
-// job may refer to.
-func (s *Service) Held(user job.UserID, d blob.Digest) bool {
-	if !Holds(s.cfg.Store, user, d) {
-		return false
+// Has is nil when content is here and durable and the user has proved to have it, and [blob.ErrNotFound] when it is not. Any
+// other error is one of the disk's.
+func (s *Service) Has(user job.UserID, d blob.Digest) error {
+	missing := []blob.Digest{d}
+	if Holds(s.cfg.Store, user, d) {
+		var err error
+		if missing, err = s.cfg.Store.Settle(d); err != nil {
+			return fmt.Errorf("find blob %s: %w", d.Short(), err)
+		}
 	}
-	missing, err := s.cfg.Store.Settle(d)
-	return err == nil && len(missing) == 0
+	if len(missing) > 0 {
+		return fmt.Errorf("find blob %s: %w", d.Short(), blob.ErrNotFound)
+	}
+	return nil
 }
+
+// Held reports whether the service has content for the user, as [Service.Has] says it.
+func (s *Service) Held(user job.UserID, d blob.Digest) bool { return s.Has(user, d) == nil }
 
 // Sweep removes blobs that live does not want and that nobody has put or asked for during olderThan,
 // and uploads abandoned for as long. olderThan covers the time between an upload and the event that

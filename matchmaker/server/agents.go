@@ -132,15 +132,15 @@ func (s *Server) checkFiles(user job.UserID, files []job.File) error {
 	return nil
 }
 
-// checkHeld refuses content that the user does not have at any matchmaker, and with errOtherLater what one may have that
+// checkHeld refuses content that the user does not have at any matchmaker, and with errUnknown what one may have that
 // cannot be asked now. what says what it is.
 func (s *Server) checkHeld(user job.UserID, d blob.Digest, what string) error {
-	if s.cfg.Held != nil && s.cfg.Held(user, d) {
-		return nil
-	}
 	err := blob.ErrNotFound
-	if s.cfg.Held != nil && s.cfg.Elsewhere != nil {
-		err = s.cfg.Elsewhere(user, d)
+	if s.cfg.Held != nil {
+		err = s.cfg.Held(user, d)
+		if errors.Is(err, blob.ErrNotFound) && s.cfg.Elsewhere != nil {
+			err = s.cfg.Elsewhere(user, d)
+		}
 	}
 	switch {
 	case err == nil:
@@ -148,8 +148,11 @@ func (s *Server) checkHeld(user job.UserID, d blob.Digest, what string) error {
 	case errors.Is(err, blob.ErrNotFound):
 		return fmt.Errorf("%s has not been uploaded", what)
 	}
-	return fmt.Errorf("%s: %w", what, err)
+	return fmt.Errorf("%w: %s: %w", errUnknown, what, err)
 }
+
+// errUnknown is of content of which it cannot be told now whether the pool has it.
+var errUnknown = errors.New("it is not known yet whether the pool has what is named")
 
 // safeName accepts paths with forward slashes that stay in their directory on every system.
 func safeName(name string) bool {

@@ -304,9 +304,9 @@ func TestImageThatItsMakerCannotRestore(t *testing.T) {
 	})
 }
 
-// TestReportWaitsForAnotherMatchmaker: while one that may have a job's files does not answer, a report is neither
-// acknowledged nor turned down. When the lease is over the job runs again.
-func TestReportWaitsForAnotherMatchmaker(t *testing.T) {
+// TestReportWaits: while another matchmaker that may have a job's files does not answer, or the disk that should have them
+// cannot be read, a report is neither acknowledged nor turned down. When the lease is over the job runs again.
+func TestReportWaits(t *testing.T) {
 	digest := blob.Sum([]byte("out"))
 	outputs := []job.File{{Name: "a", Digest: digest, Size: 3}}
 	for _, tt := range []struct {
@@ -314,16 +314,22 @@ func TestReportWaitsForAnotherMatchmaker(t *testing.T) {
 		done wire.Done
 		back bool // it comes back before the lease is over
 		has  bool // the output is somewhere then
+		disk bool // it is the disk
 		want job.State
 	}{
-		{"it comes back, and has it", wire.Done{Outcome: wire.Exited, Result: &job.Result{Outputs: outputs}}, true, true, job.Completed},
-		{"it comes back, and has it not", wire.Done{Outcome: wire.Exited, Result: &job.Result{Outputs: outputs}}, true, false, job.Held},
-		{"held, and it comes back", wire.Done{Outcome: wire.Hold, Reason: "why", Code: job.HoldTransferOutput, Outputs: outputs}, true, true, job.Held},
-		{"it stays away", wire.Done{Outcome: wire.Exited, Result: &job.Result{Outputs: outputs}}, false, true, job.Completed},
+		{"it comes back, and has it", wire.Done{Outcome: wire.Exited, Result: &job.Result{Outputs: outputs}}, true, true, false, job.Completed},
+		{"it comes back, and has it not", wire.Done{Outcome: wire.Exited, Result: &job.Result{Outputs: outputs}}, true, false, false, job.Held},
+		{"held, and it comes back", wire.Done{Outcome: wire.Hold, Reason: "why", Code: job.HoldTransferOutput, Outputs: outputs}, true, true, false, job.Held},
+		{"it can be read again", wire.Done{Outcome: wire.Exited, Result: &job.Result{Outputs: outputs}}, true, true, true, job.Completed},
+		{"it stays away", wire.Done{Outcome: wire.Exited, Result: &job.Result{Outputs: outputs}}, false, true, false, job.Completed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			inPool(t, func(t *testing.T, p *pool) {
-				p.away = true
+				cannotTell := &p.away
+				if tt.disk {
+					cannotTell = &p.ill
+				}
+				*cannotTell = true
 				ann, desk := p.user("u1"), p.agent("desk")
 				desk.advertise("Unclaimed")
 				id := ann.submit(1, "")
@@ -339,7 +345,7 @@ func TestReportWaitsForAnotherMatchmaker(t *testing.T) {
 				if after, _ := p.queue.Last(); after != before {
 					t.Errorf("%d events are logged", after-before)
 				}
-				if p.away = !tt.back; p.away {
+				if *cannotTell = !tt.back; *cannotTell {
 					time.Sleep(testTerms.Outlives() + time.Second)
 					p.wantState(id, job.Idle)
 					other := p.agent("other")

@@ -368,7 +368,7 @@ func (h *Head) leadQueue(ctx context.Context, q *queue.Queue) (*Server, error) {
 		Terms: h.settings.terms(), Worklife: h.settings.worklife(), RestartAfter: h.settings.restartAfter(), Baseline: h.settings.baseline(), Domain: h.settings.Domain,
 		DefaultFactor: h.settings.FairShare.DefaultFactor, Limits: h.settings.concurrency(),
 		Free: h.store.Free, DiskFree: int64(h.settings.Limits.DiskFree),
-		Sign: h.signer.Encode, Held: h.files.Held, Settle: h.settle, ImageKey: h.imageKey, Policy: h.policies.signed, Runtimes: h.namedRuntimes, Log: h.log,
+		Sign: h.signer.Encode, Held: h.files.Has, Settle: h.settle, ImageKey: h.imageKey, Policy: h.policies.signed, Runtimes: h.namedRuntimes, Log: h.log,
 	}
 	if h.others != nil {
 		cfg.Elsewhere = h.others.elsewhere

@@ -13,7 +13,7 @@ import (
 )
 
 // outcome turns an agent's report of how a claim ended into the events that it means. Of a run that
-// ended by itself, and of one that had too little memory, the job's policy has the last word. The error is errOtherLater
+// ended by itself, and of one that had too little memory, the job's policy has the last word. The error is errUnknown
 // while it cannot be told whether the pool has the files that are reported.
 func (s *Server) outcome(j *job.Job, done wire.Done, now time.Time) ([]job.Body, error) {
 	switch {
@@ -42,7 +42,7 @@ func withEdit(b job.Body, id job.ID, set []job.Assigned) []job.Body {
 
 // exit is what becomes of a job of which a run has ended by itself.
 func (s *Server) exit(j *job.Job, r job.Result, now time.Time) ([]job.Body, error) {
-	if err := s.checkOutputs(j.User, r.Outputs); errors.Is(err, errOtherLater) {
+	if err := s.checkOutputs(j.User, r.Outputs); errors.Is(err, errUnknown) {
 		return nil, err
 	} else if err != nil {
 		return []job.Body{&job.HeldBack{
@@ -81,7 +81,7 @@ func (s *Server) holdBack(j *job.Job, done wire.Done, now time.Time) ([]job.Body
 	if r := done.Result; r != nil {
 		held.Exit = &job.Result{ExitCode: r.ExitCode, Signal: r.Signal}
 	}
-	if err := s.checkOutputs(j.User, held.Outputs); errors.Is(err, errOtherLater) {
+	if err := s.checkOutputs(j.User, held.Outputs); errors.Is(err, errUnknown) {
 		return nil, err
 	} else if err != nil {
 		held.Outputs = nil

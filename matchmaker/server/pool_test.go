@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -31,6 +32,7 @@ type pool struct {
 	queue  *queue.Queue
 	server *Server
 	held   map[string]bool // "user/digest"
+	ill    bool            // the matchmaker's disk
 	away   bool            // another matchmaker, which may have what is not held
 	lost   map[blob.Digest]bool
 	full   bool     // the disk, nearly
@@ -98,7 +100,15 @@ func (p *pool) run() {
 			return 100 << 20, nil
 		},
 		DiskFree: 100 << 20,
-		Held:     func(u job.UserID, d blob.Digest) bool { return p.held[string(u)+"/"+string(d)] },
+		Held: func(u job.UserID, d blob.Digest) error {
+			switch {
+			case p.ill:
+				return errors.New("input/output error")
+			case p.held[string(u)+"/"+string(d)]:
+				return nil
+			}
+			return blob.ErrNotFound
+		},
 		Elsewhere: func(job.UserID, blob.Digest) error {
 			if p.away {
 				return errOtherLater

@@ -60,9 +60,10 @@ type Config struct {
 
 	// Sign makes a capability for the file service. Required.
 	Sign func(trust.Capability) (string, error)
-	// Held reports whether user has uploaded that content. Nil means a pool without a file service,
-	// which takes jobs and results with inline files only.
-	Held func(user job.UserID, d blob.Digest) bool
+	// Held is nil when the user has uploaded that content, and [blob.ErrNotFound] when not; any other error says that this
+	// cannot be told now. A nil function means a pool without a file service, which takes jobs and results with inline files
+	// only.
+	Held func(user job.UserID, d blob.Digest) error
 	// Elsewhere looks for what is not held here at the pool's other matchmakers. The error is [blob.ErrNotFound] when
 	// none of them has it; any other one says that this cannot be told now. Nil means that there are none.
 	Elsewhere func(user job.UserID, d blob.Digest) error

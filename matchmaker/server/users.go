@@ -102,7 +102,7 @@ func (u undone) Unwrap() error { return u.error }
 // by the matchmaker that has taken over: the log has no leader, this matchmaker leads no more, or another one that may
 // have a file does not answer. What was asked may have been done.
 func passing(err error) bool {
-	return slices.ContainsFunc([]error{queue.ErrStale, queue.ErrStopped, queue.ErrAway, errOtherLater, context.Canceled}, func(e error) bool {
+	return slices.ContainsFunc([]error{queue.ErrStale, queue.ErrStopped, queue.ErrAway, errOtherLater, errUnknown, context.Canceled}, func(e error) bool {
 		return errors.Is(err, e)
 	})
 }
