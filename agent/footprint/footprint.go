@@ -16,8 +16,8 @@ const (
 
 	// seldom is how often pages of the program are let go of at the most. An agent finds about a hundred of them again
 	// on its next beat, which takes a tenth of a millisecond on most machines and some seven on virtual ones whose page
-	// tables are shadowed: less than what else it does there, in four minutes and more.
-	seldom = 4 * time.Minute
+	// tables are shadowed. Without a job the beats are five minutes apart, but for the first ones.
+	seldom = 50 * time.Second
 )
 
 // Footprint is that of this process, which works at first. One goroutine uses it.
