@@ -58,10 +58,13 @@ func (s *store) enterLink(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-func (s *store) held(user job.UserID, d blob.Digest) bool {
+func (s *store) held(user job.UserID, d blob.Digest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.owned[user][d]
+	if !s.owned[user][d] {
+		return blob.ErrNotFound
+	}
+	return nil
 }
 
 func (s *store) content(d blob.Digest) ([]byte, error) {

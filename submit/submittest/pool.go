@@ -70,7 +70,7 @@ func Start(t testing.TB) *Pool {
 	conn := p.Hub.Connect("matchmaker")
 	start := time.Now()
 	core, err := server.New(server.Config{
-		Bus: conn, Queue: p.Queue, Roster: roster{}, Sign: p.key.Encode, Held: service.Held,
+		Bus: conn, Queue: p.Queue, Roster: roster{}, Sign: p.key.Encode, Held: service.Has,
 		Clock:    func() job.Instant { return job.Instant(time.Since(start)) },
 		ImageKey: func(job.ID) blob.Key { return blob.Key{} },
 		Runtimes: func(context.Context) ([]wire.RuntimeRow, error) { return *p.runtimes.Load(), nil },
