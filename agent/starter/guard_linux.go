@@ -142,7 +142,12 @@ func (p *pid1) keepStill(now time.Duration) {
 		moving = threadsIn("RS")
 	}
 	again, end := p.still.look(now, moving, waiting)
-	p.still.next = max(p.still.next, now+100*(bootClock()-now)) // so many threads may take a while to look at
+	// So many threads may take a while to look at: a hundredth of the time, a tenth while they go on.
+	rest := 100 * (bootClock() - now)
+	if again {
+		rest /= 10
+	}
+	p.still.next = max(p.still.next, now+rest)
 	switch {
 	case end:
 		p.job.lost = "it went on while it had to stand still"

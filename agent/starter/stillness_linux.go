@@ -9,9 +9,9 @@ type stillness struct {
 	next  time.Duration // when to look again
 	pause time.Duration // from the last look till then, or 0
 
-	stood  bool // all stood still in the last look
-	broken int  // how often some went on after that
-	moved  int  // looks in a row in which some did
+	stood  bool          // all stood still in the last look
+	broken int           // how often some went on after that
+	moving time.Duration // the first of the looks in a row in which some did, or 0
 }
 
 const (
@@ -19,7 +19,7 @@ const (
 	lookLate = time.Second            // when all have stood still for a while
 
 	brokenMost = 3
-	movedMost  = int(freezeLimit / lookSoon) // a thread that leaves a system call may take a while
+	movingMost = freezeLimit // a thread that leaves a system call may take a while
 )
 
 // look notes how many threads move, and how many wait for a disk, of which nobody knows whether they would go on. It says
@@ -30,13 +30,15 @@ func (s *stillness) look(now time.Duration, moving, waiting int) (again, end boo
 		if s.stood {
 			s.broken++
 		}
-		s.moved++
+		if s.moving == 0 {
+			s.moving = now
+		}
 		s.stood, s.pause = false, lookSoon
 	case waiting == 0:
-		s.stood, s.moved = true, 0
+		s.stood, s.moving = true, 0
 		s.pause = min(2*s.pause, lookLate)
 	}
 	s.pause = max(s.pause, lookSoon)
 	s.next = now + s.pause
-	return moving > 0, s.broken > brokenMost || s.moved > movedMost
+	return moving > 0, s.broken > brokenMost || s.moving > 0 && now-s.moving >= movingMost
 }

@@ -13,6 +13,7 @@ func TestStillness(t *testing.T) {
 		}
 		return all
 	}
+	const movedMost = int(movingMost / lookSoon)
 	for _, tt := range []struct {
 		name  string
 		looks []look
