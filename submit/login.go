@@ -81,13 +81,14 @@ type login struct {
 	leave bool // another pool
 }
 
-// stays fails if the user is in another pool than that of m, or another user there, and is to stay so.
+// stays fails if the user is in another pool than that of m, or another user there, and is to stay so. In an m without
+// a name it is not known yet which user that would be.
 func (l login) stays(m *membership.Membership) error {
 	now, err := membership.Open(l.home.Member())
 	switch {
 	case err != nil || l.leave: // one that cannot be read is none
 		return nil
-	case now.Fingerprint == m.Fingerprint && now.Name == m.Name:
+	case now.Fingerprint == m.Fingerprint && (m.Name == "" || now.Name == m.Name):
 		return nil
 	case now.Fingerprint == m.Fingerprint:
 		return &diag.Problem{

@@ -20,6 +20,7 @@ import (
 	"skua/internal/membership"
 	"skua/internal/quantity"
 	"skua/internal/wire"
+	"skua/policy/classad"
 	"skua/submit/client"
 	"skua/submit/courier"
 )
@@ -112,6 +113,7 @@ type vigil struct {
 	ours  map[job.ID]bool // submitted here
 	fails []failure
 	good  map[job.ID]string // the exit codes that mean well, where that is not 0
+	edits map[job.ID]string // those that were edited meanwhile; of that job only, unlike the others of its cluster
 	last  uint64            // the last event of a job of ours that the courier must have dealt with
 }
 
@@ -125,7 +127,7 @@ type failure struct {
 func newVigil(host string, num int) *vigil {
 	return &vigil{
 		host: host, num: num, live: map[job.ID]bool{}, whole: map[int]bool{}, late: latecomers{},
-		away: map[job.ID]bool{}, ours: map[job.ID]bool{}, good: map[job.ID]string{},
+		away: map[job.ID]bool{}, ours: map[job.ID]bool{}, good: map[job.ID]string{}, edits: map[job.ID]string{},
 	}
 }
 
@@ -440,7 +442,7 @@ func (v *vigil) event(ev job.Event) {
 		case *job.Edited:
 			for _, a := range b.Set {
 				if strings.EqualFold(a.Name, eventlog.SuccessExit) {
-					v.good[id] = a.Expr
+					v.edits[id] = successExit(a.Expr)
 				}
 			}
 		case *job.HeldBack:
@@ -450,6 +452,19 @@ func (v *vigil) event(ev job.Event) {
 			v.fail(id, "is", "held: "+b.Reason)
 		}
 	}
+}
+
+// successExit reads the exit code that means well from an edit. What is no integer says none, and leaves it at 0.
+func successExit(expr string) string {
+	e, err := classad.ParseExpr(expr)
+	if err != nil {
+		return "0"
+	}
+	code, ok := e.Eval(nil, nil).Int()
+	if !ok {
+		return "0"
+	}
+	return fmt.Sprint(code)
 }
 
 // forget notes that jobs never enter the queue.
@@ -473,7 +488,7 @@ func (v *vigil) ended(id job.ID, exit string, delivered bool) {
 		return // enough have ended before it
 	}
 	switch exit {
-	case cmp.Or(v.good[id], "0"):
+	case cmp.Or(v.edits[id], v.good[id], "0"):
 		delete(v.live, id)
 		v.done++
 	case "removed":

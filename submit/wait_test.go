@@ -170,12 +170,32 @@ func TestWaitHeedsSuccessExitCode(t *testing.T) {
 	if len(v.fails) != 1 {
 		t.Errorf("failures %q, want one", v.failures())
 	}
-	v = newVigil("here", 0)
-	v.present([]wire.JobRow{{ID: id(0), Ad: parseAd(t, `[ JobStatus = 1 ]`)}})
-	v.event(job.Event{Body: &job.Edited{Job: id(0), Set: []job.Assigned{{Name: "jobsuccessexitcode", Expr: "3"}}}})
-	v.event(job.Event{Body: &job.Ended{Job: id(0), Result: job.Result{ExitCode: 3}}})
-	if len(v.fails) > 0 {
-		t.Errorf("after an edit, failures %q; want none", v.failures())
+}
+
+// TestWaitHeedsEditedSuccessExitCode: an edit is an expression, and of that job only, not of those that come late.
+func TestWaitHeedsEditedSuccessExitCode(t *testing.T) {
+	first, late := job.ID{Cluster: 1}, job.ID{Cluster: 1, Proc: 1}
+	for _, tt := range []struct {
+		was, expr string
+		good      int // of the job that is edited
+		late      int // of another
+	}{
+		{"", "3", 3, 0},
+		{"", "2+1", 3, 0},
+		{"JobSuccessExitCode = 3", "0", 0, 3},
+		{"JobSuccessExitCode = 3", "undefined", 0, 3},
+		{"JobSuccessExitCode = 3", `"4"`, 0, 3},
+	} {
+		v := newVigil("here", 0)
+		v.present([]wire.JobRow{{ID: first, Ad: parseAd(t, `[ JobStatus = 1; `+tt.was+` ]`)}})
+		v.event(job.Event{Body: &job.Edited{Job: first, Set: []job.Assigned{{Name: "jobsuccessexitcode", Expr: tt.expr}}}})
+		v.late = latecomers{1: {Cluster: 1, From: 1, Upto: 2}}
+		v.await(1)
+		v.event(job.Event{Body: &job.Ended{Job: first, Result: job.Result{ExitCode: tt.good}}})
+		v.event(job.Event{Body: &job.Ended{Job: late, Result: job.Result{ExitCode: tt.late}}})
+		if len(v.fails) > 0 || !v.over() {
+			t.Errorf("%q edited to %s: over %v, failures %q; want that with none", tt.was, tt.expr, v.over(), v.failures())
+		}
 	}
 }
 

@@ -11,12 +11,21 @@ import (
 )
 
 // Held reports whether the blob is here and holder has proved, by uploading it, to have it.
-func (s *Store) Held(d Digest, holder string) bool {
-	if checkHolder(holder) != nil || !s.Has(d) {
-		return false
+func (s *Store) Held(d Digest, holder string) bool { return s.Find(d, holder) == nil }
+
+// Find is nil when [Store.Held] is true. The error is [ErrNotFound] when it is known to be false, and any other is one of
+// the disk's.
+func (s *Store) Find(d Digest, holder string) error {
+	if !d.Valid() || checkHolder(holder) != nil {
+		return notFound("find", d, fs.ErrNotExist)
 	}
-	_, err := os.Stat(s.markPath(d, holder))
-	return err == nil
+	if _, err := s.Size(d); err != nil {
+		return err
+	}
+	if _, err := os.Stat(s.markPath(d, holder)); err != nil {
+		return notFound("find", d, err)
+	}
+	return nil
 }
 
 // Hold records that holder has a blob that is here, for content that reached the store in another way

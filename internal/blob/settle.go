@@ -61,16 +61,20 @@ func (s *Store) findUnsettled() error {
 	return nil
 }
 
-// Settle makes blobs durable that were committed for later, and gives those that are not here at all, be it that their
-// disk has failed. None is settled then.
+// Settle makes blobs durable that were committed for later, and gives those that are not here at all, be it that they
+// were lost on the way to the disk. None is settled then, nor while it cannot be read which are here.
 func (s *Store) Settle(ds ...Digest) (missing []Digest, err error) {
 	var open []Digest
 	for _, d := range ds {
-		switch {
-		case s.isUnsettled(d):
+		if s.isUnsettled(d) {
 			open = append(open, d)
-		case !s.Has(d):
+			continue
+		}
+		switch _, err := s.Size(d); {
+		case errors.Is(err, ErrNotFound) || !d.Valid():
 			missing = append(missing, d)
+		case err != nil:
+			return nil, fmt.Errorf("settle blobs: %w", err)
 		}
 	}
 	if len(missing) > 0 || len(open) == 0 {

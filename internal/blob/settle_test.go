@@ -170,6 +170,42 @@ func TestSettleOfWhatIsLost(t *testing.T) {
 	}
 }
 
+// What cannot be read is neither here nor missing.
+func TestFindOnADiskThatFails(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("links are for the administrator to make")
+	}
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	d := upload(t, s, "ann", "content", (*blob.Upload).Commit)
+	path := filepath.Join(dir, "data", string(d[:2]), string(d))
+	for holder, want := range map[string]error{"ann": nil, "bob": blob.ErrNotFound, "": blob.ErrNotFound} {
+		if err := s.Find(d, holder); !errors.Is(err, want) {
+			t.Errorf("held by %q: %v, want %v", holder, err, want)
+		}
+	}
+	spoil := func(path string) {
+		t.Helper()
+		if err := errors.Join(os.Remove(path), os.Symlink(filepath.Base(path), path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoil(path + ".ann")
+	if err := s.Find(d, "ann"); err == nil || errors.Is(err, blob.ErrNotFound) {
+		t.Errorf("with a mark that cannot be read: %v", err)
+	}
+	spoil(path)
+	if err := s.Find(d, "bob"); err == nil || errors.Is(err, blob.ErrNotFound) {
+		t.Errorf("with content that cannot be read: %v", err)
+	}
+	if missing, err := s.Settle(d); err == nil || len(missing) > 0 {
+		t.Errorf("Settle = %v, %v", missing, err)
+	}
+	if missing, err := s.Settle(blob.Sum(nil)); err != nil || len(missing) != 1 {
+		t.Errorf("Settle of what was never here = %v, %v", missing, err)
+	}
+}
+
 // Whoever wants a blob to be durable at once gets that, whatever others want; and it stays so.
 func TestCommitBesideCommitLater(t *testing.T) {
 	dir := t.TempDir()

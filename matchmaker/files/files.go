@@ -60,7 +60,22 @@ const Pool job.UserID = "pool"
 
 // Holds reports whether a store has d for a user.
 func Holds(store *blob.Store, user job.UserID, d blob.Digest) bool {
-	return store.Held(d, string(user)) || store.Held(d, string(Pool))
+	return find(store, user, d) == nil
+}
+
+// find is nil when a store has d for a user, and [blob.ErrNotFound] when it has not. Any other error is one of the disk's.
+func find(store *blob.Store, user job.UserID, d blob.Digest) error {
+	err := store.Find(d, string(user))
+	if err == nil {
+		return nil
+	}
+	switch perr := store.Find(d, string(Pool)); {
+	case perr == nil:
+		return nil
+	case errors.Is(err, blob.ErrNotFound):
+		return perr
+	}
+	return err
 }
 
 // ErrLater is what [Config.Authorise] says of a capability that it cannot judge yet. The peer is told to come back.
@@ -201,30 +216,32 @@ func (s *Service) later(r *http.Request) bool {
 	return s.cfg.Stored == nil && r.Header.Get(client.LaterHeader) != ""
 }
 
-// there reports whether the user has a blob here, as durably as the request wants it.
-func (s *Service) there(r *http.Request, d blob.Digest, g Grant) bool {
+// there is [Service.Has] of a blob of the user's, as durably as the request wants it.
+func (s *Service) there(r *http.Request, d blob.Digest, g Grant) error {
 	if s.later(r) {
-		return Holds(s.cfg.Store, g.User, d)
+		return find(s.cfg.Store, g.User, d)
 	}
-	return s.Held(g.User, d)
+	return s.Has(g.User, d)
 }
 
 func (s *Service) head(w http.ResponseWriter, r *http.Request, d blob.Digest, g Grant) {
-	if s.there(r, d, g) {
-		size, err := s.cfg.Store.Size(d)
-		if err == nil {
-			err = s.cfg.Store.Touch(d) // about to be referred to: must outlive the next sweep
-		}
-		if err == nil {
-			w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
-			w.Header().Set("ETag", etag(d))
-			w.WriteHeader(http.StatusOK)
-			return
-		}
-		if !errors.Is(err, blob.ErrNotFound) {
-			s.fail(w, d, err)
-			return
-		}
+	err := s.there(r, d, g)
+	var size int64
+	if err == nil {
+		size, err = s.cfg.Store.Size(d)
+	}
+	if err == nil {
+		err = s.cfg.Store.Touch(d) // about to be referred to: must outlive the next sweep
+	}
+	switch {
+	case err == nil:
+		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+		w.Header().Set("ETag", etag(d))
+		w.WriteHeader(http.StatusOK)
+		return
+	case !errors.Is(err, blob.ErrNotFound):
+		s.fail(w, d, err)
+		return
 	}
 	n, err := s.cfg.Store.PartialSize(d, string(g.User))
 	if err != nil {
@@ -245,8 +262,10 @@ func (s *Service) get(w http.ResponseWriter, r *http.Request, d blob.Digest, g G
 		return
 	}
 	defer leave()
-	if !g.Any && !Holds(s.cfg.Store, g.User, d) && !s.fetch(w, r, d, g) {
-		return
+	if !g.Any {
+		if err := find(s.cfg.Store, g.User, d); err != nil && !s.fetch(w, r, d, g, err) {
+			return
+		}
 	}
 	f, err := s.cfg.Store.Open(d)
 	if errors.Is(err, blob.ErrNotFound) {
@@ -264,8 +283,8 @@ func (s *Service) get(w http.ResponseWriter, r *http.Request, d blob.Digest, g G
 	http.ServeContent(&steadyWriter{w, s.pace(http.NewResponseController(w).SetWriteDeadline)}, r, "", time.Time{}, f)
 }
 
-// fetch brings a blob from another matchmaker, or answers the request.
-func (s *Service) fetch(w http.ResponseWriter, r *http.Request, d blob.Digest, g Grant) bool {
+// fetch brings a blob from another matchmaker, or answers the request. here is why it is not to be had here.
+func (s *Service) fetch(w http.ResponseWriter, r *http.Request, d blob.Digest, g Grant, here error) bool {
 	err := error(blob.ErrNotFound)
 	if s.cfg.Fetch != nil && r.Header.Get(OwnHeader) == "" {
 		ctx, cancel := context.WithTimeout(r.Context(), s.cfg.MaxWait)
@@ -275,6 +294,8 @@ func (s *Service) fetch(w http.ResponseWriter, r *http.Request, d blob.Digest, g
 	switch {
 	case err == nil:
 		return true
+	case errors.Is(err, blob.ErrNotFound) && !errors.Is(here, blob.ErrNotFound):
+		s.fail(w, d, here)
 	case errors.Is(err, blob.ErrNotFound):
 		http.Error(w, "no such blob", http.StatusNotFound)
 	default:
@@ -301,7 +322,7 @@ func (s *Service) put(w http.ResponseWriter, r *http.Request, d blob.Digest, g G
 		return
 	}
 	defer leave()
-	if s.there(r, d, g) && s.cfg.Store.Touch(d) == nil {
+	if s.there(r, d, g) == nil && s.cfg.Store.Touch(d) == nil {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
@@ -430,12 +451,12 @@ func (s *Service) enter(w http.ResponseWriter, r *http.Request, t *turnstile, g 
 // Has is nil when content is here and durable and the user has proved to have it, and [blob.ErrNotFound] when it is not. Any
 // other error is one of the disk's.
 func (s *Service) Has(user job.UserID, d blob.Digest) error {
-	missing := []blob.Digest{d}
-	if Holds(s.cfg.Store, user, d) {
-		var err error
-		if missing, err = s.cfg.Store.Settle(d); err != nil {
-			return fmt.Errorf("find blob %s: %w", d.Short(), err)
-		}
+	if err := find(s.cfg.Store, user, d); err != nil {
+		return err
+	}
+	missing, err := s.cfg.Store.Settle(d)
+	if err != nil {
+		return fmt.Errorf("find blob %s: %w", d.Short(), err)
 	}
 	if len(missing) > 0 {
 		return fmt.Errorf("find blob %s: %w", d.Short(), blob.ErrNotFound)

@@ -30,6 +30,7 @@ import (
 type service struct {
 	*files.Service
 	store  *blob.Store
+	dir    string // of the store
 	url    string
 	http   *http.Client
 	client *transfer.Client
@@ -41,9 +42,9 @@ type service struct {
 // start serves with cfg. A capability is the user's name with "rw:", "r:" or "w:" before it.
 func start(t testing.TB, cfg files.Config) *service {
 	t.Helper()
-	s := &service{}
+	s := &service{dir: t.TempDir()}
 	var err error
-	if s.store, err = blob.OpenStore(blob.StoreConfig{Dir: t.TempDir()}); err != nil {
+	if s.store, err = blob.OpenStore(blob.StoreConfig{Dir: s.dir}); err != nil {
 		t.Fatal(err)
 	}
 	cfg.Store = s.store
@@ -315,6 +316,50 @@ func TestEverybodySeesWhatThePoolHas(t *testing.T) {
 	if s.Held(files.Pool, blob.Sum(own)) || s.Held("bob", blob.Sum(own)) {
 		t.Error("what ann has uploaded is the pool's, too")
 	}
+}
+
+// A disk that cannot be read does not say that a blob is not there, neither to this matchmaker nor to whoever asks it.
+func TestDiskThatCannotBeRead(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("links are for the administrator to make")
+	}
+	s := start(t, files.Config{})
+	data := randomBytes(4, 300_000)
+	d := blob.Sum(data)
+	put := func(user job.UserID) {
+		t.Helper()
+		if err := s.client.Put(t.Context(), "w:"+string(user), d, int64(len(data)), bytes.NewReader(data), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoil := func(name string) {
+		t.Helper()
+		path := filepath.Join(s.dir, "data", string(d[:2]), name)
+		if err := errors.Join(os.Remove(path), os.Symlink(name, path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(what string, user job.UserID, want bool, head int) {
+		t.Helper()
+		if err := s.Has(user, d); (err == nil) != want || errors.Is(err, blob.ErrNotFound) {
+			t.Errorf("%s: Has = %v", what, err)
+		}
+		for _, method := range []string{http.MethodHead, http.MethodGet} {
+			if resp, _ := s.do(t, method, "/b/"+string(d), "rw:"+string(user), "", nil); resp.StatusCode != head {
+				t.Errorf("%s: %s is answered with %s", what, method, resp.Status)
+			}
+		}
+	}
+	put("ann")
+	has("all is well", "ann", true, http.StatusOK)
+	spoil(string(d) + ".ann")
+	has("the user's mark cannot be read", "ann", false, http.StatusInternalServerError)
+	put(files.Pool)
+	has("nor need it be", "ann", true, http.StatusOK)
+	spoil(string(d) + "." + string(files.Pool))
+	has("nor can the pool's", "bob", false, http.StatusInternalServerError)
+	spoil(string(d))
+	has("the content cannot be read", "ann", false, http.StatusInternalServerError)
 }
 
 func TestRequestsThatAreRefused(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"skua/internal/blob"
 	"skua/internal/job"
 	"skua/internal/wire"
 )
@@ -97,6 +98,43 @@ func TestActOnSelections(t *testing.T) {
 		}
 		if r := act(wire.Selection{Constraint: "JobPrio =="}); r.Fail == nil || !strings.Contains(r.Fail.What, "constraint") {
 			t.Errorf("a bad constraint got %+v", r)
+		}
+	})
+}
+
+// TestUndone: of a submit and of the removal of jobs that are yet to come it is said that nothing was done, where that is so.
+func TestUndone(t *testing.T) {
+	inPool(t, func(t *testing.T, p *pool) {
+		ann := p.user("u1")
+		id := ann.submit(3, "JobMaterializeLimit = 1")
+		submit := clusterOf(t, 1, "")
+		digest := blob.Sum([]byte("in"))
+		submit.Inputs = [][]job.File{{{Name: "in", Digest: digest, Size: 2}}}
+		submitted := func() *wire.Failure {
+			return ask[wire.Submitted](p, ann.conn, wire.UserSubject("u1", wire.VerbSubmit), submit).Fail
+		}
+		removed := func() *wire.Failure {
+			return ask[wire.ActionResult](p, ann.conn, wire.UserSubject("u1", wire.VerbAct),
+				wire.Action{V: wire.Version, Do: wire.Remove, Select: wire.Selection{Clusters: []int{id.Cluster}}}).Fail
+		}
+		undone := func(what string, f *wire.Failure) {
+			t.Helper()
+			if f == nil || !f.Again || !f.Undone {
+				t.Errorf("%s: %+v, want it to be undone", what, f)
+			}
+		}
+		p.away = true
+		undone("a submit while an input may be elsewhere", submitted())
+		p.away, p.held["u1/"+string(digest)] = false, true
+		p.mute = true
+		undone("a submit while nothing can be logged", submitted())
+		undone("a removal while nothing can be logged", removed())
+		p.mute = false
+		if f := submitted(); f != nil {
+			t.Errorf("in the end the submit is told %+v", f)
+		}
+		if f := removed(); f != nil {
+			t.Errorf("in the end the removal is told %+v", f)
 		}
 	})
 }

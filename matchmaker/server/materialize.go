@@ -45,17 +45,24 @@ func (s *Server) materialize(ctx context.Context) error {
 }
 
 // closeClusters sees to it that nothing more comes of the clusters that a user removes as a whole. A constraint is
-// about jobs, of which those that have yet to come are none.
+// about jobs, of which those that have yet to come are none. The error is undone when no cluster has been closed.
 func (s *Server) closeClusters(ctx context.Context, user job.UserID, a wire.Action) error {
 	if a.Select.Constraint != "" || len(a.Select.Clusters) == 0 && len(a.Select.Jobs) > 0 {
 		return nil
 	}
+	closed := false
 	for _, c := range s.cfg.Queue.Coming(user) {
 		if len(a.Select.Clusters) > 0 && !slices.Contains(a.Select.Clusters, c.Cluster) {
 			continue
 		}
 		err := s.cfg.Queue.Commit(ctx, &job.Closed{Cluster: c.Cluster, Reason: shorten(a.Reason)})
-		if err != nil && !errors.Is(err, queue.ErrMisfit) { // all have come meanwhile
+		switch {
+		case err == nil:
+			closed = true
+		case errors.Is(err, queue.ErrMisfit): // all have come meanwhile
+		case errors.Is(err, queue.ErrAway) && !closed:
+			return undone{err}
+		default:
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -46,7 +47,9 @@ func goodRequestID(id string) bool {
 
 // enqueue is submit for a request that is new, or of which nobody knows what became.
 func (s *Server) enqueue(ctx context.Context, user job.UserID, m wire.Submit) (queue.Receipt, error) {
-	if err := s.checkSubmit(user, m); err != nil {
+	if err := s.checkSubmit(user, m); errors.Is(err, errUnknown) {
+		return queue.Receipt{}, undone{err}
+	} else if err != nil {
 		return queue.Receipt{}, err
 	}
 	if err := s.checkDisk(); err != nil {
@@ -60,7 +63,9 @@ func (s *Server) enqueue(ctx context.Context, user job.UserID, m wire.Submit) (q
 		cluster.Ad.SetString(fit.AttrBaseline, string(s.cfg.Baseline))
 	}
 	r, err := s.cfg.Queue.Submit(ctx, cluster)
-	if err != nil {
+	if errors.Is(err, queue.ErrAway) {
+		return queue.Receipt{}, undone{err}
+	} else if err != nil {
 		return queue.Receipt{}, err
 	}
 	s.log.Info("cluster submitted", diag.KeyUser, user, "cluster", r.Cluster, "jobs", cluster.Count(), diag.KeySeq, r.Seq)
