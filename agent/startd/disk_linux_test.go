@@ -1,6 +1,7 @@
 package startd
 
 import (
+	"math"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +20,7 @@ func TestRoomOf(t *testing.T) {
 		{"they are nearly gone", blocks / 2, 60_000_000, 60_000, blocks / 1000 * block},
 		{"they are gone", blocks / 2, 60_000_000, 0, 0},
 		{"it has no limit of them", blocks / 2, 0, 0, blocks / 2 * block},
+		{"it does not know how many are left", blocks / 2, 60_000_000, math.MaxUint64, blocks / 2 * block},
 		{"neither is left", 0, 60_000_000, 60_000, 0},
 	} {
 		free, total := roomOf(unix.Statfs_t{Bsize: block, Blocks: blocks, Bavail: tt.avail, Files: tt.files, Ffree: tt.left})

@@ -23,7 +23,8 @@ func diskSpace(dir string) (free, total int64, ok bool) {
 func roomOf(st unix.Statfs_t) (free, total int64) {
 	block := int64(st.Bsize)
 	free, total = int64(st.Bavail)*block, int64(st.Blocks)*block
-	left := uint64(st.Ffree) // more than there are means that nobody knows: CephFS says -1
+	// Of more files than there can be nobody knows how many are left: CephFS says -1.
+	left := uint64(st.Ffree)
 	if st.Files > 0 && left <= uint64(st.Files) { // else it has no limit of them
 		free = min(free, int64(float64(total)*(float64(left)/float64(st.Files))))
 	}

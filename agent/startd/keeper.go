@@ -93,19 +93,21 @@ func (k *keeper) state() slot.Slot {
 
 // waitFree waits until the slot has no claim.
 func (k *keeper) waitFree(ctx context.Context) error {
-	return k.waitFor(ctx, func(p job.TenancyPhase) bool { return p == job.Free })
+	return k.waitFor(ctx, func(s slot.Slot) bool { return s.Tenancy.Phase == job.Free })
 }
 
-// waitOver waits until nothing of a job runs in the slot, whether or not the matchmaker knows.
-func (k *keeper) waitOver(ctx context.Context) error { return k.waitFor(ctx, noJob) }
+// waitOver waits until nothing of a job runs in the slot, whether or not its results are sent and the matchmaker knows.
+func (k *keeper) waitOver(ctx context.Context) error {
+	return k.waitFor(ctx, func(s slot.Slot) bool { return noJob(s.Tenancy.Phase) || s.Finished })
+}
 
 func noJob(p job.TenancyPhase) bool { return p == job.Free || p == job.Reporting }
 
-// waitFor waits until the claim is in such a phase, of which the slot notices that it is over.
-func (k *keeper) waitFor(ctx context.Context, is func(job.TenancyPhase) bool) error {
+// waitFor waits until the slot is such that its job is over.
+func (k *keeper) waitFor(ctx context.Context, is func(slot.Slot) bool) error {
 	for {
 		k.mu.Lock()
-		there, changed := is(k.slot.Tenancy.Phase), k.free
+		there, changed := is(k.slot), k.free
 		k.mu.Unlock()
 		if there {
 			return nil
@@ -249,7 +251,7 @@ func (k *keeper) step(ctx context.Context, ev slot.Event) {
 	if after.Tenancy.Claim != before.Tenancy.Claim {
 		k.user = userOf(k.offer)
 	}
-	if noJob(after.Tenancy.Phase) && after.Tenancy.Phase != before.Tenancy.Phase {
+	if noJob(after.Tenancy.Phase) && after.Tenancy.Phase != before.Tenancy.Phase || after.Finished && !before.Finished {
 		close(k.free)
 		k.free = make(chan struct{})
 	}

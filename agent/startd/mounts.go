@@ -2,7 +2,6 @@ package startd
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -32,11 +31,6 @@ type mountInquiry struct {
 
 func newMountWatch() *mountWatch {
 	return &mountWatch{look: isThere, asked: map[string]*mountInquiry{}}
-}
-
-func isDir(dir string) bool {
-	fi, err := os.Stat(dir)
-	return err == nil && fi.IsDir()
 }
 
 // there gives those of the directories that are there and have shown it soon enough.

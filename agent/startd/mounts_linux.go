@@ -1,6 +1,8 @@
 package startd
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,7 +12,7 @@ import (
 // isThere reports whether a shared directory is there, with the file system that belongs there: where that is not mounted,
 // there mostly is a directory all the same, empty and this machine's own.
 func isThere(dir string) bool {
-	if !isDir(dir + "/.") { // by which it is mounted, where that is done when it is wanted
+	if !reached(dir, os.Stat) {
 		return false
 	}
 	fstab, err := os.ReadFile("/etc/fstab")
@@ -22,6 +24,16 @@ func isThere(dir string) bool {
 		return true
 	}
 	return mounted(dir, string(fstab), string(mountinfo), filepath.EvalSymlinks)
+}
+
+// reached reports whether a directory is there, and looks into it, by which it is mounted where that is done when it is wanted.
+// The agent need not be let in: to a server that squashes root it is nobody.
+func reached(dir string, stat func(string) (fs.FileInfo, error)) bool {
+	fi, err := stat(dir + "/.")
+	if errors.Is(err, fs.ErrPermission) {
+		fi, err = stat(dir)
+	}
+	return err == nil && fi.IsDir()
 }
 
 // mounted reports whether the file system is mounted that has the directory according to fstab, or one in it that has the

@@ -1,6 +1,7 @@
 package startd
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,6 +77,26 @@ func TestIsThere(t *testing.T) {
 	for name, want := range map[string]bool{"": true, "link": true, "file": false, "none": false} {
 		if got := isThere(filepath.Join(dir, name)); got != want {
 			t.Errorf("%q is there: %v, want %v", name, got, want)
+		}
+	}
+}
+
+// A directory that does not let the agent in is there all the same.
+func TestReachedWithoutBeingLetIn(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "file"), "")
+	var looked []string
+	stat := func(path string) (fs.FileInfo, error) {
+		looked = append(looked, path)
+		if strings.HasSuffix(path, "/.") {
+			return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrPermission}
+		}
+		return os.Stat(path)
+	}
+	for name, want := range map[string]bool{"": true, "file": false, "none": false} {
+		looked = nil
+		if got := reached(filepath.Join(dir, name), stat); got != want || !strings.HasSuffix(looked[0], "/.") {
+			t.Errorf("%q is reached: %v, want %v; looked at %v", name, got, want, looked)
 		}
 	}
 }

@@ -175,6 +175,11 @@ func (t *tenant) snapshot(ctx context.Context, in Init, dir string) (meta checkp
 	if err := context.Cause(ctx); err != nil {
 		return meta, stats.CPU, err
 	}
+	t.mu.Lock()
+	had := t.disk.had
+	t.mu.Unlock()
+	ctx, cancel := context.WithTimeoutCause(ctx, imageTime(had), errSlowCopy)
+	defer cancel()
 	defer t.k.d.load.helping()()
 	err = t.k.d.cfg.CopyTree(ctx, in.Scratch(), filepath.Join(dir, scratchName))
 	if err != nil && context.Cause(ctx) != nil {
@@ -185,6 +190,9 @@ func (t *tenant) snapshot(ctx context.Context, in Init, dir string) (meta checkp
 
 // errHaste says why something was given up that the job's stay here has made worthwhile.
 var errHaste = errors.New("the job has to stand still or to leave")
+
+// errSlowCopy says why the copy for an image was given up.
+var errSlowCopy = errors.New("the disk is too slow or too busy for a copy of the job's files")
 
 // whileCalm gives a context that ends when somebody wants the job to stand still or to leave, for what the work's goroutine
 // does that is not urgent. It is done with that when it calls calm.
@@ -213,7 +221,7 @@ func (t *tenant) dump(ctx context.Context, in Init, keep bool, least time.Durati
 }
 
 // imageTime is how long CRIU may take for an image of so many bytes, to write it or to restore a job from it. What takes
-// longer hangs, and ends with its job.
+// longer hangs, and ends with its job. The copy of so many bytes of files, for which the job stands still, has as long.
 func imageTime(bytes int64) time.Duration {
 	const slowest = 5 << 20 // bytes a second, of a disk that others use too
 	return checkpoint.DefaultTimeout + time.Duration(bytes/slowest)*time.Second
@@ -237,11 +245,11 @@ func (t *tenant) stopSaving() {
 
 // copyTree copies a directory with all that is to be kept of a file: owner, mode, times, links, holes. Where the file
 // system can, both share their blocks. No link in it is followed, so what the job has there is not trusted. Others have
-// processor and disk first.
+// the processor first, and more of the disk; the idle class of that would hardly ever get to a busy one.
 func copyTree(ctx context.Context, from, to string) error {
 	args := []string{"cp", "--archive", "--reflink=auto", "--no-target-directory", "--", from, to}
 	if ionice, err := exec.LookPath("ionice"); err == nil {
-		args = append([]string{ionice, "-c", "3", "-t"}, args...)
+		args = append([]string{ionice, "-c", "2", "-n", "7"}, args...)
 	}
 	const lowest = "39" // from wherever the agent is
 	out, err := exec.CommandContext(ctx, "nice", append([]string{"-n", lowest}, args...)...).CombinedOutput()

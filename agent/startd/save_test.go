@@ -196,6 +196,28 @@ func TestNoImageForWhoWaits(t *testing.T) {
 	}
 }
 
+// A job does not stand still for ever while its files are copied to a disk that is busy.
+func TestSlowCopyIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn, in := savable(t)
+		tn.disk.had = 1 << 30
+		var given error
+		tn.k.d.cfg.CopyTree = func(ctx context.Context, _, _ string) error {
+			select {
+			case <-ctx.Done():
+				given = context.Cause(ctx)
+			case <-time.After(time.Hour):
+			}
+			return errors.New("signal: killed")
+		}
+		begun := time.Now()
+		tn.save(t.Context(), in)
+		if took, want := time.Since(begun), imageTime(1<<30); took != want || given != errSlowCopy || tn.saves.stop != nil {
+			t.Errorf("it stood still for %v (%v), want %v; an image is sent: %v", took, given, want, tn.saves.stop != nil)
+		}
+	})
+}
+
 // Where jobs do not begin while the network costs, none that runs is sent over it.
 func TestNoImageOverMeteredNetwork(t *testing.T) {
 	yes, no := true, false

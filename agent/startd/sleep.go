@@ -13,6 +13,10 @@ import (
 // for five seconds, as it usually comes.
 const sleepWait = 3 * time.Second
 
+// reconnectWait is how long what else is to be done on waking waits for the connection that is given up. It is at once,
+// unless a dial is under way.
+const reconnectWait = time.Second
+
 // sleep freezes what runs before the machine goes to sleep, and returns when it stands still or there
 // is no more time. Awake again, the agent connects anew, and a job goes on if its lease still holds; before that, whoever woke the
 // machine has as much time to touch it again as after any first touch.
@@ -21,9 +25,7 @@ func (d *Daemon) sleep(begins bool) {
 	if !begins {
 		d.log.Info("the machine is awake again")
 		d.touched(probe.Active{At: time.Now(), Source: "wake-up"})
-		if err := d.cfg.Bus.ForceReconnect(); err != nil { // before anything is asked over the old connection
-			d.log.Debug("the connection that has slept is kept", diag.KeyError, err)
-		}
+		d.reconnect() // before anything is asked over the old connection
 		event = func(at time.Time, now job.Instant) slot.Event { return slot.SleepEnds{At: at, Now: now} }
 	}
 	over := time.After(sleepWait)
@@ -46,5 +48,20 @@ func (d *Daemon) sleep(begins bool) {
 	}
 	if begins {
 		d.log.Info("the machine goes to sleep, its jobs stand still")
+	}
+}
+
+// reconnect has the connection made anew, and returns when the old one is given up or has had its time.
+func (d *Daemon) reconnect() {
+	done := make(chan struct{})
+	d.waking.Go(func() {
+		defer close(done)
+		if err := d.cfg.Bus.ForceReconnect(); err != nil {
+			d.log.Debug("the connection that has slept is kept", diag.KeyError, err)
+		}
+	})
+	select {
+	case <-done:
+	case <-time.After(reconnectWait):
 	}
 }

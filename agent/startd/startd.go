@@ -182,12 +182,13 @@ type Daemon struct {
 	meter     meter
 	room      roomMeter
 	zone      zone
-	restMu    sync.Mutex  // held while Rest is called
-	rests     bool        // what it was told last
-	factsMu   sync.Mutex  // guards what follows, and is held while facts is replaced
-	ownFacts  *classad.Ad // without what probes say
-	idleDone  bool        // WhenIdle has been called; the advertiser's own, as is what follows
-	calm      bool        // there has been no job for a while, and nothing is left to do
+	waking    sync.WaitGroup // connections that are made anew after a sleep
+	restMu    sync.Mutex     // held while Rest is called
+	rests     bool           // what it was told last
+	factsMu   sync.Mutex     // guards what follows, and is held while facts is replaced
+	ownFacts  *classad.Ad    // without what probes say
+	idleDone  bool           // WhenIdle has been called; the advertiser's own, as is what follows
+	calm      bool           // there has been no job for a while, and nothing is left to do
 }
 
 // New checks the configuration. It starts nothing.
@@ -260,6 +261,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if err := os.MkdirAll(d.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the directory for claims: %w", err)
 	}
+	defer d.waking.Wait()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, stop := context.WithCancelCause(ctx)

@@ -153,6 +153,7 @@ func (p *pid1) keepStill(now time.Duration) {
 		p.job.lost = "it went on while it had to stand still"
 		_ = unix.Kill(-1, unix.SIGKILL) // whom we wait for says the rest
 	case again:
+		p.still.pending = true
 		_ = p.setFrozen(true)
 	}
 }

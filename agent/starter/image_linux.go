@@ -103,12 +103,17 @@ func (p *pid1) freezeForDump() error {
 	pause := time.Millisecond
 	for try := range tries {
 		p.mu.Lock()
-		stopped := p.frozen && !p.hasCgroup()
-		p.keep.wish, p.frozen = true, true
+		stopped, pending := p.frozen && !p.hasCgroup(), p.still.pending
+		p.keep.wish, p.frozen, p.still.pending = true, true, false
 		p.mu.Unlock()
-		// A second SIGSTOP would stay pending and disturb CRIU. In a cgroup the agent may have
+		// A second SIGSTOP would stay pending and disturb CRIU; a SIGCONT takes it away. In a cgroup the agent may have
 		// written before us, and writing again does no harm.
-		if !stopped || try > 0 {
+		if pending {
+			if err := p.setFrozen(false); err != nil {
+				return err
+			}
+		}
+		if !stopped || pending || try > 0 {
 			if err := p.setFrozen(true); err != nil {
 				return err
 			}

@@ -254,6 +254,7 @@ func (p *pid1) long(m, answer *message) error {
 func (p *pid1) settle() {
 	p.mu.Lock()
 	p.busy = false
+	p.still = stillness{next: bootClock() + lookSoon, pending: p.still.pending} // what the first thread did is not the job's doing
 	if !p.pacing {
 		p.keepPace()
 	}

@@ -9,6 +9,8 @@ type stillness struct {
 	next  time.Duration // when to look again
 	pause time.Duration // from the last look till then, or 0
 
+	pending bool // a stop may be pending with processes that stood already: it was sent again
+
 	stood  bool          // all stood still in the last look
 	broken int           // how often some went on after that
 	moving time.Duration // the first of the looks in a row in which some did, or 0
