@@ -87,7 +87,7 @@ func TestUncertainSubmits(t *testing.T) {
 			step: func(_ *pooltest.Pool, _ pooltest.Append, _ time.Duration, _ int) (uint64, error) {
 				return 0, bus.ErrNoResponder
 			},
-			told: "it is not known whether the jobs are in the queue", within: 31 * time.Second,
+			told: "the matchmaker cannot write its queue log", within: 31 * time.Second,
 		},
 		{
 			name: "no server says what became of the append",
