@@ -326,6 +326,9 @@ func mayAnswer(subject, reply string) bool {
 
 // Flush implements [Conn].
 func (c *Client) Flush(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
 	if !c.nc.IsConnected() && !c.nc.IsClosed() {
 		return fmt.Errorf("flush: %w", ErrDisconnected)
 	}
