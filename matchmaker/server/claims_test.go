@@ -331,11 +331,8 @@ func TestReportWaits(t *testing.T) {
 				}
 				*cannotTell = true
 				ann, desk := p.user("u1"), p.agent("desk")
-				desk.advertise("Unclaimed")
 				id := ann.submit(1, "")
-				o := desk.offered()
-				desk.accept(o)
-				desk.advertise("Claimed")
+				o := desk.start()
 				before, _ := p.queue.Last()
 				for range 3 {
 					if ack := desk.done(o, tt.done); ack.Fail == nil || ack.Stale {

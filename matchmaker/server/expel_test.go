@@ -89,11 +89,8 @@ func TestJobsOfAMachinePutOut(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			inPool(t, func(t *testing.T, p *pool) {
 				ann, desk := p.user("u1"), p.agent("desk")
-				desk.advertise("Unclaimed")
 				id := ann.submit(1, "")
-				o := desk.offered()
-				desk.accept(o)
-
+				o := desk.start()
 				left := make(chan int)
 				go func() {
 					n, done := p.server.SendAway(t.Context(), "desk")
