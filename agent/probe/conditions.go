@@ -115,7 +115,7 @@ func (c *Conditions) Run(ctx context.Context, changed func()) error {
 		now := time.Now()
 		next, power, other := rhythm.Next(now, lookIdle), lookIdle/2, lookIdle/2
 		if c.busy.Load() {
-			next, power, other = now.Add(lookPower), lookPower/2, lookOther-lookOther/8
+			next, power, other = rhythm.Next(now, lookPower), lookPower/4, lookOther-lookOther/8
 		}
 		c.LookAtPower(now, power)
 		if now.Sub(others) >= other {

@@ -130,7 +130,7 @@ func (d *desk) start() {
 	}
 	cfg := Config{
 		Agent: deskAgent, Machine: "desk", Dir: filepath.Join(d.dir, "records"), Bus: d.hub.Connect("desk"), Starter: d.starter,
-		Files: deskFiles{d}, Policy: p, Clock: Boottime, Log: d.log(), LookEach: 50 * time.Millisecond,
+		Files: deskFiles{d}, Policy: p, Clock: Boottime, Log: d.log(), LookEach: 50 * time.Millisecond, LookStill: 50 * time.Millisecond,
 		Facts: func(context.Context) (*classad.Ad, error) {
 			ad := classad.NewAd()
 			ad.SetInt("TotalCpus", 4)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -211,6 +212,10 @@ func (k *keeper) wait() time.Duration {
 func (k *keeper) untilLook(now time.Time) time.Duration {
 	s := k.slot
 	switch {
+	case s.State == slot.Claimed && s.Activity == slot.Suspended:
+		// Whoever has come has the machine. What the agent does meanwhile it does at once, as seldom as it can.
+		wait := rhythm.Next(k.looked, k.d.cfg.LookStill).Sub(now)
+		return min(wait, k.untilAway(now, k.d.policy().ContinueAfter))
 	case s.State == slot.Claimed || s.State == slot.Preempting:
 		return k.d.cfg.LookEach
 	case k.d.parts != nil && s.Tenancy.Phase == job.Free && k.d.parts.rests(k):
@@ -224,13 +229,18 @@ func (k *keeper) untilLook(now time.Time) time.Duration {
 	if w := k.d.wished(now); w.Kind != "" {
 		wait = min(wait, w.Until.Sub(now)+time.Millisecond)
 	}
+	return min(wait, k.untilAway(now, k.d.policy().IdleAfter))
+}
+
+// untilAway is how long it is until the owner has touched nothing for so long; very long if nobody watches, or if the policy
+// has looked since.
+func (k *keeper) untilAway(now time.Time, after time.Duration) time.Duration {
 	if idle, ok := k.d.owner.idle(now); ok {
-		away := now.Add(k.d.policy().IdleAfter - idle + time.Second) // KeyboardIdle counts whole seconds
-		if away.After(k.looked) {
-			wait = min(wait, away.Sub(now))
+		if away := now.Add(after - idle + time.Second); away.After(k.looked) { // KeyboardIdle counts whole seconds
+			return away.Sub(now)
 		}
 	}
-	return wait
+	return math.MaxInt64
 }
 
 // overdue is how long the keeper waits for something that was due and has not come to pass.

@@ -8,6 +8,7 @@ import (
 
 	"skua/agent/slot"
 	"skua/internal/job"
+	"skua/policy"
 )
 
 // A job that has ended by itself is over, however long its results take to be sent.
@@ -29,5 +30,29 @@ func TestOverWhileResultsAreSent(t *testing.T) {
 		if err := <-over; err != nil {
 			t.Errorf("it is not over: %v", err)
 		}
+	})
+}
+
+// While the owner has the machine the policy looks seldom, and just then when the job may go on.
+func TestLooksSeldomWhileTheJobStandsStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := bareDaemon(t)
+		d.rules.Store(&policy.Policy{ContinueAfter: 5 * time.Minute})
+		owner := handWatcher{}
+		d.owner.watcher = &owner
+		k := d.keepers[0]
+		looks := func(what string, activity slot.Activity, typed time.Duration, least, most time.Duration) {
+			t.Helper()
+			now := time.Now()
+			k.looked, owner.last = now, now.Add(-typed)
+			k.slot = slot.Slot{State: slot.Claimed, Activity: activity}
+			if wait := k.untilLook(now); wait < least || wait > most {
+				t.Errorf("%s: the policy looks again after %v, want %v to %v", what, wait, least, most)
+			}
+		}
+		looks("it runs", slot.Busy, 0, d.cfg.LookEach, d.cfg.LookEach)
+		looks("the owner types", slot.Suspended, 0, d.cfg.LookStill/2, d.cfg.LookStill*3/2)
+		looks("the owner has just left", slot.Suspended, 5*time.Minute-2*time.Second, 3*time.Second, 3*time.Second)
+		looks("the owner has left, other programs have not", slot.Suspended, time.Hour, d.cfg.LookStill/2, d.cfg.LookStill*3/2)
 	})
 }

@@ -54,6 +54,7 @@ type Config struct {
 	Bump      time.Duration      // see slot.Config; 0 means one second
 	Log       *slog.Logger       // nil means no logging
 	LookEach  time.Duration      // how often the policy looks at a slot with a job; 0 means one second
+	LookStill time.Duration      // the same for one whose job stands still; 0 means ten seconds, or LookEach if that is longer
 	LookIdle  time.Duration      // the same for one that takes no job now, which is looked at on every change that is told, too; 0 means two minutes
 	Probes    Probes             // nil means none
 	Runtimes  Runtimes           // nil means that no job comes with a runtime root
@@ -210,6 +211,9 @@ func New(cfg Config) (*Daemon, error) {
 	}
 	if cfg.LookEach == 0 {
 		cfg.LookEach = time.Second
+	}
+	if cfg.LookStill == 0 {
+		cfg.LookStill = max(10*time.Second, cfg.LookEach)
 	}
 	if cfg.TrialAfter == 0 {
 		cfg.TrialAfter = 10 * time.Second

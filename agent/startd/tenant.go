@@ -38,6 +38,7 @@ type tenant struct {
 	over    chan *holdError      // that the job has more than it may; holds one
 	cancel  context.CancelCauseFunc
 	ended   chan struct{} // closed when the work is over, or will never begin
+	turned  chan struct{} // has room for one word that the job stands still now, or no longer
 	leaves  bool          // an earlier agent has had the job dumped to leave, or was about to
 	walking atomic.Bool   // somebody measures the scratch directory
 	dropped atomic.Bool   // the claim is gone: nobody waits for a report
@@ -57,6 +58,7 @@ type tenant struct {
 	brought job.Usage         // what the job had used when it came here, in its image
 	earlier job.Usage         // times that it used here before it saved itself and was started again
 	used    job.Usage         // in this claim, as far as is known
+	counted time.Time         // when the init was last asked what that is
 	spec    starter.ClaimSpec // for which the claim's init was opened, if that was here
 	kept    home              // of the job that has ended, for the next
 	flushed bool              // what the claim's directory says is on disk for good
@@ -103,7 +105,7 @@ func newTenant(k *keeper, offer wire.Offer, chain job.ClaimID) *tenant {
 		k: k, offer: offer, chain: chain, dir: k.d.claimDir(chain),
 		log:   k.log.With(diag.KeyJob, offer.Job.String(), diag.KeyEpoch, offer.Epoch),
 		leave: make(chan departure, 1), over: make(chan *holdError, 1), ended: make(chan struct{}),
-		cancel: func(error) {}, patience: k.cfg.Terms.Resend,
+		turned: make(chan struct{}, 1), cancel: func(error) {}, patience: k.cfg.Terms.Resend,
 		read: offer.Read, write: offer.Write,
 		peeks: make(chan struct{}, maxPeeks),
 	}
@@ -198,6 +200,8 @@ func (t *tenant) work(ctx context.Context, in Init) (wire.Done, bool) {
 				t.save(ctx, in)
 			}
 			t.cool(ctx, in)
+			look.Reset(t.lookEach(in))
+		case <-t.turned:
 			look.Reset(t.lookEach(in))
 		case <-ended:
 			exit := in.Exit()
@@ -344,6 +348,7 @@ func (t *tenant) yield(scarce bool) {
 // and has its init do so, or let it go on if there is no reason left.
 func (t *tenant) stand(note func()) {
 	t.mu.Lock()
+	stood := t.stands()
 	note()
 	still := t.stands()
 	switch {
@@ -357,6 +362,12 @@ func (t *tenant) stand(note func()) {
 	}
 	later := t.imaging && !still
 	t.mu.Unlock()
+	if still != stood {
+		select {
+		case t.turned <- struct{}{}:
+		default:
+		}
+	}
 	in := t.init.Load()
 	if in == nil || later {
 		return

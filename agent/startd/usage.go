@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"skua/agent/rhythm"
 	"skua/agent/starter"
 	"skua/internal/diag"
 	"skua/internal/job"
@@ -42,8 +43,13 @@ const loadEach = 5 * time.Second
 func (t *tenant) lookEach(in Init) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.stands() {
-		return t.k.d.cfg.LookEach // it takes nothing more of the disk
+	if t.stands() { // and takes nothing more of the disk
+		now := time.Now()
+		wait := rhythm.Next(now, t.k.d.cfg.LookStill).Sub(now)
+		if soon := t.still.Add(coolAfter).Sub(now); soon > 0 {
+			wait = min(wait, soon)
+		}
+		return wait
 	}
 	return min(t.disk.nextLook(t.k.d.cfg.LookEach), loadEach)
 }
@@ -74,10 +80,14 @@ func (t *tenant) usage(ctx context.Context) job.Usage {
 	if t == nil {
 		return job.Usage{}
 	}
+	if u, ok := t.unchanged(); ok {
+		return u
+	}
 	if in := t.running.Load(); in != nil {
 		const most = time.Second
 		ctx, cancel := context.WithTimeout(ctx, most)
 		defer cancel()
+		asked := time.Now()
 		limit := t.limits.Memory
 		if limit == 0 {
 			limit = math.MaxInt64
@@ -85,6 +95,9 @@ func (t *tenant) usage(ctx context.Context) job.Usage {
 		// A job that has just ended, or an init of an older agent, has nothing to tell.
 		if r, err := (*in).Look(ctx, limit); err == nil {
 			t.peak(r, 0)
+			t.mu.Lock()
+			t.counted = asked
+			t.mu.Unlock()
 			if r.Runnable != nil {
 				t.k.d.load.sampled(t.k.num, *r.Runnable)
 			}
@@ -100,6 +113,15 @@ func (t *tenant) usage(ctx context.Context) job.Usage {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.used
+}
+
+// unchanged is the usage of a job that has stood still since its init was last asked: there, too, only time has passed.
+func (t *tenant) unchanged() (u job.Usage, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	u = t.used
+	u.Wall += time.Since(t.counted)
+	return u, t.stands() && t.counted.After(t.still)
 }
 
 // peak notes what was measured.

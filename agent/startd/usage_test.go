@@ -1,13 +1,62 @@
 package startd
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"skua/agent/starter"
 	"skua/internal/job"
 	"skua/internal/wire"
 )
+
+// askedInit counts how often it is asked what its job has used.
+type askedInit struct {
+	endedInit
+	began time.Time
+	asked int
+}
+
+func (*askedInit) Freeze() error { return nil }
+
+func (*askedInit) Thaw() error { return nil }
+
+func (*askedInit) Processes() starter.Processes { return starter.Processes{Peak: 1} }
+
+func (i *askedInit) Look(context.Context, int64) (starter.Reading, error) {
+	i.asked++
+	return starter.Reading{Used: starter.Usage{Wall: time.Since(i.began)}}, nil
+}
+
+// A job that stands still is asked once what it has used: from then on only time passes.
+func TestUsageOfAJobThatStandsStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := bareDaemon(t).keepers[0]
+		tn := newTenant(k, asks(t, "c1", 1, 1), "c1")
+		in := askedInit{began: time.Now()}
+		tn.runs(&in, tn.lease)
+		for _, c := range []struct {
+			what  string
+			do    func()
+			asked int
+		}{
+			{"it runs", func() {}, 1},
+			{"it still runs", func() {}, 2},
+			{"it is frozen", tn.freeze, 3},
+			{"it stands", func() {}, 3},
+			{"it has stood for long", func() { time.Sleep(time.Hour) }, 3},
+			{"it goes on", tn.thaw, 4},
+		} {
+			time.Sleep(time.Second)
+			c.do()
+			time.Sleep(time.Second)
+			if u := tn.usage(t.Context()); in.asked != c.asked || u.Wall != time.Since(in.began) {
+				t.Errorf("%s: asked %d times, want %d; %v have passed, want %v", c.what, in.asked, c.asked, u.Wall, time.Since(in.began))
+			}
+		}
+	})
+}
 
 // What falls to a claim does not depend on which agent counts it.
 func TestUsageOfAnAdoptedJob(t *testing.T) {

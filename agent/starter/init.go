@@ -24,6 +24,7 @@ type Init struct {
 	known bool // it is of this very program, and knows all that can be asked of it
 	stop  chan struct{}
 	lost  chan struct{} // closed when the connection has ended
+	asked chan struct{} // has room for one word that the init has been asked for something
 	wg    sync.WaitGroup
 
 	writing sync.Mutex // one message at a time
@@ -46,7 +47,7 @@ type Init struct {
 
 func newInit(s *Starter, claim job.ClaimID, h handle) *Init {
 	return &Init{
-		s: s, claim: claim, handle: h, stop: make(chan struct{}), lost: make(chan struct{}),
+		s: s, claim: claim, handle: h, stop: make(chan struct{}), lost: make(chan struct{}), asked: make(chan struct{}, 1),
 		waiting: make(map[uint64]chan *message), done: make(chan struct{}),
 	}
 }

@@ -34,8 +34,11 @@ import (
 // Silence is how long an init lets its job run without a sign of life from the agent.
 const Silence = 2 * time.Second
 
-// beatEvery is the interval of those signs.
-const beatEvery = 500 * time.Millisecond
+// beatEvery is the interval of those signs, and beatSeldom that of those which only say that the init is still needed.
+const (
+	beatEvery  = 500 * time.Millisecond
+	beatSeldom = unneeded / 2
+)
 
 // What a job finds inside its namespaces, on every machine alike.
 const (

@@ -32,6 +32,10 @@ func (i *Init) call(ctx context.Context, m *message) (*message, error) {
 	m.ID = i.lastID
 	i.waiting[m.ID] = answer
 	i.mu.Unlock()
+	select {
+	case i.asked <- struct{}{}:
+	default:
+	}
 	defer func() {
 		i.mu.Lock()
 		delete(i.waiting, m.ID)
@@ -70,20 +74,44 @@ func (i *Init) send(m *message) {
 	}
 }
 
-// beat tells the init that we are there, until the connection ends.
+// beat tells the init that we are there, until the connection ends: seldom while its job stands still because we want it to,
+// so that whoever has come to the machine has all of it. That job does not run on if we die, and whatever the init is
+// asked for tells it that we live.
 func (i *Init) beat() {
-	t := time.NewTicker(beatEvery)
+	t := time.NewTimer(beatEvery)
 	defer t.Stop()
+	seldom := false
 	for {
 		select {
 		case <-i.stop:
 			return
 		case <-i.lost:
 			return
+		case <-i.asked:
+			if !seldom {
+				continue
+			}
+			seldom = false
+			t.Reset(beatEvery)
 		case <-t.C:
-			i.send(&message{Op: opBeat, Frozen: i.Frozen()})
+			frozen, settled := i.settled()
+			i.send(&message{Op: opBeat, Frozen: frozen})
+			seldom = frozen && settled
+			if seldom {
+				t.Reset(beatSeldom)
+			} else {
+				t.Reset(beatEvery)
+			}
 		}
 	}
+}
+
+// settled says whether the job is to be frozen, and whether the init has answered all that it was asked for: what it does
+// meanwhile, such as to start a job, may have begun with another wish of ours.
+func (i *Init) settled() (frozen, settled bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.wish, len(i.waiting) == 0
 }
 
 // read hands out what the init says, and finds out why when it stops talking.
