@@ -26,7 +26,12 @@ func TestKeeping(t *testing.T) {
 		{"asked for", func(k *keeping) { k.heard(1); k.beat(1, true) }, true},
 		{"a beat does not thaw", func(k *keeping) { k.beat(1, true); k.beat(2, false) }, true},
 		{"a thaw does", func(k *keeping) { k.beat(1, true); _ = k.thaw(2) }, false},
-		{"a thaw does after a silence", func(k *keeping) { k.beat(1, true); k.due(Silence); k.heard(9 * time.Second); _ = k.thaw(9 * time.Second) }, false},
+		{"a thaw does after a silence", func(k *keeping) {
+			k.beat(1, true)
+			k.due(Silence)
+			k.heard(9 * time.Second)
+			_ = k.thaw(9 * time.Second)
+		}, false},
 		{"lease over", func(k *keeping) { k.heard(9 * time.Second); k.due(lease) }, true},
 		{"lease over, agent there", func(k *keeping) { k.heard(9 * time.Second); k.due(lease); k.heard(lease + 1); k.beat(lease+1, false) }, true},
 		{"new lease", func(k *keeping) { k.heard(lease); k.due(lease); k.heard(lease + 1); k.grant(lease+1, lease) }, false},
