@@ -365,6 +365,15 @@ func (p *Pool) AwaitFor(limit time.Duration, what string, ok func() bool) {
 // after the last job.
 func (p *Pool) StopCourier() {
 	p.t.Helper()
+	for _, pid := range p.Couriers() {
+		_ = syscall.Kill(pid, syscall.SIGTERM) // it may have ended
+		p.Await("the courier ends", func() bool { return state(fmt.Sprint("/proc/", pid)) == 0 })
+	}
+}
+
+// Couriers are the background processes that submits have started, some of which may have ended.
+func (p *Pool) Couriers() (pids []int) {
+	p.t.Helper()
 	locks, _ := filepath.Glob(filepath.Join(p.Dir, "home", "hosts", "*", "courier.lock")) // the pattern is well formed
 	for _, lock := range locks {
 		data, err := os.ReadFile(lock)
@@ -375,9 +384,9 @@ func (p *Pool) StopCourier() {
 		if err != nil {
 			p.t.Fatalf("%s: %v", lock, err)
 		}
-		_ = syscall.Kill(pid, syscall.SIGTERM) // it may have ended
-		p.Await("the courier ends", func() bool { return state(fmt.Sprint("/proc/", pid)) == 0 })
+		pids = append(pids, pid)
 	}
+	return pids
 }
 
 // Cgroups gives the cgroups of the pool's claims.
