@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"skua/internal/adnames"
 	"skua/internal/diag"
 	"skua/internal/job"
 	"skua/internal/wire"
@@ -125,6 +126,7 @@ func (a *app) action(d deed, short, long string) *cobra.Command {
 			if err := m.read(d.name, args); err != nil {
 				return err
 			}
+			a.doubt(m.constraint, adnames.Job)
 			if reason == "" && a.as != "" && d.do != wire.Vacate && d.do != wire.Evict {
 				reason = "via " + a.as
 			}

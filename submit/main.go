@@ -1,5 +1,5 @@
 // Skua is what the users of a pool type: it submits jobs, shows how they are and why, brings their
-// outputs, and runs a pool of one's own.
+// outputs, and starts a pool of one's own.
 package main
 
 import (
@@ -13,8 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"skua/agent/session"
-	"skua/agent/starter"
 	"skua/internal/cli"
 	"skua/internal/diag"
 	"skua/submit/client"
@@ -25,8 +23,6 @@ import (
 var version = "dev"
 
 func main() {
-	starter.MaybeInit()   // "skua up" makes this program the init of its claims, too
-	session.MaybeHelper() // and the helper in its user's session
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))

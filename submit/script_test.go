@@ -19,14 +19,12 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"skua/agent/session"
 	"skua/agent/starter"
 	"skua/internal/trust"
 )
 
 func TestMain(m *testing.M) {
-	starter.MaybeInit() // "skua up" in a script makes the test binary the init of its claims
-	session.MaybeHelper()
+	starter.MaybeInit() // sandbox tries whether this program can be one
 	if os.Getenv("TZ") != "UTC" {
 		os.Exit(inUTC())
 	}
@@ -97,14 +95,15 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// buildPrograms builds the program under all its names, and gives the directory. The scripts start it some thousand
-// times, and as a part of the test binary, which has the race detector in it, it takes several times as long.
+// buildPrograms builds the program under all its names, and the one that it starts, and gives the directory. The scripts start
+// it some thousand times, and as a part of the test binary, which has the race detector in it, it takes several times as long.
 func buildPrograms(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	program := filepath.Join(dir, "skua")
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build skua: %v\n%s", err, out)
+	for program, pkg := range map[string]string{"skua": ".", "skua-up": "./up"} {
+		if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, program), pkg).CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", program, err, out)
+		}
 	}
 	for name := range condorTools {
 		if err := os.Symlink("skua", filepath.Join(dir, name)); err != nil {

@@ -7,7 +7,7 @@ const (
 	ExitOK          = 0
 	ExitFailure     = 1 // the request was understood and did not succeed
 	ExitUsage       = 2 // the command line is wrong
-	ExitUnreachable = 3 // the pool could not be reached
+	ExitUnreachable = 3 // the pool could not be reached, or could not answer now
 	ExitJobFailed   = 4 // skua wait: a job ended with a non-zero status, was removed or is held
 	ExitDamaged     = 5 // skua-matchmaker log verify: something is damaged
 )

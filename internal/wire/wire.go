@@ -103,5 +103,9 @@ func (f *Failure) Err() error {
 	if f == nil {
 		return nil
 	}
-	return &diag.Problem{What: f.What, Hint: f.Hint}
+	p := &diag.Problem{What: f.What, Hint: f.Hint}
+	if f.Again {
+		p.Code = diag.ExitUnreachable
+	}
+	return p
 }
