@@ -116,14 +116,14 @@ func compare(t *testing.T, m *machine, name, script string, ready func(*machine)
 	report("compile", func(w worked) time.Duration { return w.compile })
 	// The machine's own speed changes from minute to minute; how long a program waits for a processor does not.
 	waits := func(what string, took, used func(worked) time.Duration) {
-		median := func(all []worked) float64 {
+		typical := func(all []worked) float64 {
 			var ratios []float64
 			for _, w := range all {
 				ratios = append(ratios, took(w).Seconds()*float64(runtime.NumCPU())/used(w).Seconds())
 			}
 			return median(ratios)
 		}
-		fmt.Printf("bench: owner_%s_waits_more_%s_pct=%.2f\n", what, name, (median(beside)/median(alone)-1)*100)
+		fmt.Printf("bench: owner_%s_waits_more_%s_pct=%.2f\n", what, name, (typical(beside)/typical(alone)-1)*100)
 	}
 	waits("loop", func(w worked) time.Duration { return w.loop }, func(w worked) time.Duration { return w.loops })
 	waits("compile", func(w worked) time.Duration { return w.compile }, func(w worked) time.Duration { return w.compilers })
@@ -265,7 +265,7 @@ func (m *machine) taken() (share func() float64) {
 // work is what an owner does: every processor computes, every processor compiles, and files are saved in between.
 type work struct {
 	dir   string
-	turns uint64 // of the loop, for some two seconds
+	turns uint64 // of the loop, for some ten seconds: from second to second the machine's speed changes by more than is looked for
 }
 
 // sources is how many files are compiled, one after the other on every processor: so many that it hardly matters which
@@ -297,7 +297,7 @@ func newWork(t *testing.T) *work {
 			t.Fatal(err)
 		}
 	}
-	for took := time.Duration(0); took < 2*time.Second; took = everywhere(func(int) { spin(w.turns) }) {
+	for took := time.Duration(0); took < 8*time.Second; took = everywhere(func(int) { spin(w.turns) }) {
 		w.turns *= 2
 	}
 	return w
