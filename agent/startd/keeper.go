@@ -210,26 +210,23 @@ func (k *keeper) wait() time.Duration {
 
 // untilLook is how long the policy need not look: a while, but not beyond the moment at which the owner counts as away.
 func (k *keeper) untilLook(now time.Time) time.Duration {
-	s := k.slot
+	s, each, after := k.slot, k.d.cfg.LookIdle, k.d.policy().IdleAfter
 	switch {
-	case s.State == slot.Claimed && s.Activity == slot.Suspended:
+	case s.State == slot.Claimed && s.Activity == slot.Suspended && !s.Touched:
 		// Whoever has come has the machine. What the agent does meanwhile it does at once, as seldom as it can.
-		wait := rhythm.Next(k.looked, k.d.cfg.LookStill).Sub(now)
-		return min(wait, k.untilAway(now, k.d.policy().ContinueAfter))
+		each, after = k.d.cfg.LookStill, k.d.policy().ContinueAfter
 	case s.State == slot.Claimed || s.State == slot.Preempting:
 		return k.d.cfg.LookEach
 	case k.d.parts != nil && s.Tenancy.Phase == job.Free && k.d.parts.rests(k):
 		return rhythm.Next(now, wire.AdInterval).Sub(now) // it speaks for nothing
-	}
-	each := k.d.cfg.LookIdle
-	if s.State == slot.Unclaimed {
+	case s.State == slot.Unclaimed:
 		each = max(each, wire.AdInterval) // the policy looks again when a job is offered
 	}
 	wait := rhythm.Next(k.looked, each).Sub(now)
 	if w := k.d.wished(now); w.Kind != "" {
 		wait = min(wait, w.Until.Sub(now)+time.Millisecond)
 	}
-	return min(wait, k.untilAway(now, k.d.policy().IdleAfter))
+	return min(wait, k.untilAway(now, after))
 }
 
 // untilAway is how long it is until the owner has touched nothing for so long; very long if nobody watches, or if the policy

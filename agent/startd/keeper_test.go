@@ -45,12 +45,15 @@ func TestLooksSeldomWhileTheJobStandsStill(t *testing.T) {
 			t.Helper()
 			now := time.Now()
 			k.looked, owner.last = now, now.Add(-typed)
-			k.slot = slot.Slot{State: slot.Claimed, Activity: activity}
+			k.slot.State, k.slot.Activity = slot.Claimed, activity
 			if wait := k.untilLook(now); wait < least || wait > most {
 				t.Errorf("%s: the policy looks again after %v, want %v to %v", what, wait, least, most)
 			}
 		}
 		looks("it runs", slot.Busy, 0, d.cfg.LookEach, d.cfg.LookEach)
+		k.slot.Touched = true
+		looks("it may have been a bumped desk", slot.Suspended, 0, d.cfg.LookEach, d.cfg.LookEach)
+		k.slot.Touched = false
 		looks("the owner types", slot.Suspended, 0, d.cfg.LookStill/2, d.cfg.LookStill*3/2)
 		looks("the owner has just left", slot.Suspended, 5*time.Minute-2*time.Second, 3*time.Second, 3*time.Second)
 		looks("the owner has left, other programs have not", slot.Suspended, time.Hour, d.cfg.LookStill/2, d.cfg.LookStill*3/2)
