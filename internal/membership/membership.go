@@ -310,12 +310,7 @@ func (m *Membership) Files() (*transfer.Client, error) {
 
 // replaceKey puts the key that has joined in the place of the one that was in dir.
 func replaceKey(dir, before string) error {
-	path := KeyPath(dir)
-	err := os.Rename(path, filepath.Join(dir, before))
-	if err == nil {
-		err = os.Rename(filepath.Join(dir, nextFile), path)
-	}
-	if err != nil {
+	if err := trust.ReplaceIdentity(KeyPath(dir), filepath.Join(dir, nextFile), filepath.Join(dir, before)); err != nil {
 		return fmt.Errorf("put a new key in the place of the one before: %w", err)
 	}
 	return nil

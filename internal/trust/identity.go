@@ -3,6 +3,7 @@ package trust
 import (
 	"bytes"
 	"fmt"
+	"os"
 
 	"github.com/nats-io/nkeys"
 
@@ -52,6 +53,21 @@ func LoadIdentity(path string) (*Identity, error) {
 		Hint: "restore it from a backup, or remove it and join the pool again",
 		Err:  err,
 	}
+}
+
+// ReplaceIdentity has path be the key that next is, and aside the one that path was. There is a key at path all the time.
+func ReplaceIdentity(path, next, aside string) error {
+	before, err := os.ReadFile(path)
+	if err == nil {
+		err = replaceFile(aside, before)
+	}
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
+		return fmt.Errorf("replace identity: %w", err)
+	}
+	return nil
 }
 
 func newIdentity(key nkeys.KeyPair) (*Identity, error) {

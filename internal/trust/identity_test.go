@@ -44,6 +44,37 @@ func TestIdentityIsKept(t *testing.T) {
 	}
 }
 
+func TestReplaceIdentity(t *testing.T) {
+	dir := t.TempDir()
+	path, next, aside := filepath.Join(dir, "identity"), filepath.Join(dir, "next"), filepath.Join(dir, "aside")
+	is := func(path string, want *Identity) {
+		t.Helper()
+		if got, err := LoadIdentity(path); err != nil || got.PublicKey() != want.PublicKey() {
+			t.Errorf("%s is %v (%v), want %s", filepath.Base(path), got, err, want.PublicKey())
+		}
+	}
+	first := createIdentity(t, path)
+	if err := ReplaceIdentity(path, next, aside); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("replacing it by none: got %v, want %v", err, fs.ErrNotExist)
+	}
+	is(path, first)
+	for before := first; ; {
+		second := createIdentity(t, next)
+		if err := ReplaceIdentity(path, next, aside); err != nil {
+			t.Fatal(err)
+		}
+		is(path, second)
+		is(aside, before)
+		if before != first {
+			break
+		}
+		before = second
+	}
+	if _, err := os.Stat(next); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the new key is still there by its other name, too: %v", err)
+	}
+}
+
 func TestDamagedIdentity(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
