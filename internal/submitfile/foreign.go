@@ -23,7 +23,7 @@ type otherSystem struct {
 // otherOption is an option of a directive and the command that asks for the same here.
 type otherOption struct {
 	command string
-	pattern *regexp.Regexp
+	pattern string                   // of the option with its value; compiled when it is needed, which every start of skua would take time for
 	value   func(text string) string // what it is here; empty if nothing can be said
 }
 
@@ -36,7 +36,7 @@ func option(command string, value func(string) string, ways ...string) otherOpti
 	case "queue":
 		chars = `\S+`
 	}
-	return otherOption{command, regexp.MustCompile(`(?:^|[\s,:])(?:` + strings.Join(ways, "|") + `)(?:[\s=]+|\b)("[^"]*"|` + chars + `)`), value}
+	return otherOption{command, `(?:^|[\s,:])(?:` + strings.Join(ways, "|") + `)(?:[\s=]+|\b)("[^"]*"|` + chars + `)`, value}
 }
 
 const jobTime = "allowed_execute_duration"
@@ -206,12 +206,13 @@ func streamName(file string, isArray bool) string {
 // find looks for an option in the directives of a script, and gives its value here.
 func (opt otherOption) find(script []string, directive string) string {
 	directive = strings.TrimSuffix(directive, " -")
+	pattern := regexp.MustCompile(opt.pattern)
 	for _, line := range script {
 		rest, ok := strings.CutPrefix(strings.TrimSpace(line), directive)
 		if !ok {
 			continue
 		}
-		if m := opt.pattern.FindStringSubmatch(rest); m != nil {
+		if m := pattern.FindStringSubmatch(rest); m != nil {
 			return clip(opt.value(strings.Trim(m[1], `"`)))
 		}
 	}
