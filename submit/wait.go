@@ -117,13 +117,6 @@ type vigil struct {
 	last  uint64            // the last event of a job of ours that the courier must have dealt with
 }
 
-// failure is a job that did not end well, and what became of it.
-type failure struct {
-	id   job.ID // zero when what says of whom it is
-	verb string // such as is
-	what string
-}
-
 func newVigil(host string, num int) *vigil {
 	return &vigil{
 		host: host, num: num, live: map[job.ID]bool{}, whole: map[int]bool{}, late: latecomers{},
@@ -515,41 +508,8 @@ func (v *vigil) fail(id job.ID, verb, what string) {
 	v.fails = append(v.fails, failure{id, verb, what})
 }
 
-// failures says which jobs did not end well. What became of several is said once.
-func (v *vigil) failures() []string {
-	var order []failure
-	of := map[failure][]job.ID{}
-	for _, f := range v.fails {
-		same := failure{verb: f.verb, what: f.what}
-		if of[same] == nil {
-			order = append(order, same)
-		}
-		of[same] = append(of[same], f.id)
-	}
-	var lines []string
-	for _, f := range order {
-		verb, ids := f.verb, of[f]
-		switch {
-		case verb == "":
-			lines = append(lines, f.what)
-			continue
-		case len(ids) > 1 && verb == "is":
-			verb = "are"
-		case len(ids) > 1 && verb == "was":
-			verb = "were"
-		}
-		lines = append(lines, fmt.Sprintf("%s %s %s", jobsNamed(ids), verb, f.what))
-	}
-	return lines
-}
-
-// jobsNamed names jobs as "job 12.0" or "jobs 12.0-12.9".
-func jobsNamed(ids []job.ID) string {
-	if len(ids) == 1 {
-		return "job " + ids[0].String()
-	}
-	return "jobs " + ranges(slices.SortedFunc(slices.Values(ids), job.ID.Compare))
-}
+// failures says which jobs did not end well.
+func (v *vigil) failures() []string { return told(v.fails) }
 
 // overdue says what is missing when the time is up.
 func (v *vigil) overdue() error {

@@ -301,6 +301,11 @@ func TestWaitForALog(t *testing.T) {
 		{"ended with its success_exit_code", true, ended(3, good), 0, ""},
 		{"ended with 0, which is another", true, ended(0, good), 0, "job 1.0 ended with exit code 0"},
 		{"ended with 3, and 0 means well", true, ended(3, eventlog.Attr{Name: "Owner", Value: `"ann"`}), 0, "job 1.0 ended with exit code 3"},
+		{
+			"two that end alike", true,
+			append(ended(3), eventlog.Event{Kind: eventlog.Terminated, Job: job.ID{Cluster: 1, Proc: 1}, Exit: &eventlog.Exit{Code: 3}}),
+			0, "jobs 1.0-1.1 ended with exit code 3",
+		},
 	} {
 		v := newLogVigil(tt.holds)
 		for _, e := range tt.events {

@@ -24,7 +24,7 @@ type logVigil struct {
 	ended         map[job.ID]bool
 	clusters      int            // with late materialization, whose jobs are not all there
 	good          map[job.ID]int // the exit codes that mean well, where that is not 0
-	fails         []string
+	fails         []failure
 
 	holds bool              // a held job counts as one that has ended
 	held  map[job.ID]string // and why it is held
@@ -184,9 +184,9 @@ func (v *logVigil) take(e eventlog.Event) string {
 	case eventlog.Terminated:
 		v.begun[e.Job], v.ended[e.Job] = true, true
 		if x := e.Exit; x != nil && x.Signal != 0 {
-			v.fails = append(v.fails, fmt.Sprintf("job %v ended with signal %d", e.Job, x.Signal))
+			v.fails = append(v.fails, failure{e.Job, "ended", fmt.Sprintf("with signal %d", x.Signal)})
 		} else if x != nil && x.Code != v.good[e.Job] {
-			v.fails = append(v.fails, fmt.Sprintf("job %v ended with exit code %d", e.Job, x.Code))
+			v.fails = append(v.fails, failure{e.Job, "ended", fmt.Sprintf("with exit code %d", x.Code)})
 		}
 		return "completed"
 	case eventlog.AdInformation:
@@ -197,7 +197,7 @@ func (v *logVigil) take(e eventlog.Event) string {
 		}
 	case eventlog.Aborted:
 		v.begun[e.Job], v.ended[e.Job] = true, true
-		v.fails = append(v.fails, fmt.Sprintf("job %v was removed", e.Job))
+		v.fails = append(v.fails, failure{e.Job, "was", "removed"})
 		return "aborted"
 	}
 	return ""
@@ -207,9 +207,9 @@ func (v *logVigil) take(e eventlog.Event) string {
 func (v *logVigil) failures() []string {
 	fails := slices.Clone(v.fails)
 	for _, id := range slices.SortedFunc(maps.Keys(v.held), job.ID.Compare) {
-		fails = append(fails, fmt.Sprintf("job %v is held: %s", id, v.held[id]))
+		fails = append(fails, failure{id, "is", "held: " + v.held[id]})
 	}
-	return fails
+	return told(fails)
 }
 
 // logDone ends the wait. HTCondor's tool says so in words, and has no opinion on how jobs ended.
