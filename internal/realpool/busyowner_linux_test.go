@@ -46,7 +46,7 @@ continue_after = "5m"
 background_load = 1000.0
 [vacate]
 suspend_for = "10m"
-`, busyJob, func(m *machine) { m.type_(); m.await("Suspended") }},
+`, plainJob, func(m *machine) { m.type_(); m.await("Suspended") }},
 		{"throttled", `preset = "office"
 [owner]
 continue_after = "5m"
@@ -67,6 +67,14 @@ max_vacate_time = "5m"
 		})
 	}
 }
+
+// plainJob keeps every processor busy. One of 200 processes costs the owner more while it stands still on a machine on which
+// something looks at all processes every second: they do so without Skua, too.
+var plainJob = fmt.Sprintf(`
+for i in $(seq %d); do while :; do :; done & done
+echo ready
+wait
+`, runtime.NumCPU())
 
 // hugeJob holds 500 MB that cannot be compressed.
 const hugeJob = `exec python3 -c '
