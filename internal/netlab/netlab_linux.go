@@ -20,6 +20,8 @@ const Network = "10.99.77."
 // Head is the address of the bridge, in the namespace that all machines can reach.
 const Head = Network + "1"
 
+const headMAC = "02:00:0a:63:4d:01" // one of those that anybody may give
+
 // MaxMachines is how many machines fit beside the head.
 const MaxMachines = 200
 
@@ -44,7 +46,9 @@ func New(ctx context.Context, prefix string) (*Lab, error) {
 	}
 	head := l.Namespace("head")
 	return l, all(ctx,
-		[]string{"ip", "-n", head, "link", "add", "br0", "type", "bridge"},
+		// A bridge that has no address of its own takes that of a port, and another one when ports come: a machine that
+		// has asked for the head before would go on sending to nobody.
+		[]string{"ip", "-n", head, "link", "add", "br0", "address", headMAC, "type", "bridge"},
 		[]string{"ip", "-n", head, "addr", "add", Head + "/24", "dev", "br0"},
 		[]string{"ip", "-n", head, "link", "set", "br0", "up"},
 	)

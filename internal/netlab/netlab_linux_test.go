@@ -13,6 +13,40 @@ import (
 	"skua/internal/netlab"
 )
 
+// Machines that know the head have the right address of it after others have come.
+func TestHeadStaysWhereItIs(t *testing.T) {
+	if err := netlab.Possible(); err != nil {
+		t.Skip(err)
+	}
+	lab, err := netlab.New(t.Context(), fmt.Sprintf("skm%d-", os.Getpid()))
+	t.Cleanup(func() {
+		if err := lab.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := ""
+	for i := range 10 {
+		out, err := lab.Command(t.Context(), "head", "ip", "-oneline", "link", "show", "dev", "br0").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, ether, found := strings.Cut(string(out), "link/ether ")
+		ether, _, _ = strings.Cut(ether, " ")
+		if first == "" {
+			first = ether
+		}
+		if !found || ether != first {
+			t.Errorf("with %d machines the head has %q, want %q", i, ether, first)
+		}
+		if _, err := lab.Add(t.Context(), fmt.Sprint("desk", i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Machines reach each other and the head until their cables are cut, and again when these are healed.
 func TestCables(t *testing.T) {
 	if err := netlab.Possible(); err != nil {
