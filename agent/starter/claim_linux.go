@@ -157,7 +157,7 @@ func (i *Init) Freeze() error {
 	dumping, restoring := i.dumping, i.restoring
 	i.mu.Unlock()
 	if i.cg == nil && restoring {
-		i.send(&message{Op: opBeat, Frozen: true}) // it is stopped as soon as it stands, which whoever calls must not wait for
+		i.sendBeat() // it is stopped as soon as it stands, which whoever calls must not wait for
 		return nil
 	}
 	if i.cg == nil {
@@ -172,7 +172,7 @@ func (i *Init) Freeze() error {
 	if err := writeAt0(int(i.cg.freeze.Fd()), boolDigit(true)); err != nil {
 		return fmt.Errorf("freeze claim %s: %w", i.claim, err)
 	}
-	i.send(&message{Op: opBeat, Frozen: true})
+	i.sendBeat()
 	if err := i.cg.awaitFrozen(freezeLimit); err != nil {
 		return fmt.Errorf("freeze claim %s: %w", i.claim, err)
 	}

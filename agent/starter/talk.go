@@ -57,9 +57,22 @@ func (i *Init) call(ctx context.Context, m *message) (*message, error) {
 	}
 }
 
-// send writes one message. An init that does not read has its connection ended; whoever waits for an
-// answer learns that from lost.
-func (i *Init) send(m *message) {
+// send writes one message.
+func (i *Init) send(m *message) { i.write(func() *message { return m }) }
+
+// sendBeat tells the init that we are there, and whether its job is to be frozen. Our wish is read once nobody else
+// writes: a thaw that comes meanwhile has its message after this one, and is not undone by it.
+func (i *Init) sendBeat() (frozen, settled bool) {
+	i.write(func() *message {
+		frozen, settled = i.settled()
+		return &message{Op: opBeat, Frozen: frozen}
+	})
+	return frozen, settled
+}
+
+// write writes the message that is made when it is its turn. An init that does not read has its connection ended;
+// whoever waits for an answer learns that from lost.
+func (i *Init) write(turn func() *message) {
 	i.mu.Lock()
 	c := i.conn
 	i.mu.Unlock()
@@ -69,7 +82,7 @@ func (i *Init) send(m *message) {
 	i.writing.Lock()
 	defer i.writing.Unlock()
 	_ = c.SetWriteDeadline(time.Now().Add(Silence))
-	if err := writeMessage(c, m); err != nil {
+	if err := writeMessage(c, turn()); err != nil {
 		c.Close()
 	}
 }
@@ -94,8 +107,7 @@ func (i *Init) beat() {
 			seldom = false
 			t.Reset(beatEvery)
 		case <-t.C:
-			frozen, settled := i.settled()
-			i.send(&message{Op: opBeat, Frozen: frozen})
+			frozen, settled := i.sendBeat()
 			seldom = frozen && settled
 			if seldom {
 				t.Reset(beatSeldom)

@@ -4,6 +4,7 @@ package starter
 
 import (
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -73,4 +74,34 @@ func TestBeat(t *testing.T) {
 		}
 		told(10*time.Second, false, 19, 20)
 	})
+}
+
+// A beat that has waited for its turn to write says what we want by then: what it would have said before might be heard
+// after a thaw.
+func TestBeatSaysTheLastWish(t *testing.T) {
+	ours, its := net.Pipe()
+	i := newInit(nil, "c1", noHandle)
+	i.conn = ours
+	defer its.Close()
+	for range 20 {
+		i.mu.Lock()
+		i.wish = true
+		i.mu.Unlock()
+		i.writing.Lock()
+		started := make(chan struct{})
+		i.wg.Go(func() {
+			close(started)
+			i.sendBeat()
+		})
+		<-started
+		runtime.Gosched() // the beat waits for its turn now, most probably
+		i.mu.Lock()
+		i.wish = false
+		i.mu.Unlock()
+		i.writing.Unlock()
+		if m, err := readMessage(its); err != nil || m.Op != opBeat || m.Frozen {
+			t.Fatalf("after a thaw the init is told: %+v, %v", m, err)
+		}
+		i.wg.Wait()
+	}
 }
