@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -71,15 +72,33 @@ func (b *Broker) reopenStore() error {
 	if err := b.srv.ShutdownJetStream(); err != nil {
 		return err
 	}
+	// Whatever an opening leaves in the server, such as those who serve its API, stays there when the store is closed: there
+	// is none while it cannot go well.
+	if err := tryDisk(b.guard.dir); err != nil {
+		return fmt.Errorf("the disk is not well: %w", err)
+	}
 	if err := b.guard.raise(); err != nil {
 		return err
 	}
+	// The server (2.15.2) replaces the queues of its API without its lock. Those that serve the queues of the last opening
+	// have looked for them under it; to take it here makes the two follow each other.
+	b.srv.NonceRequired()
 	cfg := b.store
 	if err := b.srv.EnableJetStream(&cfg); err != nil {
 		// What could be opened of it counts as open, and would answer nobody.
 		return errors.Join(err, b.srv.ShutdownJetStream())
 	}
 	return b.checkStreams()
+}
+
+// tryDisk writes a little into a directory, and takes it away again.
+func tryDisk(dir string) error {
+	f, err := os.CreateTemp(dir, "try-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, 64<<10))
+	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
 }
 
 // checkStreams lets go of the store's files if all its streams are there still, and otherwise closes the

@@ -18,15 +18,7 @@ import (
 // A log that could not be written, since its disk was full, takes records again once there is room, without a
 // restart, and has all that it has acknowledged.
 func TestFullDisk(t *testing.T) {
-	disk := t.TempDir()
-	if err := syscall.Mount("none", disk, "tmpfs", 0, "size=16m"); err != nil {
-		t.Skipf("no small disk can be made: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	disk := smallDisk(t)
 	roster, err := trust.OpenRoster(filepath.Join(t.TempDir(), "roster.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -79,6 +71,57 @@ func TestFullDisk(t *testing.T) {
 	if err != nil || n != last {
 		t.Errorf("read %d records of %d: %v", n, last, err)
 	}
+}
+
+// A store is not opened as long as its disk has no room: each opening would leave something behind in the server.
+func TestFullDiskIsNotOpened(t *testing.T) {
+	disk := smallDisk(t)
+	roster, err := trust.OpenRoster(filepath.Join(t.TempDir(), "roster.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Start(t.Context(), Config{Dir: filepath.Join(disk, "bus"), Roster: roster})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	b.stopWatch() // the test looks itself
+	b.watch.Wait()
+	filler := filepath.Join(disk, "filler")
+	fill(t, filler)
+	for range 3 {
+		if err := b.reopenStore(); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("opening the store on a full disk: %v, want %v", err, syscall.ENOSPC)
+		}
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.reopenStore(); err != nil || b.storeTrouble() != "" {
+		t.Errorf("with room again: %v, %s", err, b.storeTrouble())
+	}
+	if left, err := filepath.Glob(filepath.Join(disk, "bus", "try-*")); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %q behind: %v", left, err)
+	}
+}
+
+// smallDisk mounts one of 16 MB.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	disk := t.TempDir()
+	if err := syscall.Mount("none", disk, "tmpfs", 0, "size=16m"); err != nil {
+		t.Skipf("no small disk can be made: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return disk
 }
 
 // A store that cannot be opened again at first is tried again, and one that opens without the log, too: a disk
