@@ -21,7 +21,7 @@ import (
 //
 // A new package is added to the lowest line that it can stand on.
 var tiers = [][]string{
-	{"policy/classad", "internal/blob", "internal/diag", "internal/peer", "internal/quantity", "internal/why", "internal/fit", "internal/pause", "internal/durable", "internal/filelock", "packaging", "agent/x11", "agent/wayland", "agent/footprint", "agent/rhythm"},
+	{"policy/classad", "internal/blob", "internal/diag", "internal/peer", "internal/quantity", "internal/why", "internal/fit", "internal/pause", "internal/durable", "internal/filelock", "packaging", "agent/x11", "agent/wayland", "agent/footprint", "agent/rhythm", "agent/sysbus"},
 	{"policy/config", "policy", "internal/job", "internal/trust", "internal/cli", "internal/rootarchive", "internal/adnames", "agent/control", "agent/session"},
 	{"internal/wire", "internal/central", "internal/eventlog", "agent/slot", "agent/runtimes", "matchmaker/negotiate", "matchmaker/jobpolicy", "internal/submitfile"},
 	{"internal/bus", "internal/transfer", "agent/probe", "agent/checkpoint", "matchmaker/collector", "matchmaker/history"},
@@ -49,7 +49,7 @@ var doors = []struct {
 	{"github.com/shirou/gopsutil/v3", []string{"agent/probe"}, "the rest of the agent reads the machine's ad"},
 	{"github.com/klauspost/cpuid/v2", []string{"agent/probe"}, "the rest of the agent reads the machine's ad"},
 	{"github.com/checkpoint-restore/go-criu/v6", []string{"agent/checkpoint"}, "a checkpoint may be made in other ways than CRIU's"},
-	{"github.com/godbus/dbus/v5", []string{"agent/session", "agent/probe", "internal/desktest"}, "what the system and the desktop say of themselves; in tests, GNOME is driven by it"},
+	{"github.com/godbus/dbus/v5", []string{"agent/sysbus", "agent/session", "agent/probe", "internal/desktest"}, "what the system and the desktop say of themselves; in tests, GNOME is driven by it"},
 	{"google.golang.org/protobuf", []string{"agent/checkpoint"}, "our own messages are JSON; CRIU's are not"},
 	{"github.com/BurntSushi/toml", []string{"policy/config"}, "so that every file is decoded strictly"},
 	{"github.com/kardianos/service", []string{"agent"}, "only a program knows that it is a service"},

@@ -12,6 +12,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"skua/agent/rhythm"
+	"skua/agent/sysbus"
 	"skua/internal/pause"
 )
 
@@ -20,23 +21,14 @@ const (
 	logindName, logindPath, logindManager = "org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager"
 
 	networkName, networkPath = "org.freedesktop.NetworkManager", "/org/freedesktop/NetworkManager"
-
-	busProperties, busDriver = "org.freedesktop.DBus.Properties", "org.freedesktop.DBus"
-
-	ownerChange = "NameOwnerChanged"
 )
 
+// After the bus is lost or not there, and then for longer and longer: twice as long each time, so that it comes to be on
+// the beats of what an idle agent does.
 const (
-	busWait = 5 * time.Second // for an answer
-
-	// After the bus is lost or not there, and then for longer and longer: twice as long each time, so that it comes to
-	// be on the beats of what an idle agent does.
 	busAgainFirst = lookIdle / 32
 	busAgainLast  = 2 * lookIdle
 )
-
-// systemBus is where the system's bus is unless the environment says otherwise.
-const systemBus = "unix:path=/run/dbus/system_bus_socket"
 
 // followBus hears of inhibitors and of the network's price until ctx ends. Nothing is asked for while
 // nothing changes; a machine without a bus is tried again now and then.
@@ -61,21 +53,12 @@ func (c *Conditions) followBus(ctx context.Context) {
 	}
 }
 
-func (c *Conditions) dialBus(ctx context.Context, signals dbus.SignalHandler) (*dbus.Conn, error) {
-	address := c.cfg.Bus
-	setDefault(&address, os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"))
-	setDefault(&address, systemBus)
-	return dbus.Connect(address, dbus.WithContext(ctx), dbus.WithSignalHandler(signals))
-}
-
 // readBus asks once.
 func (c *Conditions) readBus(ctx context.Context) {
 	if c.cfg.Bus == "none" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, busWait)
-	defer cancel()
-	conn, err := c.dialBus(ctx, newHints())
+	conn, err := sysbus.Dial(ctx, sysbus.SystemAddress(c.cfg.Bus), newHints())
 	if err != nil {
 		c.log.Debug("the system's bus is not heard", "error", err)
 		return
@@ -87,32 +70,22 @@ func (c *Conditions) readBus(ctx context.Context) {
 
 // watchBus follows the bus until the connection is lost or ctx ends.
 func (c *Conditions) watchBus(ctx context.Context) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	h := newHints()
-	conn, err := c.dialBus(ctx, h)
+	conn, err := sysbus.Dial(ctx, sysbus.SystemAddress(c.cfg.Bus), h)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	for _, name := range []struct{ name, path string }{{logindName, logindPath}, {networkName, networkPath}} {
-		for _, match := range [][]dbus.MatchOption{
-			{
-				dbus.WithMatchSender(name.name), dbus.WithMatchObjectPath(dbus.ObjectPath(name.path)),
-				dbus.WithMatchInterface(busProperties), dbus.WithMatchMember("PropertiesChanged"),
-			},
-			{
-				dbus.WithMatchSender(busDriver), dbus.WithMatchInterface(busDriver),
-				dbus.WithMatchMember(ownerChange), dbus.WithMatchArg(0, name.name),
-			},
-		} {
-			if err := conn.AddMatchSignalContext(ctx, match...); err != nil {
-				return err
-			}
+	for _, service := range []struct{ name, path string }{{logindName, logindPath}, {networkName, networkPath}} {
+		changed := []dbus.MatchOption{
+			dbus.WithMatchSender(service.name), dbus.WithMatchObjectPath(dbus.ObjectPath(service.path)),
+			dbus.WithMatchInterface(sysbus.Properties), dbus.WithMatchMember("PropertiesChanged"),
 		}
-		var owner string
-		if callBus(ctx, conn, busDriver, "/org/freedesktop/DBus", busDriver+".GetNameOwner", name.name).Store(&owner) == nil {
-			h.owns(name.name, owner)
+		if err := sysbus.Subscribe(ctx, conn, changed, sysbus.OwnerOf(service.name)); err != nil {
+			return err
+		}
+		if owner, err := sysbus.Owner(ctx, conn, service.name); err == nil {
+			h.owns(service.name, owner)
 		}
 	}
 	c.readInhibitors(ctx, conn)
@@ -157,13 +130,13 @@ func (h *hints) DeliverSignal(iface, member string, s *dbus.Signal) {
 	switch {
 	case s.Sender == "":
 		return
-	case s.Sender == busDriver && iface == busDriver && member == ownerChange:
+	case s.Sender == sysbus.Driver && iface == sysbus.Driver && member == sysbus.OwnerChange:
 		if of != logindName && of != networkName {
 			return
 		}
 		h.owners[of], _ = argument[string](s, 2)
 		h.inhibitors, h.network = h.inhibitors || of == logindName, h.network || of == networkName
-	case iface != busProperties || member != "PropertiesChanged":
+	case iface != sysbus.Properties || member != "PropertiesChanged":
 		return
 	case s.Sender == h.owners[logindName] && of == logindManager && hasProperty(s.Body, "BlockInhibited"):
 		h.inhibitors = true
@@ -233,7 +206,7 @@ type inhibitor struct {
 // readInhibitors asks logind who keeps the machine from sleeping or from counting as idle.
 func (c *Conditions) readInhibitors(ctx context.Context, conn *dbus.Conn) {
 	var list []inhibitor
-	err := callBus(ctx, conn, logindName, logindPath, logindManager+".ListInhibitors").Store(&list)
+	err := sysbus.Call(ctx, conn, logindName, logindPath, logindManager+".ListInhibitors").Store(&list)
 	inhibited := maybe[bool]{}
 	if err == nil {
 		inhibited = known(isInhibited(list, uint32(os.Getpid())))
@@ -253,7 +226,7 @@ func isInhibited(list []inhibitor, own uint32) bool {
 // readMetered asks NetworkManager whether the network costs.
 func (c *Conditions) readMetered(ctx context.Context, conn *dbus.Conn) {
 	var v uint32
-	err := callBus(ctx, conn, networkName, networkPath, busProperties+".Get", networkName, "Metered").Store(&v)
+	err := sysbus.Call(ctx, conn, networkName, networkPath, sysbus.Properties+".Get", networkName, "Metered").Store(&v)
 	metered := maybe[bool]{}
 	if err == nil {
 		metered = meteredOf(v)
@@ -271,11 +244,4 @@ func meteredOf(v uint32) maybe[bool] {
 		return known(false)
 	}
 	return maybe[bool]{}
-}
-
-// callBus calls a method of a service that runs; it starts none.
-func callBus(ctx context.Context, conn *dbus.Conn, name, path, method string, args ...any) *dbus.Call {
-	ctx, cancel := context.WithTimeout(ctx, busWait)
-	defer cancel()
-	return conn.Object(name, dbus.ObjectPath(path)).CallWithContext(ctx, method, dbus.FlagNoAutoStart, args...)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"skua/agent/sysbus"
 	"skua/policy/classad"
 )
 
@@ -54,7 +55,7 @@ func TestHints(t *testing.T) {
 		return &dbus.Signal{Sender: sender, Name: name, Body: body}
 	}
 	changed := func(sender, of string, values map[string]dbus.Variant, names []string) *dbus.Signal {
-		return signal(sender, busProperties+".PropertiesChanged", of, values, names)
+		return signal(sender, sysbus.Properties+".PropertiesChanged", of, values, names)
 	}
 	blocked := map[string]dbus.Variant{"BlockInhibited": dbus.MakeVariant("idle")}
 	for _, tt := range []struct {
@@ -63,12 +64,12 @@ func TestHints(t *testing.T) {
 	}{
 		{nil, false, false},
 		{[]*dbus.Signal{signal(logind, "x.y")}, false, false},
-		{[]*dbus.Signal{signal(busDriver, busDriver+".NameOwnerChanged", logindName, "", logind)}, true, false},
-		{[]*dbus.Signal{signal(busDriver, busDriver+".NameOwnerChanged", networkName, network, "")}, false, true},
-		{[]*dbus.Signal{signal(busDriver, busDriver+".NameOwnerChanged", "org.example", "", stranger)}, false, false},
-		{[]*dbus.Signal{signal(busDriver, busDriver+".NameOwnerChanged")}, false, false},
-		{[]*dbus.Signal{signal(busDriver, busDriver+".NameAcquired", stranger)}, false, false},
-		{[]*dbus.Signal{signal(stranger, busDriver+".NameOwnerChanged", logindName, logind, stranger)}, false, false},
+		{[]*dbus.Signal{signal(sysbus.Driver, sysbus.Driver+".NameOwnerChanged", logindName, "", logind)}, true, false},
+		{[]*dbus.Signal{signal(sysbus.Driver, sysbus.Driver+".NameOwnerChanged", networkName, network, "")}, false, true},
+		{[]*dbus.Signal{signal(sysbus.Driver, sysbus.Driver+".NameOwnerChanged", "org.example", "", stranger)}, false, false},
+		{[]*dbus.Signal{signal(sysbus.Driver, sysbus.Driver+".NameOwnerChanged")}, false, false},
+		{[]*dbus.Signal{signal(sysbus.Driver, sysbus.Driver+".NameAcquired", stranger)}, false, false},
+		{[]*dbus.Signal{signal(stranger, sysbus.Driver+".NameOwnerChanged", logindName, logind, stranger)}, false, false},
 		{[]*dbus.Signal{changed(logind, logindManager, blocked, nil)}, true, false},
 		{[]*dbus.Signal{changed(network, logindManager, blocked, nil)}, false, false},
 		{[]*dbus.Signal{changed(stranger, logindManager, blocked, nil)}, false, false},
@@ -76,8 +77,8 @@ func TestHints(t *testing.T) {
 		{[]*dbus.Signal{changed(logind, logindManager, map[string]dbus.Variant{"IdleHint": dbus.MakeVariant(true)}, nil)}, false, false},
 		{[]*dbus.Signal{changed(network, networkName, nil, []string{"Metered"})}, false, true},
 		{[]*dbus.Signal{changed(network, networkName, map[string]dbus.Variant{"State": dbus.MakeVariant(uint32(70))}, nil)}, false, false},
-		{[]*dbus.Signal{signal(network, busProperties+".PropertiesChanged", networkName, 7, "Metered")}, false, false},
-		{[]*dbus.Signal{signal(network, busProperties+".PropertiesChanged", networkName)}, false, false},
+		{[]*dbus.Signal{signal(network, sysbus.Properties+".PropertiesChanged", networkName, 7, "Metered")}, false, false},
+		{[]*dbus.Signal{signal(network, sysbus.Properties+".PropertiesChanged", networkName)}, false, false},
 		{[]*dbus.Signal{changed(network, networkName, nil, []string{"Metered"}), changed(logind, logindManager, blocked, nil)}, true, true},
 	} {
 		h := newHints()
@@ -98,10 +99,10 @@ func TestHintsOfANewOwner(t *testing.T) {
 	h := newHints()
 	tell := func(sender string) bool {
 		h.network = false
-		h.DeliverSignal(busProperties, "PropertiesChanged", &dbus.Signal{Sender: sender, Body: []any{networkName, nil, []string{"Metered"}}})
+		h.DeliverSignal(sysbus.Properties, "PropertiesChanged", &dbus.Signal{Sender: sender, Body: []any{networkName, nil, []string{"Metered"}}})
 		return h.network
 	}
-	h.DeliverSignal(busDriver, "NameOwnerChanged", &dbus.Signal{Sender: busDriver, Body: []any{networkName, ":1.5", ":1.9"}})
+	h.DeliverSignal(sysbus.Driver, "NameOwnerChanged", &dbus.Signal{Sender: sysbus.Driver, Body: []any{networkName, ":1.5", ":1.9"}})
 	h.owns(networkName, ":1.5") // answered before that
 	if tell(":1.5") || !tell(":1.9") {
 		t.Errorf("the owner is taken for %q", h.owners[networkName])
@@ -125,7 +126,7 @@ func TestHintsAreFollowedNowAndThen(t *testing.T) {
 		}()
 		const seconds, times = 10, 100
 		for range seconds * times {
-			h.DeliverSignal(busProperties, "PropertiesChanged", &dbus.Signal{Sender: ":1.5", Body: []any{networkName, nil, []string{"Metered"}}})
+			h.DeliverSignal(sysbus.Properties, "PropertiesChanged", &dbus.Signal{Sender: ":1.5", Body: []any{networkName, nil, []string{"Metered"}}})
 			time.Sleep(time.Second / times)
 		}
 		time.Sleep(time.Hour)
@@ -210,7 +211,7 @@ func startServices(t *testing.T, address string) *services {
 	}
 	t.Cleanup(func() { conn.Close() })
 	s := &services{conn: conn}
-	for _, e := range []struct{ path, of string }{{logindPath, logindManager}, {networkPath, busProperties}} {
+	for _, e := range []struct{ path, of string }{{logindPath, logindManager}, {networkPath, sysbus.Properties}} {
 		if err := conn.Export(s, dbus.ObjectPath(e.path), e.of); err != nil {
 			t.Fatal(err)
 		}
@@ -229,7 +230,7 @@ func (s *services) change(t *testing.T, list []inhibitor, metered uint32, path, 
 	s.mu.Lock()
 	s.list, s.metered = list, metered
 	s.mu.Unlock()
-	err := s.conn.Emit(dbus.ObjectPath(path), busProperties+".PropertiesChanged", of,
+	err := s.conn.Emit(dbus.ObjectPath(path), sysbus.Properties+".PropertiesChanged", of,
 		map[string]dbus.Variant{property: dbus.MakeVariant("")}, []string{})
 	if err != nil {
 		t.Fatal(err)
@@ -245,7 +246,7 @@ func forge(t *testing.T, address, path, of, property string) {
 	}
 	defer conn.Close()
 	var names []string
-	if err := conn.BusObject().Call(busDriver+".ListNames", 0).Store(&names); err != nil {
+	if err := conn.BusObject().Call(sysbus.Driver+".ListNames", 0).Store(&names); err != nil {
 		t.Fatal(err)
 	}
 	body := []any{of, map[string]dbus.Variant{property: dbus.MakeVariant("")}, []string{}}
@@ -255,13 +256,13 @@ func forge(t *testing.T, address, path, of, property string) {
 			Headers: map[dbus.HeaderField]dbus.Variant{
 				dbus.FieldDestination: dbus.MakeVariant(name),
 				dbus.FieldPath:        dbus.MakeVariant(dbus.ObjectPath(path)),
-				dbus.FieldInterface:   dbus.MakeVariant(busProperties),
+				dbus.FieldInterface:   dbus.MakeVariant(sysbus.Properties),
 				dbus.FieldMember:      dbus.MakeVariant("PropertiesChanged"),
 				dbus.FieldSignature:   dbus.MakeVariant(dbus.SignatureOf(body...)),
 			},
 		}, nil)
 	}
-	if err := conn.BusObject().Call(busDriver+".GetId", 0).Err; err != nil { // by then the bus has sent them on
+	if err := conn.BusObject().Call(sysbus.Driver+".GetId", 0).Err; err != nil { // by then the bus has sent them on
 		t.Fatal(err)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"skua/agent/sysbus"
 )
 
 const (
@@ -20,7 +22,6 @@ const (
 	logindPath    = "/org/freedesktop/login1"
 	logindManager = logindName + ".Manager"
 	logindSession = logindName + ".Session"
-	properties    = "org.freedesktop.DBus.Properties"
 
 	sessionsMost = 1024 // known at once; logind's own bound is higher
 
@@ -68,17 +69,11 @@ type logind struct {
 // A signal is a hint only, and one that another than logind sends is not even that: what there is, is
 // then asked of logind itself.
 func FollowLogind(ctx context.Context, cfg LogindConfig) error {
-	if cfg.Address == "" {
-		cfg.Address = os.Getenv("DBUS_SYSTEM_BUS_ADDRESS")
-	}
-	if cfg.Address == "" {
-		cfg.Address = "unix:path=/run/dbus/system_bus_socket"
-	}
 	l := &logind{
 		cfg: cfg, sessions: make(map[dbus.ObjectPath]Session),
 		wake: make(chan struct{}, 1), changed: make(map[dbus.ObjectPath]bool),
 	}
-	conn, err := dialBus(ctx, cfg.Address, l)
+	conn, err := sysbus.Dial(ctx, sysbus.SystemAddress(cfg.Address), l)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoLogind, err)
 	}
@@ -98,22 +93,22 @@ func FollowLogind(ctx context.Context, cfg LogindConfig) error {
 
 // begin subscribes and learns what there is.
 func (l *logind) begin(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, busWait)
+	ctx, cancel := context.WithTimeout(ctx, sysbus.Wait) // for all of it
 	defer cancel()
 	from := dbus.WithMatchSender(logindName)
-	for _, match := range [][]dbus.MatchOption{
-		{from, dbus.WithMatchInterface(logindManager), dbus.WithMatchMember("SessionNew")},
-		{from, dbus.WithMatchInterface(logindManager), dbus.WithMatchMember("SessionRemoved")},
-		{from, dbus.WithMatchInterface(logindManager), dbus.WithMatchMember("PrepareForSleep")},
-		{from, dbus.WithMatchInterface(properties), dbus.WithMatchPathNamespace(logindPath + "/session")},
-		{dbus.WithMatchSender(busName), dbus.WithMatchInterface(busName), dbus.WithMatchMember(ownerChange), dbus.WithMatchArg(0, logindName)},
-	} {
-		if err := l.conn.AddMatchSignalContext(ctx, match...); err != nil {
-			return err
-		}
+	err := sysbus.Subscribe(
+		ctx, l.conn,
+		[]dbus.MatchOption{from, dbus.WithMatchInterface(logindManager), dbus.WithMatchMember("SessionNew")},
+		[]dbus.MatchOption{from, dbus.WithMatchInterface(logindManager), dbus.WithMatchMember("SessionRemoved")},
+		[]dbus.MatchOption{from, dbus.WithMatchInterface(logindManager), dbus.WithMatchMember("PrepareForSleep")},
+		[]dbus.MatchOption{from, dbus.WithMatchInterface(sysbus.Properties), dbus.WithMatchPathNamespace(logindPath + "/session")},
+		sysbus.OwnerOf(logindName),
+	)
+	if err != nil {
+		return err
 	}
-	var owner string
-	if err := l.conn.BusObject().CallWithContext(ctx, busName+".GetNameOwner", 0, logindName).Store(&owner); err != nil {
+	owner, err := sysbus.Owner(ctx, l.conn, logindName)
+	if err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -137,16 +132,13 @@ func (l *logind) begin(ctx context.Context) error {
 }
 
 func (l *logind) manager(ctx context.Context, method string, args ...any) *dbus.Call {
-	return l.conn.Object(logindName, logindPath).CallWithContext(ctx, logindManager+"."+method, dbus.FlagNoAutoStart, args...)
+	return sysbus.Call(ctx, l.conn, logindName, logindPath, logindManager+"."+method, args...)
 }
 
 // look asks for a session, which may be gone.
 func (l *logind) look(ctx context.Context, path dbus.ObjectPath) {
-	ctx, cancel := context.WithTimeout(ctx, busWait)
-	defer cancel()
 	var props map[string]dbus.Variant
-	err := l.conn.Object(logindName, path).
-		CallWithContext(ctx, properties+".GetAll", dbus.FlagNoAutoStart, logindSession).Store(&props)
+	err := sysbus.Call(ctx, l.conn, logindName, string(path), sysbus.Properties+".GetAll", logindSession).Store(&props)
 	if err != nil {
 		delete(l.sessions, path)
 		return
@@ -216,7 +208,7 @@ func (l *logind) DeliverSignal(iface, name string, signal *dbus.Signal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case signal.Sender == busName && iface == busName && name == ownerChange:
+	case signal.Sender == sysbus.Driver && iface == sysbus.Driver && name == sysbus.OwnerChange:
 		l.owner = ""
 	case signal.Sender != l.owner:
 		return
@@ -232,7 +224,7 @@ func (l *logind) DeliverSignal(iface, name string, signal *dbus.Signal) {
 			return
 		}
 		l.changed[path] = true
-	case iface == properties && strings.HasPrefix(string(signal.Path), logindPath+"/session/") && len(l.changed) < sessionsMost:
+	case iface == sysbus.Properties && strings.HasPrefix(string(signal.Path), logindPath+"/session/") && len(l.changed) < sessionsMost:
 		l.changed[signal.Path] = true
 	default:
 		return
@@ -272,8 +264,6 @@ func (l *logind) hold(ctx context.Context) {
 	if l.cfg.Sleep == nil || l.delay != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, busWait)
-	defer cancel()
 	var fd dbus.UnixFD
 	if err := l.manager(ctx, "Inhibit", "sleep", "Skua", "jobs are frozen first", "delay").Store(&fd); err != nil {
 		l.cfg.Log.Debug("a sleep of the machine will not wait for the jobs to be frozen", "error", err)

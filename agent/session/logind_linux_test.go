@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/godbus/dbus/v5"
+
+	"skua/agent/sysbus"
 )
 
 // privateBus starts a bus of the test's own, on which everybody may do everything.
@@ -170,11 +172,11 @@ func (f *fakeLogind) set(s Session) {
 		}
 		return nil, dbus.NewError("org.freedesktop.DBus.Error.UnknownObject", nil)
 	}
-	if err := f.conn.ExportMethodTable(map[string]any{"GetAll": getAll}, path, properties); err != nil {
+	if err := f.conn.ExportMethodTable(map[string]any{"GetAll": getAll}, path, sysbus.Properties); err != nil {
 		f.t.Fatal(err)
 	}
 	if known {
-		f.emit(path, properties+".PropertiesChanged", logindSession, map[string]dbus.Variant{}, []string{"Active", "LockedHint"})
+		f.emit(path, sysbus.Properties+".PropertiesChanged", logindSession, map[string]dbus.Variant{}, []string{"Active", "LockedHint"})
 	} else {
 		f.emit(logindPath, logindManager+".SessionNew", s.ID, path)
 	}
@@ -226,7 +228,7 @@ func TestFollowLogind(t *testing.T) {
 	f.mu.Unlock()
 	lies := &fakeLogind{t: t, conn: liar}
 	lies.emit(logindPath, logindManager+".SessionRemoved", "1", dbus.ObjectPath(logindPath+"/session/_31"))
-	lies.emit(logindPath+"/session/_31", properties+".PropertiesChanged", logindSession, map[string]dbus.Variant{}, []string{})
+	lies.emit(logindPath+"/session/_31", sysbus.Properties+".PropertiesChanged", logindSession, map[string]dbus.Variant{}, []string{})
 	bert.ID = "3"
 	f.set(bert)
 	lied := anna

@@ -3,21 +3,18 @@ package session
 import (
 	"context"
 	"errors"
-	"os"
-	"strconv"
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"skua/agent/sysbus"
 )
 
 // GNOME's compositor does not speak ext-idle-notify-v1, and tells of idle times on the session bus.
 const (
-	mutterName  = "org.gnome.Mutter.IdleMonitor"
-	mutterPath  = "/org/gnome/Mutter/IdleMonitor/Core"
-	busName     = "org.freedesktop.DBus"
-	busWait     = 5 * time.Second
-	watchFired  = "WatchFired"
-	ownerChange = "NameOwnerChanged"
+	mutterName = "org.gnome.Mutter.IdleMonitor"
+	mutterPath = "/org/gnome/Mutter/IdleMonitor/Core"
+	watchFired = "WatchFired"
 )
 
 // mutter is GNOME's monitor of idle times on a session bus.
@@ -30,45 +27,21 @@ type mutter struct {
 // dialMutter connects to the session bus at address, on which there must be a monitor.
 func dialMutter(ctx context.Context, address string) (*mutter, error) {
 	m := &mutter{fired: make(chan uint32, 16), gone: make(chan struct{}, 1)}
-	conn, err := dialBus(ctx, address, m)
+	conn, err := sysbus.Dial(ctx, address, m)
 	if err != nil {
 		return nil, err
 	}
 	m.conn = conn
-	var owner string
-	err = errors.Join(
-		conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(mutterName), dbus.WithMatchInterface(mutterName), dbus.WithMatchMember(watchFired)),
-		conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(busName), dbus.WithMatchInterface(busName), dbus.WithMatchMember(ownerChange), dbus.WithMatchArg(0, mutterName)),
-	)
+	fired := []dbus.MatchOption{dbus.WithMatchSender(mutterName), dbus.WithMatchInterface(mutterName), dbus.WithMatchMember(watchFired)}
+	err = sysbus.Subscribe(ctx, conn, fired, sysbus.OwnerOf(mutterName))
 	if err == nil {
-		err = conn.BusObject().CallWithContext(ctx, busName+".GetNameOwner", 0, mutterName).Store(&owner)
+		_, err = sysbus.Owner(ctx, conn, mutterName)
 	}
 	if err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return m, nil
-}
-
-// dialBus connects to a bus as the user that this process belongs to.
-func dialBus(ctx context.Context, address string, signals dbus.SignalHandler) (*dbus.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, busWait)
-	defer cancel()
-	// The connection would end with a context that is given to it.
-	conn, err := dbus.Dial(address, dbus.WithSignalHandler(signals))
-	if err != nil {
-		return nil, err
-	}
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))})
-	if err == nil {
-		err = conn.Hello()
-	}
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return conn, nil
 }
 
 // DeliverSignal implements [dbus.SignalHandler]. What nobody has time for is dropped: the loss of one of
@@ -82,7 +55,7 @@ func (m *mutter) DeliverSignal(iface, name string, signal *dbus.Signal) {
 			default:
 			}
 		}
-	case iface == busName && name == ownerChange:
+	case iface == sysbus.Driver && name == sysbus.OwnerChange:
 		select {
 		case m.gone <- struct{}{}:
 		default:
@@ -140,9 +113,7 @@ func (m *mutter) rest(ctx context.Context, quiet time.Duration, tell func(input)
 }
 
 func (m *mutter) call(ctx context.Context, method string, result any, args ...any) error {
-	ctx, cancel := context.WithTimeout(ctx, busWait)
-	defer cancel()
-	return m.conn.Object(mutterName, mutterPath).CallWithContext(ctx, mutterName+"."+method, dbus.FlagNoAutoStart, args...).Store(result)
+	return sysbus.Call(ctx, m.conn, mutterName, mutterPath, mutterName+"."+method, args...).Store(result)
 }
 
 func (m *mutter) Close() error { return m.conn.Close() }
