@@ -21,7 +21,7 @@ import (
 //
 // A new package is added to the lowest line that it can stand on.
 var tiers = [][]string{
-	{"policy/classad", "internal/blob", "internal/diag", "internal/peer", "internal/quantity", "internal/why", "internal/fit", "internal/pause", "internal/durable", "internal/filelock", "packaging", "agent/x11", "agent/wayland", "agent/footprint", "agent/rhythm", "agent/sysbus"},
+	{"policy/classad", "internal/blob", "internal/diag", "internal/peer", "internal/quantity", "internal/why", "internal/fit", "internal/pause", "internal/durable", "internal/filelock", "packaging", "agent/x11", "agent/wayland", "agent/footprint", "agent/rhythm", "agent/sysbus", "agent/walk"},
 	{"policy/config", "policy", "internal/job", "internal/trust", "internal/cli", "internal/rootarchive", "internal/adnames", "agent/control", "agent/session"},
 	{"internal/wire", "internal/central", "internal/eventlog", "agent/slot", "agent/runtimes", "matchmaker/negotiate", "matchmaker/jobpolicy", "internal/submitfile"},
 	{"internal/bus", "internal/transfer", "agent/probe", "agent/checkpoint", "matchmaker/collector", "matchmaker/history"},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"skua/agent/starter"
+	"skua/agent/walk"
 	"skua/internal/diag"
 	"skua/internal/job"
 )
@@ -142,7 +143,7 @@ func (t *tenant) checkOutputSize(root *os.Root, names []string) error {
 func (t *tenant) newFiles(root *os.Root, names []string, stays func(name string) bool) ([]string, error) {
 	streams := []string{job.StdoutFile, job.StderrFile}
 	have := len(names)
-	err := eachEntry(root, ".", func(e fs.DirEntry) error {
+	err := walk.Entries(root, ".", func(e fs.DirEntry) error {
 		if !e.Type().IsRegular() || slices.Contains(streams, e.Name()) || strings.HasPrefix(e.Name(), "_condor_") || isAdFile(e.Name()) || stays(e.Name()) {
 			return nil
 		}
@@ -192,7 +193,7 @@ func declaredOutputs(root *os.Root, names, declared []string, stays func(name st
 		case err == nil && fi.Mode().IsRegular():
 			err = add(top)
 		case err == nil && fi.IsDir():
-			err = walk(root, top, func(name string, e fs.DirEntry, err error) error {
+			err = walk.Tree(root, top, func(name string, e fs.DirEntry, err error) error {
 				if seen++; seen > maxEntries {
 					return tooManyDeclared(top)
 				}
@@ -253,7 +254,7 @@ func tooManyDeclared(top string) error {
 func whatIsThere(root *os.Root, but string) string {
 	const most = 10
 	var names []string
-	err := eachEntry(root, ".", func(e fs.DirEntry) error {
+	err := walk.Entries(root, ".", func(e fs.DirEntry) error {
 		name := e.Name()
 		switch {
 		case strings.HasPrefix(name, "_condor_") || strings.HasPrefix(name, ".skua-") || isAdFile(name) || name == but:

@@ -12,6 +12,7 @@ import (
 
 	"skua/agent/rhythm"
 	"skua/agent/starter"
+	"skua/agent/walk"
 	"skua/internal/diag"
 	"skua/internal/job"
 )
@@ -228,7 +229,7 @@ func (t *tenant) overMemory(used int64) *holdError {
 }
 
 // maxWalk is how many files of a scratch directory are measured. A job with more is measured too low, and so is one with
-// paths beyond [maxPath].
+// paths beyond [walk.MaxPath].
 const maxWalk = 200_000
 
 // treeSize adds up the disk that a directory's files take, and counts them.
@@ -239,7 +240,7 @@ func treeSize(dir string) (sum int64, seen int) {
 	}
 	defer root.Close()
 	links := map[uint64]bool{}
-	_ = walk(root, ".", func(_ string, e fs.DirEntry, err error) error {
+	_ = walk.Tree(root, ".", func(_ string, e fs.DirEntry, err error) error {
 		if seen++; seen > maxWalk {
 			return errTooMany
 		}

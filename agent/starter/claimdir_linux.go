@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"skua/agent/walk"
 	"skua/internal/job"
 )
 
@@ -90,22 +91,31 @@ func (i *Init) takeOver() error {
 		return nil
 	}
 	for dir, uid := range map[string]int{i.Scratch(): i.initUID() + jobID, i.ImageDir(): i.initUID()} {
-		err := filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if fi, err := e.Info(); err == nil {
-				if st, ok := fi.Sys().(*syscall.Stat_t); ok && int(st.Uid) == uid && int(st.Gid) == uid {
-					return nil
-				}
-			}
-			return os.Lchown(p, uid, uid)
-		})
-		if err != nil {
+		if err := giveTree(dir, uid); err != nil {
 			return fmt.Errorf("take over files: %w", err)
 		}
 	}
 	return nil
+}
+
+// giveTree makes a directory and all below it a user's, and their group's of the same number.
+func giveTree(dir string, uid int) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return walk.Tree(root, ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if fi, err := e.Info(); err == nil {
+			if st, ok := fi.Sys().(*syscall.Stat_t); ok && int(st.Uid) == uid && int(st.Gid) == uid {
+				return nil
+			}
+		}
+		return root.Lchown(name, uid, uid)
+	})
 }
 
 // handle takes hold of the claim's cgroups, as far as it has any and they are still there.
@@ -134,11 +144,22 @@ func removeTree(dir string) error {
 	if os.RemoveAll(dir) == nil {
 		return nil
 	}
-	_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if d != nil && d.IsDir() {
-			_ = os.Chmod(p, 0o700) // before its entries are read
+	openTree(dir)
+	return os.RemoveAll(dir)
+}
+
+// openTree gives us permission to all directories of a tree that are ours.
+func openTree(dir string) {
+	_ = os.Chmod(dir, 0o700)
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return
+	}
+	defer root.Close()
+	_ = walk.Tree(root, ".", func(name string, e fs.DirEntry, _ error) error {
+		if e != nil && e.IsDir() {
+			_ = root.Chmod(name, 0o700) // before its entries are read
 		}
 		return nil
 	})
-	return os.RemoveAll(dir)
 }

@@ -1,4 +1,7 @@
-package startd
+// Package walk goes through directories that belong to a job. It can leave millions of entries in one, and a path as long as
+// it likes. [fs.WalkDir] and [fs.ReadDir] list a directory whole before they give the first entry; what is here reads it
+// in pieces, and no further than it is wanted.
+package walk
 
 import (
 	"errors"
@@ -8,18 +11,15 @@ import (
 	"path"
 )
 
-// A job can leave millions of entries in one directory, and a path as long as it likes. [fs.WalkDir] and [fs.ReadDir] list
-// a directory whole before they give the first entry; what is here reads it in pieces, and no further than it is wanted.
+// MaxPath is how long a path can be, in bytes: no program can name what is further down by one path.
+const MaxPath = 4096
 
-const (
-	readAtOnce = 1000 // entries of a directory
-	maxPath    = 4096 // bytes; no program can name what is further down by one path
-)
+const readAtOnce = 1000 // entries of a directory
 
 var errPathTooLong = errors.New("its path is too long")
 
-// eachEntry calls visit for what is in a directory, in no order, until that gives an error.
-func eachEntry(root *os.Root, dir string, visit func(fs.DirEntry) error) error {
+// Entries calls visit for what is in a directory, in no order, until that gives an error.
+func Entries(root *os.Root, dir string, visit func(fs.DirEntry) error) error {
 	f, err := root.Open(dir)
 	if err != nil {
 		return err
@@ -41,10 +41,10 @@ func eachEntry(root *os.Root, dir string, visit func(fs.DirEntry) error) error {
 	}
 }
 
-// walk calls visit for top and for what is below it, a directory before what is in it and otherwise in no order, until
+// Tree calls visit for top and for what is below it, a directory before what is in it and otherwise in no order, until
 // visit gives an error. Links below top are not followed. A directory that cannot be read is visited once more, with the
 // reason.
-func walk(root *os.Root, top string, visit func(name string, e fs.DirEntry, err error) error) error {
+func Tree(root *os.Root, top string, visit func(name string, e fs.DirEntry, err error) error) error {
 	fi, err := root.Stat(top)
 	if err != nil {
 		return visit(top, nil, err)
@@ -60,8 +60,8 @@ func walk(root *os.Root, top string, visit func(name string, e fs.DirEntry, err 
 		at := path.Join(last.parent, last.name)
 		var stop error
 		err := errPathTooLong
-		if len(at) <= maxPath {
-			err = eachEntry(root, at, func(e fs.DirEntry) error {
+		if len(at) <= MaxPath {
+			err = Entries(root, at, func(e fs.DirEntry) error {
 				if e.IsDir() {
 					todo = append(todo, dir{at, e.Name()})
 				}

@@ -3,9 +3,7 @@ package startd
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
-	"slices"
 	"strings"
 	"testing"
 
@@ -36,14 +34,6 @@ func TestLargeDirectoriesAreReadInPart(t *testing.T) {
 			_, err := declaredOutputs(root, nil, []string{"many"}, none, starter.Exit{}, "")
 			return err
 		}, "more than 1000 files: have the job pack them"},
-		"a walk": {func() error {
-			return walk(root, ".", func(name string, _ fs.DirEntry, _ error) error {
-				if name != "." {
-					return errors.New("enough")
-				}
-				return nil
-			})
-		}, "enough"},
 	} {
 		var err error
 		if n := testing.AllocsPerRun(1, func() { err = tt.do() }); n >= entries {
@@ -58,48 +48,12 @@ func TestLargeDirectoriesAreReadInPart(t *testing.T) {
 	}
 }
 
-func TestWalk(t *testing.T) {
-	root := scratch(t, "a", "dir/b", "dir/deep/c", "other/d")
-	if err := root.Symlink("dir", "link"); err != nil {
-		t.Skip("no symbolic links here:", err)
-	}
-	for _, tt := range []struct{ top, want string }{
-		{".", ". a dir dir/b dir/deep dir/deep/c link other other/d"},
-		{"dir", "dir dir/b dir/deep dir/deep/c"},
-		{"link", "link link/b link/deep link/deep/c"}, // the job names it
-		{"a", "a"},
-	} {
-		var got []string
-		err := walk(root, tt.top, func(name string, e fs.DirEntry, err error) error {
-			if parent := path.Dir(name); name != tt.top && !slices.Contains(got, parent) {
-				t.Errorf("%s comes before %s", name, parent)
-			}
-			got = append(got, name)
-			return err
-		})
-		if slices.Sort(got); err != nil || strings.Join(got, " ") != tt.want {
-			t.Errorf("below %s there is %q (%v), want %q", tt.top, got, err, tt.want)
-		}
-	}
-	if err := walk(root, "none", func(_ string, _ fs.DirEntry, err error) error { return err }); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("below what is not there: %v", err)
-	}
-}
-
-// Directories can lie deeper than a path reaches. They do not take memory with their names.
+// Directories can lie deeper than a path reaches.
 func TestPathsWithoutEnd(t *testing.T) {
 	root := scratch(t, "file")
 	deep := strings.TrimSuffix(strings.Repeat(strings.Repeat("d", 200)+"/", 50), "/")
 	if err := root.MkdirAll(path.Join("out", deep), 0o755); err != nil {
 		t.Skip("no such paths here:", err)
-	}
-	longest := 0
-	_ = walk(root, ".", func(name string, _ fs.DirEntry, _ error) error {
-		longest = max(longest, len(name))
-		return nil
-	})
-	if longest < maxPath || longest > maxPath+256 {
-		t.Errorf("the longest path that is visited has %d bytes", longest)
 	}
 	var held *holdError
 	if _, err := declaredOutputs(root, nil, []string{"out"}, none, starter.Exit{}, ""); !errors.As(err, &held) || held.code != job.HoldTransferOutput || !strings.HasSuffix(held.reason, "cannot be read: its path is too long") {
