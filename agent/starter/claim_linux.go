@@ -149,6 +149,19 @@ func (i *Init) restores(now bool) {
 	i.restoring = now
 }
 
+// use keeps the handle open until release is called: the numbers of descriptors that are closed go to others. After
+// Close it fails with [ErrGone].
+func (i *Init) use() (release func(), err error) {
+	i.using.RLock()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.closed {
+		i.using.RUnlock()
+		return nil, ErrGone
+	}
+	return i.using.RUnlock, nil
+}
+
 // Freeze stops the job, all its processes and threads, and returns when the last has stopped. With a
 // cgroup that is one write to the kernel; the init only hears of it.
 func (i *Init) Freeze() error {
@@ -169,6 +182,11 @@ func (i *Init) Freeze() error {
 	if dumping {
 		return nil // it is frozen, and CRIU is at work in it
 	}
+	release, err := i.use()
+	if err != nil {
+		return fmt.Errorf("freeze claim %s: %w", i.claim, err)
+	}
+	defer release()
 	if err := writeAt0(int(i.cg.freeze.Fd()), boolDigit(true)); err != nil {
 		return fmt.Errorf("freeze claim %s: %w", i.claim, err)
 	}
@@ -268,6 +286,11 @@ func (i *Init) ProcessorTime() (time.Duration, error) {
 
 // Kill ends everything in the claim, its init included, and returns when nothing of it is left.
 func (i *Init) Kill() error {
+	release, err := i.use()
+	if err != nil {
+		return fmt.Errorf("kill claim %s: %w", i.claim, err)
+	}
+	defer release()
 	i.mu.Lock()
 	pidfd := i.pidfd
 	i.mu.Unlock()

@@ -27,7 +27,8 @@ type Init struct {
 	asked chan struct{} // has room for one word that the init has been asked for something
 	wg    sync.WaitGroup
 
-	writing sync.Mutex // one message at a time
+	writing sync.Mutex   // one message at a time
+	using   sync.RWMutex // held for reading while a descriptor of the handle is used
 
 	mu       sync.Mutex // guards what follows
 	conn     net.Conn
@@ -295,6 +296,8 @@ func (i *Init) Close() {
 	close(i.stop)
 	i.mu.Unlock()
 	i.wg.Wait()
+	i.using.Lock()
+	defer i.using.Unlock()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.handle.close()
