@@ -44,6 +44,7 @@ type keeper struct {
 	offer    wire.Offer   // of the present claim
 	next     wire.Offer   // that came with the answer to its report
 	looked   time.Time    // when the policy last looked
+	roomed   time.Time    // when what the owner's programs leave of the processors was last looked at
 	farewell int          // the signal with which its job is dismissed
 	told     int          // how many controls have come
 	heeded   control.Kind // of the wish that held when the policy last looked
@@ -128,8 +129,9 @@ func (k *keeper) run(ctx context.Context) error {
 	defer k.letGo()
 	defer k.wg.Wait()
 	defer close(k.closed)
-	timer := time.NewTimer(0)
+	timer, room := time.NewTimer(0), time.NewTimer(k.untilRoom(time.Now()))
 	defer timer.Stop()
+	defer room.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -140,8 +142,11 @@ func (k *keeper) run(ctx context.Context) error {
 			k.look(ctx)
 		case <-timer.C:
 			k.look(ctx)
+		case <-room.C:
+			k.makeRoom()
 		}
 		timer.Reset(k.wait())
+		room.Reset(k.untilRoom(time.Now()))
 	}
 }
 

@@ -2,6 +2,7 @@ package startd
 
 import (
 	"maps"
+	"math"
 	"sync"
 	"time"
 
@@ -13,6 +14,12 @@ import (
 // compile over the processors alike, and two of the compile's wait for each other on one while the job has the other. A
 // compile on two processors beside two hundred busy processes was seen to take 12 % longer. So a job stands still while
 // the owner's programs do not leave it its share.
+
+// Of the looks at it.
+const (
+	roomEach  = 250 * time.Millisecond // beside a job that runs: the owner is to wait for no job that makes room too late
+	roomStill = time.Second            // beside one that stands still: a moment in which a compile waits for its disk is no room
+)
 
 // room follows what the owner's programs leave of the processors.
 type room struct {
@@ -40,7 +47,7 @@ func (r room) step(at time.Time, free time.Duration, want float64) room {
 	return r
 }
 
-// roomMeter measures the room, at most once a second however many slots ask.
+// roomMeter measures the room, no more often than once in [roomEach] or [roomStill] however many slots ask.
 type roomMeter struct {
 	idle func() (time.Duration, error) // for which nobody used the processors, so far; nil means that there is always room
 	cpus func() int64                  // that the machine has
@@ -79,7 +86,11 @@ func (m *roomMeter) scarce(slot int, in Init, want float64, now time.Time) (bool
 	if want <= 0 {
 		return false, nil
 	}
-	if now.Sub(m.room.at) >= time.Second {
+	each := roomEach
+	if m.room.scarce {
+		each = roomStill
+	}
+	if now.Sub(m.room.at) >= each {
 		if err := m.measure(now); err != nil {
 			m.room = room{}
 			return false, err
@@ -116,9 +127,19 @@ func (m *roomMeter) measure(now time.Time) error {
 	return nil
 }
 
+// untilRoom is how long nobody need look whether the owner's programs leave the job its room; very long unless it runs and
+// is throttled. Beside a job that stands still for want of it the policy's looks are enough.
+func (k *keeper) untilRoom(now time.Time) time.Duration {
+	if k.d.room.idle == nil || !k.slot.Throttled || !runs(k.slot) || k.yields {
+		return math.MaxInt64
+	}
+	return max(0, k.roomed.Add(roomEach).Sub(now))
+}
+
 // makeRoom has a job that is throttled stand still while the owner's programs leave it no room. One that is leaving is in
 // the hands of its tenant.
 func (k *keeper) makeRoom() {
+	k.roomed = time.Now()
 	var in *Init
 	if k.tenant != nil {
 		in = k.tenant.init.Load()
@@ -129,7 +150,7 @@ func (k *keeper) makeRoom() {
 		if k.slot.Throttled {
 			want = k.inUse()
 		}
-		scarce, err := k.d.room.scarce(k.num, *in, want, time.Now())
+		scarce, err := k.d.room.scarce(k.num, *in, want, k.roomed)
 		if err != nil {
 			k.log.Debug("what the owner's programs leave of the processors cannot be told", diag.KeyError, err)
 		}

@@ -1,8 +1,13 @@
 package startd
 
 import (
+	"math"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"skua/agent/slot"
+	"skua/internal/job"
 )
 
 // Jobs that are throttled stand still while the owner's programs do not leave them what they are to have.
@@ -39,4 +44,33 @@ func TestRoom(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Beside a job that runs and is throttled the room is looked at more often than the policy, and beside no other.
+func TestLooksAtTheRoomSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := bareDaemon(t).keepers[0]
+		until := func(what string, want time.Duration) {
+			t.Helper()
+			if wait := k.untilRoom(time.Now()); wait != want {
+				t.Errorf("%s: it is looked at after %v, want %v", what, wait, want)
+			}
+		}
+		never := time.Duration(math.MaxInt64)
+		k.roomed = time.Now()
+		k.slot = slot.Slot{State: slot.Claimed, Activity: slot.Busy, Throttled: true, Tenancy: job.Tenancy{Phase: job.Holding, Claim: "c1"}}
+		until("nobody knows what is free", never)
+		k.d.room.idle = func() (time.Duration, error) { return 0, nil }
+		until("it has just been looked at", roomEach)
+		time.Sleep(roomEach / 4)
+		until("a little later", roomEach*3/4)
+		time.Sleep(time.Hour)
+		until("much later", 0)
+		k.yields = true
+		until("the job stands still for it", never)
+		k.yields, k.slot.Throttled = false, false
+		until("the job may have what it wants", never)
+		k.slot.Throttled, k.slot.Activity = true, slot.Suspended
+		until("the job is suspended", never)
+	})
 }
