@@ -47,10 +47,8 @@ background_load = 1000.0
 [vacate]
 suspend_for = "10m"
 `, plainJob, func(m *machine) { m.type_(); m.await("Suspended") }},
-		{"throttled", `preset = "office"
-[owner]
-continue_after = "5m"
-`, busyJob, func(m *machine) { m.type_(); m.awaitThrottled() }},
+		{"throttled", office, plainJob, func(m *machine) { m.type_(); m.awaitThrottled() }},
+		{"throttled_crowd", office, busyJob, func(m *machine) { m.type_(); m.awaitThrottled() }},
 		{"imaged", `preset = "desktop"
 [owner]
 idle_after = "2s"
@@ -68,8 +66,14 @@ max_vacate_time = "5m"
 	}
 }
 
-// plainJob keeps every processor busy. One of 200 processes costs the owner more while it stands still on a machine on which
-// something looks at all processes every second: they do so without Skua, too.
+// office lets jobs go on beside the owner.
+const office = `preset = "office"
+[owner]
+continue_after = "5m"
+`
+
+// plainJob keeps every processor busy. A crowd of 200 processes costs the owner more while it stands still on a machine on
+// which something looks at all processes every second: they do so without Skua, too.
 var plainJob = fmt.Sprintf(`
 for i in $(seq %d); do while :; do :; done & done
 echo ready
